@@ -1,0 +1,191 @@
+/*
+ * The one contract every model is written against. A device (the CPU, later a GPU) fills one
+ * table of operations; models call them through src/nn. Rules that hold for every op:
+ *
+ * - Arrays are row-major; activations and accumulators are float32. Pointers are memory of the
+ *   device (SpDevice.take_memory), weights included. Dims are elements, never bytes.
+ * - Images are channels-last: [n, h, w, c]. A linear layer is applied to rows, so a map of
+ *   pixels is also a matrix of rows.
+ * - No op allocates: each works inside the fixed workspace the device took when it was opened.
+ * - An op cannot fail on sane arguments. A device that can fail (CUDA) keeps its first failure
+ *   and reports it from `status`; ops after a failure do nothing.
+ * - Each result element is computed by the same instructions in the same order whatever the
+ *   thread count and however the rows of a call are split into several calls.
+ */
+#ifndef SP_KERNELS_OPS_H
+#define SP_KERNELS_OPS_H
+
+#include <stdbool.h>
+
+#include "base/status.h"
+#include "kernels/tensor.h"
+
+typedef struct SpDevice SpDevice;
+
+typedef enum SpActivation {
+    SP_IDENTITY,
+    SP_GELU,      /* x Phi(x), the exact one (erf) */
+    SP_GELU_TANH, /* its tanh approximation */
+    SP_RELU,
+    SP_SILU /* x sigma(x) */
+} SpActivation;
+
+/* y[r] = residual[r] + gain * act(w x[r] + b) for each of `rows` rows.
+ * x: [rows, in] rows ldx apart; w: [out, in] F32, F16 or BF16; y: [rows, out] rows ldy apart.
+ * b, gain: [out] or NULL; residual: [rows, out] rows ldr apart or NULL, may be y itself. */
+typedef struct SpLinear {
+    const float *x;
+    int64_t rows, ldx;
+    SpTensor w;
+    const float *b;
+    SpActivation act;
+    const float *gain, *residual;
+    int64_t ldr;
+    float *y;
+    int64_t ldy;
+} SpLinear;
+
+/* Layer norm over the last axis: y = (x - mean) / sqrt(var + eps) * weight + bias, biased
+ * variance. x, y: [rows, width], rows ldx / ldy apart; weight, bias: [width] or NULL (none);
+ * y may be x. */
+typedef struct SpLayerNorm {
+    const float *x;
+    int64_t rows, width, ldx;
+    const float *weight, *bias;
+    float eps;
+    float *y;
+    int64_t ldy;
+} SpLayerNorm;
+
+/* softmax(scale q k^T) v for every batch b and head h; scores are never stored whole.
+ * Element (b, i, h, e) of q stands at q[b * q_batch + i * q_row + h * head + e]; k, v alike with
+ * nk rows; y: [batch, nq, heads * head] with its own strides. Any head width. */
+typedef struct SpAttention {
+    int64_t batch, nq, nk, heads, head;
+    float scale;
+    const float *q, *k, *v;
+    int64_t q_batch, q_row, k_batch, k_row, v_batch, v_row;
+    float *y;
+    int64_t y_batch, y_row;
+} SpAttention;
+
+/* In place on the q and k parts of packed rows: layer norm over each head's elements (weights
+ * shared by all heads; NULL q_weight: none), then the 2D rotary embedding of
+ * docs/model/front.md section 3: the first half of a head turned by y, the second by x.
+ * qkv: [rows, 3 * heads * head]; position: [rows, 2] as (y, x), repeated every `period` rows;
+ * base of the angles `rope_base`. */
+typedef struct SpQkNormRope {
+    float *qkv;
+    int64_t rows, heads, head;
+    const float *q_weight, *q_bias, *k_weight, *k_bias;
+    float eps;
+    const int32_t *position;
+    int64_t period;
+    int32_t max_position;
+    float rope_base;
+} SpQkNormRope;
+
+/* Convolution weights from [cout, cin, kh, kw] in any float dtype to the order the device's
+ * conv2d reads ([cout, kh, kw, cin] float32 on the CPU): packed has as many elements. */
+typedef struct SpConvPack {
+    SpTensor w;
+    float *packed;
+} SpConvPack;
+
+/* 2D convolution, zero padding. x: [n, h, w, cin] with pixels ldx apart; packed: see SpConvPack;
+ * y: [n, ho, wo, cout], pixels ldy apart, ho = (h + 2 pad - kh) / stride + 1;
+ * y = residual + act(conv + b); residual is [n, ho, wo, cout] dense or NULL, may be y. */
+typedef struct SpConv2d {
+    const float *x;
+    int64_t n, h, w, cin, ldx;
+    const float *packed;
+    int64_t cout, kh, kw, stride, pad;
+    const float *b;
+    SpActivation act;
+    const float *residual;
+    float *y;
+    int64_t ldy;
+} SpConv2d;
+
+/* Transposed convolution with kernel = stride = s, which is a linear layer and a shuffle:
+ * y[n, s i + a, s j + c, o] = b[o] + sum_e x[n, i, j, e] w[e, o, a, c].
+ * x: [n, h, w, cin]; packed: from w [cin, cout, s, s] by deconv_pack, [s, s, cout, cin] f32;
+ * y: [n, s h, s w, cout]. */
+typedef struct SpDeconv {
+    const float *x;
+    int64_t n, h, w, cin;
+    const float *packed;
+    int64_t cout, s;
+    const float *b;
+    float *y;
+} SpDeconv;
+
+/* Bilinear resize with aligned corners (docs/model/frames.md section 7, float32).
+ * x: [n, h, w, c] to y: [n, ho, wo, c], pixels of y ldy apart. */
+typedef struct SpResize {
+    const float *x;
+    int64_t n, h, w, c;
+    float *y;
+    int64_t ho, wo, ldy;
+} SpResize;
+
+/* Instance norm without parameters over the pixels of each image and channel (biased variance),
+ * then optional relu: y = act((x - mean) / sqrt(var + eps)). [n, pixels, c]; y may be x. */
+typedef struct SpInstanceNorm {
+    const float *x;
+    int64_t n, pixels, c;
+    float eps;
+    bool relu;
+    float *y;
+} SpInstanceNorm;
+
+/* y = act(x * scale + add): elementwise over `count`; add may be NULL; y may be x. With
+ * period > 0 `add` has `period` elements and repeats. */
+typedef struct SpMap {
+    const float *x;
+    int64_t count;
+    float scale;
+    const float *add;
+    int64_t period;
+    SpActivation act;
+    float *y;
+} SpMap;
+
+typedef struct SpOps {
+    void (*linear)(SpDevice *, const SpLinear *);
+    void (*layer_norm)(SpDevice *, const SpLayerNorm *);
+    void (*attention)(SpDevice *, const SpAttention *);
+    void (*qk_norm_rope)(SpDevice *, const SpQkNormRope *);
+    void (*conv_pack)(SpDevice *, const SpConvPack *);
+    void (*conv2d)(SpDevice *, const SpConv2d *);
+    void (*deconv_pack)(SpDevice *, const SpConvPack *);
+    void (*deconv)(SpDevice *, const SpDeconv *);
+    void (*resize)(SpDevice *, const SpResize *);
+    void (*instance_norm)(SpDevice *, const SpInstanceNorm *);
+    void (*map)(SpDevice *, const SpMap *);
+    /* Copies between host and device memory, and inside the device. */
+    void (*upload)(SpDevice *, void *device, const void *host, size_t bytes);
+    void (*download)(SpDevice *, void *host, const void *device, size_t bytes);
+    void (*copy)(SpDevice *, void *to, const void *from, size_t bytes);
+} SpOps;
+
+struct SpDevice {
+    const char *name; /* "cpu" */
+    SpOps ops;
+    /* Reserves `bytes` of device memory for an arena, zero pages, at least 64-byte aligned;
+     * NULL when it cannot be had. */
+    void *(*take_memory)(SpDevice *, size_t bytes);
+    void (*give_memory)(SpDevice *, void *memory, size_t bytes);
+    /* Waits for all ops and returns the first failure since the device was opened. */
+    SpStatus (*status)(SpDevice *);
+    void (*close)(SpDevice *);
+};
+
+/* The CPU with that many threads (0: as many as the process may run on). Picks the instruction
+ * set at run time. The caller closes it with device->close. */
+SpStatus sp_cpu_open(int threads, SpDevice **device);
+
+/* What sp_cpu_open picked, for reports: "avx512", "avx2" or "baseline". */
+const char *sp_cpu_isa(const SpDevice *device);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * VGGT4Track: depth, confidence, camera poses and intrinsics from the frames of a clip
+ * (docs/model/front.md; published as Yuxihenry/SpatialTrackerV2_Front).
+ */
+#ifndef SP_FRONT_FRONT_H
+#define SP_FRONT_FRONT_H
+
+#include "nn/nn.h"
+#include "store/checkpoint.h"
+
+typedef struct SpFront SpFront;
+
+/* T frames of the prepared video (src/media/prepare.h). */
+typedef struct SpFrontInput {
+    int64_t frames, height, width; /* multiples of the patch size */
+    const float *video;            /* host [T, 3, H, W], RGB 0..255, unclamped */
+} SpFrontInput;
+
+/* Host arrays of the caller. */
+typedef struct SpFrontOutput {
+    float *depth;      /* [T, H, W] */
+    float *confidence; /* [T, H, W], 0..1 */
+    float *pose_enc;   /* [T, 9] translation, quaternion xyzw, fov_h, fov_w (radians) */
+    float *c2w;        /* [T, 4, 4] camera to world */
+    float *intrinsics; /* [T, 3, 3] pixels of the H x W frames */
+} SpFrontOutput;
+
+/* Binds every tensor of the network, dims from the checkpoint, which must outlive the model.
+ * SP_CHECKPOINT naming file and tensor; SP_MEMORY. Release with sp_front_close (NULL allowed). */
+SpStatus sp_front_open(SpCheckpoint *checkpoint, SpFront **front);
+void sp_front_close(SpFront *front);
+
+/* The width the frames are prepared to (config `img_size`, 518 as published). */
+int64_t sp_front_width(const SpFront *front);
+
+/* Runs the network; with a dry `nn` only its memory is counted and `output` is not written.
+ * The arenas are back at their height on return. SP_INPUT names a frame whose field of view is
+ * not positive; otherwise nn->status. */
+SpStatus sp_front_run(const SpFront *front, SpNn *nn, const SpFrontInput *input,
+                      const SpFrontOutput *output);
+
+#endif

@@ -1,0 +1,44 @@
+#include "nn/arena.h"
+
+#include <stdint.h>
+
+SpArena sp_arena_over(void *base, size_t size)
+{
+    return (SpArena){.base = base, .size = size};
+}
+
+SpArena sp_arena_dry(void)
+{
+    return (SpArena){.base = (char *)(uintptr_t)SP_ARENA_ALIGN, .size = SIZE_MAX / 2};
+}
+
+void *sp_arena_take(SpArena *arena, size_t bytes)
+{
+    const size_t align = SP_ARENA_ALIGN;
+    if (arena->failed)
+        return NULL;
+    if (bytes > arena->size || (bytes + align - 1) / align * align > arena->size - arena->used) {
+        arena->failed = bytes ? bytes : 1;
+        return NULL;
+    }
+    char *at = (char *)((uintptr_t)arena->base + arena->used);
+    arena->used += (bytes + align - 1) / align * align;
+    if (arena->used > arena->peak)
+        arena->peak = arena->used;
+    return at;
+}
+
+size_t sp_arena_mark(const SpArena *arena)
+{
+    return arena->used;
+}
+
+void sp_arena_release(SpArena *arena, size_t mark)
+{
+    arena->used = mark;
+}
+
+void sp_arena_reset_peak(SpArena *arena)
+{
+    arena->peak = arena->used;
+}

@@ -1,0 +1,95 @@
+#include "nn/nn.h"
+
+#include <stdlib.h>
+
+SpNn sp_nn_dry(SpDevice *device)
+{
+    return (SpNn){.device = device, .arena = sp_arena_dry(), .host = sp_arena_dry(), .dry = true};
+}
+
+static size_t arena_round(size_t bytes)
+{
+    return (bytes + SP_ARENA_ALIGN - 1) / SP_ARENA_ALIGN * SP_ARENA_ALIGN;
+}
+
+SpStatus sp_nn_open(SpDevice *device, size_t device_bytes, size_t host_bytes, SpNn *out)
+{
+    *out = (SpNn){.device = device};
+    device_bytes = arena_round(device_bytes);
+    host_bytes = arena_round(host_bytes);
+    if (device_bytes) {
+        out->memory[0] = device->take_memory(device, device_bytes);
+        if (!out->memory[0])
+            return sp_error(SP_MEMORY, "%s: cannot get %zu MB for the models", device->name,
+                            device_bytes >> 20);
+    }
+    out->arena = sp_arena_over(out->memory[0], device_bytes);
+    if (host_bytes) {
+        out->memory[1] = aligned_alloc(SP_ARENA_ALIGN, host_bytes);
+        if (!out->memory[1]) {
+            sp_nn_close(out);
+            return sp_error(SP_MEMORY, "cannot get %zu MB of host memory for the clip",
+                            host_bytes >> 20);
+        }
+    }
+    out->host = sp_arena_over(out->memory[1], host_bytes);
+    return sp_ok();
+}
+
+void sp_nn_close(SpNn *nn)
+{
+    if (nn->memory[0])
+        nn->device->give_memory(nn->device, nn->memory[0], nn->arena.size);
+    free(nn->memory[1]);
+    nn->memory[0] = nn->memory[1] = NULL;
+}
+
+void sp_nn_fail(SpNn *nn, SpStatus status)
+{
+    if (nn->status.code == SP_OK)
+        nn->status = status;
+}
+
+static void *take(SpNn *nn, SpArena *arena, size_t bytes, const char *which)
+{
+    void *at = sp_arena_take(arena, bytes);
+    if (!at)
+        sp_nn_fail(nn, sp_error(SP_MEMORY, "the %s memory planned (%zu MB) does not suffice", which,
+                                arena->size >> 20));
+    return at;
+}
+
+float *sp_nn_floats(SpNn *nn, int64_t count)
+{
+    return take(nn, &nn->arena, (size_t)count * sizeof(float), nn->device->name);
+}
+
+void *sp_nn_host(SpNn *nn, size_t bytes)
+{
+    return take(nn, &nn->host, bytes, "host");
+}
+
+SpNnMark sp_nn_mark(const SpNn *nn)
+{
+    return (SpNnMark){sp_arena_mark(&nn->arena), sp_arena_mark(&nn->host)};
+}
+
+void sp_nn_release(SpNn *nn, SpNnMark mark)
+{
+    sp_arena_release(&nn->arena, mark.arena);
+    sp_arena_release(&nn->host, mark.host);
+}
+
+void sp_nn_linear(SpNn *nn, const float *x, int64_t rows, SpTensor w, const float *b,
+                  SpActivation act, float *y)
+{
+    sp_nn_run(nn, linear,
+              &(SpLinear){.x = x,
+                          .rows = rows,
+                          .ldx = w.dim[1],
+                          .w = w,
+                          .b = b,
+                          .act = act,
+                          .y = y,
+                          .ldy = w.dim[0]});
+}

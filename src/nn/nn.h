@@ -1,0 +1,69 @@
+/*
+ * What a model's forward function runs on: a device, its arena, host memory, and one sticky
+ * status. Forward functions are written as plain sequences of calls; the first failure stays in
+ * `status` and turns the rest into no-ops, so one check at the end of a stage suffices.
+ *
+ * In a dry run the arenas only count and no op runs: the same code that computes a stage tells
+ * its exact peak. Code outside ops that touches arena memory asks sp_nn_live first.
+ */
+#ifndef SP_NN_NN_H
+#define SP_NN_NN_H
+
+#include "base/progress.h"
+#include "kernels/ops.h"
+#include "nn/arena.h"
+
+typedef struct SpNn {
+    SpDevice *device;
+    SpArena arena; /* device memory */
+    SpArena host;  /* host memory of the stages: inputs, results, geometry */
+    bool dry;
+    SpStatus status;
+    const SpProgress *progress; /* may be NULL */
+    void *memory[2];            /* what sp_nn_open took for the arenas */
+} SpNn;
+
+/* A dry context on `device`. */
+SpNn sp_nn_dry(SpDevice *device);
+
+/* A context with `device_bytes` of device memory and `host_bytes` of host memory, as a dry run
+ * found them. SP_MEMORY when they cannot be had. Release with sp_nn_close. */
+SpStatus sp_nn_open(SpDevice *device, size_t device_bytes, size_t host_bytes, SpNn *out);
+void sp_nn_close(SpNn *nn);
+
+/* True when ops run: neither dry nor failed. */
+static inline bool sp_nn_live(const SpNn *nn)
+{
+    return !nn->dry && nn->status.code == SP_OK;
+}
+
+/* Keeps `status` if it is the first failure. */
+void sp_nn_fail(SpNn *nn, SpStatus status);
+
+/* `count` floats of device memory from the arena; NULL and SP_MEMORY in nn->status when they do
+ * not fit. */
+float *sp_nn_floats(SpNn *nn, int64_t count);
+
+/* `bytes` of host memory from the host arena, likewise. */
+void *sp_nn_host(SpNn *nn, size_t bytes);
+
+/* Both arenas' heights, and back down to them. */
+typedef struct SpNnMark {
+    size_t arena, host;
+} SpNnMark;
+SpNnMark sp_nn_mark(const SpNn *nn);
+void sp_nn_release(SpNn *nn, SpNnMark mark);
+
+/* The ops of kernels/ops.h, skipped unless live: sp_nn_run(nn, linear, &(SpLinear){...}). */
+#define sp_nn_run(nn, op, ...)                                                                     \
+    do {                                                                                           \
+        if (sp_nn_live(nn))                                                                        \
+            (nn)->device->ops.op((nn)->device, __VA_ARGS__);                                       \
+    } while (0)
+
+/* Rows x [rows, in] through w [out, in], b [out] (or NULL) and an activation to y [rows, out],
+ * all dense: the common case of SpLinear. */
+void sp_nn_linear(SpNn *nn, const float *x, int64_t rows, SpTensor w, const float *b,
+                  SpActivation act, float *y);
+
+#endif
