@@ -10,7 +10,9 @@
  * - An op cannot fail on sane arguments. A device that can fail (CUDA) keeps its first failure
  *   and reports it from `status`; ops after a failure do nothing.
  * - Each result element is computed by the same instructions in the same order whatever the
- *   thread count and however the rows of a call are split into several calls.
+ *   thread count, and however the rows of a call (images of a convolution, queries of an
+ *   attention) are split into several calls, as long as they are split at multiples of
+ *   SP_ROW_TILE.
  */
 #ifndef SP_KERNELS_OPS_H
 #define SP_KERNELS_OPS_H
@@ -21,6 +23,9 @@
 #include "kernels/tensor.h"
 
 typedef struct SpDevice SpDevice;
+
+/* Rows that a device computes together; chunks of rows are multiples of it. */
+enum { SP_ROW_TILE = 384 };
 
 typedef enum SpActivation {
     SP_IDENTITY,

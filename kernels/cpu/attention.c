@@ -1,0 +1,196 @@
+/*
+ * softmax(scale q k^T) v without a full score matrix. Long keys go through matrix products on
+ * tiles with a running maximum and sum (Milakov and Gimelshein, "Online normalizer calculation
+ * for softmax", 2018; Dao et al., "FlashAttention", 2022); few keys fit a thread's workspace and
+ * go through vectors over the keys.
+ */
+#include <math.h>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/vec.h"
+
+enum {
+    Q_TILE = 192, /* divides SP_ROW_TILE */
+    K_TILE = 512,
+    FEW_KEYS = 192, /* up to here the vector path */
+    MAX_HEAD = 512
+};
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void scale_row(float *x, int64_t n, float by)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] *= by;
+}
+
+/* s := exp(s - largest), returns the sum. */
+static float exponentials(float *s, int64_t n, float largest)
+{
+    vf sum = {0};
+    int64_t i = 0;
+    for (; i + SP_VL <= n; i += SP_VL) {
+        const vf e = v_exp(v_load(s + i) - v_set(largest));
+        v_store(s + i, e);
+        sum += e;
+    }
+    float total = v_sum(sum);
+    if (i < n) {
+        float e[SP_VL];
+        v_store(e, v_exp(v_load_n(s + i, n - i) - v_set(largest)));
+        for (int64_t j = i; j < n; j++) {
+            s[j] = e[j - i];
+            total += s[j];
+        }
+    }
+    return total;
+}
+
+static float row_largest(const float *s, int64_t n)
+{
+    vf most = v_set(-INFINITY);
+    int64_t i = 0;
+    for (; i + SP_VL <= n; i += SP_VL)
+        most = v_max(v_load(s + i), most);
+    float largest = v_largest(most);
+    for (; i < n; i++)
+        largest = s[i] > largest ? s[i] : largest;
+    return largest;
+}
+
+/* Rows q .. q + rows of one head against all keys. scores: [Q_TILE, K_TILE], sum: [Q_TILE, head].
+ */
+static void tiled_rows(const SpAttention *a, const float *q, const float *k, const float *v,
+                       float *y, int64_t rows, float *scores, float *sum)
+{
+    float most[Q_TILE], weight[Q_TILE];
+    for (int64_t r = 0; r < rows; r++) {
+        most[r] = -INFINITY;
+        weight[r] = 0;
+    }
+    for (int64_t at = 0; at < a->nk; at += K_TILE) {
+        const int64_t keys = least(K_TILE, a->nk - at);
+        sp_gemm_nt(rows, keys, a->head, a->scale, q, a->q_row, k + at * a->k_row, a->k_row, 0,
+                   scores, K_TILE);
+        for (int64_t r = 0; r < rows; r++) {
+            float *s = scores + r * K_TILE;
+            const float largest = row_largest(s, keys);
+            if (largest > most[r]) {
+                const float shrink = at ? expf(most[r] - largest) : 0;
+                weight[r] *= shrink;
+                if (at)
+                    scale_row(sum + r * a->head, a->head, shrink);
+                most[r] = largest;
+            }
+            weight[r] += exponentials(s, keys, most[r]);
+        }
+        sp_gemm_nn(rows, a->head, keys, 1, scores, K_TILE, v + at * a->v_row, a->v_row,
+                   at ? 1.0f : 0.0f, sum, a->head);
+    }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t e = 0; e < a->head; e++)
+            y[r * a->y_row + e] = sum[r * a->head + e] / weight[r];
+}
+
+static void tiled(SpDevice *device, const SpAttention *a)
+{
+    const int64_t tiles = (a->nq + Q_TILE - 1) / Q_TILE;
+#pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
+    for (int64_t unit = 0; unit < a->batch * a->heads * tiles; unit++) {
+        const int64_t tile = unit % tiles, h = unit / tiles % a->heads, b = unit / tiles / a->heads,
+                      row = tile * Q_TILE;
+        float *work = sp_cpu_work(device);
+        tiled_rows(a, a->q + b * a->q_batch + row * a->q_row + h * a->head,
+                   a->k + b * a->k_batch + h * a->head, a->v + b * a->v_batch + h * a->head,
+                   a->y + b * a->y_batch + row * a->y_row + h * a->head, least(Q_TILE, a->nq - row),
+                   work, work + Q_TILE * K_TILE);
+    }
+}
+
+/* Scores of `count` <= 4 queries against all keys: keys is k^T [head, stride], zero beyond nk. */
+static inline __attribute__((always_inline)) void score_rows(const SpAttention *a, const float *q,
+                                                             const float *keys, int64_t stride,
+                                                             int count, float *scores)
+{
+    for (int64_t j = 0; j < stride; j += SP_VL) {
+        vf s[4] = {{0}};
+        for (int64_t e = 0; e < a->head; e++) {
+            const vf column = v_load(keys + e * stride + j);
+            for (int r = 0; r < count; r++)
+                s[r] += v_set(q[r * a->q_row + e]) * column;
+        }
+        for (int r = 0; r < count; r++)
+            v_store(scores + r * stride + j, s[r] * v_set(a->scale));
+    }
+}
+
+/* y = weights v for `count` <= 4 queries, divided by their sums. */
+static inline __attribute__((always_inline)) void weigh_rows(const SpAttention *a,
+                                                             const float *scores, int64_t stride,
+                                                             const float *sums, const float *v,
+                                                             int count, float *y)
+{
+    for (int64_t e = 0; e < a->head; e += SP_VL) {
+        const int64_t n = a->head - e;
+        vf out[4] = {{0}};
+        for (int64_t j = 0; j < a->nk; j++) {
+            const float *row = v + j * a->v_row + e;
+            const vf value = n >= SP_VL ? v_load(row) : v_load_n(row, n);
+            for (int r = 0; r < count; r++)
+                out[r] += v_set(scores[r * stride + j]) * value;
+        }
+        for (int r = 0; r < count; r++) {
+            const vf result = out[r] * v_set(1 / sums[r]);
+            if (n >= SP_VL)
+                v_store(y + r * a->y_row + e, result);
+            else
+                v_store_n(y + r * a->y_row + e, result, n);
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void few_rows(const SpAttention *a, const float *q,
+                                                           const float *keys, const float *v,
+                                                           int64_t stride, int count, float *scores,
+                                                           float *y)
+{
+    float sums[4];
+    score_rows(a, q, keys, stride, count, scores);
+    for (int r = 0; r < count; r++)
+        sums[r] = exponentials(scores + r * stride, a->nk, row_largest(scores + r * stride, a->nk));
+    weigh_rows(a, scores, stride, sums, v, count, y);
+}
+
+static void few_keys(SpDevice *device, const SpAttention *a)
+{
+    const int64_t stride = (a->nk + SP_VL - 1) / SP_VL * SP_VL;
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t unit = 0; unit < a->batch * a->heads; unit++) {
+        const int64_t b = unit / a->heads, h = unit % a->heads;
+        const float *q = a->q + b * a->q_batch + h * a->head;
+        const float *k = a->k + b * a->k_batch + h * a->head;
+        const float *v = a->v + b * a->v_batch + h * a->head;
+        float *y = a->y + b * a->y_batch + h * a->head;
+        float *scores = sp_cpu_work(device), *keys = scores + 4 * stride;
+        for (int64_t j = 0; j < stride; j++)
+            for (int64_t e = 0; e < a->head; e++)
+                keys[e * stride + j] = j < a->nk ? k[j * a->k_row + e] : 0;
+        int64_t i = 0;
+        for (; i + 4 <= a->nq; i += 4)
+            few_rows(a, q + i * a->q_row, keys, v, stride, 4, scores, y + i * a->y_row);
+        for (; i < a->nq; i++)
+            few_rows(a, q + i * a->q_row, keys, v, stride, 1, scores, y + i * a->y_row);
+    }
+}
+
+void SP_FN(sp_cpu_attention)(SpDevice *device, const SpAttention *a)
+{
+    if (a->nk <= FEW_KEYS)
+        few_keys(device, a);
+    else
+        tiled(device, a);
+}

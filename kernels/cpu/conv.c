@@ -1,0 +1,131 @@
+#include <string.h>
+
+#include "base/half.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
+
+enum { PATCH_FLOATS = 2304 * SP_ROW_TILE }; /* gathered inputs of a tile of output pixels */
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* [cout, cin, kh, kw] to [cout, kh, kw, cin]. */
+void SP_FN(sp_cpu_conv_pack)(SpDevice *device, const SpConvPack *a)
+{
+    const int64_t cin = a->w.dim[1], taps = a->w.dim[2] * a->w.dim[3];
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t o = 0; o < a->w.dim[0]; o++)
+        for (int64_t i = 0; i < cin; i++)
+            for (int64_t k = 0; k < taps; k++)
+                a->packed[(o * taps + k) * cin + i] =
+                    (float)sp_tensor_at(&a->w, (o * cin + i) * taps + k);
+}
+
+/* Copies what taps first .. first + count of the window of output pixel (oy, ox) see. */
+static void gather(const SpConv2d *a, const float *image, int64_t oy, int64_t ox, int64_t first,
+                   int64_t count, float *out)
+{
+    const int64_t y0 = oy * a->stride - a->pad, x0 = ox * a->stride - a->pad;
+    for (int64_t tap = first; tap < first + count; out += a->cin, tap++) {
+        const int64_t y = y0 + tap / a->kw, x = x0 + tap % a->kw;
+        if (y < 0 || y >= a->h || x < 0 || x >= a->w)
+            memset(out, 0, (size_t)a->cin * sizeof *out);
+        else
+            memcpy(out, image + (y * a->w + x) * a->ldx, (size_t)a->cin * sizeof *out);
+    }
+}
+
+/* Output pixels begin .. begin + m of one image, output channels out .. out + n. */
+static void conv_tile(const SpConv2d *a, const float *image, int64_t wo, int64_t begin, int64_t m,
+                      int64_t out, int64_t n, float *tile, float *patch)
+{
+    const int64_t taps = a->kh * a->kw;
+    int64_t group = PATCH_FLOATS / SP_ROW_TILE / a->cin;
+    group = group < 1 ? 1 : least(group, taps);
+    for (int64_t tap = 0; tap < taps; tap += group) {
+        const int64_t count = least(group, taps - tap), width = count * a->cin;
+        for (int64_t p = 0; p < m; p++)
+            gather(a, image, (begin + p) / wo, (begin + p) % wo, tap, count, patch + p * width);
+        sp_gemm_nt(m, n, width, 1, patch, width, a->packed + (out * taps + tap) * a->cin,
+                   taps * a->cin, tap ? 1.0f : 0.0f, tile, n);
+    }
+}
+
+static void pointwise(SpDevice *device, const SpConv2d *a)
+{
+    SP_FN(sp_cpu_linear)
+    (device, &(SpLinear){.x = a->x,
+                         .rows = a->n * a->h * a->w,
+                         .ldx = a->ldx,
+                         .w = {.data = a->packed, .rank = 2, .dim = {a->cout, a->cin}},
+                         .b = a->b,
+                         .act = a->act,
+                         .residual = a->residual,
+                         .ldr = a->cout,
+                         .y = a->y,
+                         .ldy = a->ldy});
+}
+
+void SP_FN(sp_cpu_conv2d)(SpDevice *device, const SpConv2d *a)
+{
+    if (a->kh == 1 && a->kw == 1 && a->stride == 1 && a->pad == 0) {
+        pointwise(device, a);
+        return;
+    }
+    const int64_t ho = (a->h + 2 * a->pad - a->kh) / a->stride + 1;
+    const int64_t wo = (a->w + 2 * a->pad - a->kw) / a->stride + 1, pixels = ho * wo;
+    const int64_t tiles = (pixels + SP_ROW_TILE - 1) / SP_ROW_TILE;
+    const int64_t out_tiles = (a->cout + SP_TILE_OUTS - 1) / SP_TILE_OUTS;
+#pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
+    for (int64_t unit = 0; unit < a->n * tiles * out_tiles; unit++) {
+        const int64_t out = unit % out_tiles * SP_TILE_OUTS, i = unit / out_tiles / tiles;
+        const int64_t begin = unit / out_tiles % tiles * SP_ROW_TILE;
+        const int64_t m = least(SP_ROW_TILE, pixels - begin),
+                      n = least(SP_TILE_OUTS, a->cout - out);
+        float *tile = sp_cpu_work(device), *patch = tile + SP_ROW_TILE * SP_TILE_OUTS;
+        conv_tile(a, a->x + i * a->h * a->w * a->ldx, wo, begin, m, out, n, tile, patch);
+        for (int64_t p = 0; p < m; p++) {
+            const int64_t at = i * pixels + begin + p;
+            SP_FN(sp_cpu_finish_row)
+            (tile + p * n, n, a->b ? a->b + out : NULL, a->act, NULL,
+             a->residual ? a->residual + at * a->cout + out : NULL, a->y + at * a->ldy + out);
+        }
+    }
+}
+
+/* [cin, cout, s, s] to [s, s, cout, cin]. */
+void SP_FN(sp_cpu_deconv_pack)(SpDevice *device, const SpConvPack *a)
+{
+    const int64_t cin = a->w.dim[0], cout = a->w.dim[1], taps = a->w.dim[2] * a->w.dim[3];
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t k = 0; k < taps; k++)
+        for (int64_t o = 0; o < cout; o++)
+            for (int64_t i = 0; i < cin; i++)
+                a->packed[(k * cout + o) * cin + i] =
+                    (float)sp_tensor_at(&a->w, (i * cout + o) * taps + k);
+}
+
+void SP_FN(sp_cpu_deconv)(SpDevice *device, const SpDeconv *a)
+{
+    const int64_t pixels = a->n * a->h * a->w, s = a->s;
+    const int64_t tiles = (pixels + SP_ROW_TILE - 1) / SP_ROW_TILE;
+    const int64_t out_tiles = (a->cout + SP_TILE_OUTS - 1) / SP_TILE_OUTS;
+#pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
+    for (int64_t unit = 0; unit < tiles * out_tiles * s * s; unit++) {
+        const int64_t tap = unit % (s * s), out = unit / (s * s) % out_tiles * SP_TILE_OUTS;
+        const int64_t begin = unit / (s * s) / out_tiles * SP_ROW_TILE;
+        const int64_t m = least(SP_ROW_TILE, pixels - begin),
+                      n = least(SP_TILE_OUTS, a->cout - out);
+        float *tile = sp_cpu_work(device);
+        sp_gemm_nt(m, n, a->cin, 1, a->x + begin * a->cin, a->cin,
+                   a->packed + (tap * a->cout + out) * a->cin, a->cin, 0, tile, n);
+        for (int64_t p = 0; p < m; p++) {
+            const int64_t column = (begin + p) % a->w, row = (begin + p) / a->w;
+            float *y = a->y + ((row * s + tap / s) * a->w * s + column * s + tap % s) * a->cout;
+            SP_FN(sp_cpu_finish_row)
+            (tile + p * n, n, a->b ? a->b + out : NULL, SP_IDENTITY, NULL, NULL, y + out);
+        }
+    }
+}

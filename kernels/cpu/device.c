@@ -1,0 +1,102 @@
+#define _GNU_SOURCE
+#include <omp.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
+
+static void *take_memory(SpDevice *device, size_t bytes)
+{
+    (void)device;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void give_memory(SpDevice *device, void *memory, size_t bytes)
+{
+    (void)device;
+    munmap(memory, bytes);
+}
+
+static SpStatus never_fails(SpDevice *device)
+{
+    (void)device;
+    return sp_ok();
+}
+
+static void close_cpu(SpDevice *device)
+{
+    SpCpu *cpu = sp_cpu(device);
+    give_memory(device, cpu->work, cpu->work_bytes);
+    free(cpu);
+}
+
+float *sp_cpu_work(SpDevice *device)
+{
+    return sp_cpu(device)->work + (size_t)omp_get_thread_num() * SP_WORK_FLOATS;
+}
+
+static int available_threads(void)
+{
+    cpu_set_t set;
+    const int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count > 0 ? count : 1;
+}
+
+static bool has_isa(const char *isa)
+{
+    if (strcmp(isa, "avx512") == 0)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (strcmp(isa, "avx2") == 0)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return strcmp(isa, "baseline") == 0;
+}
+
+SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
+{
+    *device = NULL;
+    if (!has_isa(isa))
+        return sp_error(SP_DEVICE, "this processor lacks %s", isa);
+    SpCpu *cpu = calloc(1, sizeof *cpu);
+    if (!cpu)
+        return sp_no_memory("the CPU device");
+    cpu->threads = threads > 0 ? threads : available_threads();
+    cpu->isa = isa;
+    cpu->device = (SpDevice){.name = "cpu",
+                             .ops = strcmp(isa, "avx512") == 0 ? sp_cpu_ops_avx512
+                                    : strcmp(isa, "avx2") == 0 ? sp_cpu_ops_avx2
+                                                               : sp_cpu_ops_baseline,
+                             .take_memory = take_memory,
+                             .give_memory = give_memory,
+                             .status = never_fails,
+                             .close = close_cpu};
+    cpu->work_bytes =
+        ((size_t)cpu->threads * SP_WORK_FLOATS + SP_SHARED_FLOATS) * sizeof *cpu->work;
+    cpu->work = take_memory(&cpu->device, cpu->work_bytes);
+    if (!cpu->work) {
+        free(cpu);
+        return sp_no_memory("the CPU's workspace");
+    }
+    cpu->shared = cpu->work + (size_t)cpu->threads * SP_WORK_FLOATS;
+    sp_gemm_single_threaded();
+    *device = &cpu->device;
+    return sp_ok();
+}
+
+SpStatus sp_cpu_open(int threads, SpDevice **device)
+{
+    return sp_cpu_open_isa(threads,
+                           has_isa("avx512") ? "avx512"
+                           : has_isa("avx2") ? "avx2"
+                                             : "baseline",
+                           device);
+}
+
+const char *sp_cpu_isa(const SpDevice *device)
+{
+    return ((const SpCpu *)device)->isa;
+}

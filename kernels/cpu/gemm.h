@@ -1,0 +1,22 @@
+/*
+ * Matrix products: OpenBLAS, one thread a call. The callers spread tiles over threads
+ * themselves, which is faster than its own threading and gives the same bits for any number of
+ * threads.
+ */
+#ifndef SP_KERNELS_CPU_GEMM_H
+#define SP_KERNELS_CPU_GEMM_H
+
+#include <stdint.h>
+
+/* Once, before any product: OpenBLAS shall not start threads of its own. */
+void sp_gemm_single_threaded(void);
+
+/* c = alpha a b^T + beta c: a [m, k], b [n, k], c [m, n], rows lda, ldb, ldc apart. */
+void sp_gemm_nt(int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+
+/* c = alpha a b + beta c: a [m, k], b [k, n], c [m, n]. */
+void sp_gemm_nn(int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+
+#endif

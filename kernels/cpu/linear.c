@@ -1,0 +1,125 @@
+#include <string.h>
+
+#include "base/half.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/vec.h"
+
+static inline __attribute__((always_inline)) vf activate(vf x, SpActivation act)
+{
+    switch (act) {
+    case SP_GELU:
+        return v_gelu(x);
+    case SP_GELU_TANH:
+        return v_gelu_tanh(x);
+    case SP_RELU:
+        return v_max(x, v_set(0));
+    case SP_SILU:
+        return x * v_sigmoid(x);
+    default:
+        return x;
+    }
+}
+
+static inline __attribute__((always_inline)) void finish_as(const float *x, int64_t n,
+                                                            const float *b, SpActivation act,
+                                                            const float *gain,
+                                                            const float *residual, float *y)
+{
+    int64_t i = 0;
+    for (; i + SP_VL <= n; i += SP_VL) {
+        vf v = v_load(x + i);
+        if (b)
+            v += v_load(b + i);
+        v = activate(v, act);
+        if (gain)
+            v *= v_load(gain + i);
+        if (residual)
+            v += v_load(residual + i);
+        v_store(y + i, v);
+    }
+    if (i < n) {
+        const int64_t rest = n - i;
+        vf v = v_load_n(x + i, rest);
+        if (b)
+            v += v_load_n(b + i, rest);
+        v = activate(v, act);
+        if (gain)
+            v *= v_load_n(gain + i, rest);
+        if (residual)
+            v += v_load_n(residual + i, rest);
+        v_store_n(y + i, v, rest);
+    }
+}
+
+void SP_FN(sp_cpu_finish_row)(const float *x, int64_t n, const float *b, SpActivation act,
+                              const float *gain, const float *residual, float *y)
+{
+    switch (act) {
+    case SP_IDENTITY:
+        finish_as(x, n, b, SP_IDENTITY, gain, residual, y);
+        break;
+    case SP_GELU:
+        finish_as(x, n, b, SP_GELU, gain, residual, y);
+        break;
+    case SP_GELU_TANH:
+        finish_as(x, n, b, SP_GELU_TANH, gain, residual, y);
+        break;
+    case SP_RELU:
+        finish_as(x, n, b, SP_RELU, gain, residual, y);
+        break;
+    case SP_SILU:
+        finish_as(x, n, b, SP_SILU, gain, residual, y);
+        break;
+    }
+}
+
+void SP_FN(sp_cpu_widen)(const SpTensor *w, int64_t begin, int64_t count, float *out)
+{
+    if (w->dtype == SP_F32) {
+        memcpy(out, (const float *)w->data + begin, (size_t)count * sizeof *out);
+        return;
+    }
+    const uint16_t *half = (const uint16_t *)w->data + begin;
+    if (w->dtype == SP_BF16)
+        for (int64_t i = 0; i < count; i++)
+            out[i] = sp_bf16_to_f32(half[i]);
+    else
+        for (int64_t i = 0; i < count; i++)
+            out[i] = sp_f16_to_f32(half[i]);
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)
+{
+    enum { TILE_FLOATS = SP_ROW_TILE * SP_TILE_OUTS };
+    const int64_t outs = a->w.dim[0], in = a->w.dim[1];
+    const bool widen = a->w.dtype != SP_F32;
+    /* Weights that are converted fill the rest of the workspace. */
+    int64_t tile_outs = SP_TILE_OUTS;
+    while (widen && tile_outs > 16 && tile_outs * in > SP_WORK_FLOATS - TILE_FLOATS)
+        tile_outs /= 2;
+    const int64_t out_tiles = (outs + tile_outs - 1) / tile_outs;
+    const int64_t row_tiles = (a->rows + SP_ROW_TILE - 1) / SP_ROW_TILE;
+#pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
+    for (int64_t unit = 0; unit < out_tiles * row_tiles; unit++) {
+        const int64_t row = unit / out_tiles * SP_ROW_TILE, out = unit % out_tiles * tile_outs;
+        const int64_t m = least(a->rows - row, SP_ROW_TILE), n = least(outs - out, tile_outs);
+        float *tile = sp_cpu_work(device), *wide = tile + TILE_FLOATS;
+        const float *w = (const float *)a->w.data + out * in;
+        if (widen) {
+            SP_FN(sp_cpu_widen)(&a->w, out * in, n * in, wide);
+            w = wide;
+        }
+        sp_gemm_nt(m, n, in, 1, a->x + row * a->ldx, a->ldx, w, in, 0, tile, n);
+        for (int64_t r = 0; r < m; r++)
+            SP_FN(sp_cpu_finish_row)
+            (tile + r * n, n, a->b ? a->b + out : NULL, a->act, a->gain ? a->gain + out : NULL,
+             a->residual ? a->residual + (row + r) * a->ldr + out : NULL,
+             a->y + (row + r) * a->ldy + out);
+    }
+}

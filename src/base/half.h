@@ -1,0 +1,70 @@
+/*
+ * IEEE half and bfloat16 to float32, and one element of a tensor of any dtype.
+ */
+#ifndef SP_BASE_HALF_H
+#define SP_BASE_HALF_H
+
+#include <string.h>
+
+#include "kernels/tensor.h"
+
+static inline float sp_float_from_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t sp_bits_from_float(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline float sp_bf16_to_f32(uint16_t bits)
+{
+    return sp_float_from_bits((uint32_t)bits << 16);
+}
+
+/* Subnormals through one multiplication by 2^112, which is exact. */
+static inline float sp_f16_to_f32(uint16_t bits)
+{
+    const uint32_t sign = (uint32_t)(bits & 0x8000) << 16;
+    const uint32_t rest = (uint32_t)(bits & 0x7fff) << 13;
+    if (rest >= 0x0f800000) /* infinity and NaN */
+        return sp_float_from_bits(sign | 0x70000000 | rest);
+    return sp_float_from_bits(sign | sp_bits_from_float(sp_float_from_bits(rest) * 0x1p112f));
+}
+
+/* Element i in row-major order, of any dtype and at any alignment. */
+static inline double sp_tensor_at(const SpTensor *t, int64_t i)
+{
+    const unsigned char *at = (const unsigned char *)t->data + (size_t)i * sp_dtype_size(t->dtype);
+    union {
+        float f32;
+        uint16_t u16;
+        double f64;
+        int32_t i32;
+        int64_t i64;
+    } value = {0};
+    memcpy(&value, at, sp_dtype_size(t->dtype));
+    switch (t->dtype) {
+    case SP_F32:
+        return (double)value.f32;
+    case SP_F16:
+        return (double)sp_f16_to_f32(value.u16);
+    case SP_BF16:
+        return (double)sp_bf16_to_f32(value.u16);
+    case SP_F64:
+        return value.f64;
+    case SP_I32:
+        return value.i32;
+    case SP_I64:
+        return (double)value.i64;
+    default:
+        return *at;
+    }
+}
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * Goldens: recorded inputs and outputs of the reference, as safetensors under $SP_GOLDEN_DIR.
+ * Every function fails the running cmocka test with a message instead of returning an error.
+ */
+#ifndef SP_TESTS_GOLDEN_H
+#define SP_TESTS_GOLDEN_H
+
+#include <stdbool.h>
+
+#include "store/safetensors.h"
+
+typedef struct Golden Golden;
+
+/* Opens `relative` ("front/tiny.safetensors"); golden_close releases it with all it returned. */
+Golden *golden_open(const char *relative);
+void golden_close(Golden *golden);
+
+/* A tensor's view, and whether there is one. */
+const SpTensor *golden_tensor(Golden *golden, const char *name);
+bool golden_has(Golden *golden, const char *name);
+
+/* A tensor's values as float32 (converted from any dtype); `count` may be NULL. */
+const float *golden_f32(Golden *golden, const char *name, int64_t *count);
+
+/* A string of the file's metadata. */
+const char *golden_meta(Golden *golden, const char *key);
+
+/* max |ours - golden| / max(1, max |golden|), the measure of ../shared/golden/README.md. */
+double golden_error(Golden *golden, const char *name, const float *ours);
+
+/* Fails unless golden_error is at most `tolerance`. `ours` has the tensor's shape. */
+void golden_compare(Golden *golden, const char *name, const float *ours, double tolerance);
+
+/* The share of entries whose |ours - golden| is at most `limit`; NaN never is. */
+double golden_share_within(Golden *golden, const char *name, const float *ours, double limit);
+
+#endif
