@@ -70,7 +70,7 @@ typedef struct SpAttention {
     float scale;
     const float *q, *k, *v;
     int64_t q_batch, q_row, k_batch, k_row, v_batch, v_row;
-    float *y;
+    float *y; /* may be q itself with q's strides */
     int64_t y_batch, y_row;
 } SpAttention;
 
@@ -156,6 +156,32 @@ typedef struct SpMap {
     float *y;
 } SpMap;
 
+/* Adds an embedding of the column to the first half of the channels and one of the row to the
+ * second, in place: x[i, j] += [u[j] | v[i]]. x: [h, w, c]; u: [w, c/2]; v: [h, c/2]. */
+typedef struct SpAxisAdd {
+    float *x;
+    int64_t h, w, c;
+    const float *u, *v;
+} SpAxisAdd;
+
+/* Adaptive layer norm's application: y = c + gate * (n * (1 + scale) + shift) for dense rows n, c
+ * of `width`; shift, scale, gate are the thirds of each row of m: [rows, 3 * width]. */
+typedef struct SpModulate {
+    const float *n, *m, *c;
+    int64_t rows, width;
+    float *y;
+} SpModulate;
+
+/* Copies `rows` rows of `bytes` bytes that start to_pitch / from_pitch bytes apart. */
+typedef enum SpCopyKind { SP_UPLOAD, SP_DOWNLOAD, SP_ON_DEVICE } SpCopyKind;
+typedef struct SpCopy {
+    SpCopyKind kind;
+    void *to;
+    size_t to_pitch;
+    const void *from;
+    size_t from_pitch, bytes, rows;
+} SpCopy;
+
 typedef struct SpOps {
     void (*linear)(SpDevice *, const SpLinear *);
     void (*layer_norm)(SpDevice *, const SpLayerNorm *);
@@ -168,10 +194,9 @@ typedef struct SpOps {
     void (*resize)(SpDevice *, const SpResize *);
     void (*instance_norm)(SpDevice *, const SpInstanceNorm *);
     void (*map)(SpDevice *, const SpMap *);
-    /* Copies between host and device memory, and inside the device. */
-    void (*upload)(SpDevice *, void *device, const void *host, size_t bytes);
-    void (*download)(SpDevice *, void *host, const void *device, size_t bytes);
-    void (*copy)(SpDevice *, void *to, const void *from, size_t bytes);
+    void (*axis_add)(SpDevice *, const SpAxisAdd *);
+    void (*modulate)(SpDevice *, const SpModulate *);
+    void (*copy)(SpDevice *, const SpCopy *);
 } SpOps;
 
 struct SpDevice {

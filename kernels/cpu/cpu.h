@@ -53,6 +53,9 @@ void SP_FN(sp_cpu_deconv)(SpDevice *, const SpDeconv *);
 void SP_FN(sp_cpu_resize)(SpDevice *, const SpResize *);
 void SP_FN(sp_cpu_instance_norm)(SpDevice *, const SpInstanceNorm *);
 void SP_FN(sp_cpu_map)(SpDevice *, const SpMap *);
+void SP_FN(sp_cpu_axis_add)(SpDevice *, const SpAxisAdd *);
+void SP_FN(sp_cpu_modulate)(SpDevice *, const SpModulate *);
+void SP_FN(sp_cpu_copy)(SpDevice *, const SpCopy *);
 
 /* y[i] = residual[i] + gain[i] * act(x[i] + b[i]) for one row; NULL parts are left out. */
 void SP_FN(sp_cpu_finish_row)(const float *x, int64_t n, const float *b, SpActivation act,

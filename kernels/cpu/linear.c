@@ -118,8 +118,8 @@ void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)
         sp_gemm_nt(m, n, in, 1, a->x + row * a->ldx, a->ldx, w, in, 0, tile, n);
         for (int64_t r = 0; r < m; r++)
             SP_FN(sp_cpu_finish_row)
-            (tile + r * n, n, a->b ? a->b + out : NULL, a->act, a->gain ? a->gain + out : NULL,
-             a->residual ? a->residual + (row + r) * a->ldr + out : NULL,
-             a->y + (row + r) * a->ldy + out);
+        (tile + r * n, n, a->b ? a->b + out : NULL, a->act, a->gain ? a->gain + out : NULL,
+         a->residual ? a->residual + (row + r) * a->ldr + out : NULL,
+         a->y + (row + r) * a->ldy + out);
     }
 }

@@ -1,5 +1,6 @@
+#include <string.h>
+
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/vec.h"
 
 void SP_FN(sp_cpu_resize)(SpDevice *device, const SpResize *a)
 {
@@ -46,4 +47,37 @@ void SP_FN(sp_cpu_map)(SpDevice *device, const SpMap *a)
         SP_FN(sp_cpu_finish_row)
         (x, n, a->add ? a->add + begin % period : NULL, a->act, NULL, NULL, y);
     }
+}
+
+void SP_FN(sp_cpu_axis_add)(SpDevice *device, const SpAxisAdd *a)
+{
+    const int64_t half = a->c / 2;
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t i = 0; i < a->h; i++)
+        for (int64_t j = 0; j < a->w; j++) {
+            float *x = a->x + (i * a->w + j) * a->c;
+            for (int64_t k = 0; k < half; k++) {
+                x[k] += a->u[j * half + k];
+                x[half + k] += a->v[i * half + k];
+            }
+        }
+}
+
+void SP_FN(sp_cpu_modulate)(SpDevice *device, const SpModulate *a)
+{
+    (void)device;
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t i = 0; i < a->width; i++) {
+            const float *m = a->m + r * 3 * a->width + i;
+            const int64_t at = r * a->width + i;
+            a->y[at] = a->c[at] + m[2 * a->width] * (a->n[at] * (1 + m[a->width]) + m[0]);
+        }
+}
+
+void SP_FN(sp_cpu_copy)(SpDevice *device, const SpCopy *a)
+{
+    (void)device;
+    for (size_t r = 0; r < a->rows; r++)
+        memcpy((char *)a->to + r * a->to_pitch, (const char *)a->from + r * a->from_pitch,
+               a->bytes);
 }

@@ -1,12 +1,4 @@
-#include <string.h>
-
 #include "kernels/cpu/cpu.h"
-
-static void copy_bytes(SpDevice *device, void *to, const void *from, size_t bytes)
-{
-    (void)device;
-    memcpy(to, from, bytes);
-}
 
 const SpOps SP_FN(sp_cpu_ops) = {
     .linear = SP_FN(sp_cpu_linear),
@@ -20,7 +12,7 @@ const SpOps SP_FN(sp_cpu_ops) = {
     .resize = SP_FN(sp_cpu_resize),
     .instance_norm = SP_FN(sp_cpu_instance_norm),
     .map = SP_FN(sp_cpu_map),
-    .upload = copy_bytes,
-    .download = copy_bytes,
-    .copy = copy_bytes,
+    .axis_add = SP_FN(sp_cpu_axis_add),
+    .modulate = SP_FN(sp_cpu_modulate),
+    .copy = SP_FN(sp_cpu_copy),
 };

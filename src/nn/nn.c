@@ -93,3 +93,34 @@ void sp_nn_linear(SpNn *nn, const float *x, int64_t rows, SpTensor w, const floa
                           .y = y,
                           .ldy = w.dim[0]});
 }
+
+void sp_nn_layer_norm(SpNn *nn, const float *x, int64_t rows, int64_t width, const float *weight,
+                      const float *bias, float eps, float *y)
+{
+    sp_nn_run(nn, layer_norm, &(SpLayerNorm){x, rows, width, width, weight, bias, eps, y, width});
+}
+
+void sp_nn_copy_rows(SpNn *nn, SpCopyKind kind, float *to, int64_t to_stride, const float *from,
+                     int64_t from_stride, int64_t count, int64_t rows)
+{
+    sp_nn_run(nn, copy,
+              &(SpCopy){.kind = kind,
+                        .to = to,
+                        .to_pitch = (size_t)to_stride * sizeof *to,
+                        .from = from,
+                        .from_pitch = (size_t)from_stride * sizeof *from,
+                        .bytes = (size_t)count * sizeof *to,
+                        .rows = (size_t)rows});
+}
+
+void sp_nn_copy(SpNn *nn, SpCopyKind kind, float *to, const float *from, int64_t count)
+{
+    sp_nn_copy_rows(nn, kind, to, count, from, count, count, 1);
+}
+
+float *sp_nn_conv_pack(SpNn *nn, SpTensor w)
+{
+    float *packed = sp_nn_floats(nn, sp_tensor_count(&w));
+    sp_nn_run(nn, conv_pack, &(SpConvPack){w, packed});
+    return packed;
+}

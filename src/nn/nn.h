@@ -66,4 +66,18 @@ void sp_nn_release(SpNn *nn, SpNnMark mark);
 void sp_nn_linear(SpNn *nn, const float *x, int64_t rows, SpTensor w, const float *b,
                   SpActivation act, float *y);
 
+/* Layer norm of dense rows, [rows, width]; weight and bias may be NULL. */
+void sp_nn_layer_norm(SpNn *nn, const float *x, int64_t rows, int64_t width, const float *weight,
+                      const float *bias, float eps, float *y);
+
+/* Copies `count` floats. */
+void sp_nn_copy(SpNn *nn, SpCopyKind kind, float *to, const float *from, int64_t count);
+
+/* Copies `rows` rows of `count` floats, rows to_stride / from_stride floats apart. */
+void sp_nn_copy_rows(SpNn *nn, SpCopyKind kind, float *to, int64_t to_stride, const float *from,
+                     int64_t from_stride, int64_t count, int64_t rows);
+
+/* Weights [cout, cin, kh, kw] in the order conv2d reads, in arena memory. */
+float *sp_nn_conv_pack(SpNn *nn, SpTensor w);
+
 #endif

@@ -1,0 +1,81 @@
+#include "front/internal.h"
+
+enum { EMBED_FRAMES = 4 }; /* frames that go through the patch embedding together */
+
+SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims *dims)
+{
+    const int64_t special = dims->tokens - dims->patches;
+    const size_t bytes = (size_t)dims->tokens * 2 * sizeof(int32_t);
+    float *device = sp_nn_floats(nn, 2 * dims->tokens);
+    const SpNnMark mark = sp_nn_mark(nn);
+    int32_t *host = sp_nn_host(nn, bytes);
+    if (sp_nn_live(nn)) {
+        for (int64_t i = 0; i < 2 * special; i++)
+            host[i] = 0;
+        for (int64_t p = 0; p < dims->patches; p++) {
+            host[2 * (special + p)] = (int32_t)(p / dims->gw + 1);
+            host[2 * (special + p) + 1] = (int32_t)(p % dims->gw + 1);
+        }
+        sp_nn_run(nn, copy, &(SpCopy){SP_UPLOAD, device, bytes, host, bytes, bytes, 1});
+    }
+    sp_nn_release(nn, mark);
+    return (SpPositions){.yx = (const int32_t *)(const void *)device,
+                         .period = dims->tokens,
+                         .most = (int32_t)(dims->gh > dims->gw ? dims->gh : dims->gw),
+                         .base = front->rope_base};
+}
+
+/* Camera and register tokens: index 0 of the parameters for frame 0, index 1 for the others. */
+static void place_special_tokens(const SpFront *front, SpNn *nn, const SpFrontDims *dims, float *x)
+{
+    const int64_t width = front->width;
+    for (int64_t t = 0; t < dims->frames; t++, x += dims->tokens * width) {
+        const int64_t index = t > 0;
+        sp_nn_copy(nn, SP_UPLOAD, x, front->camera_token + index * width, width);
+        sp_nn_copy(nn, SP_UPLOAD, x + width,
+                   front->register_token + index * front->registers * width,
+                   front->registers * width);
+    }
+}
+
+/* Keeps half `half` (0 frame, 1 global) of output i where a head reads it. */
+static void keep(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const float *x, int64_t i,
+                 int64_t half, const SpFrontFeatures *features)
+{
+    const int64_t width = front->width, patch_row = dims->tokens - dims->patches;
+    for (int k = 0; k < SP_FRONT_TAPS; k++)
+        if (front->taps[k] == i)
+            sp_nn_copy_rows(nn, SP_DOWNLOAD,
+                            features->tap[k] + half * dims->frames * dims->patches * width,
+                            dims->patches * width, x + patch_row * width, dims->tokens * width,
+                            dims->patches * width, dims->frames);
+    if (i == front->depth - 1)
+        sp_nn_copy_rows(nn, SP_DOWNLOAD, features->camera + half * width, 2 * width, x,
+                        dims->tokens * width, width, dims->frames);
+}
+
+void sp_aggregator_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const float *video,
+                       const SpFrontFeatures *features)
+{
+    const int64_t width = front->width, frames = dims->frames;
+    const double total = (double)(front->embed.depth + 2 * front->depth) * (double)frames;
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *x = sp_nn_floats(nn, frames * dims->tokens * width);
+    const SpPositions positions = sp_front_positions(front, nn, dims);
+    const SpEmbedRun run = sp_patch_embed_begin(front, nn, dims);
+    place_special_tokens(front, nn, dims, x);
+    for (int64_t t = 0; t < frames; t += EMBED_FRAMES) {
+        const int64_t count = frames - t < EMBED_FRAMES ? frames - t : EMBED_FRAMES;
+        sp_patch_embed_frames(front, nn, dims, &run, video + t * 3 * dims->height * dims->width,
+                              count, x + t * dims->tokens * width);
+        sp_progress(nn->progress, (double)((t + count) * front->embed.depth), total);
+    }
+    for (int64_t i = 0; i < front->depth; i++) {
+        sp_block_run(nn, &front->frame_block[i], x, frames, dims->tokens, &positions);
+        keep(front, nn, dims, x, i, 0, features);
+        sp_block_run(nn, &front->global_block[i], x, 1, frames * dims->tokens, &positions);
+        keep(front, nn, dims, x, i, 1, features);
+        sp_progress(nn->progress, (double)((front->embed.depth + 2 * (i + 1)) * frames), total);
+    }
+    sp_nn_release(nn, mark);
+}

@@ -1,0 +1,201 @@
+#include <math.h>
+
+#include "front/internal.h"
+
+/* A feature map on the device, channels last. */
+typedef struct Map {
+    float *x;
+    int64_t h, w, c;
+} Map;
+
+static Map new_map(SpNn *nn, int64_t h, int64_t w, int64_t c)
+{
+    return (Map){sp_nn_floats(nn, h * w * c), h, w, c};
+}
+
+/* A convolution into `y`; kernel, stride and padding as given, residual NULL or of y's shape. */
+static void convolve(SpNn *nn, Map x, const SpConvWeights *conv, const float *packed,
+                     int64_t stride, SpActivation act, const float *residual, Map y)
+{
+    const int64_t k = conv->w.dim[2];
+    sp_nn_run(nn, conv2d,
+              &(SpConv2d){.x = x.x,
+                          .n = 1,
+                          .h = x.h,
+                          .w = x.w,
+                          .cin = x.c,
+                          .ldx = x.c,
+                          .packed = packed,
+                          .cout = y.c,
+                          .kh = k,
+                          .kw = k,
+                          .stride = stride,
+                          .pad = k / 2,
+                          .b = conv->b,
+                          .act = act,
+                          .residual = residual,
+                          .y = y.x,
+                          .ldy = y.c});
+}
+
+static void resize(SpNn *nn, Map x, Map y)
+{
+    sp_nn_run(nn, resize, &(SpResize){x.x, 1, x.h, x.w, x.c, y.x, y.h, y.w, y.c});
+}
+
+static SpPackedUnit pack_unit(SpNn *nn, const SpResidualUnit *unit)
+{
+    float *first = sp_nn_conv_pack(nn, unit->conv1.w);
+    return (SpPackedUnit){first, sp_nn_conv_pack(nn, unit->conv2.w)};
+}
+
+SpPackedDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn)
+{
+    const SpDepthHead *head = &front->dpt;
+    SpPackedDepthHead p = {0};
+    for (int k = 0; k < SP_FRONT_TAPS; k++) {
+        p.project[k] = sp_nn_conv_pack(nn, head->project[k].w);
+        p.layer_rn[k] = sp_nn_conv_pack(nn, head->layer_rn[k].w);
+        if (k < 2) {
+            p.resize[k] = sp_nn_floats(nn, sp_tensor_count(&head->resize[k].w));
+            sp_nn_run(nn, deconv_pack, &(SpConvPack){head->resize[k].w, p.resize[k]});
+        }
+        if (k == 3)
+            p.resize[k] = sp_nn_conv_pack(nn, head->resize[k].w);
+        else
+            p.unit1[k] = pack_unit(nn, &head->unit1[k]);
+        p.unit2[k] = pack_unit(nn, &head->unit2[k]);
+        p.out_conv[k] = sp_nn_conv_pack(nn, head->out_conv[k].w);
+    }
+    p.output1 = sp_nn_conv_pack(nn, head->output1.w);
+    p.output2a = sp_nn_conv_pack(nn, head->output2a.w);
+    p.output2b = sp_nn_conv_pack(nn, head->output2b.w);
+    return p;
+}
+
+void sp_residual_unit_run(SpNn *nn, const SpResidualUnit *unit, const SpPackedUnit *packed,
+                          int64_t h, int64_t w, float *x)
+{
+    const SpNnMark mark = sp_nn_mark(nn);
+    const Map in = {x, h, w, unit->conv1.w.dim[0]}, middle = new_map(nn, h, w, in.c);
+    sp_nn_run(nn, map, &(SpMap){x, h * w * in.c, 1, NULL, 0, SP_RELU, x});
+    convolve(nn, in, &unit->conv1, packed->conv1, 1, SP_RELU, NULL, middle);
+    convolve(nn, middle, &unit->conv2, packed->conv2, 1, SP_IDENTITY, x, in);
+    sp_nn_release(nn, mark);
+}
+
+void sp_uv_add(const SpFront *front, SpNn *nn, const SpFrontDims *dims, int64_t h, int64_t w,
+               int64_t c, float *x)
+{
+    const double aspect = (double)dims->width / (double)dims->height;
+    const double diagonal = sqrt(aspect * aspect + 1);
+    const int64_t half = c / 2;
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *u = sp_nn_floats(nn, w * half), *v = sp_nn_floats(nn, h * half);
+    float *host = sp_nn_host(nn, (size_t)((w > h ? w : h) * half) * sizeof *host);
+    if (sp_nn_live(nn)) {
+        const double base = (double)front->dpt.uv_base, ratio = (double)front->dpt.uv_ratio;
+        sp_uv_axis(w, aspect / diagonal, half, base, ratio, host);
+        sp_nn_copy(nn, SP_UPLOAD, u, host, w * half);
+        sp_uv_axis(h, 1 / diagonal, half, base, ratio, host);
+        sp_nn_copy(nn, SP_UPLOAD, v, host, h * half);
+        sp_nn_run(nn, axis_add, &(SpAxisAdd){x, h, w, c, u, v});
+    }
+    sp_nn_release(nn, mark);
+}
+
+/* Step 1 of section 7: a tap's tokens as the k-th map of the pyramid, before layer_rn. */
+static Map pyramid(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
+                   const SpPackedDepthHead *packed, const float *tap, int64_t plane, int k, Map out)
+{
+    const SpDepthHead *head = &front->dpt;
+    const int64_t width = front->width, n = dims->patches;
+    const SpNnMark mark = sp_nn_mark(nn);
+    Map tokens = new_map(nn, dims->gh, dims->gw, 2 * width);
+    const Map projected = k == 2 ? out : new_map(nn, dims->gh, dims->gw, head->project[k].w.dim[0]);
+    for (int64_t half = 0; half < 2; half++)
+        sp_nn_copy_rows(nn, SP_UPLOAD, tokens.x + half * width, 2 * width, tap + half * plane,
+                        width, width, n);
+    sp_nn_layer_norm(nn, tokens.x, n, tokens.c, head->norm_w, head->norm_b, head->eps, tokens.x);
+    convolve(nn, tokens, &head->project[k], packed->project[k], 1, SP_IDENTITY, NULL, projected);
+    sp_uv_add(front, nn, dims, projected.h, projected.w, projected.c, projected.x);
+    if (k < 2)
+        sp_nn_run(nn, deconv,
+                  &(SpDeconv){projected.x, 1, projected.h, projected.w, projected.c,
+                              packed->resize[k], projected.c, out.h / projected.h,
+                              head->resize[k].b, out.x});
+    if (k == 3)
+        convolve(nn, projected, &head->resize[k], packed->resize[k], 2, SP_IDENTITY, NULL, out);
+    sp_nn_release(nn, mark);
+    return out;
+}
+
+/* out_convK(A(RCU2(x), size of `to`)), the 1x1 convolution first: it commutes with A. */
+static void fuse(const SpFront *front, SpNn *nn, const SpPackedDepthHead *packed, int k, Map x,
+                 Map to)
+{
+    const SpDepthHead *head = &front->dpt;
+    const SpNnMark mark = sp_nn_mark(nn);
+    const Map mixed = new_map(nn, x.h, x.w, x.c);
+    sp_residual_unit_run(nn, &head->unit2[k], &packed->unit2[k], x.h, x.w, x.x);
+    convolve(nn, x, &head->out_conv[k], packed->out_conv[k], 1, SP_IDENTITY, NULL, mixed);
+    resize(nn, mixed, to);
+    sp_nn_release(nn, mark);
+}
+
+/* Steps 4 to 7: the fused map [8 gh, 8 gw] to depth and confidence of the image. */
+static void finish(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
+                   const SpPackedDepthHead *packed, Map fused, float *depth, float *confidence)
+{
+    const SpDepthHead *head = &front->dpt;
+    const int64_t pixels = dims->height * dims->width;
+    const SpNnMark mark = sp_nn_mark(nn);
+    const Map full = new_map(nn, dims->height, dims->width, head->output1.w.dim[0]);
+    const Map small = new_map(nn, fused.h, fused.w, full.c);
+    convolve(nn, fused, &head->output1, packed->output1, 1, SP_IDENTITY, NULL, small);
+    resize(nn, small, full);
+    sp_uv_add(front, nn, dims, full.h, full.w, full.c, full.x);
+    const Map hidden = new_map(nn, full.h, full.w, head->output2a.w.dim[0]);
+    const Map out = new_map(nn, full.h, full.w, 2);
+    float *host = sp_nn_host(nn, (size_t)(2 * pixels) * sizeof *host);
+    convolve(nn, full, &head->output2a, packed->output2a, 1, SP_RELU, NULL, hidden);
+    convolve(nn, hidden, &head->output2b, packed->output2b, 1, SP_IDENTITY, NULL, out);
+    sp_nn_copy(nn, SP_DOWNLOAD, host, out.x, 2 * pixels);
+    for (int64_t p = 0; sp_nn_live(nn) && p < pixels; p++) {
+        depth[p] = expf(host[2 * p]);
+        confidence[p] = 1 / (1 + expf(-host[2 * p + 1]));
+    }
+    sp_nn_release(nn, mark);
+}
+
+void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
+                         const SpPackedDepthHead *packed, const float *const tap[SP_FRONT_TAPS],
+                         int64_t plane, float *depth, float *confidence)
+{
+    const SpDepthHead *head = &front->dpt;
+    const int64_t gh = dims->gh, gw = dims->gw, c = head->layer_rn[0].w.dim[0];
+    const int64_t rows[SP_FRONT_TAPS] = {4 * gh, 2 * gh, gh, (gh + 1) / 2};
+    const int64_t columns[SP_FRONT_TAPS] = {4 * gw, 2 * gw, gw, (gw + 1) / 2};
+    const SpNnMark mark = sp_nn_mark(nn);
+    const Map fused = new_map(nn, 8 * gh, 8 * gw, c);
+    Map r[SP_FRONT_TAPS], o = {0};
+    for (int k = 0; k < SP_FRONT_TAPS; k++) {
+        r[k] = new_map(nn, rows[k], columns[k], c);
+        const SpNnMark inner = sp_nn_mark(nn);
+        const Map from = pyramid(front, nn, dims, packed, tap[k], plane, k,
+                                 new_map(nn, rows[k], columns[k], head->project[k].w.dim[0]));
+        convolve(nn, from, &head->layer_rn[k], packed->layer_rn[k], 1, SP_IDENTITY, NULL, r[k]);
+        sp_nn_release(nn, inner);
+    }
+    for (int k = SP_FRONT_TAPS - 1; k >= 0; k--) {
+        Map x = r[k];
+        if (k < SP_FRONT_TAPS - 1) {
+            sp_residual_unit_run(nn, &head->unit1[k], &packed->unit1[k], x.h, x.w, x.x);
+            sp_nn_run(nn, map, &(SpMap){x.x, x.h * x.w * x.c, 1, o.x, 0, SP_IDENTITY, x.x});
+        }
+        o = k ? new_map(nn, r[k - 1].h, r[k - 1].w, c) : fused;
+        fuse(front, nn, packed, k, x, o);
+    }
+    finish(front, nn, dims, packed, fused, depth, confidence);
+    sp_nn_release(nn, mark);
+}

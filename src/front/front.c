@@ -1,0 +1,107 @@
+#include "front/front.h"
+
+#include <stdlib.h>
+
+#include "front/internal.h"
+#include "geometry/camera.h"
+
+SpStatus sp_front_open(SpCheckpoint *checkpoint, SpFront **out)
+{
+    *out = NULL;
+    SpFront *front = calloc(1, sizeof *front);
+    if (!front)
+        return sp_no_memory("the front");
+    SpBinder binder = {.checkpoint = checkpoint};
+    front->checkpoint = checkpoint;
+    sp_front_bind(&binder, front);
+    if (binder.status.code == SP_OK)
+        *out = front;
+    else
+        sp_front_close(front);
+    return binder.status;
+}
+
+void sp_front_close(SpFront *front)
+{
+    if (!front)
+        return;
+    free(front->embed.block);
+    free(front->frame_block);
+    free(front->global_block);
+    free(front->camera.block);
+    free(front);
+}
+
+int64_t sp_front_width(const SpFront *front)
+{
+    return front->image_size;
+}
+
+SpFrontDims sp_front_dims(const SpFront *front, int64_t frames, int64_t height, int64_t width)
+{
+    const int64_t gh = height / front->patch, gw = width / front->patch;
+    return (SpFrontDims){.frames = frames,
+                         .height = height,
+                         .width = width,
+                         .gh = gh,
+                         .gw = gw,
+                         .patches = gh * gw,
+                         .tokens = 1 + front->registers + gh * gw};
+}
+
+static SpStatus cameras(const SpFrontDims *dims, const SpFrontOutput *output)
+{
+    for (int64_t t = 0; t < dims->frames; t++)
+        if (!sp_camera_of_encoding(output->pose_enc + t * SP_FRONT_ENCODING, dims->height,
+                                   dims->width, output->c2w + 16 * t, output->intrinsics + 9 * t))
+            return sp_error(SP_INPUT,
+                            "frame %lld: the network found no usable camera (field of view %g x "
+                            "%g); try other frames, or give --geometry",
+                            (long long)t, (double)output->pose_enc[t * SP_FRONT_ENCODING + 8],
+                            (double)output->pose_enc[t * SP_FRONT_ENCODING + 7]);
+    return sp_ok();
+}
+
+static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
+                       const SpFrontFeatures *features, const SpFrontOutput *output)
+{
+    const int64_t image = dims->height * dims->width, map = dims->patches * front->width;
+    const SpNnMark mark = sp_nn_mark(nn);
+    const SpPackedDepthHead packed = sp_depth_head_pack(front, nn);
+    /* Every frame needs the same memory: a dry run looks at one. */
+    for (int64_t t = 0; t < (nn->dry ? 1 : dims->frames); t++) {
+        const float *tap[SP_FRONT_TAPS];
+        for (int k = 0; k < SP_FRONT_TAPS; k++)
+            tap[k] = nn->dry ? NULL : features->tap[k] + t * map;
+        sp_depth_head_frame(front, nn, dims, &packed, tap, dims->frames * map,
+                            nn->dry ? NULL : output->depth + t * image,
+                            nn->dry ? NULL : output->confidence + t * image);
+        sp_progress(nn->progress, (double)(t + 1), (double)dims->frames);
+    }
+    sp_nn_release(nn, mark);
+}
+
+SpStatus sp_front_run(const SpFront *front, SpNn *nn, const SpFrontInput *input,
+                      const SpFrontOutput *output)
+{
+    if (input->frames < 1 || input->height < front->patch || input->width < front->patch ||
+        input->height % front->patch || input->width % front->patch)
+        return sp_error(SP_INPUT,
+                        "the front takes frames of a multiple of %lld pixels, not %lldx%lld",
+                        (long long)front->patch, (long long)input->width, (long long)input->height);
+    const SpFrontDims dims = sp_front_dims(front, input->frames, input->height, input->width);
+    const SpNnMark mark = sp_nn_mark(nn);
+    SpFrontFeatures features;
+    for (int k = 0; k < SP_FRONT_TAPS; k++)
+        features.tap[k] =
+            sp_nn_host(nn, (size_t)(2 * dims.frames * dims.patches * front->width) * sizeof(float));
+    features.camera = sp_nn_host(nn, (size_t)(dims.frames * 2 * front->width) * sizeof(float));
+    sp_aggregator_run(front, nn, &dims, input->video, &features);
+    sp_camera_head_run(front, nn, dims.frames, features.camera, nn->dry ? NULL : output->pose_enc,
+                       NULL, NULL);
+    depth_maps(front, nn, &dims, &features, output);
+    sp_nn_release(nn, mark);
+    if (!sp_nn_live(nn))
+        return nn->status;
+    return cameras(&dims, output);
+}

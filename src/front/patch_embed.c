@@ -1,0 +1,81 @@
+#include "front/internal.h"
+
+void sp_front_normalise(const float *rgb, int64_t height, int64_t width, float *out)
+{
+    static const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
+    const int64_t pixels = height * width;
+    for (int64_t p = 0; p < pixels; p++)
+        for (int c = 0; c < 3; c++)
+            out[3 * p + c] = (rgb[c * pixels + p] / 255 - mean[c]) / std[c];
+}
+
+SpEmbedRun sp_patch_embed_begin(const SpFront *front, SpNn *nn, const SpFrontDims *dims)
+{
+    const SpPatchEmbed *e = &front->embed;
+    const int64_t width = front->width, n = dims->patches;
+    float *special = sp_nn_floats(nn, (1 + e->registers) * width);
+    float *position = sp_nn_floats(nn, n * width);
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *table = sp_nn_host(nn, (size_t)((1 + n) * width) * sizeof *table);
+    if (sp_nn_live(nn)) {
+        sp_position_embedding(e->pos_embed, e->grid, dims->gh, dims->gw, width, table);
+        sp_nn_copy(nn, SP_UPLOAD, position, table + width, n * width);
+        for (int64_t c = 0; c < width; c++)
+            table[c] += e->cls_token[c];
+        sp_nn_copy(nn, SP_UPLOAD, special, table, width);
+        sp_nn_copy(nn, SP_UPLOAD, special + width, e->register_tokens, e->registers * width);
+    }
+    sp_nn_release(nn, mark);
+    return (SpEmbedRun){special, position};
+}
+
+void sp_patch_embed_tokens(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
+                           const SpEmbedRun *run, const float *video, int64_t count, float *x)
+{
+    const SpPatchEmbed *e = &front->embed;
+    const int64_t width = front->width, first = 1 + e->registers,
+                  pixels = dims->height * dims->width;
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *staged = sp_nn_host(nn, (size_t)(3 * pixels) * sizeof *staged);
+    float *image = sp_nn_floats(nn, 3 * pixels), *packed = sp_nn_conv_pack(nn, e->proj);
+    for (int64_t t = 0; t < count; t++, x += (first + dims->patches) * width) {
+        if (sp_nn_live(nn))
+            sp_front_normalise(video + t * 3 * pixels, dims->height, dims->width, staged);
+        sp_nn_copy(nn, SP_UPLOAD, image, staged, 3 * pixels);
+        sp_nn_copy(nn, SP_ON_DEVICE, x, run->special, first * width);
+        sp_nn_run(nn, conv2d,
+                  &(SpConv2d){.x = image,
+                              .n = 1,
+                              .h = dims->height,
+                              .w = dims->width,
+                              .cin = 3,
+                              .ldx = 3,
+                              .packed = packed,
+                              .cout = width,
+                              .kh = front->patch,
+                              .kw = front->patch,
+                              .stride = front->patch,
+                              .b = e->proj_b,
+                              .residual = run->position,
+                              .y = x + first * width,
+                              .ldy = width});
+    }
+    sp_nn_release(nn, mark);
+}
+
+void sp_patch_embed_frames(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
+                           const SpEmbedRun *run, const float *video, int64_t count, float *tokens)
+{
+    const SpPatchEmbed *e = &front->embed;
+    const int64_t width = front->width, first = 1 + e->registers, length = first + dims->patches;
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *x = sp_nn_floats(nn, count * length * width);
+    sp_patch_embed_tokens(front, nn, dims, run, video, count, x);
+    for (int64_t i = 0; i < e->depth; i++)
+        sp_block_run(nn, &e->block[i], x, count, length, NULL);
+    for (int64_t t = 0; t < count; t++)
+        sp_nn_layer_norm(nn, x + (t * length + first) * width, dims->patches, width, e->norm_w,
+                         e->norm_b, e->eps,
+                         tokens + (t * dims->tokens + dims->tokens - dims->patches) * width);
+    sp_nn_release(nn, mark);
+}

@@ -1,0 +1,96 @@
+#include "geometry/camera.h"
+
+#include <math.h>
+#include <string.h>
+
+void sp_rotation_of_quaternion(const double q[4], double r[9])
+{
+    const double x = q[0], y = q[1], z = q[2], w = q[3];
+    const double s = 2 / (x * x + y * y + z * z + w * w);
+    const double rows[9] = {
+        1 - s * (y * y + z * z), s * (x * y - z * w),     s * (x * z + y * w),
+        s * (x * y + z * w),     1 - s * (x * x + z * z), s * (y * z - x * w),
+        s * (x * z - y * w),     s * (y * z + x * w),     1 - s * (x * x + y * y)};
+    memcpy(r, rows, sizeof rows);
+}
+
+void sp_quaternion_of_rotation(const double r[9], double q[4])
+{
+    /* 4 times the square of each component; the largest avoids cancellation. */
+    const double size[4] = {1 + r[0] - r[4] - r[8], 1 - r[0] + r[4] - r[8], 1 - r[0] - r[4] + r[8],
+                            1 + r[0] + r[4] + r[8]};
+    int most = 0;
+    for (int i = 1; i < 4; i++)
+        most = size[i] > size[most] ? i : most;
+    const double a = sqrt(size[most]) / 2, f = 1 / (4 * a);
+    const double xy = r[3] + r[1], xz = r[2] + r[6], yz = r[7] + r[5];
+    const double xw = r[7] - r[5], yw = r[2] - r[6], zw = r[3] - r[1];
+    const double rows[4][4] = {{a, xy * f, xz * f, xw * f},
+                               {xy * f, a, yz * f, yw * f},
+                               {xz * f, yz * f, a, zw * f},
+                               {xw * f, yw * f, zw * f, a}};
+    memcpy(q, rows[most], sizeof rows[most]);
+}
+
+void sp_pose_multiply(const float a[16], const float b[16], float out[16])
+{
+    float product[16];
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++) {
+            double sum = 0;
+            for (int k = 0; k < 4; k++)
+                sum += (double)a[4 * i + k] * (double)b[4 * k + j];
+            product[4 * i + j] = (float)sum;
+        }
+    memcpy(out, product, sizeof product);
+}
+
+void sp_pose_invert(const float m[16], float out[16])
+{
+    float inverse[16] = {[15] = 1};
+    for (int i = 0; i < 3; i++) {
+        double t = 0;
+        for (int j = 0; j < 3; j++) {
+            inverse[4 * i + j] = m[4 * j + i];
+            t -= (double)m[4 * j + i] * (double)m[4 * j + 3];
+        }
+        inverse[4 * i + 3] = (float)t;
+    }
+    memcpy(out, inverse, sizeof inverse);
+}
+
+void sp_pose_apply(const float m[16], const float p[3], float out[3])
+{
+    const double x = (double)p[0], y = (double)p[1], z = (double)p[2];
+    for (int i = 0; i < 3; i++)
+        out[i] = (float)((double)m[4 * i] * x + (double)m[4 * i + 1] * y +
+                         (double)m[4 * i + 2] * z + (double)m[4 * i + 3]);
+}
+
+int sp_camera_of_encoding(const float encoding[9], int64_t height, int64_t width, float c2w[16],
+                          float k[9])
+{
+    const double fov_h = (double)encoding[7], fov_w = (double)encoding[8];
+    double q[4], r[9];
+    float w2c[16] = {[15] = 1};
+    for (int i = 0; i < 4; i++)
+        q[i] = (double)encoding[3 + i];
+    sp_rotation_of_quaternion(q, r);
+    for (int i = 0; i < 3; i++) {
+        for (int j = 0; j < 3; j++)
+            w2c[4 * i + j] = (float)r[3 * i + j];
+        w2c[4 * i + 3] = encoding[i];
+    }
+    sp_pose_invert(w2c, c2w);
+    const float focal[9] = {(float)((double)width / 2 / tan(fov_w / 2)),
+                            0,
+                            (float)width / 2,
+                            0,
+                            (float)((double)height / 2 / tan(fov_h / 2)),
+                            (float)height / 2,
+                            0,
+                            0,
+                            1};
+    memcpy(k, focal, sizeof focal);
+    return fov_h > 0 && fov_w > 0 && isfinite(k[0]) && isfinite(k[4]) && isfinite(c2w[0]);
+}

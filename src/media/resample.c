@@ -1,0 +1,132 @@
+#include "media/resample.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* For each output sample of an axis the inputs it reads: `taps` indices and weights. */
+typedef struct Axis {
+    int64_t taps;
+    int32_t *index; /* [outputs, taps] */
+    float *weight;
+} Axis;
+
+static void free_axis(Axis *axis)
+{
+    free(axis->index);
+    free(axis->weight);
+}
+
+static SpStatus new_axis(int64_t outputs, int64_t taps, Axis *axis)
+{
+    axis->taps = taps;
+    axis->index = calloc((size_t)(outputs * taps), sizeof *axis->index);
+    axis->weight = calloc((size_t)(outputs * taps), sizeof *axis->weight);
+    return axis->index && axis->weight ? sp_ok() : sp_no_memory("resampling");
+}
+
+static SpStatus antialias_axis(int64_t n, int64_t m, Axis *axis)
+{
+    const double scale = (double)n / (double)m, support = scale > 1 ? scale : 1;
+    SP_TRY(new_axis(m, 2 * (int64_t)ceil(support) + 1, axis));
+    for (int64_t i = 0; i < m; i++) {
+        const double c = scale * ((double)i + 0.5);
+        const int64_t from = (int64_t)fmax(trunc(c - support + 0.5), 0);
+        const int64_t to = (int64_t)fmin(trunc(c + support + 0.5), (double)n);
+        int32_t *index = axis->index + i * axis->taps;
+        float *weight = axis->weight + i * axis->taps;
+        double sum = 0;
+        for (int64_t j = from; j < to; j++)
+            sum += fmax(0, 1 - fabs(((double)j - c + 0.5) / support));
+        for (int64_t k = 0; k < axis->taps; k++) {
+            const int64_t j = from + k;
+            index[k] = (int32_t)(j < n ? j : n - 1);
+            if (j < to)
+                weight[k] = (float)(fmax(0, 1 - fabs(((double)j - c + 0.5) / support)) / sum);
+        }
+    }
+    return sp_ok();
+}
+
+static float cubic(float d)
+{
+    const float a = -0.75f;
+    if (d <= 1)
+        return ((a + 2) * d - (a + 3)) * d * d + 1;
+    return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
+}
+
+static SpStatus bicubic_axis(int64_t n, int64_t m, Axis *axis)
+{
+    const float scale = (float)n / (float)m;
+    SP_TRY(new_axis(m, 4, axis));
+    for (int64_t i = 0; i < m; i++) {
+        const float x = scale * ((float)i + 0.5f) - 0.5f;
+        const float f = fminf(floorf(x), (float)(n - 1)), t = fminf(fmaxf(x - f, 0), 1);
+        for (int64_t k = 0; k < 4; k++) {
+            const int64_t j = (int64_t)f + k - 1;
+            axis->index[4 * i + k] = (int32_t)(j < 0 ? 0 : j < n ? j : n - 1);
+            axis->weight[4 * i + k] = cubic(fabsf((float)(k - 1) - t));
+        }
+    }
+    return sp_ok();
+}
+
+/* Along x into rows [h, wo], then along y. */
+static void apply(const float *in, int64_t h, int64_t w, const Axis *x, const Axis *y, float *rows,
+                  float *out, int64_t ho, int64_t wo)
+{
+    for (int64_t i = 0; i < h; i++)
+        for (int64_t j = 0; j < wo; j++) {
+            float sum = 0;
+            for (int64_t k = 0; k < x->taps; k++)
+                sum += x->weight[j * x->taps + k] * in[i * w + x->index[j * x->taps + k]];
+            rows[i * wo + j] = sum;
+        }
+    for (int64_t i = 0; i < ho; i++) {
+        float *to = out + i * wo;
+        for (int64_t j = 0; j < wo; j++)
+            to[j] = 0;
+        for (int64_t k = 0; k < y->taps; k++) {
+            const float weight = y->weight[i * y->taps + k];
+            const float *from = rows + y->index[i * y->taps + k] * wo;
+            for (int64_t j = 0; weight != 0 && j < wo; j++)
+                to[j] += weight * from[j];
+        }
+    }
+}
+
+static SpStatus resample(SpStatus (*make)(int64_t, int64_t, Axis *), const float *in,
+                         int64_t planes, int64_t h, int64_t w, float *out, int64_t ho, int64_t wo)
+{
+    Axis x = {0}, y = {0};
+    SpStatus status = make(w, wo, &x);
+    if (status.code == SP_OK)
+        status = make(h, ho, &y);
+    float *rows = malloc((size_t)(h * wo) * sizeof *rows);
+    if (status.code == SP_OK && !rows)
+        status = sp_no_memory("resampling");
+    for (int64_t p = 0; status.code == SP_OK && p < planes; p++)
+        apply(in + p * h * w, h, w, &x, &y, rows, out + p * ho * wo, ho, wo);
+    free(rows);
+    free_axis(&x);
+    free_axis(&y);
+    return status;
+}
+
+SpStatus sp_resample_antialias(const float *in, int64_t planes, int64_t h, int64_t w, float *out,
+                               int64_t ho, int64_t wo)
+{
+    return resample(antialias_axis, in, planes, h, w, out, ho, wo);
+}
+
+SpStatus sp_resample_bicubic(const float *in, int64_t planes, int64_t h, int64_t w, float *out,
+                             int64_t ho, int64_t wo)
+{
+    return resample(bicubic_axis, in, planes, h, w, out, ho, wo);
+}
+
+int64_t sp_nearest_index(int64_t i, int64_t in, int64_t out)
+{
+    const int64_t j = (int64_t)((float)i * ((float)in / (float)out));
+    return j < in ? j : in - 1;
+}

@@ -1,0 +1,349 @@
+#include "store/checkpoint.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/half.h"
+
+enum { NAME_SIZE = 256, PATH_SIZE = 4096, JSON_LIMIT = 64 << 20 };
+
+typedef struct Copy {
+    struct Copy *next;
+    _Alignas(16) float data[];
+} Copy;
+
+struct SpCheckpoint {
+    char label[PATH_SIZE];
+    SpSafetensors **file; /* the shards */
+    size_t files;
+    cJSON *config; /* NULL when there is none */
+    Copy *copies;
+    size_t bound_bytes;
+};
+
+static SpStatus read_json(const char *path, cJSON **out)
+{
+    *out = NULL;
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return sp_error(SP_CHECKPOINT, "%s: %s", path, strerror(errno));
+    struct stat info;
+    const bool sane =
+        fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) && info.st_size <= JSON_LIMIT;
+    const size_t size = sane ? (size_t)info.st_size : 0;
+    char *text = malloc(size + 1);
+    const bool whole = text && fread(text, 1, size, file) == size;
+    fclose(file);
+    if (whole)
+        *out = cJSON_ParseWithLength(text, size);
+    free(text);
+    if (!text)
+        return sp_no_memory(path);
+    if (!sane || !whole || !cJSON_IsObject(*out)) {
+        cJSON_Delete(*out);
+        *out = NULL;
+        return sp_error(SP_CHECKPOINT, "%s: not a JSON object; fetch it again", path);
+    }
+    return sp_ok();
+}
+
+static SpStatus add_file(SpCheckpoint *checkpoint, const char *path)
+{
+    SpSafetensors **larger =
+        realloc(checkpoint->file, (checkpoint->files + 1) * sizeof *checkpoint->file);
+    if (!larger)
+        return sp_no_memory(path);
+    checkpoint->file = larger;
+    SP_TRY(sp_safetensors_open(path, SP_CHECKPOINT, &checkpoint->file[checkpoint->files]));
+    checkpoint->files++;
+    return sp_ok();
+}
+
+static bool seen_before(const cJSON *map, const cJSON *item)
+{
+    for (const cJSON *other = map->child; other != item; other = other->next)
+        if (strcmp(other->valuestring, item->valuestring) == 0)
+            return true;
+    return false;
+}
+
+/* Opens each shard of an index's weight_map and checks that its tensors are where it says. */
+static SpStatus add_shards(SpCheckpoint *checkpoint, const char *folder, const char *index_path)
+{
+    cJSON *index;
+    SP_TRY(read_json(index_path, &index));
+    const cJSON *map = cJSON_GetObjectItemCaseSensitive(index, "weight_map"), *item;
+    SpStatus status = cJSON_IsObject(map) && map->child
+                          ? sp_ok()
+                          : sp_error(SP_CHECKPOINT, "%s: it has no weight_map", index_path);
+    cJSON_ArrayForEach(item, map)
+    {
+        char path[PATH_SIZE];
+        if (status.code != SP_OK)
+            break;
+        if (!cJSON_IsString(item) || strchr(item->valuestring, '/') || !*item->valuestring ||
+            (size_t)snprintf(path, sizeof path, "%s/%s", folder, item->valuestring) >= sizeof path)
+            status = sp_error(SP_CHECKPOINT, "%s: tensor %.100s names no shard of this folder",
+                              index_path, item->string);
+        else if (!seen_before(map, item))
+            status = add_file(checkpoint, path);
+    }
+    cJSON_ArrayForEach(item, map)
+    {
+        if (status.code == SP_OK && !sp_checkpoint_find(checkpoint, item->string))
+            status = sp_error(SP_CHECKPOINT, "%s: no shard holds tensor %.100s", index_path,
+                              item->string);
+    }
+    cJSON_Delete(index);
+    return status;
+}
+
+static SpStatus open_folder(SpCheckpoint *checkpoint, const char *folder)
+{
+    char path[PATH_SIZE + 64];
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    if (access(path, F_OK) == 0) {
+        SP_TRY(add_file(checkpoint, path));
+    } else {
+        snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
+        if (access(path, F_OK) != 0)
+            return sp_error(SP_CHECKPOINT,
+                            "%s: no model.safetensors here; fetch it with make -f weights.mk",
+                            folder);
+        SP_TRY(add_shards(checkpoint, folder, path));
+    }
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    return access(path, F_OK) == 0 ? read_json(path, &checkpoint->config) : sp_ok();
+}
+
+static SpStatus finish_open(SpCheckpoint *checkpoint, SpStatus status, SpCheckpoint **out)
+{
+    if (status.code != SP_OK)
+        sp_checkpoint_close(checkpoint);
+    else
+        *out = checkpoint;
+    return status;
+}
+
+SpStatus sp_checkpoint_open(const char *folder, SpCheckpoint **out)
+{
+    *out = NULL;
+    SpCheckpoint *checkpoint = calloc(1, sizeof *checkpoint);
+    if (!checkpoint)
+        return sp_no_memory(folder);
+    snprintf(checkpoint->label, sizeof checkpoint->label, "%s", folder);
+    return finish_open(checkpoint, open_folder(checkpoint, folder), out);
+}
+
+SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *label,
+                                   SpCheckpoint **out)
+{
+    *out = NULL;
+    SpCheckpoint *checkpoint = calloc(1, sizeof *checkpoint);
+    if (!checkpoint)
+        return sp_no_memory(label);
+    snprintf(checkpoint->label, sizeof checkpoint->label, "%s", label);
+    checkpoint->file = calloc(1, sizeof *checkpoint->file);
+    SpStatus status =
+        checkpoint->file
+            ? sp_safetensors_open_memory(data, size, label, SP_CHECKPOINT, &checkpoint->file[0])
+            : sp_no_memory(label);
+    if (status.code == SP_OK) {
+        checkpoint->files = 1;
+        const char *config = sp_safetensors_metadata(checkpoint->file[0], "config");
+        checkpoint->config = config ? cJSON_Parse(config) : NULL;
+        if (config && !cJSON_IsObject(checkpoint->config))
+            status = sp_error(SP_CHECKPOINT, "%s: its configuration is not JSON", label);
+    }
+    return finish_open(checkpoint, status, out);
+}
+
+void sp_checkpoint_close(SpCheckpoint *checkpoint)
+{
+    if (!checkpoint)
+        return;
+    for (size_t i = 0; i < checkpoint->files; i++)
+        sp_safetensors_close(checkpoint->file[i]);
+    for (Copy *copy = checkpoint->copies, *next; copy; copy = next) {
+        next = copy->next;
+        free(copy);
+    }
+    cJSON_Delete(checkpoint->config);
+    free(checkpoint->file);
+    free(checkpoint);
+}
+
+const char *sp_checkpoint_label(const SpCheckpoint *checkpoint)
+{
+    return checkpoint->label;
+}
+
+const SpTensor *sp_checkpoint_find(const SpCheckpoint *checkpoint, const char *name)
+{
+    const SpTensor *found = NULL;
+    for (size_t i = 0; i < checkpoint->files && !found; i++)
+        found = sp_safetensors_find(checkpoint->file[i], name);
+    return found;
+}
+
+const char *sp_checkpoint_metadata(const SpCheckpoint *checkpoint, const char *key)
+{
+    return checkpoint->files ? sp_safetensors_metadata(checkpoint->file[0], key) : NULL;
+}
+
+size_t sp_checkpoint_bound_bytes(const SpCheckpoint *checkpoint)
+{
+    return checkpoint->bound_bytes;
+}
+
+void sp_bind_fail(SpBinder *binder, const char *format, ...)
+{
+    if (binder->status.code != SP_OK)
+        return;
+    char text[300];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    binder->status = sp_error(SP_CHECKPOINT, "%.190s: %s", binder->checkpoint->label, text);
+}
+
+double sp_bind_number(SpBinder *binder, const char *key, double otherwise, double least,
+                      double most)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(binder->checkpoint->config, key);
+    if (!item)
+        return otherwise;
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= least && item->valuedouble <= most)) {
+        sp_bind_fail(binder, "config.json: %s is not a number from %g to %g", key, least, most);
+        return otherwise;
+    }
+    return item->valuedouble;
+}
+
+bool sp_bind_numbers(SpBinder *binder, const char *key, int count, int64_t *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(binder->checkpoint->config, key), *number;
+    if (!item)
+        return false;
+    int i = 0;
+    cJSON_ArrayForEach(number, item)
+    {
+        if (i == count || !cJSON_IsNumber(number) || fabs(number->valuedouble) > 1e9)
+            break;
+        out[i++] = (int64_t)number->valuedouble;
+    }
+    if (i != count || cJSON_GetArraySize(item) != count)
+        sp_bind_fail(binder, "config.json: %s is not a list of %d numbers", key, count);
+    return true;
+}
+
+static void shape_text(int rank, const int64_t *dims, char *out, size_t size)
+{
+    size_t at = 0;
+    out[0] = 0;
+    for (int i = 0; i < rank && at < size; i++)
+        at += (size_t)snprintf(out + at, size - at, dims[i] < 0 ? "%sany" : "%s%lld", i ? "," : "",
+                               (long long)dims[i]);
+}
+
+static const SpTensor *need(SpBinder *binder, const char *name)
+{
+    if (binder->status.code != SP_OK)
+        return NULL;
+    const SpTensor *found = sp_checkpoint_find(binder->checkpoint, name);
+    if (!found)
+        sp_bind_fail(binder, "it lacks tensor %s", name);
+    else if (found->dtype != SP_F32 && found->dtype != SP_F16 && found->dtype != SP_BF16)
+        sp_bind_fail(binder, "tensor %s is not F32, F16 or BF16", name);
+    else {
+        binder->checkpoint->bound_bytes +=
+            (size_t)sp_tensor_count(found) * sp_dtype_size(found->dtype);
+        return found;
+    }
+    return NULL;
+}
+
+/* A float32 copy that lives as long as the checkpoint. */
+static const float *widened(SpBinder *binder, const SpTensor *tensor, const char *name)
+{
+    const int64_t n = sp_tensor_count(tensor);
+    Copy *copy = malloc(sizeof *copy + (size_t)n * sizeof copy->data[0]);
+    if (!copy) {
+        binder->status = sp_no_memory(name);
+        return NULL;
+    }
+    for (int64_t i = 0; i < n; i++)
+        copy->data[i] = (float)sp_tensor_at(tensor, i);
+    copy->next = binder->checkpoint->copies;
+    binder->checkpoint->copies = copy;
+    return copy->data;
+}
+
+static bool aligned(const SpTensor *tensor)
+{
+    return (uintptr_t)tensor->data % sp_dtype_size(tensor->dtype) == 0;
+}
+
+SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const char *format, ...)
+{
+    char name[NAME_SIZE];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    const SpTensor *found = need(binder, name);
+    if (!found)
+        return (SpTensor){0};
+    bool fits = found->rank == rank;
+    for (int i = 0; fits && i < rank; i++)
+        fits = dims[i] < 0 ? found->dim[i] > 0 : found->dim[i] == dims[i];
+    if (!fits) {
+        char expected[80], got[80];
+        shape_text(rank, dims, expected, sizeof expected);
+        shape_text(found->rank, found->dim, got, sizeof got);
+        sp_bind_fail(binder, "tensor %s has shape [%s], not [%s]", name, got, expected);
+        return (SpTensor){0};
+    }
+    SpTensor tensor = *found;
+    if (!aligned(found)) {
+        tensor.data = widened(binder, found, name);
+        tensor.dtype = SP_F32;
+    }
+    return tensor;
+}
+
+const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *format, ...)
+{
+    char name[NAME_SIZE];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    const SpTensor *found = need(binder, name);
+    if (!found)
+        return NULL;
+    if (sp_tensor_count(found) != count) {
+        sp_bind_fail(binder, "tensor %s has %lld values, not %lld", name,
+                     (long long)sp_tensor_count(found), (long long)count);
+        return NULL;
+    }
+    return found->dtype == SP_F32 && aligned(found) ? found->data : widened(binder, found, name);
+}
+
+bool sp_bind_has(const SpBinder *binder, const char *format, ...)
+{
+    char name[NAME_SIZE];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    return sp_checkpoint_find(binder->checkpoint, name) != NULL;
+}

@@ -1,0 +1,76 @@
+/*
+ * One model's checkpoint: a folder with `model.safetensors`, or shards listed by
+ * `model.safetensors.index.json`, and `config.json`; or the same embedded in the program. Plus
+ * the binder with which a model collects its tensors.
+ */
+#ifndef SP_STORE_CHECKPOINT_H
+#define SP_STORE_CHECKPOINT_H
+
+#include <stdbool.h>
+
+#include "store/safetensors.h"
+
+typedef struct SpCheckpoint SpCheckpoint;
+
+/* Maps the checkpoint in `folder`; takes milliseconds at any size. SP_CHECKPOINT naming file and
+ * tensor; SP_MEMORY. The caller closes it (NULL allowed). */
+SpStatus sp_checkpoint_open(const char *folder, SpCheckpoint **out);
+
+/* A checkpoint in memory that stays valid until close: safetensors whose metadata holds the
+ * configuration as JSON text under "config". `label` is its name in messages. */
+SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *label,
+                                   SpCheckpoint **out);
+
+void sp_checkpoint_close(SpCheckpoint *checkpoint);
+
+/* What messages call it: the folder or the label. */
+const char *sp_checkpoint_label(const SpCheckpoint *checkpoint);
+
+/* A tensor, or NULL. */
+const SpTensor *sp_checkpoint_find(const SpCheckpoint *checkpoint, const char *name);
+
+/* A string of the metadata of the (first) safetensors file, or NULL. */
+const char *sp_checkpoint_metadata(const SpCheckpoint *checkpoint, const char *key);
+
+/* Bytes of the tensors bound so far. */
+size_t sp_checkpoint_bound_bytes(const SpCheckpoint *checkpoint);
+
+/* Collects a model's tensors. The first failure stays in `status`, and later calls return zeroed
+ * views, so a model binds everything and then looks once. */
+typedef struct SpBinder {
+    SpCheckpoint *checkpoint;
+    SpStatus status;
+} SpBinder;
+
+/* Records a failure of the checkpoint: its label, then the formatted text. */
+void sp_bind_fail(SpBinder *binder, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Number `key` of the configuration, or `otherwise` when it is absent. A value that is not a
+ * number within [least, most] is an error. */
+double sp_bind_number(SpBinder *binder, const char *key, double otherwise, double least,
+                      double most);
+
+/* Whole numbers of the array `key`: fills out[0 .. count) and returns true; false when absent. */
+bool sp_bind_numbers(SpBinder *binder, const char *key, int count, int64_t *out);
+
+/* Weights in their own dtype (F32, F16 or BF16) of the given shape, -1 for any size. The name is
+ * formatted as by printf. */
+SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const char *name, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* `count` values as float32 whatever the shape: biases, norms, tokens. A view into the file where
+ * that is possible, else a converted copy that the checkpoint owns. */
+const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *name, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Whether there is such a tensor. */
+bool sp_bind_has(const SpBinder *binder, const char *name, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#define SP_DIMS(...)                                                                               \
+    (const int64_t[])                                                                              \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+#endif
