@@ -63,13 +63,14 @@ typedef struct SpLayerNorm {
 } SpLayerNorm;
 
 /* softmax(scale q k^T) v for every batch b and head h; scores are never stored whole.
- * Element (b, i, h, e) of q stands at q[b * q_batch + i * q_row + h * head + e]; k, v alike with
- * nk rows; y: [batch, nq, heads * head] with its own strides. Any head width. */
+ * Element (b, i, h, e) of q stands at q[b / q_share * q_batch + i * q_row + h * head + e] (q_share
+ * 0 counts as 1: how many consecutive batches have the same queries); k, v alike with nk rows; y:
+ * [batch, nq, heads * head] with its own strides. Any head width. */
 typedef struct SpAttention {
     int64_t batch, nq, nk, heads, head;
     float scale;
     const float *q, *k, *v;
-    int64_t q_batch, q_row, k_batch, k_row, v_batch, v_row;
+    int64_t q_share, q_batch, q_row, k_batch, k_row, v_batch, v_row;
     float *y; /* may be q itself with q's strides */
     int64_t y_batch, y_row;
 } SpAttention;
@@ -182,6 +183,83 @@ typedef struct SpCopy {
     size_t from_pitch, bytes, rows;
 } SpCopy;
 
+/* The tracker's ops (docs/model/tracker.md sections 4 and 5). A "pair" is one track in one frame;
+ * side = 2 radius + 1 samples along a patch, whose first index steps x, the second y. */
+
+/* Bilinear samples (border: coordinates are clamped to the map) of patches around points, the
+ * step one pixel. map: [frames, h, w, c]; xy: [pairs, 2] pixels of the map; frame: [pairs] of
+ * float whole numbers. With pick (int32 [pairs, picks], patch indices) only these samples are
+ * taken. out: [pairs, side^2 or picks, c], samples ldy apart. */
+typedef struct SpSamplePatches {
+    const float *map;
+    int64_t frames, h, w, c;
+    const float *xy, *frame;
+    int64_t pairs, side;
+    const int32_t *pick;
+    int64_t picks;
+    float *out;
+    int64_t ldy;
+} SpSamplePatches;
+
+/* Correlation volumes: products of the samples around each pair's point with its track's
+ * template. templates: [pairs / run, side^2, c]: `run` consecutive pairs share one.
+ * out: [pairs, side^2 (sample), side^2 (template)]. */
+typedef struct SpCorrelate {
+    const float *map;
+    int64_t frames, h, w, c;
+    const float *xy, *frame;
+    int64_t pairs, run, side;
+    const float *templates;
+    float *out;
+} SpCorrelate;
+
+/* The nearest of `count` points around an origin: vectors point - origin sorted by length (ties:
+ * lower index first), the first dropped, the next `keep` kept. points: [pairs, count, 3]; origin:
+ * [pairs, 3]; index: int32 [pairs, keep]; vector: [pairs, keep, 3]. */
+typedef struct SpNeighbours {
+    const float *points, *origin;
+    int64_t pairs, count, keep;
+    int32_t *index;
+    float *vector;
+} SpNeighbours;
+
+/* v, then sin(2^k v), then sin(2^k v + pi/2), for k = 0 .. degree - 1 (k outer, axis inner).
+ * v: [rows, c], rows ldx apart; y: [rows, c (1 + 2 degree)], rows ldy apart. */
+typedef struct SpPosenc {
+    const float *v;
+    int64_t rows, c, ldx, degree;
+    float *y;
+    int64_t ldy;
+} SpPosenc;
+
+/* Means of groups of rows: x: [groups, size, c] to y: [groups, c]. */
+typedef struct SpGroupMean {
+    const float *x;
+    int64_t groups, size, c;
+    float *y;
+} SpGroupMean;
+
+/* y = x * factor[r] for rows r; x, y: [rows, c], ldy apart. */
+typedef struct SpScaleRows {
+    const float *x, *factor;
+    int64_t rows, c;
+    float *y;
+    int64_t ldy;
+} SpScaleRows;
+
+/* Each row divided by sqrt(max(sum of squares, 1e-12)), in place: [rows, c]. */
+typedef struct SpUnitRows {
+    float *x;
+    int64_t rows, c;
+} SpUnitRows;
+
+/* Means of 2x2 pixels: x: [n, h, w, c] to y: [n, h/2, w/2, c]. */
+typedef struct SpHalve {
+    const float *x;
+    int64_t n, h, w, c;
+    float *y;
+} SpHalve;
+
 typedef struct SpOps {
     void (*linear)(SpDevice *, const SpLinear *);
     void (*layer_norm)(SpDevice *, const SpLayerNorm *);
@@ -197,6 +275,14 @@ typedef struct SpOps {
     void (*axis_add)(SpDevice *, const SpAxisAdd *);
     void (*modulate)(SpDevice *, const SpModulate *);
     void (*copy)(SpDevice *, const SpCopy *);
+    void (*sample_patches)(SpDevice *, const SpSamplePatches *);
+    void (*correlate)(SpDevice *, const SpCorrelate *);
+    void (*neighbours)(SpDevice *, const SpNeighbours *);
+    void (*posenc)(SpDevice *, const SpPosenc *);
+    void (*group_mean)(SpDevice *, const SpGroupMean *);
+    void (*scale_rows)(SpDevice *, const SpScaleRows *);
+    void (*unit_rows)(SpDevice *, const SpUnitRows *);
+    void (*halve)(SpDevice *, const SpHalve *);
 } SpOps;
 
 struct SpDevice {

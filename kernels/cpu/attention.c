@@ -17,6 +17,12 @@ enum {
     MAX_HEAD = 512
 };
 
+/* Where batch b's queries begin. */
+static const float *queries(const SpAttention *a, int64_t b)
+{
+    return a->q + (a->q_share > 1 ? b / a->q_share : b) * a->q_batch;
+}
+
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -104,7 +110,7 @@ static void tiled(SpDevice *device, const SpAttention *a)
         const int64_t tile = unit % tiles, h = unit / tiles % a->heads, b = unit / tiles / a->heads,
                       row = tile * Q_TILE;
         float *work = sp_cpu_work(device);
-        tiled_rows(a, a->q + b * a->q_batch + row * a->q_row + h * a->head,
+        tiled_rows(a, queries(a, b) + row * a->q_row + h * a->head,
                    a->k + b * a->k_batch + h * a->head, a->v + b * a->v_batch + h * a->head,
                    a->y + b * a->y_batch + row * a->y_row + h * a->head, least(Q_TILE, a->nq - row),
                    work, work + Q_TILE * K_TILE);
@@ -171,7 +177,7 @@ static void few_keys(SpDevice *device, const SpAttention *a)
 #pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
     for (int64_t unit = 0; unit < a->batch * a->heads; unit++) {
         const int64_t b = unit / a->heads, h = unit % a->heads;
-        const float *q = a->q + b * a->q_batch + h * a->head;
+        const float *q = queries(a, b) + h * a->head;
         const float *k = a->k + b * a->k_batch + h * a->head;
         const float *v = a->v + b * a->v_batch + h * a->head;
         float *y = a->y + b * a->y_batch + h * a->head;

@@ -56,6 +56,14 @@ void SP_FN(sp_cpu_map)(SpDevice *, const SpMap *);
 void SP_FN(sp_cpu_axis_add)(SpDevice *, const SpAxisAdd *);
 void SP_FN(sp_cpu_modulate)(SpDevice *, const SpModulate *);
 void SP_FN(sp_cpu_copy)(SpDevice *, const SpCopy *);
+void SP_FN(sp_cpu_sample_patches)(SpDevice *, const SpSamplePatches *);
+void SP_FN(sp_cpu_correlate)(SpDevice *, const SpCorrelate *);
+void SP_FN(sp_cpu_neighbours)(SpDevice *, const SpNeighbours *);
+void SP_FN(sp_cpu_posenc)(SpDevice *, const SpPosenc *);
+void SP_FN(sp_cpu_group_mean)(SpDevice *, const SpGroupMean *);
+void SP_FN(sp_cpu_scale_rows)(SpDevice *, const SpScaleRows *);
+void SP_FN(sp_cpu_unit_rows)(SpDevice *, const SpUnitRows *);
+void SP_FN(sp_cpu_halve)(SpDevice *, const SpHalve *);
 
 /* y[i] = residual[i] + gain[i] * act(x[i] + b[i]) for one row; NULL parts are left out. */
 void SP_FN(sp_cpu_finish_row)(const float *x, int64_t n, const float *b, SpActivation act,

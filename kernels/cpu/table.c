@@ -15,4 +15,12 @@ const SpOps SP_FN(sp_cpu_ops) = {
     .axis_add = SP_FN(sp_cpu_axis_add),
     .modulate = SP_FN(sp_cpu_modulate),
     .copy = SP_FN(sp_cpu_copy),
+    .sample_patches = SP_FN(sp_cpu_sample_patches),
+    .correlate = SP_FN(sp_cpu_correlate),
+    .neighbours = SP_FN(sp_cpu_neighbours),
+    .posenc = SP_FN(sp_cpu_posenc),
+    .group_mean = SP_FN(sp_cpu_group_mean),
+    .scale_rows = SP_FN(sp_cpu_scale_rows),
+    .unit_rows = SP_FN(sp_cpu_unit_rows),
+    .halve = SP_FN(sp_cpu_halve),
 };
