@@ -239,6 +239,23 @@ typedef struct SpGroupMean {
     float *y;
 } SpGroupMean;
 
+/* Rows taken by index: y[g, k] = x[g, index[g, k]]. x: [groups, count, c]; index: int32
+ * [groups, keep]; y: [groups, keep, c], rows ldy apart. */
+typedef struct SpPickRows {
+    const float *x;
+    const int32_t *index;
+    int64_t groups, count, keep, c;
+    float *y;
+    int64_t ldy;
+} SpPickRows;
+
+/* x += other, x: [rows, c] dense, other's rows ldo apart. */
+typedef struct SpAddRows {
+    float *x;
+    const float *other;
+    int64_t ldo, rows, c;
+} SpAddRows;
+
 /* y = x * factor[r] for rows r; x, y: [rows, c], ldy apart. */
 typedef struct SpScaleRows {
     const float *x, *factor;
@@ -280,6 +297,8 @@ typedef struct SpOps {
     void (*neighbours)(SpDevice *, const SpNeighbours *);
     void (*posenc)(SpDevice *, const SpPosenc *);
     void (*group_mean)(SpDevice *, const SpGroupMean *);
+    void (*pick_rows)(SpDevice *, const SpPickRows *);
+    void (*add_rows)(SpDevice *, const SpAddRows *);
     void (*scale_rows)(SpDevice *, const SpScaleRows *);
     void (*unit_rows)(SpDevice *, const SpUnitRows *);
     void (*halve)(SpDevice *, const SpHalve *);

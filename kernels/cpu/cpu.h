@@ -61,6 +61,8 @@ void SP_FN(sp_cpu_correlate)(SpDevice *, const SpCorrelate *);
 void SP_FN(sp_cpu_neighbours)(SpDevice *, const SpNeighbours *);
 void SP_FN(sp_cpu_posenc)(SpDevice *, const SpPosenc *);
 void SP_FN(sp_cpu_group_mean)(SpDevice *, const SpGroupMean *);
+void SP_FN(sp_cpu_pick_rows)(SpDevice *, const SpPickRows *);
+void SP_FN(sp_cpu_add_rows)(SpDevice *, const SpAddRows *);
 void SP_FN(sp_cpu_scale_rows)(SpDevice *, const SpScaleRows *);
 void SP_FN(sp_cpu_unit_rows)(SpDevice *, const SpUnitRows *);
 void SP_FN(sp_cpu_halve)(SpDevice *, const SpHalve *);

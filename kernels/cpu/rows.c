@@ -80,3 +80,19 @@ void SP_FN(sp_cpu_halve)(SpDevice *device, const SpHalve *a)
                 y[i] = (x[i] + x[c + i] + below[i] + below[c + i]) / 4;
         }
 }
+
+void SP_FN(sp_cpu_pick_rows)(SpDevice *device, const SpPickRows *a)
+{
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t r = 0; r < a->groups * a->keep; r++)
+        memcpy(a->y + r * a->ldy, a->x + (r / a->keep * a->count + a->index[r]) * a->c,
+               (size_t)a->c * sizeof *a->y);
+}
+
+void SP_FN(sp_cpu_add_rows)(SpDevice *device, const SpAddRows *a)
+{
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t i = 0; i < a->c; i++)
+            a->x[r * a->c + i] += a->other[r * a->ldo + i];
+}

@@ -94,3 +94,13 @@ int sp_camera_of_encoding(const float encoding[9], int64_t height, int64_t width
     memcpy(k, focal, sizeof focal);
     return fov_h > 0 && fov_w > 0 && isfinite(k[0]) && isfinite(k[4]) && isfinite(c2w[0]);
 }
+
+void sp_unproject(const float k[9], float u, float v, float depth, float out[3])
+{
+    const double d = (double)depth;
+    const double y = ((double)v - (double)k[5]) / (double)k[4];
+    const double x = ((double)u - (double)k[2] - (double)k[1] * y) / (double)k[0];
+    out[0] = (float)(x * d);
+    out[1] = (float)(y * d);
+    out[2] = depth;
+}

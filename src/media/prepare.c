@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/nearest.h"
 #include "media/resample.h"
 
 /* n patches along the free side: round half to even of side * (size / other) / patch, in double

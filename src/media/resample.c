@@ -124,9 +124,3 @@ SpStatus sp_resample_bicubic(const float *in, int64_t planes, int64_t h, int64_t
 {
     return resample(bicubic_axis, in, planes, h, w, out, ho, wo);
 }
-
-int64_t sp_nearest_index(int64_t i, int64_t in, int64_t out)
-{
-    const int64_t j = (int64_t)((float)i * ((float)in / (float)out));
-    return j < in ? j : in - 1;
-}

@@ -19,7 +19,4 @@ SpStatus sp_resample_antialias(const float *in, int64_t planes, int64_t h, int64
 SpStatus sp_resample_bicubic(const float *in, int64_t planes, int64_t h, int64_t w, float *out,
                              int64_t ho, int64_t wo);
 
-/* The source index floor(i * in / out), the ratio in float32, of nearest resampling. */
-int64_t sp_nearest_index(int64_t i, int64_t in, int64_t out);
-
 #endif

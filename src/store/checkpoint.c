@@ -215,10 +215,24 @@ void sp_bind_fail(SpBinder *binder, const char *format, ...)
     binder->status = sp_error(SP_CHECKPOINT, "%.190s: %s", binder->checkpoint->label, text);
 }
 
+/* The item at a path of keys, "model.Track_cfg.overlap"; NULL when absent. */
+static const cJSON *config_item(const SpBinder *binder, const char *path)
+{
+    const cJSON *item = binder->checkpoint->config;
+    while (item && *path) {
+        char key[64];
+        const size_t length = strcspn(path, ".");
+        snprintf(key, sizeof key, "%.*s", (int)length, path);
+        item = cJSON_GetObjectItemCaseSensitive(item, key);
+        path += length + (path[length] == '.');
+    }
+    return item;
+}
+
 double sp_bind_number(SpBinder *binder, const char *key, double otherwise, double least,
                       double most)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(binder->checkpoint->config, key);
+    const cJSON *item = config_item(binder, key);
     if (!item)
         return otherwise;
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= least && item->valuedouble <= most)) {
@@ -230,7 +244,7 @@ double sp_bind_number(SpBinder *binder, const char *key, double otherwise, doubl
 
 bool sp_bind_numbers(SpBinder *binder, const char *key, int count, int64_t *out)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(binder->checkpoint->config, key), *number;
+    const cJSON *item = config_item(binder, key), *number;
     if (!item)
         return false;
     int i = 0;

@@ -45,8 +45,8 @@ typedef struct SpBinder {
 /* Records a failure of the checkpoint: its label, then the formatted text. */
 void sp_bind_fail(SpBinder *binder, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Number `key` of the configuration, or `otherwise` when it is absent. A value that is not a
- * number within [least, most] is an error. */
+/* Number `key` of the configuration ("a.b": key b of object a), or `otherwise` when it is absent. A
+ * value that is not a number within [least, most] is an error. */
 double sp_bind_number(SpBinder *binder, const char *key, double otherwise, double least,
                       double most);
 

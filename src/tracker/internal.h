@@ -1,0 +1,167 @@
+/*
+ * The tracker's parts (docs/model/tracker.md). Shapes: a window of T frames, N tracks in it (the
+ * user's first), C feature channels, D the transformer's width. Pairs of track and frame are
+ * ordered track by track: pair n * T + t. Host state is ordered frame by frame: [T, N, ...].
+ */
+#ifndef SP_TRACKER_INTERNAL_H
+#define SP_TRACKER_INTERNAL_H
+
+#include "tracker/tracker.h"
+
+enum {
+    SP_TRACK_LEVELS = 4,
+    SP_TRACK_STAGES = 4, /* of the feature encoder */
+    SP_TRACK_DEPTH = 8,  /* most blocks of a kind in the update former */
+    SP_MOTION = 4,       /* values that encode a 2D motion */
+    SP_MOTION3 = 6,
+    SP_CARRY = 6,
+    SP_DEGREE = 10, /* of the position encodings of motions */
+    SP_DEGREE_FINE = 12
+};
+
+typedef struct SpDense {
+    SpTensor w;
+    const float *b;
+} SpDense;
+
+typedef struct SpMlp {
+    SpDense fc1, fc2;
+} SpMlp;
+
+/* A transformer block of tracker.md section 5; context_w NULL: self-attention. */
+typedef struct SpTrackBlock {
+    int64_t width, heads;
+    const float *context_w, *context_b;
+    SpDense to_q, to_kv, to_out;
+    SpMlp mlp;
+} SpTrackBlock;
+
+typedef struct SpConvLayer {
+    SpTensor w;
+    const float *b;
+} SpConvLayer;
+
+typedef struct SpEncoderBlock {
+    SpConvLayer conv1, conv2, skip; /* skip.w.rank 0: the identity */
+    int64_t stride;
+} SpEncoderBlock;
+
+typedef struct SpEncoder {
+    SpConvLayer conv1, conv2, conv3;
+    SpEncoderBlock block[SP_TRACK_STAGES][2];
+} SpEncoder;
+
+typedef struct SpUpdateFormer {
+    int64_t depth, virtual_tracks;
+    const float *virtual_token; /* [64, D] */
+    SpDense input_transform, flow_head, vis_conf_head, point_head, weight_head, residual_head;
+    SpTrackBlock time[SP_TRACK_DEPTH], virtual_self[SP_TRACK_DEPTH],
+        point_to_virtual[SP_TRACK_DEPTH], virtual_to_point[SP_TRACK_DEPTH];
+    SpTrackBlock time3[SP_TRACK_DEPTH], switcher_self[SP_TRACK_DEPTH],
+        track_to_switcher[SP_TRACK_DEPTH], switcher_to_track[SP_TRACK_DEPTH],
+        virtual_to_switcher[SP_TRACK_DEPTH], switcher_to_virtual[SP_TRACK_DEPTH];
+} SpUpdateFormer;
+
+struct SpTracker {
+    int64_t window, overlap, time_length, resolution; /* S, O, L, 336 */
+    int64_t model_height, model_width, stride, side, neighbours, channels;
+    int64_t token, token3, corr; /* widths of the tokens and of one level's features */
+    SpEncoder encoder;
+    SpMlp corr_mlp, rel_pos_mlp, corr_xyz_mlp, corr_depth_mlp, xyz_mlp, proj_xyz_embed;
+    SpTrackBlock cross, aggregate;
+    SpDense cross_out;
+    SpUpdateFormer former;
+};
+
+/* Binds all tensors; failures stay in the binder. */
+void sp_tracker_bind(SpBinder *binder, SpTracker *tracker);
+
+/* x [rows, in] through a dense layer to y, rows ldy apart. */
+void sp_dense_run(SpNn *nn, const SpDense *dense, const float *x, int64_t rows, SpActivation act,
+                  float *y, int64_t ldy);
+
+/* Feature encoder: image device [h, w, 3] in -1..1 to unit features device
+ * [h / stride, w / stride, C]. */
+void sp_encoder_run(const SpTracker *tracker, SpNn *nn, const float *image, int64_t h, int64_t w,
+                    float *features);
+
+/* Table of the time embedding for T frames: host [T, token]. */
+void sp_time_embedding(int64_t length, int64_t width, int64_t frames, float *out);
+
+/* One level of the pyramids and what the queries see there, on the device. */
+typedef struct SpTrackLevel {
+    int64_t h, w;
+    float *features;        /* [T, h, w, C] unit rows */
+    float *points;          /* [T, h, w, 3] normalised */
+    float *templates;       /* [N, side^2, C] */
+    float *template_points; /* [N, side^2, 3] */
+    float *query;           /* [N, neighbours, C] the query's side of the 3D branch */
+    float *query_projected; /* [N, neighbours, C] its q projection */
+} SpTrackLevel;
+
+typedef struct SpWindowMaps {
+    int64_t frames, tracks;
+    float *pair_frame; /* device [N T]: t of each pair */
+    float *time;       /* device [T, token] */
+    SpTrackLevel level[SP_TRACK_LEVELS];
+} SpWindowMaps;
+
+/* The query's side of the 3D branch from the level's templates: fills query and
+ * query_projected, for `tracks` tracks. */
+void sp_level_query(const SpTracker *tracker, SpNn *nn, const SpTrackLevel *level, int64_t tracks);
+
+/* A chunk of whole tracks in one iteration; device arrays of pairs. */
+typedef struct SpPairs {
+    int64_t first_track, tracks, frames;
+    const float *frame;  /* [m] */
+    const float *xy;     /* [m, 2] in units of `stride` model pixels */
+    const float *origin; /* [m, 3] P, normalised */
+    const float *valid;  /* [m] 1 where the point lies before the camera */
+} SpPairs;
+
+/* Both branches of one level for a chunk: `corr` columns a pair into token (rows token width
+ * apart) and token3. */
+void sp_level_run(const SpTracker *tracker, SpNn *nn, const SpTrackLevel *level, int scale,
+                  int64_t frames, const SpPairs *pairs, float *token, float *token3);
+
+/* Small inputs of the tokens of all pairs, device arrays. */
+typedef struct SpTokenInputs {
+    const float *logits;  /* [N T, 2] visibility, confidence */
+    const float *motion;  /* [N T, SP_MOTION] */
+    const float *motion3; /* [N T, SP_MOTION3] */
+    const float *carry;   /* [N T, SP_CARRY] */
+} SpTokenInputs;
+
+/* Both tokens of a chunk of pairs with the level features already in place (columns 2 ..
+ * 2 + 4 corr): the small parts, the projection of the 3D token and the time embedding.
+ * token: [m, token]; token3: [m, token3] to projected: [m, token]. */
+void sp_tokens_finish(const SpTracker *tracker, SpNn *nn, const SpTokenInputs *inputs,
+                      int64_t first_pair, int64_t pairs, int64_t frames, const float *time,
+                      float *token, float *token3, float *projected);
+
+/* Tokens to the two streams' rows, device [m, D]. */
+void sp_former_embed(const SpTracker *tracker, SpNn *nn, const float *token, int64_t rows,
+                     float *stream);
+
+/* What the update former returns, host [N T, ...]. */
+typedef struct SpUpdates {
+    float *flow;     /* [.., 2] in units of `stride` model pixels */
+    float *vis_conf; /* [.., 2] */
+    float *point;    /* [.., 4] normalised step, dynamic logit */
+    float *weight;   /* [..] */
+} SpUpdates;
+
+/* The update former on the streams: stream2 device [(N + virtual) T, D], whose virtual rows it
+ * fills; stream3 device [N T, D]; both are overwritten. */
+void sp_former_run(const SpTracker *tracker, SpNn *nn, int64_t tracks, int64_t frames,
+                   float *stream2, float *stream3, const SpUpdates *updates);
+
+/* A self block over time on x: device [tracks T, width], or over the tracks of each frame. */
+typedef enum SpAxisOf { SP_OVER_TIME, SP_OVER_TRACKS } SpAxisOf;
+void sp_track_self(SpNn *nn, const SpTrackBlock *block, float *x, int64_t tracks, int64_t frames,
+                   SpAxisOf axis);
+/* A cross block: each frame's x [tracks T, width] attends to its context [others T, width]. */
+void sp_track_cross(SpNn *nn, const SpTrackBlock *block, float *x, int64_t tracks,
+                    const float *context, int64_t others, int64_t frames);
+
+#endif
