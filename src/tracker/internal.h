@@ -6,6 +6,8 @@
 #ifndef SP_TRACKER_INTERNAL_H
 #define SP_TRACKER_INTERNAL_H
 
+#include <math.h>
+
 #include "tracker/tracker.h"
 
 enum {
@@ -80,7 +82,7 @@ void sp_tracker_bind(SpBinder *binder, SpTracker *tracker);
 void sp_dense_run(SpNn *nn, const SpDense *dense, const float *x, int64_t rows, SpActivation act,
                   float *y, int64_t ldy);
 
-/* Feature encoder: image device [h, w, 3] in -1..1 to unit features device
+/* Feature encoder: image device [h, w, 3] in 0..255 to unit features device
  * [h / stride, w / stride, C]. */
 void sp_encoder_run(const SpTracker *tracker, SpNn *nn, const float *image, int64_t h, int64_t w,
                     float *features);
@@ -163,5 +165,123 @@ void sp_track_self(SpNn *nn, const SpTrackBlock *block, float *x, int64_t tracks
 /* A cross block: each frame's x [tracks T, width] attends to its context [others T, width]. */
 void sp_track_cross(SpNn *nn, const SpTrackBlock *block, float *x, int64_t tracks,
                     const float *context, int64_t others, int64_t frames);
+
+/* The one source of randomness: splitmix64 (tracker.md section 3, "Random numbers"). */
+typedef struct SpRandom {
+    uint64_t state;
+} SpRandom;
+uint64_t sp_random_next(SpRandom *random);
+int64_t sp_random_below(SpRandom *random, int64_t n);
+/* A Fisher-Yates permutation of 0 .. n - 1. */
+void sp_random_permute(SpRandom *random, int64_t n, int32_t *out);
+
+/* A window of the clip: what is given (tracker.md sections 3 and 4) and the state that the
+ * iterations refine (section 6). Host arrays, frame by frame; "working" pixels are those of the
+ * height x width maps, "model" pixels those of the tracker's model_height x model_width. The
+ * first `users` tracks are the user's, the first `continued` of them come from the window
+ * before; the rest are support queries. */
+typedef struct SpWindow {
+    int64_t frames, tracks, users, continued;
+    int64_t height, width;
+    float *depth;        /* [T, height, width] */
+    uint8_t *valid;      /* [T, height, width] */
+    float *k_model, *k;  /* [T, 3, 3] model pixels, as given; working pixels, refined */
+    float *c2w;          /* [T, 4, 4] relative to the first frame */
+    float *query;        /* [N, 3] frame, x, y in model pixels */
+    float *z, *unc;      /* [N] depth and validity at the query */
+    float *start;        /* [N, 4] frame, x, y (model pixels), z of the window's first frame */
+    double lo[3], hi[3]; /* normalised = 2 (p - lo) / (hi - lo) - 1 */
+    float *xyz;          /* [T, N, 3] x, y in units of `stride` model pixels, z */
+    float *normal;       /* [T, N, 3] camera-space points, normalised */
+    float *vis, *conf, *dyn, *weight; /* [T, N] logits */
+    float *track;                     /* [T, N, 3] x, y in working pixels, z */
+    float *point;                     /* [T, N, 3] camera-space points */
+    uint8_t *replaced;                /* [T, N] whether the depth map's value was taken */
+    float *rough;                     /* [T, N, 3] the points before that */
+    float *c2w_start;                 /* [T, 4, 4] before bundle adjustment */
+    SpWindowMaps maps;
+} SpWindow;
+
+/* Height and width of the maps the tracker works on (section 3, step 1). */
+void sp_working_size(int64_t resolution, int64_t h, int64_t w, int64_t *height, int64_t *width);
+
+/* Takes the memory of a window with that many frames and tracks from the arenas of `nn`. */
+void sp_window_take(const SpTracker *tracker, SpNn *nn, SpWindow *window);
+
+/* Frame t of the window in the input, whose last frame repeats. */
+static inline int64_t sp_window_frame(const SpTrackerInput *in, int64_t first, int64_t t)
+{
+    return first + t < in->frames ? first + t : in->frames - 1;
+}
+
+/* Section 3: maps, cameras and intrinsics of the frames from `first`, and the support queries
+ * (rows users .. tracks of window->query, working pixels). window->tracks counts those wanted and
+ * falls to those there are. scratch: host int32 [SP_SUPPORT_SCRATCH]. */
+enum { SP_SUPPORT_GRID = 100, SP_SUPPORT_SCRATCH = 7 * SP_SUPPORT_GRID * SP_SUPPORT_GRID };
+void sp_window_maps(const SpTracker *tracker, const SpTrackerInput *input, int64_t first,
+                    SpWindow *window);
+void sp_window_support(SpWindow *window, SpRandom *random, int32_t *scratch);
+
+/* What a window hands to the next one about the user's tracks (section 2). */
+typedef struct SpCarried {
+    int64_t tracks;                          /* that have been in a window, 0 in the first */
+    float *features;                         /* device [O, h, w, C] of the last frames, level 0 */
+    float *templates[SP_TRACK_LEVELS];       /* device [users, side^2, C] */
+    float *template_points[SP_TRACK_LEVELS]; /* host [users, side^2, 3], not normalised */
+    float *track, *point;                    /* host [O, users, 3] of the last frames */
+    int64_t users;                           /* rows of the arrays above */
+} SpCarried;
+
+/* Section 4: features, pyramids, templates and the first state. overlap_z: [continued] depth at
+ * the queries of continued tracks. */
+void sp_window_start(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *input, int64_t first,
+                     const SpCarried *carried, const float *overlap_z, SpWindow *window);
+
+/* Keeps what the next window needs; `carried` has the memory. */
+void sp_window_carry(const SpTracker *tracker, SpNn *nn, const SpWindow *window,
+                     SpCarried *carried);
+
+/* Sections 5 and 6: one iteration. */
+void sp_window_iterate(const SpTracker *tracker, SpNn *nn, const SpTrackerSettings *settings,
+                       SpWindow *window);
+
+/* Its second half, section 6: the network's steps, [N T, ...], onto the state. */
+void sp_window_update(const SpTracker *tracker, SpNn *nn, const SpTrackerSettings *settings,
+                      const SpUpdates *updates, SpWindow *window);
+
+/* The query's point of each track in the world, [N, 3]: start unprojected with k_model's frame
+ * and moved by c2w's (section 5; section 6 step 7 with other cameras). */
+void sp_query_world(const SpWindow *window, const float *k_model, const float *c2w, float *out);
+
+/* Nearest sampling of tracker.md section 4, the index along one axis: coordinates beyond the
+ * border taken to it, or -1 for them. */
+static inline int64_t sp_nearest_border(float x, int64_t size)
+{
+    const float last = (float)(size - 1), g = x * (2 / last) - 1, p = (g + 1) / 2 * last;
+    return p > 0 ? (p < last ? (int64_t)rintf(p) : size - 1) : 0;
+}
+
+static inline int64_t sp_nearest_zero(float x, int64_t size)
+{
+    const float last = (float)(size - 1), g = 2 * x / last - 1, p = rintf((g + 1) / 2 * last);
+    return p >= 0 && p <= last ? (int64_t)p : -1;
+}
+
+/* To the normalised coordinates of a window and back. */
+static inline void sp_normalise(const SpWindow *window, const float p[3], float out[3])
+{
+    for (int i = 0; i < 3; i++)
+        out[i] = (float)(2 * ((double)p[i] - window->lo[i]) / (window->hi[i] - window->lo[i]) - 1);
+}
+
+static inline float sp_denormalise(const SpWindow *window, double p, int axis)
+{
+    return (float)((p + 1) / 2 * (window->hi[axis] - window->lo[axis]) + window->lo[axis]);
+}
+
+static inline float sp_sigma(float x)
+{
+    return 1 / (1 + expf(-x));
+}
 
 #endif

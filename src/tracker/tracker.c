@@ -1,0 +1,303 @@
+#include "tracker/tracker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "geometry/camera.h"
+#include "tracker/internal.h"
+
+SpStatus sp_tracker_open(SpCheckpoint *checkpoint, SpTracker **out)
+{
+    *out = NULL;
+    SpTracker *tracker = calloc(1, sizeof *tracker);
+    if (!tracker)
+        return sp_no_memory("the tracker");
+    SpBinder binder = {.checkpoint = checkpoint};
+    sp_tracker_bind(&binder, tracker);
+    if (binder.status.code == SP_OK)
+        *out = tracker;
+    else
+        sp_tracker_close(tracker);
+    return binder.status;
+}
+
+void sp_tracker_close(SpTracker *tracker)
+{
+    free(tracker);
+}
+
+/* The clip's windows (section 2). */
+typedef struct Windows {
+    int64_t count, length, step;
+} Windows;
+
+static Windows windows_of(const SpTracker *t, int64_t frames)
+{
+    const int64_t step = t->window - t->overlap;
+    if (frames <= t->window)
+        return (Windows){1, frames, step};
+    return (Windows){(frames - t->window + step) / step + 1, t->window, step};
+}
+
+/* Everything that lives over all windows; tracks in the order of their first frame. */
+typedef struct Run {
+    const SpTracker *tracker;
+    SpNn *nn;
+    const SpTrackerInput *input;
+    const SpTrackerSettings *settings;
+    const SpTrackerOutput *output;
+    Windows windows;
+    SpRandom random;
+    int32_t *order;   /* [N] row of the caller's query */
+    float *dynamic;   /* [T, N] by row, logits' sigma */
+    uint8_t *tracked; /* [T, N] by row, whether a window has written it */
+    float *overlap_z; /* [N] */
+    int32_t *scratch;
+    SpCarried carried;
+} Run;
+
+/* Stable by frame. */
+static void sort_queries(const SpTrackerInput *in, int32_t *order)
+{
+    for (int64_t frame = 0; frame < in->frames; frame++)
+        for (int32_t n = 0; n < in->queries; n++)
+            if ((int64_t)in->query[3 * n] == frame)
+                *order++ = n;
+}
+
+/* User queries whose frame lies before `end`. */
+static int64_t queries_before(const Run *run, int64_t end)
+{
+    int64_t count = 0;
+    while (count < run->input->queries && run->input->query[3 * run->order[count]] < (float)end)
+        count++;
+    return count;
+}
+
+/* The frame of the overlap in which the stored output trusts track `row` most (section 2). */
+static int64_t best_frame(const Run *run, int64_t first, int64_t row)
+{
+    const SpTrackerOutput *out = run->output;
+    int64_t best = 0;
+    float most = -1;
+    for (int64_t f = 0; f < run->tracker->overlap && first + f < run->input->frames; f++) {
+        const int64_t i = (first + f) * run->input->queries + row;
+        const float trust = out->visibility[i] * out->confidence[i];
+        if (trust > most) {
+            most = trust;
+            best = f;
+        }
+    }
+    return best;
+}
+
+/* Queries of the window from frame `first` in working pixels: continued ones where they are
+ * trusted most, then new ones. */
+static void user_queries(const Run *run, int64_t first, SpWindow *w)
+{
+    const SpTrackerInput *in = run->input;
+    const float sx = (float)w->width / (float)in->width;
+    const float sy = (float)w->height / (float)in->height;
+    for (int64_t n = 0; n < w->users; n++) {
+        const int64_t row = run->order[n];
+        float *query = w->query + 3 * n;
+        const float *at = in->query + 3 * row + 1;
+        query[0] = in->query[3 * row] - (float)first;
+        if (n < w->continued) {
+            const int64_t best = best_frame(run, first, row);
+            at = run->output->tracks + ((first + best) * in->queries + row) * 3;
+            query[0] = (float)best;
+            run->overlap_z[n] = at[2];
+        }
+        query[1] = at[0] * sx;
+        query[2] = at[1] * sy;
+    }
+}
+
+static void queries_to_model(const SpTracker *t, SpWindow *w)
+{
+    for (int64_t n = 0; n < w->tracks; n++) {
+        w->query[3 * n + 1] *= (float)t->model_width / (float)w->width;
+        w->query[3 * n + 2] *= (float)t->model_height / (float)w->height;
+    }
+}
+
+/* [h, w] to [ho, wo] with aligned corners; `z` or `valid` is the map. */
+static void resize_map(const float *z, const uint8_t *valid, int64_t h, int64_t w, float *out,
+                       int64_t ho, int64_t wo)
+{
+    const float sy = ho > 1 ? (float)(h - 1) / (float)(ho - 1) : 0;
+    const float sx = wo > 1 ? (float)(w - 1) / (float)(wo - 1) : 0;
+    for (int64_t i = 0; i < ho; i++)
+        for (int64_t j = 0; j < wo; j++) {
+            const float y = sy * (float)i, x = sx * (float)j;
+            const int64_t y0 = (int64_t)y, x0 = (int64_t)x;
+            const int64_t y1 = y0 + 1 < h ? y0 + 1 : y0, x1 = x0 + 1 < w ? x0 + 1 : x0;
+            const float fy = y - (float)y0, fx = x - (float)x0;
+            const int64_t at[4] = {y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1};
+            float v[4];
+            for (int k = 0; k < 4; k++)
+                v[k] = z ? z[at[k]] : (float)valid[at[k]];
+            out[i * wo + j] =
+                (v[0] * (1 - fx) + v[1] * fx) * (1 - fy) + (v[2] * (1 - fx) + v[3] * fx) * fy;
+        }
+}
+
+static void write_frame(const Run *run, const SpWindow *w, int64_t f, int64_t frame,
+                        const float base[16])
+{
+    const SpTrackerInput *in = run->input;
+    const SpTrackerOutput *out = run->output;
+    const int64_t area = in->height * in->width, working = w->height * w->width;
+    const float sx = (float)in->width / (float)w->width;
+    const float sy = (float)in->height / (float)w->height;
+    for (int64_t n = 0; n < w->users; n++) {
+        const int64_t i = f * w->tracks + n, to = frame * in->queries + run->order[n];
+        out->tracks[3 * to] = w->track[3 * i] * sx;
+        out->tracks[3 * to + 1] = w->track[3 * i + 1] * sy;
+        out->tracks[3 * to + 2] = w->track[3 * i + 2];
+        memcpy(out->camera_points + 3 * to, w->point + 3 * i, 3 * sizeof(float));
+        out->visibility[to] = sp_sigma(w->vis[i]) + 0.2f;
+        out->confidence[to] = sp_sigma(w->conf[i]);
+        run->dynamic[to] = sp_sigma(w->dyn[i]);
+        run->tracked[to] = 1;
+    }
+    sp_pose_multiply(base, w->c2w + 16 * f, out->c2w + 16 * frame);
+    memcpy(out->intrinsics + 9 * frame, w->k + 9 * f, 9 * sizeof(float));
+    for (int i = 0; i < 3; i++) {
+        out->intrinsics[9 * frame + i] *= sx;
+        out->intrinsics[9 * frame + 3 + i] *= sy;
+    }
+    resize_map(w->depth + f * working, NULL, w->height, w->width, out->depth + frame * area,
+               in->height, in->width);
+    resize_map(NULL, w->valid + f * working, w->height, w->width, out->valid + frame * area,
+               in->height, in->width);
+}
+
+static void write_output(const Run *run, const SpWindow *w, int64_t first)
+{
+    static const float identity[16] = {[0] = 1, [5] = 1, [10] = 1, [15] = 1};
+    float base[16];
+    memcpy(base, first ? run->output->c2w + 16 * first : identity, sizeof base);
+    for (int64_t f = 0; f < w->frames && first + f < run->input->frames; f++)
+        write_frame(run, w, f, first + f, base);
+}
+
+/* Progress of a window's parts as a share of the whole run. */
+typedef struct Part {
+    const SpProgress *whole;
+    double done, size, total;
+} Part;
+
+static void tell_part(void *self, double done, double total)
+{
+    const Part *part = self;
+    sp_progress(part->whole, part->done + part->size * done / total, part->total);
+}
+
+static void track_window(Run *run, int64_t index)
+{
+    const SpTracker *t = run->tracker;
+    SpNn *nn = run->nn;
+    const int64_t first = index * run->windows.step, iterations = run->settings->iterations;
+    SpWindow w = {.frames = run->windows.length,
+                  .users = nn->dry ? run->input->queries
+                                   : queries_before(run, first + run->windows.length),
+                  .continued = run->carried.tracks};
+    /* A window is encoded in about the time of one iteration. */
+    Part part = {nn->progress, (double)(index * (iterations + 1)), 1,
+                 (double)(run->windows.count * (iterations + 1))};
+    const SpProgress progress = {tell_part, &part}, *const whole = nn->progress;
+    const SpNnMark mark = sp_nn_mark(nn);
+    sp_working_size(t->resolution, run->input->height, run->input->width, &w.height, &w.width);
+    w.tracks = w.users + run->settings->support;
+    sp_window_take(t, nn, &w);
+    if (sp_nn_live(nn)) {
+        sp_window_maps(t, run->input, first, &w);
+        user_queries(run, first, &w);
+        sp_window_support(&w, &run->random, run->scratch);
+        queries_to_model(t, &w);
+    }
+    nn->progress = &progress;
+    sp_window_start(t, nn, run->input, first, &run->carried, run->overlap_z, &w);
+    for (int64_t i = 0; i < (nn->dry ? 1 : iterations); i++) {
+        part.done++;
+        sp_window_iterate(t, nn, run->settings, &w);
+    }
+    nn->progress = whole;
+    if (sp_nn_live(nn))
+        write_output(run, &w, first);
+    if (index + 1 < run->windows.count)
+        sp_window_carry(t, nn, &w, &run->carried);
+    sp_nn_release(nn, mark);
+}
+
+static void take_carried(const SpTracker *t, SpNn *nn, int64_t users, SpCarried *c)
+{
+    const int64_t patch = t->side * t->side;
+    const int64_t map = t->model_height / t->stride * (t->model_width / t->stride) * t->channels;
+    c->users = users;
+    c->features = sp_nn_floats(nn, t->overlap * map);
+    c->track = sp_nn_host(nn, (size_t)(3 * t->overlap * users) * sizeof(float));
+    c->point = sp_nn_host(nn, (size_t)(3 * t->overlap * users) * sizeof(float));
+    for (int l = 0; l < SP_TRACK_LEVELS; l++) {
+        c->templates[l] = sp_nn_floats(nn, users * patch * t->channels);
+        c->template_points[l] = sp_nn_host(nn, (size_t)(3 * users * patch) * sizeof(float));
+    }
+}
+
+static void clear_output(const SpTrackerInput *in, const SpTrackerOutput *out, uint8_t *tracked)
+{
+    const size_t pairs = (size_t)(in->frames * in->queries);
+    memset(out->tracks, 0, 3 * pairs * sizeof(float));
+    memset(out->camera_points, 0, 3 * pairs * sizeof(float));
+    memset(out->visibility, 0, pairs * sizeof(float));
+    memset(out->confidence, 0, pairs * sizeof(float));
+    memset(tracked, 0, pairs);
+}
+
+static void mean_dynamic(const Run *run)
+{
+    const int64_t queries = run->input->queries;
+    for (int64_t n = 0; n < queries; n++) {
+        double sum = 0, count = 0;
+        for (int64_t i = n; i < run->input->frames * queries; i += queries)
+            if (run->tracked[i]) {
+                sum += (double)run->dynamic[i];
+                count++;
+            }
+        run->output->dynamic[n] = count > 0 ? (float)(sum / count) : 0;
+    }
+}
+
+SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *in,
+                        const SpTrackerSettings *settings, const SpTrackerOutput *output)
+{
+    const int64_t pairs = in->frames * in->queries;
+    const SpNnMark mark = sp_nn_mark(nn);
+    Run run = {.tracker = tracker,
+               .nn = nn,
+               .input = in,
+               .settings = settings,
+               .output = output,
+               .windows = windows_of(tracker, in->frames),
+               .random = {settings->seed}};
+    run.order = sp_nn_host(nn, (size_t)in->queries * sizeof *run.order);
+    run.dynamic = sp_nn_host(nn, (size_t)pairs * sizeof *run.dynamic);
+    run.tracked = sp_nn_host(nn, (size_t)pairs);
+    run.overlap_z = sp_nn_host(nn, (size_t)in->queries * sizeof *run.overlap_z);
+    run.scratch = sp_nn_host(nn, SP_SUPPORT_SCRATCH * sizeof *run.scratch);
+    if (run.windows.count > 1)
+        take_carried(tracker, nn, in->queries, &run.carried);
+    if (sp_nn_live(nn)) {
+        clear_output(in, output, run.tracked);
+        sort_queries(in, run.order);
+    }
+    /* Every window needs the same memory: a dry run looks at one. */
+    for (int64_t i = 0; i < (nn->dry ? 1 : run.windows.count) && nn->status.code == SP_OK; i++)
+        track_window(&run, i);
+    if (sp_nn_live(nn))
+        mean_dynamic(&run);
+    sp_nn_release(nn, mark);
+    return nn->status;
+}
