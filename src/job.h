@@ -1,0 +1,37 @@
+/*
+ * One video from file to file: frames, front, tracker, result.
+ */
+#ifndef SP_JOB_H
+#define SP_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "console.h"
+#include "media/prepare.h"
+
+typedef enum SpStopAfter { SP_STOP_NEVER, SP_STOP_FRONT } SpStopAfter;
+typedef enum SpDeviceChoice { SP_DEVICE_AUTO, SP_DEVICE_CPU } SpDeviceChoice;
+
+/* What the user asks for; paths are views, NULL where nothing was given. */
+typedef struct SpJob {
+    const char *video;  /* file, folder or printf pattern of images, "-" */
+    const char *output; /* .npz or .csv; NULL: the video's name with .npz */
+    const char *geometry, *queries, *mask, *report, *weights;
+    double start; /* seconds */
+    int64_t stride, max_frames, max_input_side;
+    SpPortrait portrait;
+    int64_t grid; /* points a side; 0: the default, 10, or 50 with a mask */
+    int64_t vo_points, iterations, seed, max_side, threads;
+    SpStopAfter stop_after;
+    SpDeviceChoice device;
+    bool fixed_camera, no_compress, no_clobber;
+    const char *settings; /* JSON that is written into the result */
+} SpJob;
+
+/* Runs the job. What is worth saying goes to `console`; a failure leaves an existing output as it
+ * was. Codes as in base/status.h. */
+SpStatus sp_job_run(const SpJob *job, SpConsole *console);
+
+#endif

@@ -1,0 +1,82 @@
+#include "media/clip.h"
+
+#include <stdlib.h>
+
+/* Makes room for one more frame. */
+static SpStatus grow(SpClip *clip, int64_t *room)
+{
+    if (clip->frames < *room)
+        return sp_ok();
+    const int64_t more = *room ? 2 * *room : 16;
+    const size_t frame = (size_t)(3 * clip->plan.height * clip->plan.width) * sizeof(float);
+    float *video = realloc(clip->video, (size_t)more * frame);
+    if (video)
+        clip->video = video;
+    double *timestamps = realloc(clip->timestamps, (size_t)more * sizeof *timestamps);
+    if (timestamps)
+        clip->timestamps = timestamps;
+    int64_t *index = realloc(clip->index, (size_t)more * sizeof *index);
+    if (index)
+        clip->index = index;
+    if (!video || !timestamps || !index)
+        return sp_no_memory("the clip's frames; use fewer with --max-frames");
+    *room = more;
+    return sp_ok();
+}
+
+static SpStatus read_frames(SpReader *reader, const SpProgress *progress, uint8_t *rgb,
+                            SpClip *clip)
+{
+    const int64_t size = 3 * clip->plan.height * clip->plan.width;
+    const int64_t expected = sp_reader_guess(reader);
+    int64_t room = 0;
+    for (;;) {
+        SpFrameInfo info;
+        bool end;
+        SP_TRY(sp_reader_next(reader, rgb, &info, &end));
+        if (end)
+            return sp_reader_left_out(reader, &clip->left_out);
+        SP_TRY(grow(clip, &room));
+        SP_TRY(sp_frame_prepare(&clip->plan, rgb, clip->video + clip->frames * size));
+        clip->timestamps[clip->frames] = info.timestamp;
+        clip->index[clip->frames++] = info.index;
+        sp_progress(progress, (double)clip->frames,
+                    (double)(expected > clip->frames ? expected : clip->frames));
+    }
+}
+
+static SpStatus read_with(SpReader *reader, const SpClipSettings *settings,
+                          const SpProgress *progress, SpClip *clip)
+{
+    const int64_t height = sp_reader_height(reader), width = sp_reader_width(reader);
+    clip->rate = sp_reader_rate(reader);
+    SP_TRY(sp_frame_plan(height, width, settings->size, settings->patch, settings->portrait,
+                         settings->max_short_side, &clip->plan));
+    uint8_t *rgb = malloc((size_t)(3 * height * width));
+    if (!rgb)
+        return sp_no_memory("a frame");
+    const SpStatus status = read_frames(reader, progress, rgb, clip);
+    free(rgb);
+    return status;
+}
+
+SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const SpProgress *progress,
+                      SpClip *clip)
+{
+    SpReader *reader;
+    *clip = (SpClip){0};
+    SP_TRY(sp_reader_open(path, &settings->reader, &reader));
+    const SpStatus status = read_with(reader, settings, progress, clip);
+    sp_reader_close(reader);
+    if (status.code != SP_OK)
+        sp_clip_free(clip);
+    return status;
+}
+
+void sp_clip_free(SpClip *clip)
+{
+    free(clip->video);
+    free(clip->timestamps);
+    free(clip->index);
+    *clip = (SpClip){0};
+}

@@ -1,0 +1,36 @@
+/*
+ * The used frames of a video, as the networks want them.
+ */
+#ifndef SP_MEDIA_CLIP_H
+#define SP_MEDIA_CLIP_H
+
+#include "base/progress.h"
+#include "media/prepare.h"
+#include "media/reader.h"
+
+/* How frames are prepared: see sp_frame_plan. */
+typedef struct SpClipSettings {
+    SpReaderSettings reader;
+    int64_t size, patch; /* pixels across, and of one patch */
+    SpPortrait portrait;
+    int64_t max_short_side; /* 0: no first reduction */
+} SpClipSettings;
+
+/* T prepared frames; the arrays are the clip's. */
+typedef struct SpClip {
+    SpFramePlan plan;
+    int64_t frames;     /* T */
+    int64_t left_out;   /* frames beyond max_frames */
+    double rate;        /* frames a second of the file, 0 unknown */
+    float *video;       /* [T, 3, H, W] RGB 0..255, not clamped */
+    double *timestamps; /* [T] seconds */
+    int64_t *index;     /* [T] number in the file */
+} SpClip;
+
+/* Decodes and prepares frame by frame: of the frames in their own size one is held at a time.
+ * SP_INPUT naming the file; SP_MEMORY. The caller releases it with sp_clip_free. */
+SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const SpProgress *progress,
+                      SpClip *clip);
+void sp_clip_free(SpClip *clip);
+
+#endif

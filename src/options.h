@@ -1,0 +1,32 @@
+/*
+ * The command line: one table of flags drives parsing, --help and the check of the man page.
+ */
+#ifndef SP_OPTIONS_H
+#define SP_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/status.h"
+#include "job.h"
+
+/* What to do with the process's arguments. */
+typedef struct SpOptions {
+    bool help, version;
+    SpJob job;
+    bool quiet, verbose;
+} SpOptions;
+
+/* Reads argv into `options`, whose texts are views of argv. With --help or --version nothing else
+ * is asked for. SP_USAGE in one line for an unknown flag, a missing or bad value, flags that
+ * exclude each other, or no video. */
+SpStatus sp_options_parse(int argc, char **argv, SpOptions *options);
+
+/* Writes the text of --help. */
+void sp_options_help(FILE *stream);
+
+/* The settings that shape the result as a JSON object, for the result and the report; malloc'ed,
+ * NULL when memory is short. */
+char *sp_options_settings(const SpOptions *options);
+
+#endif
