@@ -1,3 +1,5 @@
+#define _GNU_SOURCE
+
 #include "output/atomic.h"
 
 #include <errno.h>
