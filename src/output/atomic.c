@@ -1,0 +1,260 @@
+#define _GNU_SOURCE
+
+#include "output/atomic.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SLOTS = 8, LINK_LIMIT = 40, NAME_KEPT = 200, SUFFIX_LENGTH = 4 };
+
+typedef enum SlotState { SLOT_FREE, SLOT_CLAIMED, SLOT_PENDING } SlotState;
+
+/* Fixed memory, because a signal handler reads it. */
+static struct {
+    atomic_int state;
+    char path[PATH_MAX];
+} slots[SLOTS];
+
+static int claim_slot(void)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        int expected = SLOT_FREE;
+        if (atomic_compare_exchange_strong(&slots[i].state, &expected, SLOT_CLAIMED))
+            return i;
+    }
+    return -1;
+}
+
+static void release_slot(int slot)
+{
+    atomic_store(&slots[slot].state, SLOT_FREE);
+}
+
+void sp_atomic_remove_pending(void)
+{
+    const int saved = errno;
+    for (int i = 0; i < SLOTS; i++)
+        if (atomic_load(&slots[i].state) == SLOT_PENDING)
+            unlink(slots[i].path);
+    errno = saved;
+}
+
+static SpStatus cannot_write(const char *what, int error)
+{
+    return sp_error(SP_OUTPUT, "cannot write %.400s: %s", what, strerror(error));
+}
+
+/* Length of the folder's part of a path, with its last slash; 0 for a bare name. */
+static size_t folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+/* Puts where the symbolic link `path` leads into `path` itself: 1 when it is one, 0 when not (what
+ * is wrong with a path that cannot be read, creating the file tells better), -1 with errno. */
+static int follow(char path[PATH_MAX])
+{
+    char link[PATH_MAX], joined[PATH_MAX];
+    const ssize_t length = readlink(path, link, sizeof link - 1);
+    if (length < 0)
+        return 0;
+    link[length] = 0;
+    const size_t folder = link[0] == '/' ? 0 : folder_length(path);
+    if (folder + (size_t)length >= sizeof joined) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(joined, path, folder);
+    memcpy(joined + folder, link, (size_t)length + 1);
+    memcpy(path, joined, folder + (size_t)length + 1);
+    return 1;
+}
+
+/* Also follows a link to a file that does not exist yet, which realpath() would not. */
+static bool follow_all(const char *target, char path[PATH_MAX])
+{
+    const size_t length = strlen(target);
+    if (length >= PATH_MAX) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    memcpy(path, target, length + 1);
+    for (int i = 0; i < LINK_LIMIT; i++) {
+        const int followed = follow(path);
+        if (followed <= 0)
+            return followed == 0;
+    }
+    errno = ELOOP;
+    return false;
+}
+
+static mode_t default_mode(void)
+{
+    const mode_t mask = umask(0);
+    umask(mask);
+    return (mode_t)0666 & ~mask;
+}
+
+/* The slot is pending before the file exists: mkostemps tries names in that very buffer, so a
+ * signal at any moment finds the right one. */
+static int create_temporary(const char *path, int slot)
+{
+    const size_t folder = folder_length(path);
+    const char *name = path + folder;
+    size_t kept = strlen(name);
+    if (kept > NAME_KEPT)
+        for (kept = NAME_KEPT; kept > 0 && ((unsigned char)name[kept] & 0xc0) == 0x80;)
+            kept--;
+    const int length = snprintf(slots[slot].path, PATH_MAX, "%.*s.%.*s.XXXXXX.tmp", (int)folder,
+                                path, (int)kept, name);
+    if (length >= PATH_MAX) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    atomic_store(&slots[slot].state, SLOT_PENDING);
+    const int fd = mkostemps(slots[slot].path, SUFFIX_LENGTH, O_CLOEXEC);
+    if (fd >= 0)
+        (void)!fchmod(fd, default_mode()); /* file systems without modes refuse; no harm */
+    return fd;
+}
+
+static SpStatus open_beside(const char *path, const char *flag, SpAtomicFile *file)
+{
+    file->slot = claim_slot();
+    if (file->slot < 0)
+        return sp_error(SP_OUTPUT, "cannot write %.400s: %d files are being written already", path,
+                        SLOTS);
+    const int fd = create_temporary(path, file->slot);
+    if (fd < 0) {
+        const int error = errno;
+        const int folder = (int)folder_length(path);
+        release_slot(file->slot);
+        return sp_error(SP_OUTPUT, "cannot write %.*s: %s; choose another %s",
+                        folder > 400 ? 400
+                        : folder > 1 ? folder - 1
+                                     : 1,
+                        folder ? path : ".", strerror(error), flag);
+    }
+    file->temporary = slots[file->slot].path;
+    file->stream = fdopen(fd, "wb");
+    if (!file->stream)
+        close(fd);
+    return file->stream ? sp_ok() : sp_no_memory(path);
+}
+
+static SpStatus open_directly(const char *target, SpAtomicFile *file)
+{
+    file->stream = fopen(target, "wbe");
+    return file->stream ? sp_ok() : cannot_write(target, errno);
+}
+
+static SpStatus open_target(const char *target, const char *flag, SpAtomicFile *file)
+{
+    char path[PATH_MAX];
+    struct stat info;
+    const bool exists = stat(target, &info) == 0;
+    const size_t length = strlen(target);
+    file->label = strdup(target);
+    if (!file->label)
+        return sp_no_memory(target);
+    if (length == 0 || target[length - 1] == '/' || (exists && S_ISDIR(info.st_mode)))
+        return sp_error(SP_OUTPUT, "cannot write '%.400s': not a file name; choose another %s",
+                        target, flag);
+    if (exists && S_ISBLK(info.st_mode))
+        return sp_error(SP_OUTPUT, "cannot write %.400s: a block device; choose another %s", target,
+                        flag);
+    if (exists && !S_ISREG(info.st_mode))
+        return open_directly(target, file);
+    if (!follow_all(target, path))
+        return sp_error(SP_OUTPUT, "cannot write %.400s: %s; choose another %s", target,
+                        strerror(errno), flag);
+    file->target = strdup(path);
+    if (!file->target)
+        return sp_no_memory(target);
+    return open_beside(path, flag, file);
+}
+
+SpStatus sp_atomic_open_for(const char *target, const char *flag, SpAtomicFile *file)
+{
+    *file = (SpAtomicFile){0};
+    const SpStatus status = open_target(target, flag, file);
+    if (status.code != SP_OK)
+        sp_atomic_abandon(file);
+    return status;
+}
+
+SpStatus sp_atomic_open(const char *target, SpAtomicFile *file)
+{
+    return sp_atomic_open_for(target, "-o", file);
+}
+
+/* 0 or an errno. */
+static int finish_stream(FILE *stream, bool sync)
+{
+    int error = 0;
+    errno = 0;
+    if (fflush(stream) != 0 || ferror(stream))
+        error = errno ? errno : EIO;
+    if (!error && sync && fsync(fileno(stream)) != 0)
+        error = errno;
+    if (fclose(stream) != 0 && !error)
+        error = errno;
+    return error;
+}
+
+/* The result is in place by now; a file system that cannot sync a folder does not change that. */
+static void sync_folder(const char *path)
+{
+    char folder[PATH_MAX] = ".";
+    const size_t length = folder_length(path);
+    if (length) {
+        memcpy(folder, path, length);
+        folder[length] = 0;
+    }
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)fsync(fd);
+    close(fd);
+}
+
+SpStatus sp_atomic_commit(SpAtomicFile *file)
+{
+    if (!file->stream)
+        return sp_ok();
+    int error = finish_stream(file->stream, file->temporary != NULL);
+    file->stream = NULL;
+    if (!error && file->temporary) {
+        if (rename(file->temporary, file->target) != 0)
+            error = errno;
+        else {
+            release_slot(file->slot);
+            file->temporary = NULL;
+            sync_folder(file->target);
+        }
+    }
+    const SpStatus status = error ? cannot_write(file->label, error) : sp_ok();
+    sp_atomic_abandon(file);
+    return status;
+}
+
+void sp_atomic_abandon(SpAtomicFile *file)
+{
+    if (file->stream)
+        fclose(file->stream);
+    if (file->temporary) {
+        unlink(file->temporary);
+        release_slot(file->slot);
+    }
+    free(file->target);
+    free(file->label);
+    *file = (SpAtomicFile){0};
+}

@@ -1,0 +1,43 @@
+/*
+ * Files that appear whole or not at all: written beside the target, synced, renamed over it.
+ */
+#ifndef SP_OUTPUT_ATOMIC_H
+#define SP_OUTPUT_ATOMIC_H
+
+#include <stdio.h>
+
+#include "base/status.h"
+
+/* A file being written. Zeroed, it is no file: committing or abandoning that does nothing. */
+typedef struct SpAtomicFile {
+    FILE *stream;    /* write here; open and commit own it */
+    char *target;    /* the file that will appear, symbolic links followed; owned */
+    char *temporary; /* what is written until then; NULL when the target is written directly */
+    char *label;     /* the target as the caller named it, for messages; owned */
+    int slot;
+} SpAtomicFile;
+
+/* Opens `.NAME.XXXXXX.tmp` beside `target` (mode 0666 without the umask) for writing. A target that
+ * is a symbolic link is followed; one that is a character device, a pipe or a socket's end (such as
+ * /dev/null) is written directly. At most 8 files can be open at once in a process.
+ * Errors: SP_OUTPUT, naming the folder that cannot be written or the target that is a folder;
+ * SP_MEMORY. *file is zeroed then. */
+SpStatus sp_atomic_open(const char *target, SpAtomicFile *file);
+
+/* As sp_atomic_open; `flag` is the flag that messages tell the user to change, there "-o". */
+SpStatus sp_atomic_open_for(const char *target, const char *flag, SpAtomicFile *file);
+
+/* Flushes, syncs and closes the stream and renames the file over its target; syncs the folder.
+ * Errors: SP_OUTPUT "cannot write TARGET: No space left on device"; the temporary is removed and
+ * the target is what it was. *file is zeroed either way. */
+SpStatus sp_atomic_commit(SpAtomicFile *file);
+
+/* Closes and removes the temporary; the target is what it was. After commit, a failed open, or a
+ * second time it does nothing. */
+void sp_atomic_abandon(SpAtomicFile *file);
+
+/* Unlinks every temporary of this process that is not committed. Async-signal-safe, for the
+ * handler of a signal that ends the program; keeps errno. */
+void sp_atomic_remove_pending(void);
+
+#endif

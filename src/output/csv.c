@@ -1,0 +1,49 @@
+#include "output/csv.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+/* printf may write "-nan". */
+static double plain(float value)
+{
+    return isnan(value) ? (double)NAN : (double)value;
+}
+
+static bool write_row(FILE *stream, const SpTrackTable *table, int64_t n, int64_t t)
+{
+    const int64_t at = t * table->tracks + n;
+    const float *pixel = table->tracks2d + 2 * at, *point = table->coords + 3 * at;
+    return fprintf(stream, "%lld,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%d,%.9g\n", (long long)n,
+                   (long long)t, table->time[t], plain(pixel[0]), plain(pixel[1]), plain(point[0]),
+                   plain(point[1]), plain(point[2]), table->visibs[at] > 0.5f,
+                   plain(table->confs[at])) > 0;
+}
+
+static bool write_rows(FILE *stream, const SpTrackTable *table)
+{
+    if (fputs("track,frame,time,x,y,X,Y,Z,visible,confidence\n", stream) < 0)
+        return false;
+    for (int64_t n = 0; n < table->tracks; n++)
+        for (int64_t t = 0; t < table->frames; t++)
+            if (!write_row(stream, table, n, t))
+                return false;
+    return fflush(stream) == 0;
+}
+
+SpStatus sp_csv_write(FILE *stream, const char *label, const SpTrackTable *table)
+{
+    const locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (!c)
+        return sp_no_memory(label);
+    const locale_t before = uselocale(c);
+    errno = 0;
+    const bool written = write_rows(stream, table);
+    const int error = errno ? errno : EIO;
+    uselocale(before);
+    freelocale(c);
+    return written ? sp_ok()
+                   : sp_error(SP_OUTPUT, "cannot write %.400s: %s", label, strerror(error));
+}

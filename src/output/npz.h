@@ -1,0 +1,70 @@
+/*
+ * numpy's .npz: a ZIP archive (PKWARE APPNOTE 6.3) whose members are .npy arrays
+ * (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html), little endian, C order.
+ */
+#ifndef SP_OUTPUT_NPZ_H
+#define SP_OUTPUT_NPZ_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/status.h"
+#include "kernels/tensor.h"
+
+/* Writing. The archive is written front to back, so that the stream may be a pipe: sizes and
+ * checksums follow each member (data descriptors) and stand in the directory at the end. Members
+ * and archives of 4 GiB and more get ZIP64 records. The same arrays give the same bytes.
+ *
+ * Errors of every function here: SP_OUTPUT "cannot write LABEL: No space left on device" or what
+ * is wrong with the array; SP_MEMORY. After a failure each further call gives the same error. */
+typedef struct SpNpzWriter SpNpzWriter;
+
+/* Starts an archive at the beginning of `stream`, which stays the caller's and must outlive the
+ * writer; `label` is what messages call it (copied). `compress`: deflate instead of stored.
+ * *out is owned by the caller: sp_npz_discard. */
+SpStatus sp_npz_create(FILE *stream, const char *label, bool compress, SpNpzWriter **out);
+
+/* Starts array `name`, of `rank` (0: a scalar, at most SP_MAX_RANK) and dims[rank], any of which
+ * may be 0. SP_BF16 is refused: numpy has no such type. The array before must be complete. */
+SpStatus sp_npz_begin(SpNpzWriter *writer, const char *name, SpDtype dtype, int rank,
+                      const int64_t *dims);
+
+/* The next `bytes` bytes of the array begun, row-major; in any number of pieces, which need not
+ * end between elements. The array ends with its last byte. */
+SpStatus sp_npz_write(SpNpzWriter *writer, const void *data, size_t bytes);
+
+/* A whole array: begin and write. */
+SpStatus sp_npz_array(SpNpzWriter *writer, const char *name, SpDtype dtype, int rank,
+                      const int64_t *dims, const void *data);
+
+/* A scalar of numpy's dtype <U{length}; bytes that are no UTF-8 become U+FFFD. */
+SpStatus sp_npz_text(SpNpzWriter *writer, const char *name, const char *utf8);
+
+/* Writes the directory that ends the archive and flushes the stream. */
+SpStatus sp_npz_finish(SpNpzWriter *writer);
+
+/* Frees the writer, finished or not; NULL is allowed. The stream stays open. */
+void sp_npz_discard(SpNpzWriter *writer);
+
+/* Reading: archives written here, by numpy.savez or numpy.savez_compressed. */
+typedef struct SpNpz SpNpz;
+
+/* Opens `path` and reads its directory. Errors: SP_INPUT naming the file; SP_MEMORY. *out is owned
+ * by the caller: sp_npz_close. */
+SpStatus sp_npz_open(const char *path, SpNpz **out);
+
+/* Whether there is an array `name`. */
+bool sp_npz_has(const SpNpz *npz, const char *name);
+
+/* Reads array `name` as float32, row-major, from f2, f4, f8, u1, i1, i4, i8 or b1 (true is 1).
+ * dims[rank]: in, the extent each axis must have, -1 for any; out, the extents found.
+ * *out is malloc'ed and the caller's (never NULL on success, even for an empty array).
+ * Errors: SP_INPUT naming file and array: missing; another rank or shape ("expected shape 24,*,*,
+ * found 3,4"); Fortran order, big endian, objects and other types; damaged or truncated; more than
+ * 16 GiB. SP_MEMORY. */
+SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, float **out);
+
+/* NULL is allowed. */
+void sp_npz_close(SpNpz *npz);
+
+#endif

@@ -1,0 +1,605 @@
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "base/half.h"
+#include "output/npz_internal.h"
+
+enum {
+    CHUNK = 1 << 16,
+    COMMENT_LIMIT = 65535,
+    NPY_HEADER_LIMIT = 1 << 16,
+    DEFLATE_RATIO_LIMIT = 1032, /* deflate cannot pack tighter (zlib's technical notes) */
+};
+static const uint64_t ARRAY_LIMIT = 16ull << 30;
+
+typedef struct Member {
+    const char *name; /* in the directory, not terminated */
+    size_t name_length;
+    unsigned method, flags;
+    uint32_t crc;
+    uint64_t packed, size, offset;
+} Member;
+
+struct SpNpz {
+    char *path;
+    int fd;
+    uint64_t size;
+    unsigned char *directory;
+    Member *member;
+    size_t count;
+};
+
+/* One member's bytes on their way to the caller. */
+typedef struct Pipe {
+    const SpNpz *npz;
+    const Member *member;
+    const char *name;
+    uint64_t at;            /* in the file, of the next packed byte */
+    uint64_t packed, bytes; /* still to come */
+    uint32_t crc;
+    bool inflating;
+    z_stream inflate;
+    unsigned char in[CHUNK];
+} Pipe;
+
+/* What an .npy header says. */
+typedef struct Npy {
+    char type; /* f, u, i or b */
+    size_t element;
+    int rank;
+    int64_t dim[SP_MAX_RANK];
+    bool fortran;
+} Npy;
+
+static uint64_t get(const unsigned char *at, size_t bytes)
+{
+    uint64_t value = 0;
+    for (size_t i = bytes; i-- > 0;)
+        value = value << 8 | at[i];
+    return value;
+}
+
+static SpStatus bad_file(const SpNpz *npz, const char *what)
+{
+    return sp_error(SP_INPUT, "%.400s: %s", npz->path, what);
+}
+
+static SpStatus bad_array(const SpNpz *npz, const char *name, const char *what)
+{
+    return sp_error(SP_INPUT, "%.300s: array %.80s %s", npz->path, name, what);
+}
+
+static const char DAMAGED[] = "is damaged or truncated; make the file again";
+
+/* Exactly `bytes` bytes at `offset`. */
+static bool read_at(const SpNpz *npz, uint64_t offset, void *out, size_t bytes)
+{
+    unsigned char *at = out;
+    if (offset > npz->size || bytes > npz->size - offset)
+        return false;
+    while (bytes) {
+        const ssize_t got = pread(npz->fd, at, bytes, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        at += got;
+        offset += (uint64_t)got;
+        bytes -= (size_t)got;
+    }
+    return true;
+}
+
+/* Where the directory is, as the records at the end say. */
+typedef struct Directory {
+    uint64_t start, bytes, count;
+} Directory;
+
+/* Replaces what the ZIP64 records before the end record at `end` say, if there are any. */
+static bool apply_zip64(const SpNpz *npz, uint64_t end, Directory *directory)
+{
+    unsigned char locator[ZIP64_LOCATOR_SIZE], record[ZIP64_END_SIZE];
+    if (end < sizeof locator || !read_at(npz, end - sizeof locator, locator, sizeof locator) ||
+        get(locator, 4) != ZIP64_LOCATOR)
+        return true;
+    if (!read_at(npz, get(locator + 8, 8), record, sizeof record) || get(record, 4) != ZIP64_END)
+        return false;
+    *directory = (Directory){
+        .count = get(record + 32, 8), .bytes = get(record + 40, 8), .start = get(record + 48, 8)};
+    return true;
+}
+
+static SpStatus find_directory(const SpNpz *npz, unsigned char *tail, size_t bytes,
+                               Directory *directory)
+{
+    static const char not_npz[] = "not an .npz file, or truncated";
+    const uint64_t base = npz->size - bytes;
+    if (bytes < ZIP_END_SIZE || !read_at(npz, base, tail, bytes))
+        return bad_file(npz, not_npz);
+    for (size_t at = bytes - ZIP_END_SIZE + 1; at-- > 0;) {
+        const unsigned char *end = tail + at;
+        if (get(end, 4) != ZIP_END || get(end + 20, 2) != bytes - ZIP_END_SIZE - at)
+            continue;
+        *directory = (Directory){
+            .count = get(end + 10, 2), .bytes = get(end + 12, 4), .start = get(end + 16, 4)};
+        const bool fine = apply_zip64(npz, base + at, directory) && directory->start <= base + at &&
+                          directory->bytes <= base + at - directory->start &&
+                          directory->count <= directory->bytes / ZIP_CENTRAL_SIZE;
+        return fine ? sp_ok() : bad_file(npz, "the archive's directory is damaged");
+    }
+    return bad_file(npz, not_npz);
+}
+
+/* Takes the next field of a ZIP64 extra field when the 32-bit one says that it is there. */
+static bool widen(uint64_t *value, const unsigned char **at, const unsigned char *end)
+{
+    if (*value != UINT32_MAX)
+        return true;
+    if (end - *at < 8)
+        return false;
+    *value = get(*at, 8);
+    *at += 8;
+    return true;
+}
+
+static bool parse_extra(const unsigned char *at, const unsigned char *end, Member *member)
+{
+    while (end - at >= 4) {
+        const uint64_t kind = get(at, 2), length = get(at + 2, 2);
+        at += 4;
+        if (length > (uint64_t)(end - at))
+            return false;
+        if (kind == ZIP64_EXTRA) {
+            end = at + length;
+            return widen(&member->size, &at, end) && widen(&member->packed, &at, end) &&
+                   widen(&member->offset, &at, end);
+        }
+        at += length;
+    }
+    return true;
+}
+
+/* The central header at *at, which is moved behind it. */
+static bool parse_member(const unsigned char **at, const unsigned char *end, Member *member)
+{
+    const unsigned char *head = *at;
+    if (end - head < ZIP_CENTRAL_SIZE || get(head, 4) != ZIP_CENTRAL)
+        return false;
+    const size_t name = get(head + 28, 2), extra = get(head + 30, 2), comment = get(head + 32, 2);
+    if ((size_t)(end - head) - ZIP_CENTRAL_SIZE < name + extra + comment)
+        return false;
+    *member = (Member){.name = (const char *)head + ZIP_CENTRAL_SIZE,
+                       .name_length = name,
+                       .flags = (unsigned)get(head + 8, 2),
+                       .method = (unsigned)get(head + 10, 2),
+                       .crc = (uint32_t)get(head + 16, 4),
+                       .packed = get(head + 20, 4),
+                       .size = get(head + 24, 4),
+                       .offset = get(head + 42, 4)};
+    const unsigned char *extras = head + ZIP_CENTRAL_SIZE + name;
+    *at = extras + extra + comment;
+    return parse_extra(extras, extras + extra, member);
+}
+
+static SpStatus read_directory(SpNpz *npz, const Directory *directory)
+{
+    npz->directory = malloc(directory->bytes + 1);
+    npz->member = calloc(directory->count + 1, sizeof *npz->member);
+    if (!npz->directory || !npz->member)
+        return sp_no_memory(npz->path);
+    const unsigned char *at = npz->directory, *end = at + directory->bytes;
+    bool fine = read_at(npz, directory->start, npz->directory, directory->bytes);
+    for (uint64_t i = 0; fine && i < directory->count; i++)
+        fine = parse_member(&at, end, &npz->member[npz->count++]);
+    return fine ? sp_ok() : bad_file(npz, "the archive's directory is damaged");
+}
+
+static SpStatus open_file(SpNpz *npz, const char *path)
+{
+    struct stat info;
+    npz->path = strdup(path);
+    if (!npz->path)
+        return sp_no_memory(path);
+    /* Without O_NONBLOCK a pipe without a writer would be waited for. */
+    npz->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (npz->fd < 0)
+        return bad_file(npz, strerror(errno));
+    if (fstat(npz->fd, &info) != 0 || !S_ISREG(info.st_mode))
+        return bad_file(npz, "not a regular file");
+    npz->size = (uint64_t)info.st_size;
+
+    const size_t most = ZIP_END_SIZE + COMMENT_LIMIT;
+    const size_t bytes = npz->size < most ? (size_t)npz->size : most;
+    unsigned char *tail = malloc(bytes + 1);
+    Directory directory = {0};
+    if (!tail)
+        return sp_no_memory(path);
+    const SpStatus status = find_directory(npz, tail, bytes, &directory);
+    free(tail);
+    SP_TRY(status);
+    return read_directory(npz, &directory);
+}
+
+SpStatus sp_npz_open(const char *path, SpNpz **out)
+{
+    *out = NULL;
+    SpNpz *npz = calloc(1, sizeof *npz);
+    if (!npz)
+        return sp_no_memory(path);
+    npz->fd = -1;
+    const SpStatus status = open_file(npz, path);
+    if (status.code == SP_OK)
+        *out = npz;
+    else
+        sp_npz_close(npz);
+    return status;
+}
+
+void sp_npz_close(SpNpz *npz)
+{
+    if (!npz)
+        return;
+    if (npz->fd >= 0)
+        close(npz->fd);
+    free(npz->directory);
+    free(npz->member);
+    free(npz->path);
+    free(npz);
+}
+
+static const Member *find_member(const SpNpz *npz, const char *name)
+{
+    static const char ending[] = ".npy";
+    const size_t length = strlen(name), tail = sizeof ending - 1;
+    for (size_t i = 0; i < npz->count; i++) {
+        const Member *m = &npz->member[i];
+        if (m->name_length == length + tail && memcmp(m->name, name, length) == 0 &&
+            memcmp(m->name + length, ending, tail) == 0)
+            return m;
+    }
+    return NULL;
+}
+
+bool sp_npz_has(const SpNpz *npz, const char *name)
+{
+    return find_member(npz, name) != NULL;
+}
+
+/* The local header only tells where the data begins; sizes may be missing there. */
+static SpStatus start_pipe(Pipe *pipe)
+{
+    const SpNpz *npz = pipe->npz;
+    const Member *m = pipe->member;
+    unsigned char head[ZIP_LOCAL_SIZE];
+    if (m->flags & ZIP_FLAG_ENCRYPTED)
+        return bad_array(npz, pipe->name, "is encrypted; save it without a password");
+    if (m->method != ZIP_STORED && m->method != ZIP_DEFLATED)
+        return bad_array(npz, pipe->name,
+                         "is packed by another method than deflate; save it with numpy.savez");
+    if (!read_at(npz, m->offset, head, sizeof head) || get(head, 4) != ZIP_LOCAL)
+        return bad_array(npz, pipe->name, DAMAGED);
+    pipe->at = m->offset + sizeof head + get(head + 26, 2) + get(head + 28, 2);
+    if (pipe->at > npz->size || m->packed > npz->size - pipe->at ||
+        (m->method == ZIP_STORED ? m->packed != m->size
+                                 : m->size / DEFLATE_RATIO_LIMIT > m->packed))
+        return bad_array(npz, pipe->name, DAMAGED);
+    pipe->packed = m->packed;
+    pipe->bytes = m->size;
+    if (m->method == ZIP_DEFLATED && inflateInit2(&pipe->inflate, -MAX_WBITS) != Z_OK)
+        return sp_no_memory(npz->path);
+    pipe->inflating = m->method == ZIP_DEFLATED;
+    return sp_ok();
+}
+
+static bool inflate_exactly(Pipe *pipe, void *out, size_t bytes)
+{
+    z_stream *z = &pipe->inflate;
+    z->next_out = out;
+    z->avail_out = (uInt)bytes;
+    while (z->avail_out) {
+        if (z->avail_in == 0) {
+            const size_t more = pipe->packed < CHUNK ? (size_t)pipe->packed : CHUNK;
+            if (more == 0 || !read_at(pipe->npz, pipe->at, pipe->in, more))
+                return false;
+            pipe->at += more;
+            pipe->packed -= more;
+            z->next_in = pipe->in;
+            z->avail_in = (uInt)more;
+        }
+        const int result = inflate(z, Z_NO_FLUSH);
+        if (result != Z_OK && (result != Z_STREAM_END || z->avail_out))
+            return false;
+    }
+    return true;
+}
+
+/* The next `bytes` bytes, at most a chunk; with the last one the checksum is compared. */
+static SpStatus pull(Pipe *pipe, void *out, size_t bytes)
+{
+    const char *what = DAMAGED;
+    bool fine = bytes <= pipe->bytes;
+    if (fine && pipe->inflating)
+        fine = inflate_exactly(pipe, out, bytes);
+    else if (fine) {
+        fine = read_at(pipe->npz, pipe->at, out, bytes);
+        pipe->at += bytes;
+    }
+    if (fine) {
+        pipe->crc = (uint32_t)crc32_z(pipe->crc, out, bytes);
+        pipe->bytes -= bytes;
+        fine = pipe->bytes || pipe->crc == pipe->member->crc;
+        if (!fine)
+            what = "is damaged: its checksum is wrong; make the file again";
+    }
+    return fine ? sp_ok() : bad_array(pipe->npz, pipe->name, what);
+}
+
+static const char *skip_spaces(const char *at)
+{
+    while (isspace((unsigned char)*at))
+        at++;
+    return at;
+}
+
+/* A quoted word of at most `room` - 1 characters; NULL when there is none. */
+static const char *parse_word(const char *at, char *word, size_t room)
+{
+    const char quote = *at;
+    if (quote != '\'' && quote != '"')
+        return NULL;
+    const char *end = strchr(at + 1, quote);
+    if (!end || (size_t)(end - at) > room)
+        return NULL;
+    memcpy(word, at + 1, (size_t)(end - at - 1));
+    word[end - at - 1] = 0;
+    return skip_spaces(end + 1);
+}
+
+/* "(24, 3)", "(24,)" or "()". */
+static const char *parse_shape(const char *at, Npy *npy)
+{
+    if (*at != '(')
+        return NULL;
+    at = skip_spaces(at + 1);
+    while (*at != ')') {
+        char *end;
+        errno = 0;
+        const long long extent = isdigit((unsigned char)*at) ? strtoll(at, &end, 10) : -1;
+        if (extent < 0 || errno || npy->rank == SP_MAX_RANK)
+            return NULL;
+        npy->dim[npy->rank++] = extent;
+        at = skip_spaces(end);
+        if (*at == ',')
+            at = skip_spaces(at + 1);
+        else if (*at != ')')
+            return NULL;
+    }
+    return skip_spaces(at + 1);
+}
+
+static const char *parse_truth(const char *at, bool *truth)
+{
+    *truth = strncmp(at, "True", 4) == 0;
+    if (!*truth && strncmp(at, "False", 5) != 0)
+        return NULL;
+    return skip_spaces(at + (*truth ? 4 : 5));
+}
+
+/* A dict of Python with descr, fortran_order and shape in any order. A descr that is no string is
+ * a structured type and leaves `descr` empty. */
+static bool parse_dict(const char *at, char descr[16], Npy *npy)
+{
+    enum { DESCR = 1, ORDER = 2, SHAPE = 4, ALL = 7 };
+    unsigned seen = 0;
+    char key[16];
+    at = skip_spaces(at);
+    if (*at++ != '{')
+        return false;
+    for (at = skip_spaces(at); *at != '}';) {
+        at = parse_word(at, key, sizeof key);
+        if (!at || *at != ':')
+            return false;
+        at = skip_spaces(at + 1);
+        const unsigned item = strcmp(key, "descr") == 0           ? DESCR
+                              : strcmp(key, "fortran_order") == 0 ? ORDER
+                              : strcmp(key, "shape") == 0         ? SHAPE
+                                                                  : 0;
+        if (item == 0 || (seen & item))
+            return false;
+        if (item == DESCR && *at == '[')
+            return true;
+        at = item == DESCR   ? parse_word(at, descr, 16)
+             : item == ORDER ? parse_truth(at, &npy->fortran)
+                             : parse_shape(at, npy);
+        seen |= item;
+        if (at && *at == ',')
+            at = skip_spaces(at + 1);
+        else if (!at || *at != '}')
+            return false;
+    }
+    return seen == ALL;
+}
+
+static SpStatus check_type(const Pipe *pipe, const char *descr, Npy *npy)
+{
+    static const char *const known[] = {"f2", "f4", "f8", "u1", "i1", "i4", "i8", "b1"};
+    if (descr[0] == '>')
+        return bad_array(pipe->npz, pipe->name, "is big endian; save it little endian");
+    if (descr[0] && strchr("<|=", descr[0]))
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            if (strcmp(descr + 1, known[i]) == 0) {
+                npy->type = descr[1];
+                npy->element = (size_t)(descr[2] - '0');
+                return sp_ok();
+            }
+    return bad_array(pipe->npz, pipe->name,
+                     "has no usable type; save it as f2, f4, f8, u1, i1, i4, i8 or b1");
+}
+
+static SpStatus parse_header(Pipe *pipe, Npy *npy)
+{
+    unsigned char prefix[12];
+    char descr[16] = "";
+    SP_TRY(pull(pipe, prefix, 10));
+    const bool magic = memcmp(prefix, "\x93NUMPY", 6) == 0 && prefix[6] >= 1 && prefix[6] <= 3;
+    const size_t field = prefix[6] == 1 ? 2 : 4;
+    if (magic && field == 4)
+        SP_TRY(pull(pipe, prefix + 10, 2));
+    const size_t length = (size_t)get(prefix + 8, field);
+    if (!magic || length >= NPY_HEADER_LIMIT)
+        return bad_array(pipe->npz, pipe->name, "is no .npy array");
+    char *text = malloc(length + 1);
+    if (!text)
+        return sp_no_memory(pipe->npz->path);
+    const SpStatus status = length ? pull(pipe, text, length) : sp_ok();
+    text[length] = 0;
+    const bool parsed = status.code == SP_OK && parse_dict(text, descr, npy);
+    free(text);
+    SP_TRY(status);
+    if (!parsed)
+        return bad_array(pipe->npz, pipe->name, "has a header that is no .npy header");
+    return check_type(pipe, descr, npy);
+}
+
+/* "24,*,3", or "()" for a scalar. */
+static void print_shape(char *out, size_t room, int rank, const int64_t *dims)
+{
+    size_t at = 0;
+    snprintf(out, room, "()");
+    for (int i = 0; i < rank && at < room; i++) {
+        char extent[24] = "*";
+        if (dims[i] >= 0)
+            snprintf(extent, sizeof extent, "%lld", (long long)dims[i]);
+        at += (size_t)snprintf(out + at, room - at, "%s%s", i ? "," : "", extent);
+    }
+}
+
+/* False when there are more than the limit holds, read or converted. */
+static bool count_elements(const Npy *npy, uint64_t *count)
+{
+    const uint64_t widest = npy->element > sizeof(float) ? npy->element : sizeof(float);
+    bool fits = true;
+    *count = 1;
+    for (int i = 0; i < npy->rank; i++)
+        if (npy->dim[i] == 0) {
+            *count = 0;
+            return true;
+        }
+    for (int i = 0; i < npy->rank; i++)
+        fits &= !__builtin_mul_overflow(*count, (uint64_t)npy->dim[i], count);
+    return fits && *count <= ARRAY_LIMIT / widest;
+}
+
+static SpStatus unexpected_shape(const Pipe *pipe, const Npy *npy, int rank, const int64_t *dims)
+{
+    char expected[96], found[96];
+    print_shape(expected, sizeof expected, rank, dims);
+    print_shape(found, sizeof found, npy->rank, npy->dim);
+    return sp_error(SP_INPUT, "%.200s: array %.60s: expected shape %s, found %s", pipe->npz->path,
+                    pipe->name, expected, found);
+}
+
+static SpStatus check_shape(const Pipe *pipe, const Npy *npy, int rank, const int64_t *dims)
+{
+    uint64_t count;
+    if (npy->rank != rank)
+        return unexpected_shape(pipe, npy, rank, dims);
+    for (int i = 0; i < rank; i++)
+        if (dims[i] >= 0 && dims[i] != npy->dim[i])
+            return unexpected_shape(pipe, npy, rank, dims);
+    if (!count_elements(npy, &count))
+        return bad_array(pipe->npz, pipe->name, "has more than 16 GiB; cut it");
+    if (count * npy->element != pipe->bytes)
+        return bad_array(pipe->npz, pipe->name, "has another size than its shape says");
+    if (npy->fortran && rank > 1)
+        return bad_array(pipe->npz, pipe->name,
+                         "is in Fortran order; save it through numpy.ascontiguousarray");
+    return sp_ok();
+}
+
+static float element(const Npy *npy, const unsigned char *at)
+{
+    union {
+        uint16_t half;
+        float single;
+        double real;
+        int8_t i1;
+        int32_t i4;
+        int64_t i8;
+    } value = {0};
+    memcpy(&value, at, npy->element);
+    switch (npy->type) {
+    case 'f':
+        return npy->element == 2   ? sp_f16_to_f32(value.half)
+               : npy->element == 4 ? value.single
+                                   : (float)value.real;
+    case 'i':
+        return npy->element == 1   ? (float)value.i1
+               : npy->element == 4 ? (float)value.i4
+                                   : (float)value.i8;
+    case 'b':
+        return *at ? 1.0f : 0.0f;
+    default:
+        return (float)*at;
+    }
+}
+
+static SpStatus read_elements(Pipe *pipe, const Npy *npy, float **out)
+{
+    unsigned char chunk[4096];
+    const uint64_t count = pipe->bytes / npy->element;
+    float *values = malloc(count ? count * sizeof *values : 1);
+    if (!values)
+        return sp_no_memory(pipe->npz->path);
+    SpStatus status = sp_ok();
+    for (uint64_t done = 0; status.code == SP_OK && done < count;) {
+        const uint64_t left = count - done, most = sizeof chunk / npy->element;
+        const size_t part = (size_t)(left < most ? left : most);
+        status = pull(pipe, chunk, part * npy->element);
+        for (size_t i = 0; status.code == SP_OK && i < part; i++)
+            values[done + i] = element(npy, chunk + i * npy->element);
+        done += part;
+    }
+    if (status.code == SP_OK)
+        *out = values;
+    else
+        free(values);
+    return status;
+}
+
+static SpStatus read_array(Pipe *pipe, int rank, int64_t *dims, float **out)
+{
+    Npy npy = {0};
+    SP_TRY(start_pipe(pipe));
+    SP_TRY(parse_header(pipe, &npy));
+    SP_TRY(check_shape(pipe, &npy, rank, dims));
+    SP_TRY(read_elements(pipe, &npy, out));
+    for (int i = 0; i < rank; i++)
+        dims[i] = npy.dim[i];
+    return sp_ok();
+}
+
+SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, float **out)
+{
+    *out = NULL;
+    const Member *member = find_member(npz, name);
+    if (!member)
+        return bad_array(npz, name, "is missing");
+    Pipe *pipe = calloc(1, sizeof *pipe);
+    if (!pipe)
+        return sp_no_memory(npz->path);
+    pipe->npz = npz;
+    pipe->member = member;
+    pipe->name = name;
+    const SpStatus status = read_array(pipe, rank, dims, out);
+    if (pipe->inflating)
+        inflateEnd(&pipe->inflate);
+    free(pipe);
+    return status;
+}

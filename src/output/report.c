@@ -1,0 +1,126 @@
+#include "output/report.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "output/atomic.h"
+#include "output/utf8.h"
+
+static bool add_text(cJSON *object, const char *key, const char *text)
+{
+    static const char replacement[] = "\xef\xbf\xbd";
+    if (!text)
+        return cJSON_AddNullToObject(object, key);
+    char *clean = malloc(3 * strlen(text) + 1), *to = clean;
+    if (!clean)
+        return false;
+    for (const char *from = text, *next = text; *from; from = next) {
+        const bool valid = sp_utf8_next(&next) != SP_UTF8_REPLACEMENT;
+        const size_t bytes = valid ? (size_t)(next - from) : sizeof replacement - 1;
+        memcpy(to, valid ? from : replacement, bytes);
+        to += bytes;
+    }
+    *to = 0;
+    const bool added = cJSON_AddStringToObject(object, key, clean);
+    free(clean);
+    return added;
+}
+
+static bool add_number(cJSON *object, const char *key, double value)
+{
+    return cJSON_AddNumberToObject(object, key, value);
+}
+
+static bool add_input(cJSON *root, const SpReport *report)
+{
+    cJSON *input = cJSON_AddObjectToObject(root, "input");
+    return input && add_text(input, "path", report->input) &&
+           add_number(input, "width", (double)report->input_width) &&
+           add_number(input, "height", (double)report->input_height) &&
+           add_number(input, "used_frames", (double)report->used_frames) &&
+           add_number(input, "left_out_frames", (double)report->left_out_frames) &&
+           add_number(input, "rate", report->rate);
+}
+
+static bool add_stages(cJSON *root, const SpReport *report)
+{
+    cJSON *stages = cJSON_AddArrayToObject(root, "stages");
+    for (int i = 0; i < report->stage_count; i++) {
+        const SpStageReport *stage = &report->stages[i];
+        cJSON *object = cJSON_CreateObject();
+        if (!cJSON_AddItemToArray(stages, object)) {
+            cJSON_Delete(object);
+            return false;
+        }
+        if (!add_text(object, "name", stage->name) ||
+            !add_number(object, "seconds", stage->seconds) ||
+            !add_number(object, "peak_host_bytes", (double)stage->peak_host_bytes) ||
+            !add_number(object, "peak_device_bytes", (double)stage->peak_device_bytes) ||
+            !add_number(object, "weight_bytes", (double)stage->weight_bytes))
+            return false;
+    }
+    return stages;
+}
+
+static bool add_libraries(cJSON *root, const SpReport *report)
+{
+    cJSON *libraries = cJSON_AddObjectToObject(root, "libraries");
+    bool added = libraries;
+    for (int i = 0; added && i < report->library_count; i++)
+        added = add_text(libraries, report->libraries[i].name, report->libraries[i].version);
+    return added;
+}
+
+static bool add_all(cJSON *root, cJSON *settings, const SpReport *report)
+{
+    if (!add_text(root, "program", "spatrack") ||
+        !add_text(root, "version", report->program_version) ||
+        !cJSON_AddItemToObject(root, "settings", settings)) {
+        cJSON_Delete(settings);
+        return false;
+    }
+    return add_input(root, report) && add_text(root, "device", report->device) &&
+           add_text(root, "isa", report->isa) && add_number(root, "threads", report->threads) &&
+           add_text(root, "weights", report->weights) && add_stages(root, report) &&
+           add_number(root, "seconds", report->seconds) &&
+           add_number(root, "peak_rss_bytes", (double)report->peak_rss_bytes) &&
+           add_libraries(root, report);
+}
+
+static SpStatus make_json(const SpReport *report, char **out)
+{
+    cJSON *settings =
+        report->settings_json ? cJSON_Parse(report->settings_json) : cJSON_CreateNull();
+    cJSON *root = settings ? cJSON_CreateObject() : NULL;
+    if (!settings)
+        return sp_error(SP_OUTPUT, "the report's settings are not JSON");
+    const bool added = add_all(root, settings, report);
+    *out = added ? cJSON_Print(root) : NULL;
+    cJSON_Delete(root);
+    return *out ? sp_ok() : sp_no_memory("the report");
+}
+
+static SpStatus write_text(const char *path, const char *text)
+{
+    SpAtomicFile file;
+    SP_TRY(sp_atomic_open_for(path, "--report", &file));
+    errno = 0;
+    if (fputs(text, file.stream) < 0 || fputc('\n', file.stream) < 0) {
+        const int error = errno ? errno : EIO;
+        sp_atomic_abandon(&file);
+        return sp_error(SP_OUTPUT, "cannot write %.400s: %s", path, strerror(error));
+    }
+    return sp_atomic_commit(&file);
+}
+
+SpStatus sp_report_write(const char *path, const SpReport *report)
+{
+    char *text = NULL;
+    SP_TRY(make_json(report, &text));
+    const SpStatus status = write_text(path, text);
+    cJSON_free(text);
+    return status;
+}
