@@ -323,4 +323,7 @@ SpStatus sp_cpu_open(int threads, SpDevice **device);
 /* What sp_cpu_open picked, for reports: "avx512", "avx2" or "baseline". */
 const char *sp_cpu_isa(const SpDevice *device);
 
+/* How many threads it uses. */
+int sp_cpu_threads(const SpDevice *device);
+
 #endif

@@ -26,7 +26,8 @@ typedef struct Option {
 
 static const Option options[] = {
     {HEADING, "Input", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {NUMBER, "start", 0, "SEC", "begin SEC seconds into the video (0)", JOB(start), 0, 1e9, 0, true},
+    {NUMBER, "start", 0, "SEC", "begin SEC seconds into the video (0)", JOB(start), 0, 1e9, 0,
+     true},
     {WHOLE, "stride", 0, "N", "use every Nth frame from there (1)", JOB(stride), 1, 1e9, 1, true},
     {WHOLE, "max-frames", 0, "N", "use at most N frames (80)", JOB(max_frames), 1, 1e6, 80, true},
     {CHOICE, "portrait", 0, "crop|fit",
@@ -38,8 +39,8 @@ static const Option options[] = {
      "take depths, intrinsics, extrinsics from FILE instead of the front", JOB(geometry), 0, 0, 0,
      true},
     {HEADING, "Queries", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {WHOLE, "grid", 0, "N", "track N x N points of the first frame (10; 50 with --mask)",
-     JOB(grid), 1, 1000, 0, true},
+    {WHOLE, "grid", 0, "N", "track N x N points of the first frame (10; 50 with --mask)", JOB(grid),
+     1, 1000, 0, true},
     {TEXT, "queries", 0, "FILE.csv",
      "track the points of FILE: t,x,y a line, used frame and pixels of the video", JOB(queries), 0,
      0, 0, true},

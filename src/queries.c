@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_LIMIT = 4096, GRID_LIMIT = 4096 };
+enum { LINE_LIMIT = 4096 };
 
 /* Where reading is, and what it found. */
 typedef struct Reader {
     const char *path;
-    int64_t frames, height, width;
+    int64_t frames;
+    const SpFramePlan *plan;
     long long line;
     float *query; /* [room, 3] */
     int64_t count, room;
@@ -61,7 +62,7 @@ static bool is_heading(const char *at)
 static SpStatus check_query(const Reader *reader, const double query[3])
 {
     static const char axis[] = {'x', 'y'};
-    const int64_t extent[] = {reader->width, reader->height};
+    const int64_t extent[] = {reader->plan->input_width, reader->plan->input_height};
     if (query[0] != floor(query[0]) || query[0] < 0 || query[0] > (double)(reader->frames - 1))
         return sp_error(SP_USAGE,
                         "%.300s:%lld: t is %.9g; it must be a whole number of the used frames "
@@ -74,6 +75,13 @@ static SpStatus check_query(const Reader *reader, const double query[3])
                             "video",
                             reader->path, reader->line, axis[i], query[1 + i],
                             (long long)extent[i] - 1);
+    float x, y;
+    sp_point_to_working(reader->plan, (float)query[1], (float)query[2], &x, &y);
+    if (y < -0.5f || y > (float)reader->plan->height - 0.5f)
+        return sp_error(SP_USAGE,
+                        "%.300s:%lld: y is %.9g, which is cropped from a frame taller than wide; "
+                        "use --portrait fit",
+                        reader->path, reader->line, query[2]);
     return sp_ok();
 }
 
@@ -169,10 +177,10 @@ static SpStatus read_file(Reader *reader)
     return status;
 }
 
-SpStatus sp_queries_read(const char *path, int64_t frames, int64_t height, int64_t width,
-                         float **out, int64_t *count)
+SpStatus sp_queries_read(const char *path, int64_t frames, const SpFramePlan *plan, float **out,
+                         int64_t *count)
 {
-    Reader reader = {.path = path, .frames = frames, .height = height, .width = width};
+    Reader reader = {.path = path, .frames = frames, .plan = plan};
     const SpStatus status = read_file(&reader);
     const bool read = status.code == SP_OK;
     if (!read)
@@ -182,39 +190,40 @@ SpStatus sp_queries_read(const char *path, int64_t frames, int64_t height, int64
     return status;
 }
 
-static double cell_centre(int64_t i, int64_t n, int64_t extent)
+/* Point i of n along an axis; one point stands in the middle. Frames below 64 pixels have no
+ * margin: their last point is kept on the last pixel. */
+static float grid_at(int64_t i, int64_t n, int64_t margin, int64_t extent)
 {
-    const double at = ((double)i + 0.5) / (double)n * (double)extent - 0.5;
-    return fmin(fmax(at, 0), (double)(extent - 1));
+    if (n == 1)
+        return (float)extent / 2;
+    const double at = (double)margin + (double)i / (double)(n - 1) * (double)(extent - 2 * margin);
+    return (float)fmin(at, (double)(extent - 1));
 }
 
-SpStatus sp_queries_grid(int64_t n, int64_t height, int64_t width, const uint8_t *mask, float **out,
+SpStatus sp_queries_grid(int64_t n, const SpFramePlan *plan, const uint8_t *mask, float **out,
                          int64_t *count)
 {
+    const int64_t margin = plan->width / 64;
     *out = NULL;
     *count = 0;
-    if (n < 1 || n > GRID_LIMIT)
-        return sp_error(SP_USAGE, "a grid of %lld x %lld points; choose 1..%d", (long long)n,
-                        (long long)n, GRID_LIMIT);
     float *query = malloc((size_t)(n * n) * 3 * sizeof *query);
     if (!query)
         return sp_no_memory("the queries");
     int64_t kept = 0;
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < n; j++) {
-            const double x = cell_centre(j, n, width), y = cell_centre(i, n, height);
-            if (mask && !mask[(int64_t)(y + 0.5) * width + (int64_t)(x + 0.5)])
-                continue;
-            query[3 * kept] = 0;
-            query[3 * kept + 1] = (float)x;
-            query[3 * kept + 2] = (float)y;
-            kept++;
-        }
+    for (int64_t i = 0; i < n * n; i++) {
+        const float x = grid_at(i % n, n, margin, plan->width);
+        const float y = grid_at(i / n, n, margin, plan->height);
+        if (mask && !mask[(int64_t)y * plan->width + (int64_t)x])
+            continue;
+        query[3 * kept] = 0;
+        sp_point_to_input(plan, x, y, query + 3 * kept + 1, query + 3 * kept + 2);
+        kept++;
+    }
     if (kept == 0) {
         free(query);
         return sp_error(SP_USAGE,
-                        "no point of the %lld x %lld grid lies in the mask; use a finer grid or "
-                        "another mask",
+                        "no point of the %lld x %lld grid lies on the white part of the mask; use "
+                        "a finer --grid or another --mask",
                         (long long)n, (long long)n);
     }
     *out = query;

@@ -96,6 +96,11 @@ SpStatus sp_cpu_open(int threads, SpDevice **device)
                            device);
 }
 
+int sp_cpu_threads(const SpDevice *device)
+{
+    return ((const SpCpu *)(const void *)device)->threads;
+}
+
 const char *sp_cpu_isa(const SpDevice *device)
 {
     return ((const SpCpu *)device)->isa;

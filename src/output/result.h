@@ -11,14 +11,14 @@
 /* What the stages found for a clip's T frames of H x W; views of host arrays. */
 typedef struct SpResult {
     const SpClip *clip;
-    const float *depth;      /* [T, H, W] */
-    const float *confidence; /* [T, H, W] of the depth, 0..1 */
-    const float *c2w;        /* [T, 4, 4] camera to world */
-    const float *intrinsics; /* [T, 3, 3] pixels of the H x W frames */
-    int64_t tracks;          /* N; 0: no tracker ran and the rest is NULL */
-    const float *queries;    /* [N, 3] used frame, x, y in pixels of the input video */
-    const float *track;      /* [T, N, 3] x, y in pixels of the H x W frames, z */
-    const float *points;     /* [T, N, 3] in each frame's camera */
+    const float *depth;              /* [T, H, W] */
+    const float *confidence;         /* [T, H, W] of the depth, 0..1 */
+    const float *c2w;                /* [T, 4, 4] camera to world */
+    const float *intrinsics;         /* [T, 3, 3] pixels of the H x W frames */
+    int64_t tracks;                  /* N; 0: no tracker ran and the rest is NULL */
+    const float *queries;            /* [N, 3] used frame, x, y in pixels of the input video */
+    const float *track;              /* [T, N, 3] x, y in pixels of the H x W frames, z */
+    const float *points;             /* [T, N, 3] in each frame's camera */
     const float *visibility, *confs; /* [T, N] */
     const float *dynamic;            /* [N] */
     const char *version;             /* text of the `version` scalar */

@@ -13,6 +13,14 @@
 
 enum { FRAMES = 5, HEIGHT = 40, WIDTH = 60 };
 
+/* Frames used as they are. */
+static const SpFramePlan plan = {.input_height = HEIGHT,
+                                 .input_width = WIDTH,
+                                 .resized_height = HEIGHT,
+                                 .resized_width = WIDTH,
+                                 .height = HEIGHT,
+                                 .width = WIDTH};
+
 static char path[] = "/tmp/spatrack-queries-XXXXXX";
 
 static int make_file(void **state)
@@ -35,7 +43,7 @@ static SpStatus read_text(const char *text, size_t size, float **out, int64_t *c
     assert_non_null(file);
     assert_int_equal(fwrite(text, 1, size, file), size);
     fclose(file);
-    return sp_queries_read(path, FRAMES, HEIGHT, WIDTH, out, count);
+    return sp_queries_read(path, FRAMES, &plan, out, count);
 }
 
 static void files_are_read(void **state)
@@ -129,40 +137,34 @@ static void unreadable_files_are_named(void **state)
     (void)state;
     float *query;
     int64_t count;
-    SpStatus status = sp_queries_read("/none.csv", FRAMES, HEIGHT, WIDTH, &query, &count);
+    SpStatus status = sp_queries_read("/none.csv", FRAMES, &plan, &query, &count);
     assert_int_equal(status.code, SP_INPUT);
     assert_string_equal(status.text, "/none.csv: No such file or directory");
-    status = sp_queries_read("/", FRAMES, HEIGHT, WIDTH, &query, &count);
+    status = sp_queries_read("/", FRAMES, &plan, &query, &count);
     assert_int_equal(status.code, SP_INPUT);
-    status = sp_queries_read("/dev/zero", FRAMES, HEIGHT, WIDTH, &query, &count);
+    status = sp_queries_read("/dev/zero", FRAMES, &plan, &query, &count);
     assert_int_equal(status.code, SP_USAGE);
     assert_non_null(strstr(status.text, "/dev/zero:1: longer than"));
 }
 
-static void a_grid_has_the_cell_centres(void **state)
+/* Points sit at the margin of a 64th of the width, on whole cells between. */
+static void a_grid_has_its_margin(void **state)
 {
     (void)state;
-    static const float expected[] = {0, 14.5f, 9.5f,  0, 44.5f, 9.5f,
-                                     0, 14.5f, 29.5f, 0, 44.5f, 29.5f};
+    SpFramePlan twice;
     float *query;
     int64_t count;
-    assert_int_equal(sp_queries_grid(2, HEIGHT, WIDTH, NULL, &query, &count).code, SP_OK);
-    assert_int_equal(count, 4);
-    assert_memory_equal(query, expected, sizeof expected);
+    assert_int_equal(sp_frame_plan(147, 259, 518, 14, SP_PORTRAIT_CROP, 0, &twice).code, SP_OK);
+    assert_int_equal(twice.height, 294);
+    assert_int_equal(sp_queries_grid(3, &twice, NULL, &query, &count).code, SP_OK);
+    assert_int_equal(count, 9);
+    const float expected[] = {0, 4, 4, 0, 129.5f, 4, 0, 255, 4, 0, 4, 73.5f};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        assert_true(query[i] == expected[i]);
     free(query);
-}
-
-/* A grid finer than the pixels stays where queries are allowed. */
-static void a_fine_grid_stays_inside(void **state)
-{
-    (void)state;
-    float *query;
-    int64_t count;
-    assert_int_equal(sp_queries_grid(20, 3, 4, NULL, &query, &count).code, SP_OK);
-    assert_int_equal(count, 400);
-    for (int64_t i = 0; i < count; i++)
-        assert_true(query[3 * i + 1] >= 0 && query[3 * i + 1] <= 3 && query[3 * i + 2] >= 0 &&
-                    query[3 * i + 2] <= 2);
+    assert_int_equal(sp_queries_grid(1, &twice, NULL, &query, &count).code, SP_OK);
+    assert_int_equal(count, 1);
+    assert_true(query[1] == 129.5f && query[2] == 73.5f);
     free(query);
 }
 
@@ -173,28 +175,40 @@ static void a_mask_keeps_its_points(void **state)
     float *query;
     int64_t count;
     memset(mask, 0, sizeof mask);
-    SpStatus status = sp_queries_grid(2, HEIGHT, WIDTH, mask, &query, &count);
+    SpStatus status = sp_queries_grid(2, &plan, mask, &query, &count);
     assert_int_equal(status.code, SP_USAGE);
     assert_non_null(strstr(status.text, "no point of the 2 x 2 grid"));
-    mask[30 * WIDTH + 15] = 1; /* the nearest pixel of 14.5, 29.5 */
-    status = sp_queries_grid(2, HEIGHT, WIDTH, mask, &query, &count);
+    mask[0] = 1; /* width 60: no margin */
+    status = sp_queries_grid(2, &plan, mask, &query, &count);
     assert_int_equal(status.code, SP_OK);
     assert_int_equal(count, 1);
-    assert_true(query[0] == 0 && query[1] == 14.5f && query[2] == 29.5f);
+    assert_true(query[0] == 0 && query[1] == 0 && query[2] == 0);
     free(query);
-    assert_int_equal(sp_queries_grid(0, HEIGHT, WIDTH, NULL, &query, &count).code, SP_USAGE);
-    assert_int_equal(sp_queries_grid(5000, HEIGHT, WIDTH, NULL, &query, &count).code, SP_USAGE);
+}
+
+/* What the crop of a tall frame cuts off cannot be asked for. */
+static void cropped_queries_are_refused(void **state)
+{
+    (void)state;
+    SpFramePlan tall;
+    float *query;
+    int64_t count;
+    assert_int_equal(sp_frame_plan(518 * 2, 518, 518, 14, SP_PORTRAIT_CROP, 0, &tall).code, SP_OK);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("0,5,518\n0,5,100\n", file);
+    fclose(file);
+    const SpStatus status = sp_queries_read(path, FRAMES, &tall, &query, &count);
+    assert_int_equal(status.code, SP_USAGE);
+    assert_non_null(strstr(status.text, ":2: y is 100, which is cropped"));
 }
 
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        cmocka_unit_test(files_are_read),
-        cmocka_unit_test(many_queries_are_read),
-        cmocka_unit_test(bad_lines_are_named),
-        cmocka_unit_test(unreadable_files_are_named),
-        cmocka_unit_test(a_grid_has_the_cell_centres),
-        cmocka_unit_test(a_fine_grid_stays_inside),
+        cmocka_unit_test(files_are_read),          cmocka_unit_test(many_queries_are_read),
+        cmocka_unit_test(bad_lines_are_named),     cmocka_unit_test(unreadable_files_are_named),
+        cmocka_unit_test(a_grid_has_its_margin),   cmocka_unit_test(cropped_queries_are_refused),
         cmocka_unit_test(a_mask_keeps_its_points),
     };
     return cmocka_run_group_tests_name("queries", cases, make_file, remove_file);

@@ -1,0 +1,66 @@
+#include "media/ffmpeg.h"
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define TEXT_OF(x)           #x
+#define NUMBER(x)            TEXT_OF(x)
+#define LIBRARY(name, major) "lib" name ".so." NUMBER(major)
+
+typedef enum Library { util, codec, format, scale, LIBRARIES } Library;
+
+static const char *const names[LIBRARIES] = {
+    [util] = LIBRARY("avutil", LIBAVUTIL_VERSION_MAJOR),
+    [codec] = LIBRARY("avcodec", LIBAVCODEC_VERSION_MAJOR),
+    [format] = LIBRARY("avformat", LIBAVFORMAT_VERSION_MAJOR),
+    [scale] = LIBRARY("swscale", LIBSWSCALE_VERSION_MAJOR),
+};
+
+static const struct {
+    Library library;
+    const char *name;
+    size_t field;
+} functions[] = {
+#define ENTRY(library, name) {library, #name, offsetof(SpFfmpeg, name)},
+    SP_FFMPEG_FUNCTIONS(ENTRY)
+#undef ENTRY
+};
+
+static SpFfmpeg table;
+static bool loaded;
+
+static SpStatus load(void)
+{
+    void *handles[LIBRARIES];
+    for (int i = 0; i < LIBRARIES; i++) {
+        handles[i] = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (!handles[i])
+            return sp_error(SP_INPUT, "cannot read videos without FFmpeg's %s; install FFmpeg",
+                            names[i]);
+    }
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        void *function = dlsym(handles[functions[i].library], functions[i].name);
+        if (!function)
+            return sp_error(SP_INPUT, "FFmpeg's %s lacks %s", names[functions[i].library],
+                            functions[i].name);
+        memcpy((char *)&table + functions[i].field, &function, sizeof function);
+    }
+    return sp_ok();
+}
+
+SpStatus sp_ffmpeg_load(const SpFfmpeg **out)
+{
+    *out = &table;
+    if (loaded)
+        return sp_ok();
+    SP_TRY(load());
+    table.av_log_set_level(AV_LOG_QUIET);
+    loaded = true;
+    return sp_ok();
+}
+
+const char *sp_ffmpeg_version(void)
+{
+    return loaded ? table.av_version_info() : NULL;
+}

@@ -1,0 +1,555 @@
+#include "media/reader.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "media/ffmpeg.h"
+
+static const double IMAGE_RATE = 30;
+
+enum { MOST_SIDE = 16384, MOST_PIXELS = 100000000, DECODER_THREADS = 2 };
+
+/* One opened container and the decoder of its video. */
+typedef struct Source {
+    AVFormatContext *format;
+    AVCodecContext *codec;
+    AVStream *stream;
+    bool drained; /* the decoder has been told that no more comes */
+} Source;
+
+struct SpReader {
+    const SpFfmpeg *ff;
+    SpReaderSettings settings;
+    char *path;
+    char **image; /* paths of a list of images, else NULL */
+    int64_t images, next_image;
+    Source source;
+    AVPacket *packet;
+    AVFrame *frame;
+    struct SwsContext *scaler;
+    uint8_t *turned; /* a frame before its rotation */
+    int quarter_turns;
+    int64_t height, width; /* after rotation */
+    double rate;
+    int64_t decoded;    /* frames so far */
+    int64_t used;       /* of them given out */
+    int64_t candidates; /* frames from start on */
+    double first_time;
+    bool pending;      /* `frame` holds the first used frame, not given out yet */
+    SpFrameInfo first; /* of that frame */
+};
+
+static SpStatus unreadable(const SpReader *reader, const char *path, int code)
+{
+    char why[128] = "";
+    reader->ff->av_strerror(code, why, sizeof why);
+    if (code == AVERROR(ENOMEM))
+        return sp_no_memory("decoding");
+    return sp_error(SP_INPUT, "%.300s: not a video that FFmpeg can read (%s)", path, why);
+}
+
+static void close_source(SpReader *reader)
+{
+    reader->ff->avcodec_free_context(&reader->source.codec);
+    reader->ff->avformat_close_input(&reader->source.format);
+    reader->source = (Source){0};
+}
+
+/* A playlist could name other files or hosts. */
+static bool is_playlist(const char *format)
+{
+    static const char *const names[] = {"hls", "concat", "dash", "sdp", "rtsp", "applehttp", "imf"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strstr(format, names[i]))
+            return true;
+    return false;
+}
+
+static SpStatus open_container(SpReader *reader, const char *path)
+{
+    const SpFfmpeg *ff = reader->ff;
+    AVDictionary *settings = NULL;
+    const bool pipe = strcmp(path, "-") == 0;
+    const size_t room = strlen(path) + 8;
+    char *url = malloc(room);
+    if (!url)
+        return sp_no_memory("opening the video");
+    snprintf(url, room, pipe ? "pipe:0" : "file:%s", path);
+    ff->av_dict_set(&settings, "protocol_whitelist", pipe ? "pipe" : "file", 0);
+    if (reader->image) /* one image a file, whatever its name looks like */
+        ff->av_dict_set(&settings, "pattern_type", "none", 0);
+    const int code = ff->avformat_open_input(&reader->source.format, url, NULL, &settings);
+    ff->av_dict_free(&settings);
+    free(url);
+    if (code < 0)
+        return unreadable(reader, path, code);
+    if (is_playlist(reader->source.format->iformat->name))
+        return sp_error(SP_INPUT, "%.300s: a playlist (%s), not a video; give the video itself",
+                        path, reader->source.format->iformat->name);
+    return sp_ok();
+}
+
+static SpStatus open_decoder(SpReader *reader, const char *path)
+{
+    const SpFfmpeg *ff = reader->ff;
+    Source *source = &reader->source;
+    const AVCodec *codec = NULL;
+    int code = ff->avformat_find_stream_info(source->format, NULL);
+    if (code < 0)
+        return unreadable(reader, path, code);
+    code = ff->av_find_best_stream(source->format, AVMEDIA_TYPE_VIDEO, -1, -1, (void *)&codec, 0);
+    if (code == AVERROR_DECODER_NOT_FOUND)
+        return sp_error(SP_INPUT, "%.300s: this FFmpeg has no decoder for its video", path);
+    if (code < 0)
+        return sp_error(SP_INPUT, "%.300s: there is no video stream in it", path);
+    source->stream = source->format->streams[code];
+    source->codec = ff->avcodec_alloc_context3(codec);
+    if (!source->codec)
+        return sp_no_memory("the decoder");
+    code = ff->avcodec_parameters_to_context(source->codec, source->stream->codecpar);
+    source->codec->pkt_timebase = source->stream->time_base;
+    source->codec->thread_count = DECODER_THREADS;
+    if (code >= 0)
+        code = ff->avcodec_open2(source->codec, codec, NULL);
+    return code < 0 ? unreadable(reader, path, code) : sp_ok();
+}
+
+static SpStatus open_source(SpReader *reader, const char *path)
+{
+    SP_TRY(open_container(reader, path));
+    SP_TRY(open_decoder(reader, path));
+    for (unsigned i = 0; i < reader->source.format->nb_streams; i++)
+        if (reader->source.format->streams[i] != reader->source.stream)
+            reader->source.format->streams[i]->discard = AVDISCARD_ALL;
+    return sp_ok();
+}
+
+/* Hands the decoder one more packet of the video, or the end. *ended: there are no more. */
+static SpStatus feed(SpReader *reader)
+{
+    const SpFfmpeg *ff = reader->ff;
+    Source *source = &reader->source;
+    int code;
+    while ((code = ff->av_read_frame(source->format, reader->packet)) >= 0) {
+        const bool ours = reader->packet->stream_index == source->stream->index;
+        if (ours) /* a damaged packet is the decoder's to refuse: the next ones may be good */
+            code = ff->avcodec_send_packet(source->codec, reader->packet);
+        ff->av_packet_unref(reader->packet);
+        if (code == AVERROR(ENOMEM))
+            return sp_no_memory("decoding");
+        if (ours)
+            return sp_ok();
+    }
+    ff->avcodec_send_packet(source->codec, NULL);
+    source->drained = true;
+    return sp_ok();
+}
+
+/* The next frame of the open source into reader->frame, or *end. */
+static SpStatus decode(SpReader *reader, bool *end)
+{
+    *end = false;
+    for (;;) {
+        const int code = reader->ff->avcodec_receive_frame(reader->source.codec, reader->frame);
+        if (code >= 0)
+            return sp_ok();
+        if (code == AVERROR(ENOMEM))
+            return sp_no_memory("decoding");
+        if (reader->source.drained) {
+            *end = true;
+            return sp_ok();
+        }
+        SP_TRY(feed(reader));
+    }
+}
+
+/* As decode, over a list of images. */
+static SpStatus decode_any(SpReader *reader, bool *end)
+{
+    if (!reader->image)
+        return decode(reader, end);
+    *end = reader->next_image == reader->images;
+    if (*end)
+        return sp_ok();
+    const char *path = reader->image[reader->next_image++];
+    close_source(reader);
+    SP_TRY(open_source(reader, path));
+    SP_TRY(decode(reader, end));
+    if (*end)
+        return sp_error(SP_INPUT, "%.400s: not an image that FFmpeg can read", path);
+    return sp_ok();
+}
+
+static double frame_time(const SpReader *reader)
+{
+    const AVFrame *frame = reader->frame;
+    const AVRational base = reader->image ? (AVRational){0, 1} : reader->source.stream->time_base;
+    if (reader->image)
+        return (double)reader->decoded / IMAGE_RATE;
+    if (frame->best_effort_timestamp != AV_NOPTS_VALUE && base.den)
+        return (double)frame->best_effort_timestamp * (double)base.num / (double)base.den;
+    return (double)reader->decoded / (reader->rate > 0 ? reader->rate : IMAGE_RATE);
+}
+
+/* Decodes up to the next frame that start and stride use. */
+static SpStatus next_used(SpReader *reader, SpFrameInfo *info, bool *end)
+{
+    for (;;) {
+        SP_TRY(decode_any(reader, end));
+        if (*end)
+            return sp_ok();
+        *info = (SpFrameInfo){reader->decoded, frame_time(reader)};
+        if (reader->decoded++ == 0)
+            reader->first_time = info->timestamp;
+        /* Half a millisecond: --start 0.1 means the frame shown at 0.1. */
+        if (info->timestamp - reader->first_time < reader->settings.start - 5e-4)
+            continue;
+        if (reader->candidates++ % reader->settings.stride == 0)
+            return sp_ok();
+    }
+}
+
+static int quarter_turns_of(const SpReader *reader)
+{
+    const int32_t *matrix = NULL;
+    const AVStream *stream = reader->source.stream;
+#if LIBAVFORMAT_VERSION_MAJOR >= 61
+    for (int i = 0; i < stream->codecpar->nb_coded_side_data; i++)
+        if (stream->codecpar->coded_side_data[i].type == AV_PKT_DATA_DISPLAYMATRIX)
+            matrix = (const int32_t *)(const void *)stream->codecpar->coded_side_data[i].data;
+#else
+    for (int i = 0; i < stream->nb_side_data; i++)
+        if (stream->side_data[i].type == AV_PKT_DATA_DISPLAYMATRIX)
+            matrix = (const int32_t *)(const void *)stream->side_data[i].data;
+#endif
+    if (!matrix)
+        return 0;
+    /* The matrix turns counterclockwise by its angle; frames are shown turned clockwise by -angle.
+     */
+    const double angle = reader->ff->av_display_rotation_get(matrix);
+    return isfinite(angle) ? (int)lrint(-angle / 90) & 3 : 0;
+}
+
+static SpStatus check_size(const SpReader *reader, int w, int h)
+{
+    if (w < 1 || h < 1 || w > MOST_SIDE || h > MOST_SIDE || (int64_t)w * h > MOST_PIXELS)
+        return sp_error(SP_INPUT, "%.300s: frames of %dx%d; at most %d a side and %d in all",
+                        reader->path, w, h, MOST_SIDE, MOST_PIXELS);
+    return sp_ok();
+}
+
+/* Colours as the frame says, or as its size suggests. */
+static void set_colours(const SpReader *reader, const AVFrame *frame)
+{
+    const int full = frame->color_range == AVCOL_RANGE_JPEG ||
+                     frame->format == AV_PIX_FMT_YUVJ420P || frame->format == AV_PIX_FMT_YUVJ422P ||
+                     frame->format == AV_PIX_FMT_YUVJ444P || frame->format == AV_PIX_FMT_YUVJ440P;
+    const int space =
+        frame->colorspace == AVCOL_SPC_BT709 ? SWS_CS_ITU709
+        : frame->colorspace == AVCOL_SPC_BT2020_NCL || frame->colorspace == AVCOL_SPC_BT2020_CL
+            ? SWS_CS_BT2020
+        : frame->colorspace == AVCOL_SPC_SMPTE240M ? SWS_CS_SMPTE240M
+                                                   : SWS_CS_ITU601;
+    const int *to = reader->ff->sws_getCoefficients(SWS_CS_DEFAULT);
+    reader->ff->sws_setColorspaceDetails(reader->scaler, reader->ff->sws_getCoefficients(space),
+                                         full, to, 1, 0, 1 << 16, 1 << 16);
+}
+
+/* out[h, w] = in[w, h] or [h, w] turned clockwise by quarter turns. */
+static void turn(const uint8_t *in, int64_t h, int64_t w, int turns, uint8_t *out)
+{
+    for (int64_t y = 0; y < h; y++)
+        for (int64_t x = 0; x < w; x++, out += 3) {
+            const int64_t at = turns == 1   ? (w - 1 - x) * h + y
+                               : turns == 2 ? (h - 1 - y) * w + (w - 1 - x)
+                                            : x * h + (h - 1 - y);
+            memcpy(out, in + 3 * at, 3);
+        }
+}
+
+static SpStatus convert(SpReader *reader, uint8_t *rgb)
+{
+    const SpFfmpeg *ff = reader->ff;
+    const AVFrame *frame = reader->frame;
+    const bool sideways = reader->quarter_turns & 1;
+    const int w = (int)(sideways ? reader->height : reader->width);
+    const int h = (int)(sideways ? reader->width : reader->height);
+    if (reader->image && (frame->width != w || frame->height != h))
+        return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d",
+                        reader->image[reader->next_image - 1], frame->width, frame->height, w, h);
+    SP_TRY(check_size(reader, frame->width, frame->height));
+    reader->scaler = ff->sws_getCachedContext(
+        reader->scaler, frame->width, frame->height, (enum AVPixelFormat)frame->format, w, h,
+        AV_PIX_FMT_RGB24,
+        SWS_BILINEAR | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_BITEXACT,
+        NULL, NULL, NULL);
+    if (!reader->scaler)
+        return sp_error(SP_INPUT, "%.300s: this FFmpeg cannot convert its pixels to RGB",
+                        reader->path);
+    set_colours(reader, frame);
+    uint8_t *to = reader->quarter_turns ? reader->turned : rgb;
+    ff->sws_scale(reader->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0,
+                  frame->height, (uint8_t *const[]){to, NULL, NULL, NULL},
+                  (const int[]){3 * w, 0, 0, 0});
+    if (reader->quarter_turns)
+        turn(to, reader->height, reader->width, reader->quarter_turns, rgb);
+    return sp_ok();
+}
+
+static bool is_image_name(const char *name)
+{
+    static const char *const ends[] = {"png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "ppm"};
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && name[0] != '.' && i < sizeof ends / sizeof *ends; i++)
+        if (strcasecmp(dot + 1, ends[i]) == 0)
+            return true;
+    return false;
+}
+
+static SpStatus add_image(SpReader *reader, const char *folder, const char *name)
+{
+    char **grown = realloc(reader->image, (size_t)(reader->images + 1) * sizeof *grown);
+    if (!grown)
+        return sp_no_memory("the list of images");
+    reader->image = grown;
+    const size_t room = strlen(folder) + strlen(name) + 2;
+    char *path = reader->image[reader->images] = malloc(room);
+    if (!path)
+        return sp_no_memory("the list of images");
+    snprintf(path, room, "%s%s%s", folder, *folder ? "/" : "", name);
+    reader->images++;
+    return sp_ok();
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static SpStatus list_folder(SpReader *reader)
+{
+    DIR *folder = opendir(reader->path);
+    SpStatus status = sp_ok();
+    if (!folder)
+        return sp_error(SP_INPUT, "cannot open %.400s: %s", reader->path, strerror(errno));
+    for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(folder));)
+        if (is_image_name(entry->d_name))
+            status = add_image(reader, reader->path, entry->d_name);
+    closedir(folder);
+    if (status.code != SP_OK)
+        return status;
+    if (reader->images == 0)
+        return sp_error(SP_INPUT, "%.400s: a folder without images (png, jpg, bmp, tif, webp, ppm)",
+                        reader->path);
+    qsort(reader->image, (size_t)reader->images, sizeof *reader->image, by_name);
+    return sp_ok();
+}
+
+/* Whether `pattern` has exactly one %d, of the form %5d or %05d, and %% besides. */
+static bool is_pattern(const char *pattern)
+{
+    int numbers = 0;
+    for (const char *at = strchr(pattern, '%'); at; at = strchr(at, '%')) {
+        at++;
+        if (*at == '%') {
+            at++;
+            continue;
+        }
+        const size_t digits = strspn(at, "0123456789");
+        if (digits > 3 || at[digits] != 'd')
+            return false;
+        at += digits + 1;
+        numbers++;
+    }
+    return numbers == 1;
+}
+
+/* Images pattern(first), pattern(first + 1), ...; the first number is 0 to 4, as in FFmpeg. */
+static SpStatus list_pattern(SpReader *reader)
+{
+    char path[4096];
+    struct stat info;
+    int number = 0;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    for (;; number++) { /* is_pattern has checked the format */
+        const int length = snprintf(path, sizeof path, reader->path, number);
+        const bool there = length > 0 && (size_t)length < sizeof path && stat(path, &info) == 0;
+        if (there)
+            SP_TRY(add_image(reader, "", path));
+        else if (reader->images || number >= 4)
+            break;
+    }
+#pragma GCC diagnostic pop
+    if (reader->images == 0)
+        return sp_error(SP_INPUT, "%.400s: no image has number 0 to 4 of this pattern",
+                        reader->path);
+    return sp_ok();
+}
+
+static SpStatus find_source(SpReader *reader)
+{
+    struct stat info;
+    if (strcmp(reader->path, "-") == 0)
+        return open_source(reader, reader->path);
+    if (stat(reader->path, &info) != 0) {
+        const int why = errno;
+        if (is_pattern(reader->path))
+            return list_pattern(reader);
+        return sp_error(SP_INPUT, "cannot open %.400s: %s", reader->path, strerror(why));
+    }
+    if (S_ISDIR(info.st_mode))
+        return list_folder(reader);
+    if (S_ISREG(info.st_mode) && info.st_size == 0)
+        return sp_error(SP_INPUT, "%.400s: an empty file", reader->path);
+    return open_source(reader, reader->path);
+}
+
+/* Decodes the first used frame, which gives the size. */
+static SpStatus start(SpReader *reader)
+{
+    bool end;
+    reader->packet = reader->ff->av_packet_alloc();
+    reader->frame = reader->ff->av_frame_alloc();
+    if (!reader->packet || !reader->frame)
+        return sp_no_memory("decoding");
+    SP_TRY(find_source(reader));
+    if (!reader->image) {
+        const AVRational rate = reader->source.stream->avg_frame_rate;
+        reader->rate = rate.num > 0 && rate.den > 0 ? (double)rate.num / (double)rate.den : 0;
+        reader->quarter_turns = quarter_turns_of(reader);
+    }
+    SP_TRY(next_used(reader, &reader->first, &end));
+    if (end && reader->decoded == 0)
+        return sp_error(SP_INPUT, "%.400s: no frame of it can be decoded", reader->path);
+    if (end)
+        return sp_error(SP_INPUT, "%.300s: ends before --start %g (%lld frames)", reader->path,
+                        reader->settings.start, (long long)reader->decoded);
+    const int w = reader->frame->width, h = reader->frame->height;
+    SP_TRY(check_size(reader, w, h));
+    reader->width = reader->quarter_turns & 1 ? h : w;
+    reader->height = reader->quarter_turns & 1 ? w : h;
+    if (reader->quarter_turns && !(reader->turned = malloc((size_t)(3 * w) * (size_t)h)))
+        return sp_no_memory("a frame");
+    reader->pending = true;
+    return sp_ok();
+}
+
+SpStatus sp_reader_open(const char *path, const SpReaderSettings *settings, SpReader **out)
+{
+    const SpFfmpeg *ff;
+    *out = NULL;
+    SP_TRY(sp_ffmpeg_load(&ff));
+    SpReader *reader = calloc(1, sizeof *reader);
+    if (!reader || !(reader->path = strdup(path))) {
+        free(reader);
+        return sp_no_memory("the reader");
+    }
+    reader->ff = ff;
+    reader->settings = *settings;
+    const SpStatus status = start(reader);
+    if (status.code == SP_OK)
+        *out = reader;
+    else
+        sp_reader_close(reader);
+    return status;
+}
+
+void sp_reader_close(SpReader *reader)
+{
+    if (!reader)
+        return;
+    close_source(reader);
+    reader->ff->av_packet_free(&reader->packet);
+    reader->ff->av_frame_free(&reader->frame);
+    reader->ff->sws_freeContext(reader->scaler);
+    for (int64_t i = 0; i < reader->images; i++)
+        free(reader->image[i]);
+    free(reader->image);
+    free(reader->turned);
+    free(reader->path);
+    free(reader);
+}
+
+int64_t sp_reader_height(const SpReader *reader)
+{
+    return reader->height;
+}
+
+int64_t sp_reader_width(const SpReader *reader)
+{
+    return reader->width;
+}
+
+double sp_reader_rate(const SpReader *reader)
+{
+    return reader->rate;
+}
+
+int64_t sp_reader_guess(const SpReader *reader)
+{
+    const int64_t stride = reader->settings.stride;
+    const int64_t frames = reader->image ? reader->images : reader->source.stream->nb_frames;
+    const double rate = reader->image ? IMAGE_RATE : reader->rate;
+    const int64_t from = frames - (int64_t)fmin(reader->settings.start * rate, (double)frames);
+    const int64_t used = (from + stride - 1) / stride;
+    return used < reader->settings.max_frames ? used : reader->settings.max_frames;
+}
+
+SpStatus sp_reader_next(SpReader *reader, uint8_t *rgb, SpFrameInfo *info, bool *end)
+{
+    *end = reader->used >= reader->settings.max_frames;
+    if (*end)
+        return sp_ok();
+    if (reader->pending)
+        *info = reader->first;
+    else
+        SP_TRY(next_used(reader, info, end));
+    if (*end)
+        return sp_ok();
+    reader->pending = false;
+    reader->used++;
+    return convert(reader, rgb);
+}
+
+/* Packets of the video that were not decoded yet. */
+static int64_t packets_left(SpReader *reader)
+{
+    const SpFfmpeg *ff = reader->ff;
+    int64_t count = 0;
+    while (ff->av_read_frame(reader->source.format, reader->packet) >= 0) {
+        count += reader->packet->stream_index == reader->source.stream->index;
+        ff->av_packet_unref(reader->packet);
+    }
+    return count;
+}
+
+SpStatus sp_reader_left_out(SpReader *reader, int64_t *count)
+{
+    bool end = false;
+    *count = 0;
+    if (reader->used < reader->settings.max_frames)
+        return sp_ok();
+    int64_t rest = 0;
+    if (reader->image) {
+        rest = reader->images - reader->next_image;
+    } else if (!reader->source.drained) {
+        rest = packets_left(reader);
+        reader->ff->avcodec_send_packet(reader->source.codec, NULL);
+        reader->source.drained = true;
+    }
+    while (!reader->image && !end) { /* frames the decoder still holds */
+        SP_TRY(decode(reader, &end));
+        rest += !end;
+    }
+    const int64_t stride = reader->settings.stride;
+    *count = (reader->candidates + rest + stride - 1) / stride -
+             (reader->candidates + stride - 1) / stride;
+    return sp_ok();
+}

@@ -1,0 +1,14 @@
+/* Host memory: how much there is to have, and how much was used. */
+#ifndef SP_MEMORY_H
+#define SP_MEMORY_H
+
+#include <stddef.h>
+
+/* Bytes this process can still take: the least of what the system has available, its cgroup's
+ * limit and its own address space limit. SIZE_MAX when nothing tells. */
+size_t sp_memory_available(void);
+
+/* The most resident bytes so far, mapped files included. */
+size_t sp_memory_peak(void);
+
+#endif

@@ -1,0 +1,67 @@
+#include "store/locate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lite/embedded.h"
+
+static bool is_checkpoint(const char *folder)
+{
+    static const char *const files[] = {"model.safetensors", "model.safetensors.index.json"};
+    char path[SP_FOLDER_ROOM + 40];
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        if (access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* root/middle/name if it fits and holds a checkpoint. */
+static bool try_folder(const char *root, const char *middle, const char *name, const char *where,
+                       SpLocated *out)
+{
+    if (!root || !*root)
+        return false;
+    const int length = snprintf(out->folder, sizeof out->folder, "%s%s/%s", root, middle, name);
+    out->where = where;
+    return length > 0 && (size_t)length < sizeof out->folder && is_checkpoint(out->folder);
+}
+
+SpStatus sp_weights_locate(const char *given, const char *name, SpLocated *out)
+{
+    const char *asked = given ? given : getenv("SPATRACK_WEIGHTS");
+    *out = (SpLocated){0};
+    if (asked && *asked) {
+        if (try_folder(asked, "", name, given ? "--weights" : "$SPATRACK_WEIGHTS", out))
+            return sp_ok();
+        return sp_error(SP_CHECKPOINT,
+                        "%.150s/%s: no model.safetensors there (%s); make -f weights.mk %s "
+                        "DEST=%.150s fetches it",
+                        asked, name, given ? "--weights" : "$SPATRACK_WEIGHTS", name, asked);
+    }
+    const char *data = getenv("XDG_DATA_HOME");
+    const bool found = data && *data
+                           ? try_folder(data, "/spatrack/weights", name, "$XDG_DATA_HOME", out)
+                           : try_folder(getenv("HOME"), "/.local/share/spatrack/weights", name,
+                                        "your data folder", out);
+    if (!found && !try_folder(SP_DATADIR, "/spatrack/weights", name, "installed", out))
+        *out = (SpLocated){.embedded = true, .where = "built in"};
+    return sp_ok();
+}
+
+SpStatus sp_weights_open(const SpLocated *located, const char *name, SpCheckpoint **out)
+{
+    const void *data;
+    size_t size;
+    if (!located->embedded)
+        return sp_checkpoint_open(located->folder, out);
+    *out = NULL;
+    if (!sp_embedded(name, &data, &size))
+        return sp_error(SP_CHECKPOINT, "there are no built-in weights for %s", name);
+    char label[64];
+    snprintf(label, sizeof label, "built-in %s weights", name);
+    return sp_checkpoint_open_memory(data, size, label, out);
+}
