@@ -1,0 +1,68 @@
+# Fetches published checkpoints from Hugging Face:
+#
+#     make -f weights.mk front offline
+#
+# Interrupted downloads go on where they stopped, and a file is kept only if its SHA-256 is the one
+# that the repository's LFS pointer names.
+
+BASE      = https://huggingface.co
+REVISION  = main
+DEST      = $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/spatrack/weights
+CURL      = curl --fail --silent --show-error --location --retry 3 --retry-delay 2
+
+MODELS    = front offline online sam-base sam-large sam-huge
+front     = Yuxihenry/SpatialTrackerV2_Front
+offline   = Yuxihenry/SpatialTrackerV2-Offline
+online    = Yuxihenry/SpatialTrackerV2-Online
+sam-base  = facebook/sam-vit-base
+sam-large = facebook/sam-vit-large
+sam-huge  = facebook/sam-vit-huge
+
+.PHONY: help $(MODELS)
+
+help:
+	@echo 'make -f weights.mk MODEL...   (models: $(MODELS))'
+	@echo
+	@echo 'front 4.6 GB, offline and online 264 MB each; sam-base 375 MB, -large 1.3 GB, -huge 2.6 GB.'
+	@echo 'spatrack needs front and offline.'
+	@echo
+	@echo 'DEST=DIR            where they go ($(DEST))'
+	@echo 'REVISION=COMMIT     which revision (main); REVISION_front=COMMIT for one model'
+	@echo 'BASE=URL            another server ($(BASE))'
+
+# $(call revision,MODEL), $(call url,MODEL,resolve|raw,FILE)
+revision = $(or $(REVISION_$(1)),$(REVISION))
+url      = $(BASE)/$($(1))/$(2)/$(call revision,$(1))/$(3)
+
+# The stamp model.sha256 says what model.safetensors was verified to be. config.json and README.md
+# may be missing on the server.
+define fetch
+set -eu; umask 022; folder='$(DEST)/$(1)'; mkdir -p "$$folder"; cd "$$folder"; \
+fail() { echo "weights.mk: $(1): $$1" >&2; exit 1; }; \
+$(CURL) -o pointer.part '$(call url,$(1),raw,model.safetensors)' || \
+    fail 'cannot fetch $(call url,$(1),raw,model.safetensors)'; \
+sum=$$(sed -n 's/^oid sha256:\([0-9a-f]\{64\}\)$$/\1/p' pointer.part); rm -f pointer.part; \
+test -n "$$sum" || fail 'the server gave no LFS pointer for model.safetensors'; \
+for file in README.md config.json; do \
+    rm -f "$$file.part"; \
+    status=$$($(CURL) -o "$$file.part" -w '%{http_code}' "$(call url,$(1),resolve,)$$file" 2> /dev/null) || true; \
+    case $$status in 200) mv "$$file.part" "$$file";; 404) rm -f "$$file.part" "$$file";; \
+    *) rm -f "$$file.part"; fail "cannot fetch $$file (status $$status)";; esac; \
+done; \
+licence=$$(sed -n '/^---$$/,/^---$$/s/^license: *//p' README.md 2> /dev/null | head -n 1); \
+echo "$(1): licence of $($(1)): $${licence:-not stated}; read $(BASE)/$($(1))"; \
+if test -f model.safetensors && test "$$(cat model.sha256 2> /dev/null)" = "$$sum"; then \
+    echo "$(1): $$folder is up to date"; exit 0; fi; \
+test "$$(cat part.sha256 2> /dev/null)" = "$$sum" || rm -f model.safetensors.part; \
+echo "$$sum" > part.sha256; \
+$(CURL) --continue-at - -o model.safetensors.part '$(call url,$(1),resolve,model.safetensors)' || \
+    fail 'the download stopped; make again goes on with it'; \
+got=$$(sha256sum model.safetensors.part | cut -d ' ' -f 1); \
+if test "$$got" != "$$sum"; then rm -f model.safetensors.part part.sha256; \
+    fail "the file has SHA-256 $$got instead of $$sum and was removed; make again"; fi; \
+rm -f model.sha256; mv model.safetensors.part model.safetensors; mv part.sha256 model.sha256; \
+echo "$(1): $$folder/model.safetensors, SHA-256 $$sum"
+endef
+
+$(MODELS):
+	@$(call fetch,$@)
