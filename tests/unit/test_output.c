@@ -553,7 +553,7 @@ static void zipfile_reads_it(void **state)
 {
     (void)state;
     each_way_in_python(
-        "import sys, zipfile\n"
+        "import struct, sys, zipfile\n"
         "z = zipfile.ZipFile(sys.argv[1])\n"
         "assert z.testzip() is None\n"
         "names = 'f4 f2 f8 i4 i8 u1 b1 scalar row empty text nothing many'.split()\n"
