@@ -271,6 +271,15 @@ bool sp_npz_has(const SpNpz *npz, const char *name)
     return find_member(npz, name) != NULL;
 }
 
+/* Whether the local header, whose name has that length, is the one the directory means. */
+static bool same_name(Pipe *pipe, uint64_t length)
+{
+    const Member *m = pipe->member;
+    return length == m->name_length && length <= sizeof pipe->in &&
+           read_at(pipe->npz, m->offset + ZIP_LOCAL_SIZE, pipe->in, (size_t)length) &&
+           memcmp(pipe->in, m->name, (size_t)length) == 0;
+}
+
 /* The local header only tells where the data begins; sizes may be missing there. */
 static SpStatus start_pipe(Pipe *pipe)
 {
@@ -282,7 +291,8 @@ static SpStatus start_pipe(Pipe *pipe)
     if (m->method != ZIP_STORED && m->method != ZIP_DEFLATED)
         return bad_array(npz, pipe->name,
                          "is packed by another method than deflate; save it with numpy.savez");
-    if (!read_at(npz, m->offset, head, sizeof head) || get(head, 4) != ZIP_LOCAL)
+    if (!read_at(npz, m->offset, head, sizeof head) || get(head, 4) != ZIP_LOCAL ||
+        !same_name(pipe, get(head + 26, 2)))
         return bad_array(npz, pipe->name, DAMAGED);
     pipe->at = m->offset + sizeof head + get(head + 26, 2) + get(head + 28, 2);
     if (pipe->at > npz->size || m->packed > npz->size - pipe->at ||
