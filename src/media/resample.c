@@ -47,9 +47,9 @@ static SpStatus antialias_axis(int64_t n, int64_t m, Axis *axis)
     return sp_ok();
 }
 
-static float cubic(float d)
+static double cubic(double d)
 {
-    const float a = -0.75f;
+    const double a = -0.75;
     if (d <= 1)
         return ((a + 2) * d - (a + 3)) * d * d + 1;
     return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
@@ -60,12 +60,12 @@ static SpStatus bicubic_axis(int64_t n, int64_t m, Axis *axis)
     const float scale = (float)n / (float)m;
     SP_TRY(new_axis(m, 4, axis));
     for (int64_t i = 0; i < m; i++) {
-        const float x = scale * ((float)i + 0.5f) - 0.5f;
+        const float x = (float)((double)scale * ((double)i + 0.5) - 0.5);
         const float f = fminf(floorf(x), (float)(n - 1)), t = fminf(fmaxf(x - f, 0), 1);
         for (int64_t k = 0; k < 4; k++) {
             const int64_t j = (int64_t)f + k - 1;
             axis->index[4 * i + k] = (int32_t)(j < 0 ? 0 : j < n ? j : n - 1);
-            axis->weight[4 * i + k] = cubic(fabsf((float)(k - 1) - t));
+            axis->weight[4 * i + k] = (float)cubic(fabs((double)(k - 1) - (double)t));
         }
     }
     return sp_ok();
