@@ -95,10 +95,10 @@ static SpStatus name_output(Run *run)
 }
 
 /* Fails before any work when the result could not be written anyway. */
-static SpStatus try_output(const char *path)
+static SpStatus try_output(const char *path, const char *flag)
 {
     SpAtomicFile file;
-    SP_TRY(sp_atomic_open(path, &file));
+    SP_TRY(sp_atomic_open_for(path, flag, &file));
     sp_atomic_abandon(&file);
     return sp_ok();
 }
@@ -534,9 +534,9 @@ static SpStatus run_all(Run *run)
 {
     const double began = sp_clock();
     SP_TRY(name_output(run));
-    SP_TRY(try_output(run->output));
+    SP_TRY(try_output(run->output, "-o"));
     if (run->job->report)
-        SP_TRY(try_output(run->job->report));
+        SP_TRY(try_output(run->job->report, "--report"));
     SP_TRY(open_models(run));
     SP_TRY(read_clip(run));
     SP_TRY(make_queries(run));
