@@ -52,7 +52,7 @@ def solve(jc: np.ndarray, jp: np.ndarray, gc: np.ndarray, gp: np.ndarray, dc: np
     frames, points = jc.shape[:2]
     v = np.einsum("tpai,tpaj->pij", jp, jp) + dp[:, :, None] * np.eye(3)
     low = np.linalg.inv(np.linalg.cholesky(v))
-    w = np.einsum("tpai,tpaj->tpij", jc, jp) @ low.transpose(0, 2, 1)
+    w = np.einsum("tpai,tpaj->tpij", jc, jp[1:]) @ low.transpose(0, 2, 1)
     w = w.transpose(0, 2, 1, 3).reshape(6 * frames, 3 * points)
     schur = -w @ w.T
     for t in range(frames):

@@ -163,7 +163,7 @@ def query_patches(maps: Tensor, frame: Tensor, xy: Tensor, radius: int) -> Tenso
 
 def nearest_vectors(vectors: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` shortest of [..., K, 3] after the very shortest, and their indices."""
-    order = vectors.square().sum(-1).sqrt().sort(-1, stable=True).indices[..., 1:1 + count, None]
+    order = vectors.square().sum(-1).sqrt().sort(dim=-1, stable=True).indices[..., 1:1 + count, None]
     return vectors.gather(-2, order.expand(*order.shape[:-1], 3)), order
 
 
