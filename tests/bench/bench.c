@@ -1,9 +1,9 @@
 /*
  * bench front|tracker CHECKPOINT INPUT THREADS [SUPPORT]
  *
- * One timed run of a stage on the clip in INPUT (made by twin.py), as one line of JSON: seconds of
- * the run without opening, arena bytes, and means of the results that the twin must agree with.
- * tests/bench/run starts it and watches its memory.
+ * One timed run of a stage on the clip in INPUT (made by twin.py), as one line of JSON: seconds
+ * (wall, CPU) of the run without opening, arena bytes, and means of the results that the twin must
+ * agree with. tests/bench/run starts it and watches its memory.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,10 +33,10 @@ static void check(SpStatus status)
         stop("%s", status.text);
 }
 
-static double now(void)
+static double now(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -72,10 +72,20 @@ static SpNn open_nn(SpDevice *device, const SpNn *dry)
     return nn;
 }
 
-static void report(const SpNn *nn, const char *isa, double seconds)
+typedef struct Begin {
+    double wall, cpu;
+} Begin;
+
+static Begin begin_now(void)
 {
-    printf("{\"seconds\": %.3f, \"isa\": \"%s\", \"arena\": %zu", seconds, isa,
-           nn->arena.size + nn->host.size);
+    return (Begin){now(CLOCK_MONOTONIC), now(CLOCK_PROCESS_CPUTIME_ID)};
+}
+
+static void report(const SpNn *nn, Begin begin)
+{
+    printf("{\"seconds\": %.3f, \"cpu\": %.3f, \"isa\": \"%s\", \"arena\": %zu",
+           now(CLOCK_MONOTONIC) - begin.wall, now(CLOCK_PROCESS_CPUTIME_ID) - begin.cpu,
+           sp_cpu_isa(nn->device), nn->arena.size + nn->host.size);
 }
 
 static void bench_front(SpCheckpoint *checkpoint, const SpSafetensors *file, SpDevice *device)
@@ -89,10 +99,10 @@ static void bench_front(SpCheckpoint *checkpoint, const SpSafetensors *file, SpD
                                floats(16 * t), floats(9 * t)};
     SpNn dry = sp_nn_dry(device);
     check(sp_front_run(front, &dry, &input, &out));
-    const double begin = now();
+    const Begin begin = begin_now();
     SpNn nn = open_nn(device, &dry);
     check(sp_front_run(front, &nn, &input, &out));
-    report(&nn, sp_cpu_isa(device), now() - begin);
+    report(&nn, begin);
     printf(", \"means\": [%.6g, %.6g, %.6g]}\n", mean(out.depth, t * pixels),
            mean(out.confidence, t * pixels), mean(out.pose_enc, 9 * t));
     sp_nn_close(&nn);
@@ -129,10 +139,10 @@ static void bench_tracker(SpCheckpoint *checkpoint, const SpSafetensors *file, S
                                  .valid = floats(t * pixels)};
     SpNn dry = sp_nn_dry(device);
     check(sp_tracker_run(tracker, &dry, &input, &settings, &out));
-    const double begin = now();
+    const Begin begin = begin_now();
     SpNn nn = open_nn(device, &dry);
     check(sp_tracker_run(tracker, &nn, &input, &settings, &out));
-    report(&nn, sp_cpu_isa(device), now() - begin);
+    report(&nn, begin);
     printf(", \"means\": [%.6g, %.6g, %.6g]}\n", mean(out.tracks, 3 * t * n),
            mean(out.visibility, t * n), mean(out.c2w, 16 * t));
     sp_nn_close(&nn);
