@@ -69,7 +69,8 @@ def main() -> None:
             begin = time.monotonic(), time.process_time()
             out = window.run(model, clip, support=int(rest[1]), reference_way="--best" not in rest)
             parts = out["tracks"], out["visibility"], out["c2w"]
-    print(json.dumps({"seconds": time.monotonic() - begin[0], "cpu": time.process_time() - begin[1], "means": [p.double().mean().item() for p in parts]}))
+    print(json.dumps({"seconds": time.monotonic() - begin[0], "cpu": time.process_time() - begin[1],
+                      "means": [p.double().mean().item() for p in parts]}))
 
 
 if __name__ == "__main__":
