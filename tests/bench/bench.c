@@ -1,0 +1,172 @@
+/*
+ * bench front|tracker CHECKPOINT INPUT THREADS [SUPPORT]
+ *
+ * One timed run of a stage on the clip in INPUT (made by twin.py), as one line of JSON: seconds
+ * (wall, CPU) of the run without opening, arena bytes, and means of the results that the twin must
+ * agree with. tests/bench/run starts it and watches its memory.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "front/front.h"
+#include "store/safetensors.h"
+#include "tracker/tracker.h"
+
+static void stop(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+static void stop(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("bench: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(SP_USAGE);
+}
+
+static void check(SpStatus status)
+{
+    if (status.code != SP_OK)
+        stop("%s", status.text);
+}
+
+static double now(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static const SpTensor *tensor(const SpSafetensors *file, const char *name)
+{
+    const SpTensor *t = sp_safetensors_find(file, name);
+    if (!t || t->dtype != SP_F32)
+        stop("the input has no F32 tensor %s", name);
+    return t;
+}
+
+static float *floats(int64_t count)
+{
+    float *x = malloc((size_t)count * sizeof *x);
+    if (!x)
+        stop("no memory for %lld values", (long long)count);
+    return x;
+}
+
+static double mean(const float *x, int64_t count)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += (double)x[i];
+    return sum / (double)count;
+}
+
+static SpNn open_nn(SpDevice *device, const SpNn *dry)
+{
+    SpNn nn;
+    check(dry->status);
+    check(sp_nn_open(device, dry->arena.peak, dry->host.peak, &nn));
+    return nn;
+}
+
+typedef struct Begin {
+    double wall, cpu;
+} Begin;
+
+static Begin begin_now(void)
+{
+    return (Begin){now(CLOCK_MONOTONIC), now(CLOCK_PROCESS_CPUTIME_ID)};
+}
+
+static void report(const SpNn *nn, Begin begin)
+{
+    printf("{\"seconds\": %.3f, \"cpu\": %.3f, \"isa\": \"%s\", \"arena\": %zu",
+           now(CLOCK_MONOTONIC) - begin.wall, now(CLOCK_PROCESS_CPUTIME_ID) - begin.cpu,
+           sp_cpu_isa(nn->device), nn->arena.size + nn->host.size);
+}
+
+static void bench_front(SpCheckpoint *checkpoint, const SpSafetensors *file, SpDevice *device)
+{
+    SpFront *front;
+    check(sp_front_open(checkpoint, &front));
+    const SpTensor *video = tensor(file, "video");
+    const int64_t t = video->dim[0], pixels = video->dim[2] * video->dim[3];
+    const SpFrontInput input = {t, video->dim[2], video->dim[3], video->data};
+    const SpFrontOutput out = {floats(t * pixels), floats(t * pixels), floats(9 * t),
+                               floats(16 * t), floats(9 * t)};
+    SpNn dry = sp_nn_dry(device);
+    check(sp_front_run(front, &dry, &input, &out));
+    const Begin begin = begin_now();
+    SpNn nn = open_nn(device, &dry);
+    check(sp_front_run(front, &nn, &input, &out));
+    report(&nn, begin);
+    printf(", \"means\": [%.6g, %.6g, %.6g]}\n", mean(out.depth, t * pixels),
+           mean(out.confidence, t * pixels), mean(out.pose_enc, 9 * t));
+    sp_nn_close(&nn);
+    free(out.depth), free(out.confidence), free(out.pose_enc), free(out.c2w), free(out.intrinsics);
+    sp_front_close(front);
+}
+
+static void bench_tracker(SpCheckpoint *checkpoint, const SpSafetensors *file, SpDevice *device,
+                          int64_t support)
+{
+    SpTracker *tracker;
+    check(sp_tracker_open(checkpoint, &tracker));
+    const SpTensor *video = tensor(file, "video"), *query = tensor(file, "query");
+    const int64_t t = video->dim[0], n = query->dim[0], pixels = video->dim[2] * video->dim[3];
+    const SpTrackerInput input = {.frames = t,
+                                  .height = video->dim[2],
+                                  .width = video->dim[3],
+                                  .video = video->data,
+                                  .depth = tensor(file, "depth")->data,
+                                  .confident = tensor(file, "confident")->data,
+                                  .intrinsics = tensor(file, "intrinsics")->data,
+                                  .c2w = tensor(file, "c2w")->data,
+                                  .queries = n,
+                                  .query = query->data};
+    const SpTrackerSettings settings = {.iterations = 4, .support = support, .replace_ratio = 0.2};
+    const SpTrackerOutput out = {.tracks = floats(3 * t * n),
+                                 .camera_points = floats(3 * t * n),
+                                 .visibility = floats(t * n),
+                                 .confidence = floats(t * n),
+                                 .dynamic = floats(n),
+                                 .c2w = floats(16 * t),
+                                 .intrinsics = floats(9 * t),
+                                 .depth = floats(t * pixels),
+                                 .valid = floats(t * pixels)};
+    SpNn dry = sp_nn_dry(device);
+    check(sp_tracker_run(tracker, &dry, &input, &settings, &out));
+    const Begin begin = begin_now();
+    SpNn nn = open_nn(device, &dry);
+    check(sp_tracker_run(tracker, &nn, &input, &settings, &out));
+    report(&nn, begin);
+    printf(", \"means\": [%.6g, %.6g, %.6g]}\n", mean(out.tracks, 3 * t * n),
+           mean(out.visibility, t * n), mean(out.c2w, 16 * t));
+    sp_nn_close(&nn);
+    free(out.tracks), free(out.camera_points), free(out.visibility), free(out.confidence);
+    free(out.dynamic), free(out.c2w), free(out.intrinsics), free(out.depth), free(out.valid);
+    sp_tracker_close(tracker);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 5)
+        stop("usage: bench front|tracker CHECKPOINT INPUT THREADS [SUPPORT]");
+    SpCheckpoint *checkpoint;
+    SpSafetensors *file;
+    SpDevice *device;
+    check(sp_checkpoint_open(argv[2], &checkpoint));
+    check(sp_safetensors_open(argv[3], SP_INPUT, &file));
+    check(sp_cpu_open(atoi(argv[4]), &device));
+    if (strcmp(argv[1], "front") == 0)
+        bench_front(checkpoint, file, device);
+    else
+        bench_tracker(checkpoint, file, device, argc > 5 ? atoi(argv[5]) : 756);
+    device->close(device);
+    sp_safetensors_close(file);
+    sp_checkpoint_close(checkpoint);
+    return 0;
+}

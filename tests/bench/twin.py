@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""The benchmark's PyTorch side; tests/bench/run starts it.
+
+    twin.py inputs OUT FRAMES QUERIES         a clip with its geometry, for both sides
+    twin.py front CHECKPOINT INPUT            one timed run, one line of JSON as from bench.c
+    twin.py tracker CHECKPOINT INPUT SUPPORT [--best]
+
+The tracker runs the reference's way of computing unless --best is given (src/lite/window.py).
+"""
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src" / "lite"))
+import front
+import tracker
+import weights
+import window
+
+HEIGHT, WIDTH = 294, 518
+
+
+def inputs(path: str, frames: int, queries: int) -> None:
+    """Smooth moving textures, a slanted surface with a step, a camera that moves sideways."""
+    t = torch.arange(frames).view(-1, 1, 1)
+    y, x = torch.arange(HEIGHT).view(1, -1, 1), torch.arange(WIDTH).view(1, 1, -1)
+    waves = [0.05 * x + 0.03 * y + 0.1 * t, 0.11 * x - 0.07 * y + 0.2 * t, 0.023 * x + 0.19 * y - 0.1 * t]
+    video = torch.stack([127.5 * (1 + w.sin() * (0.013 * (x + y)).cos()) for w in waves], 1)
+    depth = 2 + 0.002 * x + 0.003 * y - 0.6 * ((x > 180) & (x < 300) & (y > 90) & (y < 220)) + 0 * t
+    k = torch.tensor([[450.0, 0, WIDTH / 2], [0, 450, HEIGHT / 2], [0, 0, 1]]).repeat(frames, 1, 1)
+    c2w = torch.eye(4).repeat(frames, 1, 1)
+    c2w[:, 0, 3] = 0.01 * torch.arange(frames)
+    n = torch.arange(queries)
+    query = torch.stack([n % 2 * (frames // 2), 20 + n * 37 % (WIDTH - 40), 20 + n * 53 % (HEIGHT - 40)], 1)
+    save_file({"video": video.float().contiguous(), "depth": depth.float().contiguous(),
+               "confident": torch.ones(frames, HEIGHT, WIDTH), "intrinsics": k, "c2w": c2w,
+               "query": query.float()}, path)
+
+
+def loaded(kind: type, folder: str, prefix: str) -> torch.nn.Module:
+    with torch.device("meta"):
+        model = kind(weights.read_config(folder))
+    model = model.to_empty(device="cpu").eval()
+    weights.load(model, folder, prefix)
+    return model
+
+
+def main() -> None:
+    what, path, *rest = sys.argv[1:]
+    if what == "inputs":
+        inputs(path, int(rest[0]), int(rest[1]))
+        return
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    g = load_file(rest[0])
+    with torch.inference_mode():
+        if what == "front":
+            model = loaded(front.Front, path, "")
+            begin = time.monotonic(), time.process_time()
+            out = model(g["video"])
+            parts = out["depth"], out["confidence"], out["pose_enc"]
+        else:
+            model = loaded(tracker.Tracker, path, tracker.PREFIX)
+            clip = window.Clip(g["video"], g["depth"], g["confident"], g["intrinsics"], g["c2w"], g["query"])
+            begin = time.monotonic(), time.process_time()
+            out = window.run(model, clip, support=int(rest[1]), reference_way="--best" not in rest)
+            parts = out["tracks"], out["visibility"], out["c2w"]
+    print(json.dumps({"seconds": time.monotonic() - begin[0], "cpu": time.process_time() - begin[1],
+                      "means": [p.double().mean().item() for p in parts]}))
+
+
+if __name__ == "__main__":
+    main()
