@@ -27,9 +27,10 @@ static void catch_signals(void)
     sigaction(SIGXFSZ, &action, NULL);
 }
 
-/* libgomp's threads spin while they wait, which on a busy machine takes the time of those that work:
- * a run of 0.4 s took 11 s beside one other process. It reads its setting when it is loaded, before
- * main, so the program starts itself again with a short spin (5 % slower on an idle machine). */
+/* libgomp's threads spin while they wait, which on a busy machine takes the time of those that
+ * work: a run of 0.4 s took 11 s beside one other process. It reads its setting when it is loaded,
+ * before main, so the program starts itself again with a short spin (5 % slower on an idle
+ * machine). */
 static void restrain_spinning(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))

@@ -72,7 +72,7 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     for (int64_t t = 0; t < (nn->dry ? 1 : dims->frames); t++) {
         const float *tap[SP_FRONT_TAPS];
         for (int k = 0; k < SP_FRONT_TAPS; k++)
-            tap[k] = nn->dry ? NULL : features->tap[k] + t * map;
+            tap[k] = features->tap[k] + t * map;
         sp_depth_head_frame(front, nn, dims, &packed, tap, dims->frames * map,
                             nn->dry ? NULL : output->depth + t * image,
                             nn->dry ? NULL : output->confidence + t * image);
