@@ -9,7 +9,10 @@ typedef struct Inputs {
     float *logits, *motion, *motion3, *carry, *xy, *origin, *valid;
 } Inputs;
 
-enum { INPUTS = 7 };
+enum {
+    INPUTS = 7,
+    CHUNK_PAIRS = 8 * SP_ROW_TILE /* that go through levels and tokens together */
+};
 
 static const int width_of[INPUTS] = {2, SP_MOTION, SP_MOTION3, SP_CARRY, 2, 3, 1};
 
@@ -126,7 +129,7 @@ static void chunk(const SpTracker *t, SpNn *nn, const SpWindow *w, const Inputs 
 void sp_window_iterate(const SpTracker *t, SpNn *nn, const SpTrackerSettings *settings, SpWindow *w)
 {
     const int64_t pairs = w->frames * w->tracks, d = t->former.input_transform.w.dim[0];
-    const int64_t fit = SP_ROW_TILE / w->frames, group = fit > 1 ? fit : 1;
+    const int64_t fit = CHUNK_PAIRS / w->frames, group = fit > 1 ? fit : 1;
     const SpNnMark mark = sp_nn_mark(nn);
     const SpUpdates updates = {sp_nn_host(nn, (size_t)(2 * pairs) * sizeof(float)),
                                sp_nn_host(nn, (size_t)(2 * pairs) * sizeof(float)),
