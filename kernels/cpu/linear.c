@@ -94,9 +94,36 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+enum {
+    MOST_ROWS = 3 * SP_ROW_TILE, /* of a unit of work */
+    SMALL_PRODUCT = 1 << 21      /* below it OpenBLAS takes other kernels, which round otherwise */
+};
+
+/* How rows are cut into units of work. */
+typedef struct Split {
+    int64_t rows, tiles; /* the last tile takes what is left */
+} Split;
+
+/* The more rows, the more share the reordered weights, as long as every thread has some units. Rows
+ * come out the same in any cut at multiples of SP_ROW_TILE, as far as no product becomes small. */
+static Split split_rows(int64_t rows, int64_t in, int64_t outs, int64_t tile_outs, int threads)
+{
+    const int64_t last = outs % tile_outs, narrow = last ? last : least(outs, tile_outs);
+    const int64_t out_tiles = (outs + tile_outs - 1) / tile_outs;
+    Split split = {.rows = SP_ROW_TILE};
+    if (SP_ROW_TILE * narrow * in >= SMALL_PRODUCT &&
+        rows / (2 * SP_ROW_TILE) * out_tiles >= 2 * threads)
+        split.rows = 2 * SP_ROW_TILE;
+    split.tiles = rows / split.rows;
+    const int64_t left = rows - split.tiles * split.rows;
+    const bool joins = left < SP_ROW_TILE && left * narrow * in >= SMALL_PRODUCT;
+    split.tiles += split.tiles == 0 || (left && !joins);
+    return split;
+}
+
 void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)
 {
-    enum { TILE_FLOATS = SP_ROW_TILE * SP_TILE_OUTS };
+    enum { TILE_FLOATS = MOST_ROWS * SP_TILE_OUTS };
     const int64_t outs = a->w.dim[0], in = a->w.dim[1];
     const bool widen = a->w.dtype != SP_F32;
     /* Weights that are converted fill the rest of the workspace. */
@@ -104,11 +131,12 @@ void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)
     while (widen && tile_outs > 16 && tile_outs * in > SP_WORK_FLOATS - TILE_FLOATS)
         tile_outs /= 2;
     const int64_t out_tiles = (outs + tile_outs - 1) / tile_outs;
-    const int64_t row_tiles = (a->rows + SP_ROW_TILE - 1) / SP_ROW_TILE;
+    const Split split = split_rows(a->rows, in, outs, tile_outs, sp_cpu(device)->threads);
 #pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
-    for (int64_t unit = 0; unit < out_tiles * row_tiles; unit++) {
-        const int64_t row = unit / out_tiles * SP_ROW_TILE, out = unit % out_tiles * tile_outs;
-        const int64_t m = least(a->rows - row, SP_ROW_TILE), n = least(outs - out, tile_outs);
+    for (int64_t unit = 0; unit < out_tiles * split.tiles; unit++) {
+        const int64_t row = unit / out_tiles * split.rows, out = unit % out_tiles * tile_outs;
+        const int64_t m = unit / out_tiles == split.tiles - 1 ? a->rows - row : split.rows;
+        const int64_t n = least(outs - out, tile_outs);
         float *tile = sp_cpu_work(device), *wide = tile + TILE_FLOATS;
         const float *w = (const float *)a->w.data + out * in;
         if (widen) {

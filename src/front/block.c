@@ -3,17 +3,18 @@
 #include "front/internal.h"
 
 /* Rows that go through the MLP, or through a group of short sequences, together. */
-enum { CHUNK_ROWS = 4 * SP_ROW_TILE };
+enum { MOST_ROWS = 8 * SP_ROW_TILE };
 
 static void attention(SpNn *nn, const SpBlock *b, float *x, int64_t sequences, int64_t length,
                       const SpPositions *positions)
 {
     const int64_t rows = sequences * length, width = b->width, row = 3 * width;
+    const int64_t chunk = sp_nn_chunk_rows(rows, MOST_ROWS);
     const SpNnMark mark = sp_nn_mark(nn);
     float *qkv = sp_nn_floats(nn, rows * row);
-    float *normed = sp_nn_floats(nn, (rows < CHUNK_ROWS ? rows : CHUNK_ROWS) * width);
-    for (int64_t at = 0; at < rows; at += CHUNK_ROWS) {
-        const int64_t count = rows - at < CHUNK_ROWS ? rows - at : CHUNK_ROWS;
+    float *normed = sp_nn_floats(nn, (rows < chunk ? rows : chunk) * width);
+    for (int64_t at = 0; at < rows; at += chunk) {
+        const int64_t count = rows - at < chunk ? rows - at : chunk;
         sp_nn_layer_norm(nn, x + at * width, count, width, b->norm1_w, b->norm1_b, b->eps, normed);
         sp_nn_linear(nn, normed, count, b->qkv, b->qkv_b, SP_IDENTITY, qkv + at * row);
     }
@@ -67,11 +68,12 @@ static void attention(SpNn *nn, const SpBlock *b, float *x, int64_t sequences, i
 
 static void mlp(SpNn *nn, const SpBlock *b, float *x, int64_t rows)
 {
-    const int64_t width = b->width, most = rows < CHUNK_ROWS ? rows : CHUNK_ROWS;
+    const int64_t chunk = sp_nn_chunk_rows(rows, MOST_ROWS);
+    const int64_t width = b->width, most = rows < chunk ? rows : chunk;
     const SpNnMark mark = sp_nn_mark(nn);
     float *normed = sp_nn_floats(nn, most * width), *hidden = sp_nn_floats(nn, most * b->hidden);
-    for (int64_t at = 0; at < rows; at += CHUNK_ROWS, x += CHUNK_ROWS * width) {
-        const int64_t count = rows - at < CHUNK_ROWS ? rows - at : CHUNK_ROWS;
+    for (int64_t at = 0; at < rows; at += chunk, x += chunk * width) {
+        const int64_t count = rows - at < chunk ? rows - at : chunk;
         sp_nn_layer_norm(nn, x, count, width, b->norm2_w, b->norm2_b, b->eps, normed);
         sp_nn_linear(nn, normed, count, b->fc1, b->fc1_b, SP_GELU, hidden);
         sp_nn_run(nn, linear,
@@ -92,7 +94,7 @@ static void mlp(SpNn *nn, const SpBlock *b, float *x, int64_t rows)
 void sp_block_run(SpNn *nn, const SpBlock *block, float *x, int64_t sequences, int64_t length,
                   const SpPositions *positions)
 {
-    const int64_t fit = CHUNK_ROWS / length, group = fit > 1 ? fit : 1;
+    const int64_t fit = MOST_ROWS / length, group = fit > 1 ? fit : 1;
     for (int64_t s = 0; s < sequences; s += group)
         attention(nn, block, x + s * length * block->width,
                   sequences - s < group ? sequences - s : group, length, positions);

@@ -4,13 +4,19 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define TEXT_OF(x)           #x
-#define NUMBER(x)            TEXT_OF(x)
-#define LIBRARY(name, major) "lib" name ".so." NUMBER(major)
+#define TEXT_OF(x) #x
+#define NUMBER(x)  TEXT_OF(x)
+#define LIBRARY(name, major)                                                                       \
+    {                                                                                              \
+        "lib" name ".so." NUMBER(major), "lib" name NUMBER(major)                                  \
+    }
 
 typedef enum Library { util, codec, format, scale, LIBRARIES } Library;
 
-static const char *const names[LIBRARIES] = {
+/* Each library and the package it comes in on Debian and Ubuntu. */
+static const struct {
+    const char *file, *package;
+} names[LIBRARIES] = {
     [util] = LIBRARY("avutil", LIBAVUTIL_VERSION_MAJOR),
     [codec] = LIBRARY("avcodec", LIBAVCODEC_VERSION_MAJOR),
     [format] = LIBRARY("avformat", LIBAVFORMAT_VERSION_MAJOR),
@@ -34,15 +40,16 @@ static SpStatus load(void)
 {
     void *handles[LIBRARIES];
     for (int i = 0; i < LIBRARIES; i++) {
-        handles[i] = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        handles[i] = dlopen(names[i].file, RTLD_NOW | RTLD_LOCAL);
         if (!handles[i])
-            return sp_error(SP_INPUT, "cannot read videos without FFmpeg's %s; install FFmpeg",
-                            names[i]);
+            return sp_error(SP_INPUT,
+                            "cannot read videos without FFmpeg's %s; install it (package %s)",
+                            names[i].file, names[i].package);
     }
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         void *function = dlsym(handles[functions[i].library], functions[i].name);
         if (!function)
-            return sp_error(SP_INPUT, "FFmpeg's %s lacks %s", names[functions[i].library],
+            return sp_error(SP_INPUT, "FFmpeg's %s lacks %s", names[functions[i].library].file,
                             functions[i].name);
         memcpy((char *)&table + functions[i].field, &function, sizeof function);
     }

@@ -16,6 +16,10 @@
 #include "base/status.h"
 
 #define SP_FFMPEG_FUNCTIONS(F)                                                                     \
+    F(format, avio_open2)                                                                          \
+    F(format, avio_closep)                                                                         \
+    F(format, av_probe_input_buffer2)                                                              \
+    F(format, avformat_alloc_context)                                                              \
     F(format, avformat_open_input)                                                                 \
     F(format, avformat_close_input)                                                                \
     F(format, avformat_find_stream_info)                                                           \
@@ -32,13 +36,11 @@
     F(codec, av_packet_unref)                                                                      \
     F(util, av_frame_alloc)                                                                        \
     F(util, av_frame_free)                                                                         \
-    F(util, av_frame_unref)                                                                        \
     F(util, av_dict_set)                                                                           \
     F(util, av_dict_free)                                                                          \
     F(util, av_strerror)                                                                           \
     F(util, av_display_rotation_get)                                                               \
     F(util, av_log_set_level)                                                                      \
-    F(util, av_get_media_type_string)                                                              \
     F(util, av_version_info)                                                                       \
     F(scale, sws_getCachedContext)                                                                 \
     F(scale, sws_freeContext)                                                                      \

@@ -13,10 +13,11 @@
 
 static const double IMAGE_RATE = 30;
 
-enum { MOST_SIDE = 16384, MOST_PIXELS = 100000000, DECODER_THREADS = 2 };
+enum { MOST_SIDE = 16384, MOST_PIXELS = 100000000, DECODER_THREADS = 2, MOST_FAILURES = 100 };
 
 /* One opened container and the decoder of its video. */
 typedef struct Source {
+    AVIOContext *io;
     AVFormatContext *format;
     AVCodecContext *codec;
     AVStream *stream;
@@ -37,13 +38,28 @@ struct SpReader {
     int quarter_turns;
     int64_t height, width; /* after rotation */
     double rate;
-    int64_t decoded;    /* frames so far */
-    int64_t used;       /* of them given out */
-    int64_t candidates; /* frames from start on */
-    double first_time;
-    bool pending;      /* `frame` holds the first used frame, not given out yet */
-    SpFrameInfo first; /* of that frame */
+    int64_t decoded;              /* frames so far */
+    int64_t used;                 /* of them given out */
+    int64_t candidates;           /* frames from start on */
+    double first_time, last_time; /* of the frames decoded so far */
+    bool pending;                 /* `frame` holds the first used frame, not given out yet */
+    SpFrameInfo first;            /* of that frame */
 };
+
+/* The file that is being read: of a list the image. */
+static const char *current(const SpReader *reader)
+{
+    return reader->image && reader->next_image > 0 ? reader->image[reader->next_image - 1]
+                                                   : reader->path;
+}
+
+static SpStatus check_size(const SpReader *reader, int w, int h)
+{
+    if (w < 1 || h < 1 || w > MOST_SIDE || h > MOST_SIDE || (int64_t)w * h > MOST_PIXELS)
+        return sp_error(SP_INPUT, "%.300s: frames of %dx%d; at most %d a side and %d in all",
+                        current(reader), w, h, MOST_SIDE, MOST_PIXELS);
+    return sp_ok();
+}
 
 static SpStatus unreadable(const SpReader *reader, const char *path, int code)
 {
@@ -58,66 +74,122 @@ static void close_source(SpReader *reader)
 {
     reader->ff->avcodec_free_context(&reader->source.codec);
     reader->ff->avformat_close_input(&reader->source.format);
+    reader->ff->avio_closep(&reader->source.io);
     reader->source = (Source){0};
 }
 
-/* A playlist could name other files or hosts. */
+/* Formats that name other files or hosts, or run as scripts: never opened. */
 static bool is_playlist(const char *format)
 {
-    static const char *const names[] = {"hls", "concat", "dash", "sdp", "rtsp", "applehttp", "imf"};
+    static const char *const names[] = {"hls", "concat", "dash",     "sdp",        "rtsp",
+                                        "imf", "rtp",    "avisynth", "vapoursynth"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strstr(format, names[i]))
             return true;
     return false;
 }
 
-static SpStatus open_container(SpReader *reader, const char *path)
-{
-    const SpFfmpeg *ff = reader->ff;
-    AVDictionary *settings = NULL;
-    const bool pipe = strcmp(path, "-") == 0;
-    const size_t room = strlen(path) + 8;
-    char *url = malloc(room);
-    if (!url)
-        return sp_no_memory("opening the video");
-    snprintf(url, room, pipe ? "pipe:0" : "file:%s", path);
-    ff->av_dict_set(&settings, "protocol_whitelist", pipe ? "pipe" : "file", 0);
-    if (reader->image) /* one image a file, whatever its name looks like */
-        ff->av_dict_set(&settings, "pattern_type", "none", 0);
-    const int code = ff->avformat_open_input(&reader->source.format, url, NULL, &settings);
-    ff->av_dict_free(&settings);
-    free(url);
-    if (code < 0)
-        return unreadable(reader, path, code);
-    if (is_playlist(reader->source.format->iformat->name))
-        return sp_error(SP_INPUT, "%.300s: a playlist (%s), not a video; give the video itself",
-                        path, reader->source.format->iformat->name);
-    return sp_ok();
-}
-
-static SpStatus open_decoder(SpReader *reader, const char *path)
+/* Opens the file and tells its format by its first bytes and its name. */
+static SpStatus probe(SpReader *reader, const char *path, const char *url, AVDictionary **settings,
+                      const AVInputFormat **format)
 {
     const SpFfmpeg *ff = reader->ff;
     Source *source = &reader->source;
-    const AVCodec *codec = NULL;
-    int code = ff->avformat_find_stream_info(source->format, NULL);
+    int code = ff->avio_open2(&source->io, url, AVIO_FLAG_READ, NULL, settings);
+    if (code >= 0)
+        code = ff->av_probe_input_buffer2(source->io, format, url, NULL, 0, 0);
     if (code < 0)
         return unreadable(reader, path, code);
-    code = ff->av_find_best_stream(source->format, AVMEDIA_TYPE_VIDEO, -1, -1, (void *)&codec, 0);
-    if (code == AVERROR_DECODER_NOT_FOUND)
-        return sp_error(SP_INPUT, "%.300s: this FFmpeg has no decoder for its video", path);
-    if (code < 0)
-        return sp_error(SP_INPUT, "%.300s: there is no video stream in it", path);
-    source->stream = source->format->streams[code];
+    if (is_playlist((*format)->name))
+        return sp_error(SP_INPUT, "%.300s: a playlist (%.40s), not a video; give the video itself",
+                        path, (*format)->name);
+    return sp_ok();
+}
+
+static SpStatus open_url(SpReader *reader, const char *path, const char *url, const char *protocol)
+{
+    const SpFfmpeg *ff = reader->ff;
+    Source *source = &reader->source;
+    AVDictionary *settings = NULL;
+    const AVInputFormat *format = NULL;
+    ff->av_dict_set(&settings, "protocol_whitelist", protocol, 0);
+    SpStatus status = probe(reader, path, url, &settings, &format);
+    ff->av_dict_free(&settings);
+    if (status.code != SP_OK)
+        return status;
+    source->format = ff->avformat_alloc_context();
+    if (!source->format)
+        return sp_no_memory("opening the video");
+    source->format->pb = source->io;
+    ff->av_dict_set(&settings, "protocol_whitelist", protocol, 0);
+    ff->av_dict_set(&settings, "pattern_type", "none", 0); /* % and * of a name stand for itself */
+    const int code = ff->avformat_open_input(&source->format, url, format, &settings);
+    ff->av_dict_free(&settings);
+    return code < 0 ? unreadable(reader, path, code) : sp_ok();
+}
+
+static SpStatus open_container(SpReader *reader, const char *path)
+{
+    if (strcmp(path, "-") == 0)
+        return open_url(reader, path, "pipe:0", "pipe");
+    const size_t room = strlen(path) + sizeof "file:";
+    char *url = malloc(room);
+    if (!url)
+        return sp_no_memory("opening the video");
+    snprintf(url, room, "file:%s", path);
+    const SpStatus status = open_url(reader, path, url, "file");
+    free(url);
+    return status;
+}
+
+/* The stream to read: FFmpeg's choice, but a cover picture only where nothing else is. */
+static int best_video(const SpReader *reader, const AVCodec **codec)
+{
+    AVFormatContext *format = reader->source.format;
+    const int best =
+        reader->ff->av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, (void *)codec, 0);
+    if (best < 0 || !(format->streams[best]->disposition & AV_DISPOSITION_ATTACHED_PIC))
+        return best;
+    for (unsigned i = 0; i < format->nb_streams; i++)
+        if (format->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
+            !(format->streams[i]->disposition & AV_DISPOSITION_ATTACHED_PIC))
+            return reader->ff->av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, (int)i, -1,
+                                                   (void *)codec, 0);
+    return best;
+}
+
+static SpStatus start_decoder(SpReader *reader, const char *path, const AVCodec *codec)
+{
+    const SpFfmpeg *ff = reader->ff;
+    Source *source = &reader->source;
     source->codec = ff->avcodec_alloc_context3(codec);
     if (!source->codec)
         return sp_no_memory("the decoder");
-    code = ff->avcodec_parameters_to_context(source->codec, source->stream->codecpar);
+    int code = ff->avcodec_parameters_to_context(source->codec, source->stream->codecpar);
     source->codec->pkt_timebase = source->stream->time_base;
     source->codec->thread_count = DECODER_THREADS;
     if (code >= 0)
         code = ff->avcodec_open2(source->codec, codec, NULL);
     return code < 0 ? unreadable(reader, path, code) : sp_ok();
+}
+
+static SpStatus open_decoder(SpReader *reader, const char *path)
+{
+    Source *source = &reader->source;
+    const AVCodec *codec = NULL;
+    int code = reader->ff->avformat_find_stream_info(source->format, NULL);
+    if (code < 0)
+        return unreadable(reader, path, code);
+    code = best_video(reader, &codec);
+    if (code == AVERROR_DECODER_NOT_FOUND)
+        return sp_error(SP_INPUT, "%.300s: this FFmpeg has no decoder for its video", path);
+    if (code < 0)
+        return sp_error(SP_INPUT, "%.300s: there is no video stream in it", path);
+    source->stream = source->format->streams[code];
+    if (source->stream->codecpar->width > 0) /* else only decoding tells */
+        SP_TRY(
+            check_size(reader, source->stream->codecpar->width, source->stream->codecpar->height));
+    return start_decoder(reader, path, codec);
 }
 
 static SpStatus open_source(SpReader *reader, const char *path)
@@ -155,17 +227,17 @@ static SpStatus feed(SpReader *reader)
 static SpStatus decode(SpReader *reader, bool *end)
 {
     *end = false;
-    for (;;) {
+    for (int failures = 0;;) { /* damaged frames at the end do not hide the good ones after them */
         const int code = reader->ff->avcodec_receive_frame(reader->source.codec, reader->frame);
         if (code >= 0)
             return sp_ok();
         if (code == AVERROR(ENOMEM))
             return sp_no_memory("decoding");
-        if (reader->source.drained) {
-            *end = true;
+        *end = code == AVERROR_EOF || (reader->source.drained && ++failures > MOST_FAILURES);
+        if (*end)
             return sp_ok();
-        }
-        SP_TRY(feed(reader));
+        if (!reader->source.drained)
+            SP_TRY(feed(reader));
     }
 }
 
@@ -207,6 +279,7 @@ static SpStatus next_used(SpReader *reader, SpFrameInfo *info, bool *end)
         *info = (SpFrameInfo){reader->decoded, frame_time(reader)};
         if (reader->decoded++ == 0)
             reader->first_time = info->timestamp;
+        reader->last_time = info->timestamp;
         /* Half a millisecond: --start 0.1 means the frame shown at 0.1. */
         if (info->timestamp - reader->first_time < reader->settings.start - 5e-4)
             continue;
@@ -219,7 +292,7 @@ static int quarter_turns_of(const SpReader *reader)
 {
     const int32_t *matrix = NULL;
     const AVStream *stream = reader->source.stream;
-#if LIBAVFORMAT_VERSION_MAJOR >= 61
+#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 16, 100) /* FFmpeg 6.1 */
     for (int i = 0; i < stream->codecpar->nb_coded_side_data; i++)
         if (stream->codecpar->coded_side_data[i].type == AV_PKT_DATA_DISPLAYMATRIX)
             matrix = (const int32_t *)(const void *)stream->codecpar->coded_side_data[i].data;
@@ -236,15 +309,7 @@ static int quarter_turns_of(const SpReader *reader)
     return isfinite(angle) ? (int)lrint(-angle / 90) & 3 : 0;
 }
 
-static SpStatus check_size(const SpReader *reader, int w, int h)
-{
-    if (w < 1 || h < 1 || w > MOST_SIDE || h > MOST_SIDE || (int64_t)w * h > MOST_PIXELS)
-        return sp_error(SP_INPUT, "%.300s: frames of %dx%d; at most %d a side and %d in all",
-                        reader->path, w, h, MOST_SIDE, MOST_PIXELS);
-    return sp_ok();
-}
-
-/* Colours as the frame says, or as its size suggests. */
+/* Colours as the frame says, BT.601 as FFmpeg has it where it does not. */
 static void set_colours(const SpReader *reader, const AVFrame *frame)
 {
     const int full = frame->color_range == AVCOL_RANGE_JPEG ||
@@ -281,8 +346,8 @@ static SpStatus convert(SpReader *reader, uint8_t *rgb)
     const int w = (int)(sideways ? reader->height : reader->width);
     const int h = (int)(sideways ? reader->width : reader->height);
     if (reader->image && (frame->width != w || frame->height != h))
-        return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d",
-                        reader->image[reader->next_image - 1], frame->width, frame->height, w, h);
+        return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d", current(reader),
+                        frame->width, frame->height, w, h);
     SP_TRY(check_size(reader, frame->width, frame->height));
     reader->scaler = ff->sws_getCachedContext(
         reader->scaler, frame->width, frame->height, (enum AVPixelFormat)frame->format, w, h,
@@ -291,7 +356,7 @@ static SpStatus convert(SpReader *reader, uint8_t *rgb)
         NULL, NULL, NULL);
     if (!reader->scaler)
         return sp_error(SP_INPUT, "%.300s: this FFmpeg cannot convert its pixels to RGB",
-                        reader->path);
+                        current(reader));
     set_colours(reader, frame);
     uint8_t *to = reader->quarter_turns ? reader->turned : rgb;
     ff->sws_scale(reader->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0,
@@ -411,6 +476,16 @@ static SpStatus find_source(SpReader *reader)
     return open_source(reader, reader->path);
 }
 
+static SpStatus no_frame(const SpReader *reader)
+{
+    const char *why =
+        strcmp(reader->path, "-") == 0
+            ? "; an MP4 with its index at the end cannot come through a pipe: give the "
+              "file, or remux it with ffmpeg -movflags +faststart"
+            : "; it is damaged or cut, or larger than can be read";
+    return sp_error(SP_INPUT, "%.300s: no frame of it can be decoded%s", reader->path, why);
+}
+
 /* Decodes the first used frame, which gives the size. */
 static SpStatus start(SpReader *reader)
 {
@@ -427,10 +502,11 @@ static SpStatus start(SpReader *reader)
     }
     SP_TRY(next_used(reader, &reader->first, &end));
     if (end && reader->decoded == 0)
-        return sp_error(SP_INPUT, "%.400s: no frame of it can be decoded", reader->path);
+        return no_frame(reader);
     if (end)
-        return sp_error(SP_INPUT, "%.300s: ends before --start %g (%lld frames)", reader->path,
-                        reader->settings.start, (long long)reader->decoded);
+        return sp_error(SP_INPUT, "%.300s: ends before --start %g (its last frame is at %.4g s)",
+                        reader->path, reader->settings.start,
+                        reader->last_time - reader->first_time);
     const int w = reader->frame->width, h = reader->frame->height;
     SP_TRY(check_size(reader, w, h));
     reader->width = reader->quarter_turns & 1 ? h : w;
@@ -492,10 +568,21 @@ double sp_reader_rate(const SpReader *reader)
     return reader->rate;
 }
 
+/* Frames of the whole file, by its table of frames or else by its duration; 0 unknown. */
+static int64_t frames_told(const SpReader *reader)
+{
+    if (reader->image)
+        return reader->images;
+    if (reader->source.stream->nb_frames > 0)
+        return reader->source.stream->nb_frames;
+    const double seconds = (double)reader->source.format->duration / AV_TIME_BASE;
+    const double frames = seconds > 0 ? seconds * reader->rate : 0;
+    return frames < 1e9 ? llrint(frames) : 0;
+}
+
 int64_t sp_reader_guess(const SpReader *reader)
 {
-    const int64_t stride = reader->settings.stride;
-    const int64_t frames = reader->image ? reader->images : reader->source.stream->nb_frames;
+    const int64_t stride = reader->settings.stride, frames = frames_told(reader);
     const double rate = reader->image ? IMAGE_RATE : reader->rate;
     const int64_t from = frames - (int64_t)fmin(reader->settings.start * rate, (double)frames);
     const int64_t used = (from + stride - 1) / stride;
@@ -524,7 +611,8 @@ static int64_t packets_left(SpReader *reader)
     const SpFfmpeg *ff = reader->ff;
     int64_t count = 0;
     while (ff->av_read_frame(reader->source.format, reader->packet) >= 0) {
-        count += reader->packet->stream_index == reader->source.stream->index;
+        count += reader->packet->stream_index == reader->source.stream->index &&
+                 reader->packet->size > 0 && !(reader->packet->flags & AV_PKT_FLAG_DISCARD);
         ff->av_packet_unref(reader->packet);
     }
     return count;

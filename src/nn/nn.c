@@ -80,6 +80,12 @@ void sp_nn_release(SpNn *nn, SpNnMark mark)
     sp_arena_release(&nn->host, mark.host);
 }
 
+int64_t sp_nn_chunk_rows(int64_t rows, int64_t most)
+{
+    const int64_t chunks = (rows + most - 1) / most, even = (rows + chunks - 1) / chunks;
+    return (even + SP_ROW_TILE - 1) / SP_ROW_TILE * SP_ROW_TILE;
+}
+
 void sp_nn_linear(SpNn *nn, const float *x, int64_t rows, SpTensor w, const float *b,
                   SpActivation act, float *y)
 {

@@ -61,6 +61,10 @@ void sp_nn_release(SpNn *nn, SpNnMark mark);
             (nn)->device->ops.op((nn)->device, __VA_ARGS__);                                       \
     } while (0)
 
+/* Into how many rows at a time `rows` rows are cut evenly so that at most about `most` go together;
+ * a multiple of SP_ROW_TILE, and of rows itself at most the next one. */
+int64_t sp_nn_chunk_rows(int64_t rows, int64_t most);
+
 /* Rows x [rows, in] through w [out, in], b [out] (or NULL) and an activation to y [rows, out],
  * all dense: the common case of SpLinear. */
 void sp_nn_linear(SpNn *nn, const float *x, int64_t rows, SpTensor w, const float *b,

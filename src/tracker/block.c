@@ -2,7 +2,7 @@
 
 #include "tracker/internal.h"
 
-enum { CHUNK_ROWS = 4 * SP_ROW_TILE };
+enum { MOST_ROWS = 8 * SP_ROW_TILE };
 
 static const float EPS = 1e-6f, CONTEXT_EPS = 1e-5f;
 
@@ -25,10 +25,11 @@ static void normed_dense(SpNn *nn, const SpDense *dense, const float *x, int64_t
                          const float *weight, const float *bias, float eps, float *y)
 {
     const int64_t width = dense->w.dim[1], out = dense->w.dim[0];
+    const int64_t chunk = sp_nn_chunk_rows(rows, MOST_ROWS);
     const SpNnMark mark = sp_nn_mark(nn);
-    float *normed = sp_nn_floats(nn, (rows < CHUNK_ROWS ? rows : CHUNK_ROWS) * width);
-    for (int64_t at = 0; at < rows; at += CHUNK_ROWS) {
-        const int64_t count = rows - at < CHUNK_ROWS ? rows - at : CHUNK_ROWS;
+    float *normed = sp_nn_floats(nn, (rows < chunk ? rows : chunk) * width);
+    for (int64_t at = 0; at < rows; at += chunk) {
+        const int64_t count = rows - at < chunk ? rows - at : chunk;
         sp_nn_layer_norm(nn, x + at * width, count, width, weight, bias, eps, normed);
         sp_dense_run(nn, dense, normed, count, SP_IDENTITY, y + at * out, out);
     }
@@ -55,11 +56,12 @@ static void add_dense(SpNn *nn, const SpDense *dense, const float *y, int64_t ro
 static void add_mlp(SpNn *nn, const SpMlp *mlp, float *x, int64_t rows)
 {
     const int64_t width = mlp->fc1.w.dim[1], hidden = mlp->fc1.w.dim[0];
-    const int64_t most = rows < CHUNK_ROWS ? rows : CHUNK_ROWS;
+    const int64_t chunk = sp_nn_chunk_rows(rows, MOST_ROWS);
+    const int64_t most = rows < chunk ? rows : chunk;
     const SpNnMark mark = sp_nn_mark(nn);
     float *normed = sp_nn_floats(nn, most * width), *wide = sp_nn_floats(nn, most * hidden);
-    for (int64_t at = 0; at < rows; at += CHUNK_ROWS, x += CHUNK_ROWS * width) {
-        const int64_t count = rows - at < CHUNK_ROWS ? rows - at : CHUNK_ROWS;
+    for (int64_t at = 0; at < rows; at += chunk, x += chunk * width) {
+        const int64_t count = rows - at < chunk ? rows - at : chunk;
         sp_nn_layer_norm(nn, x, count, width, NULL, NULL, EPS, normed);
         sp_dense_run(nn, &mlp->fc1, normed, count, SP_GELU_TANH, wide, hidden);
         add_dense(nn, &mlp->fc2, wide, count, x);

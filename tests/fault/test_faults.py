@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Every allocation of a run fails once. Prints TAP.
+
+    tests/fault/test_faults.py SPATRACK_FAILING SOURCE_ROOT
+
+Whatever call fails, the program ends with exit code 5 and one line, the old result stays, and
+nothing is left behind (built with AddressSanitizer: not even memory).
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+PROGRAM, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+MOST = 60  # calls tried a case, evenly spread when there are more
+
+
+def cases(folder):
+    ball = os.path.join(ROOT, "tests/data/ball.mp4")
+    fast = ["--max-frames", "2", "--vo-points", "20", "--grid", "2", "--iters", "1"]
+    queries, geometry = os.path.join(folder, "q.csv"), os.path.join(folder, "g.npz")
+    with open(queries, "w") as file:
+        file.write("0,1,1\n" * 300)
+    subprocess.run([PROGRAM, ball, "--stop-after", "front", "-o", geometry, *fast[:2]], check=True,
+                   stderr=subprocess.DEVNULL)
+    yield "whole run with a report", [ball, *fast, "--report", os.path.join(folder, "r.json")]
+    yield "given geometry and queries", [ball, "--geometry", geometry, "--queries", queries,
+                                         "--max-frames", "2", "--vo-points", "0", "--iters", "1"]
+    yield "front alone", [ball, "--stop-after", "front", "--max-frames", "1"]
+
+
+def run(arguments, out, **settings):
+    return subprocess.run([PROGRAM, *arguments, "-o", out], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=120,
+                          env={**os.environ, **{k: str(v) for k, v in settings.items()}})
+
+
+def check(folder, arguments):
+    """Fails each call in turn; returns how many were tried."""
+    os.makedirs(os.path.join(folder, "out"))
+    out, count = os.path.join(folder, "out", "t.npz"), os.path.join(folder, "count")
+    done = run(arguments, out, SPATRACK_FAIL_COUNT=count)
+    assert done.returncode == 0, done.stderr
+    with open(count) as file:
+        calls = int(file.read())
+    tried = sorted({1 + i * (calls - 1) // max(1, min(MOST, calls) - 1)
+                    for i in range(min(MOST, calls))})
+    for call in tried:
+        with open(out, "w") as file:
+            file.write("old")
+        done = run(arguments, out, SPATRACK_FAIL_AT=call)
+        lines = [line for line in done.stderr.splitlines()
+                 if "UNTRAINED" not in line and "left out" not in line]
+        assert done.returncode == 5 and len(lines) == 1, (call, done.returncode, done.stderr[-3000:])
+        with open(out) as file:
+            assert file.read() == "old", call
+        assert os.listdir(os.path.dirname(out)) == ["t.npz"], call
+    return calls, len(tried)
+
+
+def main():
+    failures = count = 0
+    with tempfile.TemporaryDirectory() as root:
+        for count, (name, arguments) in enumerate(cases(root), 1):
+            folder = os.path.join(root, str(count))
+            try:
+                calls, tried = check(folder, arguments)
+                print(f"ok {count} - {name}: {tried} of {calls} allocations failed", flush=True)
+            except AssertionError as error:
+                failures += 1
+                print(f"not ok {count} - {name}\n# {error}", flush=True)
+    print(f"1..{count}")
+    sys.exit(failures > 0)
+
+
+main()
