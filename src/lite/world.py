@@ -26,14 +26,20 @@ from torch import Tensor
 
 import world_degrade
 import world_scene
-from world_render import Renderer
+import world_render
 
 
 def render(seed: int, frames: int = 24, height: int = 192, width: int = 256, device="cpu") -> dict:
-    """A clip as a dictionary of the arrays above."""
+    """A clip as a dictionary of the arrays above. On a CPU the rays are cast in C, elsewhere by PyTorch."""
+    if device == "cpu":
+        import world_cast
+        make = world_cast.Renderer
+    else:
+        def make(*sizes):
+            return world_render.Renderer(*sizes, device)
     for attempt in range(100):
         rng = np.random.default_rng([seed, attempt])
-        renderer = Renderer(world_scene.build(rng, frames), height, width, device)
+        renderer = make(world_scene.build(rng, frames), height, width)
         if varied(renderer, frames):
             break
     shots = [renderer.frame(t / world_scene.SECOND) for t in range(frames)]
@@ -48,7 +54,7 @@ def render(seed: int, frames: int = 24, height: int = 192, width: int = 256, dev
     return clip
 
 
-def varied(renderer: Renderer, frames: int) -> bool:
+def varied(renderer: world_render.Renderer, frames: int) -> bool:
     """Enough depth, enough objects, nothing before the lens, at both ends of the clip."""
     for time in (0.0, (frames - 1) / world_scene.SECOND):
         shot = renderer.frame(time, colours=False)

@@ -35,41 +35,115 @@ def reciprocal(a: Tensor) -> Tensor:
     return (a + 1e-12).reciprocal()
 
 
-def hit(kind: int, taper: float, o: Tensor, d: Tensor) -> Tensor:
-    """First positive parameter [M] at which rays o + t d, both planar and local, meet a unit primitive, or FAR.
+def hit(kind: int, slope: Tensor, eye: Tensor, rows: Tensor, rays: Tensor) -> Tensor:
+    """First positive parameter [M] at which world rays [3, M] meet a primitive, or FAR.
 
-    o: [3, 1] or [3, M].
+    rows: [3, 4] world to local; eye: where the rays start, [3, 1] or [3, M], local; slope: half the taper.
     """
+    d = [dot(row, rays) for row in rows]
+    o = eye.unbind(0)
     if kind == BOX:
-        inverse = reciprocal(d)
-        middle, reach = -o * inverse, inverse.abs()
-        near, far = middle - reach, middle + reach
-        enter = torch.maximum(torch.maximum(near[0], near[1]), near[2])
-        leave = torch.minimum(torch.minimum(far[0], far[1]), far[2])
+        enter, leave = None, None
+        for a, b in zip(o, d):
+            inverse = reciprocal(b)
+            near, far = -a * inverse - inverse.abs(), -a * inverse + inverse.abs()
+            enter = near if enter is None else torch.maximum(enter, near)
+            leave = far if leave is None else torch.minimum(leave, far)
         return torch.where((enter < leave) & (enter > 1e-4), enter, FAR)
     if kind == BALL:
         a, b, c = dot(d, d), dot(o, d), dot(o, o) - 1
         root = b * b - a * c
         t = (-b - root.clamp_min(0).sqrt()) / a
         return torch.where((root > 0) & (t > 1e-4), t, FAR)
-    slope = taper / 2
     radius, grow = 1 - slope - slope * o[2], -slope * d[2]
     inverse = reciprocal(d[0] * d[0] + d[1] * d[1] - grow * grow)
     b = (o[0] * d[0] + o[1] * d[1] - radius * grow) * inverse
     root = b * b - (o[0] * o[0] + o[1] * o[1] - radius * radius) * inverse
-    s = torch.where(root > 0, root, torch.nan).sqrt()
+    s = root.clamp_min(0).sqrt()
     best = torch.full_like(b, FAR)
-    for t in (-b - s, s - b) if taper else (-b - s,):
-        good = ((o[2] + t * d[2]).abs() <= 1) & (t > 1e-4) & (t < best)
+    for t in (-b - s, s - b):
+        good = (root > 0) & ((o[2] + t * d[2]).abs() <= 1) & (t > 1e-4) & (t < best)
         best = torch.where(good, t, best)
     inverse = reciprocal(d[2])
-    for z, r in ((-1, 1.0), (1, 1 - taper)):
-        if r > 0:
-            t = (z - o[2]) * inverse
-            x, y = o[0] + t * d[0], o[1] + t * d[1]
-            good = (x * x + y * y <= r * r) & (t > 1e-4) & (t < best)
-            best = torch.where(good, t, best)
+    for z, r in ((-1, 1), (1, 1 - 2 * slope)):
+        t = (z - o[2]) * inverse
+        x, y = o[0] + t * d[0], o[1] + t * d[1]
+        good = (x * x + y * y <= r * r) & (t > 1e-4) & (t < best)
+        best = torch.where(good, t, best)
     return best
+
+
+def blocked(kind: int, slope: Tensor, rows: Tensor, points: Tensor, to_light: Tensor) -> Tensor:
+    """Whether a primitive lies between points and the light, all [3, M] in world axes."""
+    eye = torch.stack([dot(row, points) + row[3] for row in rows])
+    return hit(kind, slope, eye, rows, to_light) < 1
+
+
+def normals(kind: Tensor, slope: Tensor, scales: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
+    """Outward normals [3, M] in local axes, not unit, and the face 0..5 they belong to."""
+    axis = largest(local.abs())
+    flip = torch.where(kind == ROOM, -1.0, 1.0)
+    cap = local[2].abs() > 1 - 1e-4
+    side = (local[0], local[1], slope * (1 - slope - slope * local[2]))
+    normal = []
+    for i in range(3):
+        flat = torch.where(axis == i, local[i].sign() * flip, 0.0)
+        rim = torch.where(cap, local[2] if i == 2 else 0.0, side[i])
+        normal.append(torch.where((kind == BOX) | (kind == ROOM), flat, torch.where(kind == BALL, local[i], rim)))
+    normal = torch.stack(normal)
+    axis = torch.where((kind == BOX) | (kind == ROOM), axis, largest((normal / scales).abs()))
+    along = torch.where(axis == 0, local[0], torch.where(axis == 1, local[1], local[2]))
+    return normal, axis * 2 + (along > 0)
+
+
+def sample(atlas: Tensor, starts: Tensor, texture, u: Tensor, v: Tensor, texels: Tensor, footprint: Tensor) -> Tensor:
+    """Bilinear colours [M, 3] of mirrored textures at u, v in texels, from the mip level that fits the footprint."""
+    level = (footprint * texels).log2().round().clamp(0, world_texture.LEVELS - 1)
+    scale = torch.exp2(-level)
+    level = level.to(torch.int64)
+    size = world_texture.SIZE >> level
+    base = starts[level] + texture * size * size
+    part, ends = [], []
+    for a in (u * scale - 0.5, v * scale - 0.5):
+        low = a.floor()
+        part.append((a - low)[:, None])
+        at = low.to(torch.int64) & (2 * size - 1)
+        after = (at + 1) & (2 * size - 1)
+        ends.append((torch.minimum(at, 2 * size - 1 - at), torch.minimum(after, 2 * size - 1 - after)))
+    (x0, x1), (y0, y1) = ends
+    top = torch.lerp(atlas[base + y0 * size + x0], atlas[base + y0 * size + x1], part[0])
+    bottom = torch.lerp(atlas[base + y1 * size + x0], atlas[base + y1 * size + x1], part[0])
+    return torch.lerp(top, bottom, part[1])
+
+
+def meet(tables: dict[str, Tensor], rows: Tensor, eye: Tensor, focal: Tensor, d: Tensor, depth: Tensor,
+         seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What rays met -> points and unit normals [3, M], faces [M], surface colours [M, 3]. rows: [12, P]."""
+    points = eye + depth * d
+    rows, scales = rows[:, seen], tables["scales"][:, seen]
+    local = torch.stack([dot(rows[i:], points) + rows[i + 3] for i in (0, 4, 8)])
+    outward, face = normals(tables["kinds"][seen], tables["slopes"][seen], scales, local)
+    normal = unit(torch.stack([outward[0] * rows[i] + outward[1] * rows[i + 4] + outward[2] * rows[i + 8]
+                               for i in range(3)]))
+    metres, axis, slot = local * scales, face // 2, seen * 6 + face
+    u = torch.where(axis == 0, metres[1], metres[0])
+    v = torch.where(axis == 2, metres[1], metres[2])
+    texels, cover_texels, share = tables["looks"][:, seen]
+    move_u, move_v = tables["offsets"][:, slot]
+    footprint = depth / focal / dot(normal, unit(d)).abs().clamp_min(0.02).sqrt()    # metres a pixel
+    atlas, starts = tables["atlas"], tables["starts"]
+    colour = sample(atlas, starts, tables["faces"][slot], u * texels + move_u, v * texels + move_v, texels, footprint)
+    cover = sample(atlas, starts, 0, u * cover_texels + move_u, v * cover_texels + move_v, cover_texels, footprint)
+    return points, normal, face, colour * (1 - share[:, None] * (1 - cover))
+
+
+def lit(colour: Tensor, gloss: Tensor, emissive: Tensor, normal: Tensor, toward: Tensor, d: Tensor, power: Tensor,
+        ambient: Tensor, tint: Tensor) -> Tensor:
+    """Colours [M, 3] under an ambient light from above, a direct light and its gleam (Blinn)."""
+    gleam = dot(normal, unit(toward - unit(d))).clamp_min(0).square().square().square() ** 3
+    bright = ambient * (0.75 + 0.25 * normal[2]) + power * dot(normal, toward).clamp_min(0)
+    out = colour * bright[:, None] * tint + (gloss * power * gleam)[:, None]
+    return torch.where(emissive[:, None], colour, out)
 
 
 class Renderer:
@@ -81,23 +155,20 @@ class Renderer:
         surfaces = scene.surfaces
         self.owner = np.array([s.owner for s in surfaces])
         self.owners = self.tensor(self.owner, torch.uint8)
-        self.kinds = self.tensor([s.prim.kind for s in surfaces], torch.uint8)
-        self.slopes = self.tensor([s.prim.taper / 2 for s in surfaces])
-        scales = np.stack([np.linalg.norm(s.prim.affine[:3, :3], axis=0) for s in surfaces])
-        self.scales = self.tensor(scales.T)                                          # [3, P] metres a local unit
-        self.faces = self.tensor([s.textures for s in surfaces], torch.int64).flatten()
-        self.emissive = self.tensor([s.emissive for s in surfaces], torch.bool).flatten()
-        self.offsets = self.tensor(np.concatenate([s.offsets for s in surfaces]).T)
-        self.looks = self.tensor([[s.texels for s in surfaces], [s.cover_texels for s in surfaces],
-                                  [s.cover_share for s in surfaces]])
-        self.gloss = self.tensor([s.gloss for s in surfaces])
         self.affines = np.stack([s.prim.affine for s in surfaces])
         self.rounding = np.array([3 ** -0.5 if s.prim.kind == BALL else 1.0 for s in surfaces])
-        self.atlas = None
-        size = world_texture.SIZE
-        count = len(scene.textures)
-        sizes = [size >> l for l in range(world_texture.LEVELS)]
-        self.starts = self.tensor(np.cumsum([0] + [count * s * s for s in sizes[:-1]]), torch.int64)
+        self.emissive = self.tensor([s.emissive for s in surfaces], torch.bool).flatten()
+        self.gloss = self.tensor([s.gloss for s in surfaces])
+        sizes = len(scene.textures) * (world_texture.SIZE >> np.arange(world_texture.LEVELS)) ** 2
+        self.tables = {
+            "kinds": self.tensor([s.prim.kind for s in surfaces], torch.uint8),
+            "slopes": self.tensor([s.prim.taper / 2 for s in surfaces]),
+            "scales": self.tensor(np.linalg.norm(self.affines[:, :3, :3], axis=1).T),   # [3, P] metres a unit
+            "faces": self.tensor([s.textures for s in surfaces], torch.int64).flatten(),
+            "offsets": self.tensor(np.concatenate([s.offsets for s in surfaces]).T),
+            "looks": self.tensor([[s.texels, s.cover_texels, s.cover_share] for s in surfaces]).T.contiguous(),
+            "starts": self.tensor(np.cumsum(sizes) - sizes, torch.int64),
+        }
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         self.grid = torch.stack([x, y]).float().to(device)                           # [2, H, W]
 
@@ -117,7 +188,7 @@ class Renderer:
         to_local = np.linalg.inv(self.to_world)
         self.eye_local = self.tensor(to_local @ np.append(self.c2w[:3, 3], 1))[:, :3, None]
         self.rows = self.tensor(to_local[:, :3])                                     # [P, 3, 4]
-        self.table = self.rows.flatten(1).T.contiguous()                             # [12, P]
+        self.columns = self.rows.flatten(1).T.contiguous()                           # [12, P]
         self.light = scene.light(time)
         corners = self.to_world @ np.concatenate([CORNERS, np.ones((1, 8))])
         spread = corners[:, :3] - self.to_world[:, :3, 3:]
@@ -162,7 +233,7 @@ class Renderer:
                 if not len(at):
                     continue
             nearest, who = best[at], seen[at]
-            t = hit(surface.prim.kind, surface.prim.taper, self.eye_local[p], self.rows[p, :, :3] @ rays)
+            t = hit(surface.prim.kind, self.tables["slopes"][p], self.eye_local[p], self.rows[p], rays)
             t = t.view(nearest.shape)
             seen[at] = who.masked_fill(t < nearest, p)
             best[at] = torch.minimum(t, nearest)
@@ -172,9 +243,8 @@ class Renderer:
         """Which points [3, M] an object keeps the light from; `to_light` reaches the lamp at 1, the sun far away."""
         dark = torch.zeros_like(points[0], dtype=torch.bool)
         for p, at in self.casters(points, to_light):
-            o = self.rows[p, :, :3] @ points[:, at] + self.rows[p, :, 3:]
-            prim = self.scene.surfaces[p].prim
-            dark[at] |= hit(prim.kind, prim.taper, o, self.rows[p, :, :3] @ to_light[:, at]) < 1
+            dark[at] |= blocked(self.scene.surfaces[p].prim.kind, self.tables["slopes"][p], self.rows[p],
+                                points[:, at], to_light[:, at])
         return dark
 
     def casters(self, points: Tensor, to_light: Tensor):
@@ -197,87 +267,25 @@ class Renderer:
             if some and p:
                 yield p, near[p].nonzero()[:, 0]
 
-    def sample(self, texture, uv: Tensor, level: Tensor) -> Tensor:
-        """Bilinear colours [M, 3] of a mirrored texture at texels [2, M], one mip level a pixel."""
-        size = (world_texture.SIZE >> level).to(torch.int64)
-        scaled = uv * torch.exp2(-level.float()) - 0.5
-        low = scaled.floor()
-        part = scaled - low
-        low = low.to(torch.int64)
-        base = self.starts[level] + texture * size * size
-        mirrored = []
-        for step in (0, 1):
-            at = (low + step).remainder(2 * size)
-            mirrored.append(torch.minimum(at, 2 * size - 1 - at))
-        (x0, y0), (x1, y1) = mirrored
-        fx, fy = part[0, :, None], part[1, :, None]
-        top = torch.lerp(self.atlas[base + y0 * size + x0], self.atlas[base + y0 * size + x1], fx)
-        bottom = torch.lerp(self.atlas[base + y1 * size + x0], self.atlas[base + y1 * size + x1], fx)
-        return torch.lerp(top, bottom, fy)
-
-    def normals(self, seen: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
-        """Outward normals [3, M] in local axes, not unit, and the face 0..5 they belong to."""
-        kind, slope = self.kinds[seen], self.slopes[seen]
-        size = local.abs()
-        face = largest(size)
-        sign = torch.gather(local, 0, face[None])[0].sign()
-        flat = torch.zeros_like(local).scatter_(0, face[None], torch.where(kind == ROOM, -sign, sign)[None])
-        side = torch.stack([local[0], local[1], slope * (1 - slope - slope * local[2])])
-        cap = size[2] > 1 - 1e-4
-        side = torch.where(cap, torch.stack([cap * 0., cap * 0., local[2]]), side)
-        boxy = (kind == BOX) | (kind == ROOM)
-        normal = torch.where(boxy, flat, torch.where(kind == BALL, local, side))
-        face = torch.where(boxy, face, largest((normal / self.scales[:, seen]).abs()))
-        return normal, face * 2 + (torch.gather(local, 0, face[None])[0] > 0)
-
     def shade(self, d: Tensor, depth: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> linear colours [M, 3], faces and shadows [M] of what rays from the camera met."""
-        light = self.light
-        points = self.tensor(self.c2w[:3, 3:]) + depth * d
-        rows = self.table[:, seen].view(3, 4, -1)
-        local = torch.stack([dot(row, points) + row[3] for row in rows])
-        outward, face = self.normals(seen, local)
-        normal = unit(torch.stack([dot(outward, rows[:, i]) for i in range(3)]))
-        colour = self.paint(d, depth, seen, local, normal, face)
+        light, eye = self.light, self.tensor(self.c2w[:3, 3:])
+        points, normal, face, colour = meet(self.tables, self.columns, eye, self.tensor(self.k[0, 0]), d, depth, seen)
         if light["lamp"]:
             to_light = self.tensor(light["position"])[:, None] - points
             toward = unit(to_light)
-            strength = 1 / (0.4 + dot(to_light, to_light) / light["reach"] ** 2)
+            power = light["power"] / (0.4 + dot(to_light, to_light) / light["reach"] ** 2)
         else:
-            toward = self.tensor(light["direction"])[:, None].expand_as(points)
-            to_light, strength = 60 * toward, 1.0
-        slot = seen * 6 + face
-        emissive = self.emissive[slot]
-        facing = dot(normal, toward).clamp_min(0)
+            toward = self.tensor(light["direction"])[:, None].expand_as(points).contiguous()
+            to_light, power = 60 * toward, torch.full_like(depth, light["power"])
+        emissive = self.emissive[seen * 6 + face]
         dark = torch.zeros_like(emissive)
         if self.scene.shadows:
-            at = ((facing > 0) & ~emissive).nonzero()[:, 0]
+            at = ((dot(normal, toward) > 0) & ~emissive).nonzero()[:, 0]
             dark[at] = self.shadow((points + 2e-3 * normal)[:, at], to_light[:, at])
-        power = light["power"] * strength * ~dark
-        gleam = dot(normal, unit(toward - unit(d))).clamp_min(0).square().square().square() ** 3
-        bright = light["ambient"] * (0.75 + 0.25 * normal[2]) + power * facing
-        lit = colour * (bright[:, None] * self.tensor(light["tint"])) + (self.gloss[seen] * power * gleam)[:, None]
-        return torch.where(emissive[:, None], colour, lit), face, dark
-
-    def paint(self, d, depth, seen, local, normal, face) -> Tensor:
-        """Surface colours [M, 3]."""
-        metres = local * self.scales[:, seen]
-        axis = face // 2
-        u = torch.where(axis == 0, metres[1], metres[0])
-        v = torch.where(axis == 2, metres[1], metres[2])
-        uv = torch.stack([u, v])
-        texels, cover_texels, share = self.looks[:, seen]
-        slant = dot(normal, unit(d)).abs()
-        footprint = depth / self.k[0, 0] / slant.clamp_min(0.02).sqrt()              # metres a pixel
-        def level(texels):
-            return (footprint * texels).log2().round().clamp(0, world_texture.LEVELS - 1).to(torch.int64)
-        slot = seen * 6 + face
-        offsets = self.offsets[:, slot]
-        colour = self.sample(self.faces[slot], uv * texels + offsets, level(texels))
-        at = (share > 0).nonzero()[:, 0]
-        cover = self.sample(0, (uv * cover_texels + offsets)[:, at], level(cover_texels)[at])
-        colour[at] *= 1 - share[at, None] * (1 - cover)
-        return colour
+        image = lit(colour, self.gloss[seen], emissive, normal, toward, d, power * ~dark,
+                    self.tensor(light["ambient"]), self.tensor(light["tint"]))
+        return image, face, dark
 
     def frame(self, time: float, colours: bool = True) -> dict:
         """One frame: linear colours [H, W, 3], depth, label [H, W]; cameras and poses in numpy."""
@@ -288,11 +296,11 @@ class Renderer:
         out = {"depth": depth.view(self.height, self.width), "label": self.owners[seen].view(self.height, self.width),
                "k": self.k, "c2w": self.c2w, "o2w": self.o2w}
         if colours:
-            if self.atlas is None:
-                self.atlas = self.tensor(world_texture.pyramid([make() for make in self.scene.textures]))
+            if "atlas" not in self.tables:
+                self.tables["atlas"] = self.tensor(world_texture.pyramid([make() for make in self.scene.textures]))
             image, face, dark = self.shade(d, depth, seen)
             at = self.edges(seen * 12 + face * 2 + dark)
-            near = (xy[:, at, None] + self.tensor(SAMPLES).T[:, None]).flatten(1)
+            near = (xy[:, at, None] + self.tensor(SAMPLES).T[:, None]).flatten(1).contiguous()
             d = self.rays(near)
             finer = self.shade(d, *self.trace(near, d, False))[0].clamp_max(1.5)
             image[at] = finer.view(len(at), len(SAMPLES), 3).mean(1)
