@@ -14,32 +14,53 @@ typedef struct {
     float scales[3];
     int32_t textures[6], emissive[6];
     float offsets[6][2];
-    float local[12];             /* world to local, rows [3][4] */
-    float centre[3], reach;      /* bounding sphere */
-    int32_t bounds[4];           /* x0, y0, x1, y1 on the image */
+    float local[12];        /* world to local, rows [3][4] */
+    float centre[3], reach; /* bounding sphere */
+    int32_t bounds[4];      /* x0, y0, x1, y1 on the image */
 } Surface;
 
 typedef struct {
     int32_t count, textures, lamp, shadows;
     float eye[3], focal;
-    float place[3];              /* the lamp's position, or the direction to the sun */
+    float place[3]; /* the lamp's position, or the direction to the sun */
     float range, power, ambient, tint[3];
     const Surface *surfaces;
-    const float *atlas;          /* [.., 3], levels after each other */
+    const float *atlas; /* [.., 3], levels after each other */
 } World;
 
-typedef struct { float x, y, z; } Vec;
+typedef struct {
+    float x, y, z;
+} Vec;
 
-static inline float dot(Vec a, Vec b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
-static inline Vec along(Vec a, float t, Vec b) { return (Vec){a.x + t * b.x, a.y + t * b.y, a.z + t * b.z}; }
-static inline Vec minus(Vec a, Vec b) { return (Vec){a.x - b.x, a.y - b.y, a.z - b.z}; }
-static inline Vec times(float s, Vec a) { return (Vec){s * a.x, s * a.y, s * a.z}; }
-static inline Vec unit(Vec a) { return times(1 / sqrtf(fmaxf(dot(a, a), 1e-18f)), a); }
-static inline float inverse(float a) { return 1 / (a + 1e-12f); }
+static inline float dot(Vec a, Vec b)
+{
+    return a.x * b.x + a.y * b.y + a.z * b.z;
+}
+static inline Vec along(Vec a, float t, Vec b)
+{
+    return (Vec){a.x + t * b.x, a.y + t * b.y, a.z + t * b.z};
+}
+static inline Vec minus(Vec a, Vec b)
+{
+    return (Vec){a.x - b.x, a.y - b.y, a.z - b.z};
+}
+static inline Vec times(float s, Vec a)
+{
+    return (Vec){s * a.x, s * a.y, s * a.z};
+}
+static inline Vec unit(Vec a)
+{
+    return times(1 / sqrtf(fmaxf(dot(a, a), 1e-18f)), a);
+}
+static inline float inverse(float a)
+{
+    return 1 / (a + 1e-12f);
+}
 
 static inline Vec turn(const float *rows, Vec a)
 {
-    return (Vec){rows[0] * a.x + rows[1] * a.y + rows[2] * a.z, rows[4] * a.x + rows[5] * a.y + rows[6] * a.z,
+    return (Vec){rows[0] * a.x + rows[1] * a.y + rows[2] * a.z,
+                 rows[4] * a.x + rows[5] * a.y + rows[6] * a.z,
                  rows[8] * a.x + rows[9] * a.y + rows[10] * a.z};
 }
 
@@ -93,12 +114,18 @@ static float hit_frustum(float slope, Vec o, Vec d)
 
 static inline float hit(const Surface *s, Vec o, Vec d)
 {
-    return s->kind == BOX ? hit_box(o, d) : s->kind == BALL ? hit_ball(o, d) : hit_frustum(s->slope, o, d);
+    return s->kind == BOX    ? hit_box(o, d)
+           : s->kind == BALL ? hit_ball(o, d)
+                             : hit_frustum(s->slope, o, d);
 }
 
-static inline Vec at(const float *a, int n, int i) { return (Vec){a[i], a[n + i], a[2 * n + i]}; }
+static inline Vec at(const float *a, int n, int i)
+{
+    return (Vec){a[i], a[n + i], a[2 * n + i]};
+}
 
-static void trace_one(const World *w, int p, Vec eye, const float *d, int n, int i, float *depth, int64_t *seen)
+static void trace_one(const World *w, int p, Vec eye, const float *d, int n, int i, float *depth,
+                      int64_t *seen)
 {
     const Surface *s = w->surfaces + p;
     float t = hit(s, eye, turn(s->local, at(d, n, i)));
@@ -110,7 +137,8 @@ static void trace_one(const World *w, int p, Vec eye, const float *d, int n, int
 
 /* Depth and surface [n] that rays d [3][n] through pixels xy [2][n] meet; width > 0: the pixels are
  * those of an image of that width, in order. */
-void trace(const World *w, int n, int width, const float *xy, const float *d, float *depth, int64_t *seen)
+void trace(const World *w, int n, int width, const float *xy, const float *d, float *depth,
+           int64_t *seen)
 {
     Vec start = {w->eye[0], w->eye[1], w->eye[2]};
     const Surface *room = w->surfaces;
@@ -118,7 +146,8 @@ void trace(const World *w, int n, int width, const float *xy, const float *d, fl
     for (int i = 0; i < n; i++) {
         Vec v = turn(room->local, at(d, n, i));
         float ix = inverse(v.x), iy = inverse(v.y), iz = inverse(v.z);
-        depth[i] = fminf(fminf(-o.x * ix + fabsf(ix), -o.y * iy + fabsf(iy)), -o.z * iz + fabsf(iz));
+        depth[i] =
+            fminf(fminf(-o.x * ix + fabsf(ix), -o.y * iy + fabsf(iy)), -o.z * iz + fabsf(iz));
         seen[i] = 0;
     }
     for (int p = 1; p < w->count; p++) {
@@ -131,7 +160,8 @@ void trace(const World *w, int n, int width, const float *xy, const float *d, fl
             continue;
         }
         for (int i = 0; i < n; i++)
-            if (xy[i] > (float)b[0] - 1 && xy[i] < (float)b[2] && xy[n + i] > (float)b[1] - 1 && xy[n + i] < (float)b[3])
+            if (xy[i] > (float)b[0] - 1 && xy[i] < (float)b[2] && xy[n + i] > (float)b[1] - 1 &&
+                xy[n + i] < (float)b[3])
                 trace_one(w, p, eye, d, n, i, depth, seen);
     }
 }
@@ -145,16 +175,29 @@ static int shadowed(const World *w, Vec point, Vec way)
         Vec away = {s->centre[0] - point.x, s->centre[1] - point.y, s->centre[2] - point.z};
         float t = fminf(fmaxf(dot(away, way) * square, 0), 1);
         Vec off = along(away, -t, way);
-        if (dot(off, off) < s->reach * s->reach && hit(s, move(s->local, point), turn(s->local, way)) < 1)
+        if (dot(off, off) < s->reach * s->reach &&
+            hit(s, move(s->local, point), turn(s->local, way)) < 1)
             return 1;
     }
     return 0;
 }
 
-static inline int largest(Vec a) { return a.x >= fmaxf(a.y, a.z) ? 0 : a.y >= a.z ? 1 : 2; }
-static inline float part(Vec a, int i) { return i == 0 ? a.x : i == 1 ? a.y : a.z; }
-static inline Vec absolute(Vec a) { return (Vec){fabsf(a.x), fabsf(a.y), fabsf(a.z)}; }
-static inline float sign(float a) { return a > 0 ? 1 : -1; }
+static inline int largest(Vec a)
+{
+    return a.x >= fmaxf(a.y, a.z) ? 0 : a.y >= a.z ? 1 : 2;
+}
+static inline float part(Vec a, int i)
+{
+    return i == 0 ? a.x : i == 1 ? a.y : a.z;
+}
+static inline Vec absolute(Vec a)
+{
+    return (Vec){fabsf(a.x), fabsf(a.y), fabsf(a.z)};
+}
+static inline float sign(float a)
+{
+    return a > 0 ? 1 : -1;
+}
 
 /* The outward normal in local axes, not unit, and the face 0..5. */
 static Vec normal_of(const Surface *s, Vec local, int *face)
@@ -167,9 +210,10 @@ static Vec normal_of(const Surface *s, Vec local, int *face)
     } else {
         if (s->kind == FRUSTUM)
             out = fabsf(local.z) > 1 - 1e-4f
-                ? (Vec){0, 0, local.z}
-                : (Vec){local.x, local.y, s->slope * (1 - s->slope - s->slope * local.z)};
-        axis = largest(absolute((Vec){out.x / s->scales[0], out.y / s->scales[1], out.z / s->scales[2]}));
+                      ? (Vec){0, 0, local.z}
+                      : (Vec){local.x, local.y, s->slope * (1 - s->slope - s->slope * local.z)};
+        axis = largest(
+            absolute((Vec){out.x / s->scales[0], out.y / s->scales[1], out.z / s->scales[2]}));
     }
     *face = axis * 2 + (part(local, axis) > 0);
     return out;
@@ -210,18 +254,20 @@ static Vec paint(const World *w, const Surface *s, Vec local, int face, float fo
     float mx = local.x * s->scales[0], my = local.y * s->scales[1], mz = local.z * s->scales[2];
     float u = face / 2 == 0 ? my : mx, v = face / 2 == 2 ? my : mz;
     const float *move = s->offsets[face];
-    Vec colour = sample(w, s->textures[face], u * s->texels + move[0], v * s->texels + move[1], s->texels, footprint);
+    Vec colour = sample(w, s->textures[face], u * s->texels + move[0], v * s->texels + move[1],
+                        s->texels, footprint);
     if (s->cover_share <= 0)
         return colour;
     float scale = s->cover_texels;
     Vec cover = sample(w, 0, u * scale + move[0], v * scale + move[1], scale, footprint);
     float k = s->cover_share;
-    return (Vec){colour.x * (1 - k * (1 - cover.x)), colour.y * (1 - k * (1 - cover.y)), colour.z * (1 - k * (1 - cover.z))};
+    return (Vec){colour.x * (1 - k * (1 - cover.x)), colour.y * (1 - k * (1 - cover.y)),
+                 colour.z * (1 - k * (1 - cover.z))};
 }
 
 /* Linear colours [n][3], faces and shadows [n] of what rays from the eye met. */
-void shade(const World *w, int n, const float *d, const float *depth, const int64_t *seen, float *image, int64_t *face,
-           uint8_t *dark)
+void shade(const World *w, int n, const float *d, const float *depth, const int64_t *seen,
+           float *image, int64_t *face, uint8_t *dark)
 {
     Vec eye = {w->eye[0], w->eye[1], w->eye[2]}, place = {w->place[0], w->place[1], w->place[2]};
     for (int i = 0; i < n; i++) {
@@ -230,7 +276,8 @@ void shade(const World *w, int n, const float *d, const float *depth, const int6
         int side;
         Vec out = normal_of(s, local, &side);
         const float *r = s->local;
-        Vec normal = unit((Vec){out.x * r[0] + out.y * r[4] + out.z * r[8], out.x * r[1] + out.y * r[5] + out.z * r[9],
+        Vec normal = unit((Vec){out.x * r[0] + out.y * r[4] + out.z * r[8],
+                                out.x * r[1] + out.y * r[5] + out.z * r[9],
                                 out.x * r[2] + out.y * r[6] + out.z * r[10]});
         Vec look = unit(ray);
         float footprint = depth[i] / w->focal / sqrtf(fmaxf(fabsf(dot(normal, look)), 0.02f));
@@ -239,16 +286,19 @@ void shade(const World *w, int n, const float *d, const float *depth, const int6
         dark[i] = 0;
         float bright[3] = {1, 1, 1}, shine = 0;
         if (!s->emissive[side]) {
-            Vec way = w->lamp ? minus(place, point) : times(60, place), toward = w->lamp ? unit(way) : place;
+            Vec way = w->lamp ? minus(place, point) : times(60, place),
+                toward = w->lamp ? unit(way) : place;
             float facing = dot(normal, toward);
-            float power = w->lamp ? w->power / (0.4f + dot(way, way) / (w->range * w->range)) : w->power;
+            float power =
+                w->lamp ? w->power / (0.4f + dot(way, way) / (w->range * w->range)) : w->power;
             dark[i] = w->shadows && facing > 0 && shadowed(w, along(point, 2e-3f, normal), way);
             power = dark[i] ? 0 : power;
             float gleam = fmaxf(dot(normal, unit(minus(toward, look))), 0);
             gleam *= gleam, gleam *= gleam, gleam *= gleam;
             shine = s->gloss * power * gleam * gleam * gleam;
             for (int c = 0; c < 3; c++)
-                bright[c] = (w->ambient * (0.75f + 0.25f * normal.z) + power * fmaxf(facing, 0)) * w->tint[c];
+                bright[c] = (w->ambient * (0.75f + 0.25f * normal.z) + power * fmaxf(facing, 0)) *
+                            w->tint[c];
         }
         image[3 * i] = colour.x * bright[0] + shine;
         image[3 * i + 1] = colour.y * bright[1] + shine;
