@@ -22,7 +22,7 @@ def tone(rng, linear: np.ndarray) -> np.ndarray:
     if rng.random() < 0.6:
         gray = gray_of(image)
         image = gray + (image - gray) * rng.uniform(0.3, 1.5)
-        image = image ** np.exp(rng.normal(0, 0.15)) if image.min() > 0 else image
+        image = image.clip(0) ** np.float32(np.exp(rng.normal(0, 0.15)))
         image = (image - 0.5) * rng.uniform(0.7, 1.2) + 0.5 + rng.uniform(-0.06, 0.06)
         image = image * (1 + rng.normal(0, 0.05, 3))
     if rng.random() < 0.04:
