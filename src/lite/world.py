@@ -30,7 +30,7 @@ import world_render
 
 
 def render(seed: int, frames: int = 24, height: int = 192, width: int = 256, device="cpu") -> dict:
-    """A clip as a dictionary of the arrays above. On a CPU the rays are cast in C, elsewhere by PyTorch."""
+    """A clip as a dictionary of the arrays above. Rays are cast in C on a CPU, else by PyTorch."""
     if device == "cpu":
         import world_cast
         make = world_cast.Renderer
@@ -59,15 +59,18 @@ def varied(renderer: world_render.Renderer, frames: int) -> bool:
     for time in (0.0, (frames - 1) / world_scene.SECOND):
         shot = renderer.frame(time, colours=False)
         depth, label = shot["depth"].flatten(), shot["label"].flatten()
-        near, middle, far = torch.quantile(depth, torch.tensor([0.05, 0.5, 0.95], device=depth.device)).tolist()
-        if depth.min() < 0.3 or far < 1.6 * near or not 0.9 < middle < 15 or not 0.04 < (label > 0).float().mean() < 0.8:
+        near, middle, far = (depth.quantile(part).item() for part in (0.05, 0.5, 0.95))
+        if depth.min() < 0.3 or far < 1.6 * near or not 0.9 < middle < 15:
+            return False
+        if not 0.04 < (label > 0).float().mean() < 0.8:
             return False
     return True
 
 
 def tracks(clip: dict, query) -> tuple[Tensor, Tensor, Tensor]:
-    """Follows the surface points seen at whole pixels: query [N, 3] = (t, x, y) -> xy [T, N, 2], visible [T, N],
-    points [T, N, 3] in each frame's camera. Other positions take the nearest pixel's depth.
+    """Follows the surface points seen at whole pixels: query [N, 3] = (t, x, y) -> xy [T, N, 2],
+    visible [T, N], points [T, N, 3] in each frame's camera. Other positions take the nearest
+    pixel's depth.
 
     A point is visible where one of the four pixels around it shows the same object at its depth.
     """
@@ -79,21 +82,23 @@ def tracks(clip: dict, query) -> tuple[Tensor, Tensor, Tensor]:
     t, xy = query[:, 0].long(), query[:, 1:]
     x, y = (xy[:, i].round().long().clamp(0, size - 1) for i, size in ((0, width), (1, height)))
     z, owner = depth[t, y, x].double(), label[t, y, x]
-    ray = (torch.linalg.inv(k)[t] @ torch.cat([xy, torch.ones_like(xy[:, :1])], 1)[..., None])[..., 0]
     ones = torch.ones_like(z)[:, None]
+    ray = (torch.linalg.inv(k)[t] @ torch.cat([xy, ones], 1)[..., None])[..., 0]
     world = c2w[t] @ torch.cat([ray * z[:, None], ones], 1)[..., None]
     local = torch.linalg.inv(o2w)[owner, t] @ world                                  # [N, 4, 1]
     moved = torch.linalg.inv(c2w)[:, None] @ o2w[owner].transpose(0, 1) @ local      # [T, N, 4, 1]
     points = moved[..., :3, 0]
     projected = (k[:, None] @ points[..., None])[..., 0]
     xy = projected[..., :2] / projected[..., 2:].clamp_min(1e-6)
-    inside = (points[..., 2] > 0.05) & (xy > -0.5).all(-1) & (xy[..., 0] < width - 0.5) & (xy[..., 1] < height - 0.5)
+    size = xy.new_tensor([width, height])
+    inside = (points[..., 2] > 0.05) & (xy > -0.5).all(-1) & (xy < size - 0.5).all(-1)
+    corner = xy.floor().nan_to_num(0).clamp(-torch.ones(2), size).long()
     at = torch.arange(frames)[:, None]
     low, high = torch.full_like(points[..., 2], 1e9), torch.zeros_like(points[..., 2])
     for dy in (0, 1):
         for dx in (0, 1):
-            px = (xy[..., 0].floor().nan_to_num(0).clamp(-1, width).long() + dx).clamp(0, width - 1)
-            py = (xy[..., 1].floor().nan_to_num(0).clamp(-1, height).long() + dy).clamp(0, height - 1)
+            px = (corner[..., 0] + dx).clamp(0, width - 1)
+            py = (corner[..., 1] + dy).clamp(0, height - 1)
             same, seen = label[at, py, px] == owner, depth[at, py, px].double()
             low = torch.where(same, torch.minimum(low, seen), low)
             high = torch.where(same, torch.maximum(high, seen), high)
@@ -102,13 +107,14 @@ def tracks(clip: dict, query) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def flow(clip: dict, t: int) -> np.ndarray:
-    """Every pixel's motion [H, W, 2] from frame t to the next (of the last frame, from the one before)."""
+    """Every pixel's motion [H, W, 2] from frame t to the next (to the last from the one before)."""
     frames, height, width = clip["depth"].shape
     if frames == 1:
         return np.zeros((height, width, 2), np.float32)
     other = t + 1 if t + 1 < frames else t - 1
-    move = np.linalg.inv(clip["c2w"][other]) @ clip["o2w"][:, other] @ np.linalg.inv(clip["o2w"][:, t]) @ clip["c2w"][t]
-    across = clip["k"][other] @ move[:, :3, :3] @ np.linalg.inv(clip["k"][t])
+    inverse, c2w, o2w = np.linalg.inv, clip["c2w"], clip["o2w"]
+    move = inverse(c2w[other]) @ o2w[:, other] @ inverse(o2w[:, t]) @ c2w[t]
+    across = clip["k"][other] @ move[:, :3, :3] @ inverse(clip["k"][t])
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     pixel = np.stack([x, y, np.ones_like(x)])
     out = np.zeros((height, width, 2), np.float32)

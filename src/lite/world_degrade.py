@@ -11,14 +11,16 @@ def gray_of(image: np.ndarray) -> np.ndarray:
 
 
 def tone(rng, linear: np.ndarray) -> np.ndarray:
-    """Linear [T, H, W, 3] to sRGB-like u8 values as floats, 0..255: exposure, gamma, saturation, tint, drift."""
+    """Linear [T, H, W, 3] to sRGB-like values, 0..255: exposure, gamma, saturation, tint, drift."""
     mean = np.median(gray_of(linear[0])) + 0.5 * linear[0].mean()
     exposure = np.float32(np.exp(rng.normal(np.log(0.5), 0.35)) / max(mean, 1e-3))
     frames = len(linear)
     if rng.random() < 0.15:
-        exposure = exposure * (1 + rng.uniform(-0.4, 0.4) * np.linspace(0, 1, frames, dtype=np.float32)[:, None, None, None])
+        progress = np.linspace(0, 1, frames, dtype=np.float32)[:, None, None, None]
+        exposure = exposure * (1 + rng.uniform(-0.4, 0.4) * progress)
     image = np.clip(linear * exposure, 0, None)
-    image = (image * (1 + image / 4) / (1 + image)) ** np.float32(1 / 2.2)           # bright parts roll off
+    image = image * (1 + image / 4) / (1 + image)                    # bright parts roll off
+    image = image ** np.float32(1 / 2.2)
     if rng.random() < 0.6:
         gray = gray_of(image)
         image = gray + (image - gray) * rng.uniform(0.3, 1.5)
@@ -31,13 +33,14 @@ def tone(rng, linear: np.ndarray) -> np.ndarray:
 
 
 def motion_blur(image: np.ndarray, flow: np.ndarray, shutter: float) -> np.ndarray:
-    """Averages [H, W, 3] along each pixel's motion [H, W, 2]; fast pixels smear over their slow surroundings."""
+    """Averages [H, W, 3] along each pixel's motion [H, W, 2]; fast pixels smear over slow ones."""
     flow = flow.astype(np.float32)
     for reach in (6, 3, 1):
         for shift in ((reach, 0), (-reach, 0), (0, reach), (0, -reach)):
             near = np.roll(flow, shift, (0, 1))
             length = np.hypot(near[..., 0], near[..., 1])
-            faster = (length > 1.5 * np.hypot(flow[..., 0], flow[..., 1])) & (length * shutter > 2 * reach)
+            faster = length > 1.5 * np.hypot(flow[..., 0], flow[..., 1])
+            faster &= length * shutter > 2 * reach
             flow = np.where(faster[..., None], near, flow)
     y, x = np.mgrid[0:image.shape[0], 0:image.shape[1]].astype(np.float32)
     total = np.zeros_like(image)
@@ -49,24 +52,29 @@ def motion_blur(image: np.ndarray, flow: np.ndarray, shutter: float) -> np.ndarr
 
 
 def jpeg(video: np.ndarray, quality: int) -> np.ndarray:
-    out = [cv2.imdecode(cv2.imencode(".jpg", f, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR) for f in video]
-    return np.stack(out)
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    coded = [cv2.imencode(".jpg", frame, options)[1] for frame in video]
+    return np.stack([cv2.imdecode(code, cv2.IMREAD_COLOR) for code in coded])
 
 
 def h264(video: np.ndarray, quality: int) -> np.ndarray:
     """Through x264 and back, in one ffmpeg each way."""
     frames, height, width, _ = video.shape
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
-    base = ["ffmpeg", "-v", "error", "-threads", "1"]
-    coded = subprocess.run([*base, *raw, "-r", "24", "-i", "-", "-c:v", "libx264", "-preset", "fast", "-crf", str(quality),
-                            "-pix_fmt", "yuv420p", "-threads", "1", "-f", "matroska", "-"],
-                           input=video.tobytes(), stdout=subprocess.PIPE, check=True).stdout
-    plain = subprocess.run([*base, "-i", "-", *raw, "-threads", "1", "-"], input=coded, stdout=subprocess.PIPE, check=True).stdout
+    one, x264 = ["-threads", "1"], ["-c:v", "libx264", "-preset", "fast", "-pix_fmt", "yuv420p"]
+
+    def ffmpeg(data: bytes, *options: str) -> bytes:
+        command = ["ffmpeg", "-v", "error", *one, *options, "-"]
+        return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
+
+    coded = ffmpeg(video.tobytes(), *raw, "-r", "24", "-i", "-", *x264, "-crf", str(quality), *one,
+                   "-f", "matroska")
+    plain = ffmpeg(coded, "-i", "-", *raw, *one)
     return np.frombuffer(plain, np.uint8).reshape(video.shape).copy()
 
 
 def degrade(rng, linear: np.ndarray, flow) -> np.ndarray:
-    """Linear colours [T, H, W, 3] to the video u8; flow(t) gives a frame's motion [H, W, 2] in pixels a frame."""
+    """Linear colours [T, H, W, 3] to the video u8; flow(t): pixels' motion [H, W, 2] in a frame."""
     if rng.random() < 0.25:
         shutter = rng.uniform(0.2, 0.9)
         linear = np.stack([motion_blur(f, flow(t), shutter) for t, f in enumerate(linear)])
@@ -75,7 +83,8 @@ def degrade(rng, linear: np.ndarray, flow) -> np.ndarray:
         sigma = rng.uniform(0.3, 1.1)
         video = np.stack([cv2.GaussianBlur(f, (0, 0), sigma) for f in video])
     elif rng.random() < 0.2:
-        video = np.stack([f + rng.uniform(0.3, 1) * (f - cv2.GaussianBlur(f, (0, 0), 1.0)) for f in video])
+        soft = np.stack([cv2.GaussianBlur(f, (0, 0), 1.0) for f in video])
+        video = video + np.float32(rng.uniform(0.3, 1)) * (video - soft)
     if rng.random() < 0.5:
         noise = rng.standard_normal(video.shape, dtype=np.float32)
         video += np.exp(rng.uniform(0, 2.3)) * (noise if rng.random() < 0.5 else noise[..., :1])

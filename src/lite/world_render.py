@@ -1,7 +1,7 @@
 """Ray casting of the training world in PyTorch: exact depth and owner a pixel, shaded colours.
 
-Rays are planar, [3, M]; a ray's parameter is its depth along the optical axis, since directions have
-z = 1 in the camera. Each primitive meets only the rays within its projection.
+Rays are planar, [3, M]; a ray's parameter is its depth along the optical axis, since directions
+have z = 1 in the camera. Each primitive meets only the rays within its projection.
 """
 import numpy as np
 import torch
@@ -38,7 +38,8 @@ def reciprocal(a: Tensor) -> Tensor:
 def hit(kind: int, slope: Tensor, eye: Tensor, rows: Tensor, rays: Tensor) -> Tensor:
     """First positive parameter [M] at which world rays [3, M] meet a primitive, or FAR.
 
-    rows: [3, 4] world to local; eye: where the rays start, [3, 1] or [3, M], local; slope: half the taper.
+    rows: [3, 4] world to local; eye: where the rays start, [3, 1] or [3, M], local; slope: half the
+    taper.
     """
     d = [dot(row, rays) for row in rows]
     o = eye.unbind(0)
@@ -86,18 +87,21 @@ def normals(kind: Tensor, slope: Tensor, scales: Tensor, local: Tensor) -> tuple
     cap = local[2].abs() > 1 - 1e-4
     side = (local[0], local[1], slope * (1 - slope - slope * local[2]))
     normal = []
+    boxy = (kind == BOX) | (kind == ROOM)
     for i in range(3):
         flat = torch.where(axis == i, local[i].sign() * flip, 0.0)
         rim = torch.where(cap, local[2] if i == 2 else 0.0, side[i])
-        normal.append(torch.where((kind == BOX) | (kind == ROOM), flat, torch.where(kind == BALL, local[i], rim)))
+        normal.append(torch.where(boxy, flat, torch.where(kind == BALL, local[i], rim)))
     normal = torch.stack(normal)
-    axis = torch.where((kind == BOX) | (kind == ROOM), axis, largest((normal / scales).abs()))
+    axis = torch.where(boxy, axis, largest((normal / scales).abs()))
     along = torch.where(axis == 0, local[0], torch.where(axis == 1, local[1], local[2]))
     return normal, axis * 2 + (along > 0)
 
 
-def sample(atlas: Tensor, starts: Tensor, texture, u: Tensor, v: Tensor, texels: Tensor, footprint: Tensor) -> Tensor:
-    """Bilinear colours [M, 3] of mirrored textures at u, v in texels, from the mip level that fits the footprint."""
+def sample(atlas: Tensor, starts: Tensor, texture, u: Tensor, v: Tensor, texels: Tensor,
+           footprint: Tensor) -> Tensor:
+    """Bilinear colours [M, 3] of mirrored textures at u, v in texels, from the mip level that fits
+    the footprint."""
     level = (footprint * texels).log2().round().clamp(0, world_texture.LEVELS - 1)
     scale = torch.exp2(-level)
     level = level.to(torch.int64)
@@ -107,38 +111,44 @@ def sample(atlas: Tensor, starts: Tensor, texture, u: Tensor, v: Tensor, texels:
     for a in (u * scale - 0.5, v * scale - 0.5):
         low = a.floor()
         part.append((a - low)[:, None])
-        at = low.to(torch.int64) & (2 * size - 1)
-        after = (at + 1) & (2 * size - 1)
-        ends.append((torch.minimum(at, 2 * size - 1 - at), torch.minimum(after, 2 * size - 1 - after)))
+        last = 2 * size - 1
+        at = low.to(torch.int64) & last
+        after = (at + 1) & last
+        ends.append((torch.minimum(at, last - at), torch.minimum(after, last - after)))
     (x0, x1), (y0, y1) = ends
     top = torch.lerp(atlas[base + y0 * size + x0], atlas[base + y0 * size + x1], part[0])
     bottom = torch.lerp(atlas[base + y1 * size + x0], atlas[base + y1 * size + x1], part[0])
     return torch.lerp(top, bottom, part[1])
 
 
-def meet(tables: dict[str, Tensor], rows: Tensor, eye: Tensor, focal: Tensor, d: Tensor, depth: Tensor,
-         seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What rays met -> points and unit normals [3, M], faces [M], surface colours [M, 3]. rows: [12, P]."""
+def meet(tables: dict[str, Tensor], rows: Tensor, eye: Tensor, focal: Tensor, d: Tensor,
+         depth: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What rays met -> points and unit normals [3, M], faces [M], surface colours [M, 3].
+
+    rows: [12, P] world to local.
+    """
     points = eye + depth * d
     rows, scales = rows[:, seen], tables["scales"][:, seen]
     local = torch.stack([dot(rows[i:], points) + rows[i + 3] for i in (0, 4, 8)])
     outward, face = normals(tables["kinds"][seen], tables["slopes"][seen], scales, local)
-    normal = unit(torch.stack([outward[0] * rows[i] + outward[1] * rows[i + 4] + outward[2] * rows[i + 8]
-                               for i in range(3)]))
+    normal = unit(torch.stack([dot(outward, rows[i::4]) for i in range(3)]))
     metres, axis, slot = local * scales, face // 2, seen * 6 + face
     u = torch.where(axis == 0, metres[1], metres[0])
     v = torch.where(axis == 2, metres[1], metres[2])
     texels, cover_texels, share = tables["looks"][:, seen]
     move_u, move_v = tables["offsets"][:, slot]
-    footprint = depth / focal / dot(normal, unit(d)).abs().clamp_min(0.02).sqrt()    # metres a pixel
-    atlas, starts = tables["atlas"], tables["starts"]
-    colour = sample(atlas, starts, tables["faces"][slot], u * texels + move_u, v * texels + move_v, texels, footprint)
-    cover = sample(atlas, starts, 0, u * cover_texels + move_u, v * cover_texels + move_v, cover_texels, footprint)
+    slant = dot(normal, unit(d)).abs().clamp_min(0.02)
+    footprint = depth / focal / slant.sqrt()                                         # metres a pixel
+
+    def look(texture, scale: Tensor) -> Tensor:
+        return sample(tables["atlas"], tables["starts"], texture, u * scale + move_u,
+                      v * scale + move_v, scale, footprint)
+    colour, cover = look(tables["faces"][slot], texels), look(0, cover_texels)
     return points, normal, face, colour * (1 - share[:, None] * (1 - cover))
 
 
-def lit(colour: Tensor, gloss: Tensor, emissive: Tensor, normal: Tensor, toward: Tensor, d: Tensor, power: Tensor,
-        ambient: Tensor, tint: Tensor) -> Tensor:
+def lit(colour: Tensor, gloss: Tensor, emissive: Tensor, normal: Tensor, toward: Tensor, d: Tensor,
+        power: Tensor, ambient: Tensor, tint: Tensor) -> Tensor:
     """Colours [M, 3] under an ambient light from above, a direct light and its gleam (Blinn)."""
     gleam = dot(normal, unit(toward - unit(d))).clamp_min(0).square().square().square() ** 3
     bright = ambient * (0.75 + 0.25 * normal[2]) + power * dot(normal, toward).clamp_min(0)
@@ -163,10 +173,11 @@ class Renderer:
         self.tables = {
             "kinds": self.tensor([s.prim.kind for s in surfaces], torch.uint8),
             "slopes": self.tensor([s.prim.taper / 2 for s in surfaces]),
-            "scales": self.tensor(np.linalg.norm(self.affines[:, :3, :3], axis=1).T),   # [3, P] metres a unit
+            "scales": self.tensor(np.linalg.norm(self.affines[:, :3, :3], axis=1).T),  # metres
             "faces": self.tensor([s.textures for s in surfaces], torch.int64).flatten(),
             "offsets": self.tensor(np.concatenate([s.offsets for s in surfaces]).T),
-            "looks": self.tensor([[s.texels, s.cover_texels, s.cover_share] for s in surfaces]).T.contiguous(),
+            "looks": self.tensor([[s.texels for s in surfaces], [s.cover_texels for s in surfaces],
+                                  [s.cover_share for s in surfaces]]),
             "starts": self.tensor(np.cumsum(sizes) - sizes, torch.int64),
         }
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -177,10 +188,11 @@ class Renderer:
 
     def intrinsics(self, time: float) -> np.ndarray:
         focal = self.focal * self.scene.zoom(time)
-        return np.array([[focal, 0, (self.width - 1) / 2], [0, focal, (self.height - 1) / 2], [0, 0, 1]])
+        cx, cy = (self.width - 1) / 2, (self.height - 1) / 2
+        return np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1]])
 
     def prepare(self, time: float) -> None:
-        """Poses at a time: primitives to world and back, the projection's bounds."""
+        """Poses at a time: primitives to world and back, bounding spheres and rectangles."""
         scene = self.scene
         self.c2w, self.k = scene.camera(time), self.intrinsics(time)
         self.o2w = np.stack([pose(time) for pose in scene.poses])
@@ -192,16 +204,18 @@ class Renderer:
         self.light = scene.light(time)
         corners = self.to_world @ np.concatenate([CORNERS, np.ones((1, 8))])
         spread = corners[:, :3] - self.to_world[:, :3, 3:]
-        self.reach = np.sqrt((spread ** 2).sum(1).max(-1)) * self.rounding           # bounding spheres
+        self.reach = np.sqrt((spread ** 2).sum(1).max(-1)) * self.rounding
         self.bound(np.linalg.inv(self.c2w)[:3] @ corners)
 
     def bound(self, corners: np.ndarray) -> None:
-        """bounds [P, 4]: pixels (x0, y0, x1, y1), ends excluded, that boxes with these corners [P, 3, 8] may cover."""
+        """Sets bounds [P, 4]: pixels (x0, y0, x1, y1), ends excluded, that boxes with these corners
+        [P, 3, 8] in the camera may cover."""
         xy = (self.k @ corners)[:, :2] / np.maximum(corners[:, 2:], 0.05)
         limit = np.array([self.width, self.height])
         low = np.maximum(np.floor(xy.min(2) - 0.5), 0)
         high = np.minimum(np.ceil(xy.max(2) + 1.5), limit)
-        around, behind = (corners[:, 2].min(1) < 0.05)[:, None], (corners[:, 2].max(1) < 0.05)[:, None]
+        near, far = corners[:, 2].min(1, keepdims=True), corners[:, 2].max(1, keepdims=True)
+        around, behind = near < 0.05, far < 0.05
         low, high = np.where(around, 0, low), np.where(behind, 0, np.where(around, limit, high))
         self.bounds = np.concatenate([low, high], 1).astype(int).tolist()
 
@@ -228,33 +242,36 @@ class Renderer:
                 at = (slice(y0, y1), slice(x0, x1))
                 rays = d[:, y0:y1, x0:x1].reshape(3, -1)
             else:
-                at = ((xy[0] > x0 - 1) & (xy[0] < x1) & (xy[1] > y0 - 1) & (xy[1] < y1)).nonzero()[:, 0]
+                inside = (xy[0] > x0 - 1) & (xy[0] < x1) & (xy[1] > y0 - 1) & (xy[1] < y1)
+                at = inside.nonzero()[:, 0]
                 rays = d[:, at]
                 if not len(at):
                     continue
             nearest, who = best[at], seen[at]
-            t = hit(surface.prim.kind, self.tables["slopes"][p], self.eye_local[p], self.rows[p], rays)
-            t = t.view(nearest.shape)
+            t = hit(surface.prim.kind, self.tables["slopes"][p], self.eye_local[p], self.rows[p],
+                    rays).view(nearest.shape)
             seen[at] = who.masked_fill(t < nearest, p)
             best[at] = torch.minimum(t, nearest)
         return best.flatten(), seen.flatten()
 
     def shadow(self, points: Tensor, to_light: Tensor) -> Tensor:
-        """Which points [3, M] an object keeps the light from; `to_light` reaches the lamp at 1, the sun far away."""
+        """Which points [3, M] an object keeps the light from; `to_light` leads to the lamp, or far
+        towards the sun."""
         dark = torch.zeros_like(points[0], dtype=torch.bool)
         for p, at in self.casters(points, to_light):
-            dark[at] |= blocked(self.scene.surfaces[p].prim.kind, self.tables["slopes"][p], self.rows[p],
-                                points[:, at], to_light[:, at])
+            dark[at] |= blocked(self.scene.surfaces[p].prim.kind, self.tables["slopes"][p],
+                                self.rows[p], points[:, at], to_light[:, at])
         return dark
 
     def casters(self, points: Tensor, to_light: Tensor):
-        """(primitive, indices of points) where the way to the light touches the bounding sphere: one product for all."""
+        """(primitive, indices of points) where the way to the light touches the bounding sphere."""
         centres = self.to_world[:, :3, 3]
         if self.light["lamp"]:
             away = centres - self.light["position"]
             length = np.linalg.norm(away, axis=1)
             sine = (self.reach / length).clip(0, 1)
-            lines, limits = -away / length[:, None], np.sqrt(1 - sine ** 2) - (length <= self.reach) * 3
+            limits = np.sqrt(1 - sine ** 2) - 3 * (length <= self.reach)
+            lines = -away / length[:, None]
             near = self.tensor(lines) @ unit(to_light) > self.tensor(limits)[:, None]
         else:
             basis = np.linalg.svd(self.light["direction"][None])[2][1:]
@@ -270,7 +287,8 @@ class Renderer:
     def shade(self, d: Tensor, depth: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> linear colours [M, 3], faces and shadows [M] of what rays from the camera met."""
         light, eye = self.light, self.tensor(self.c2w[:3, 3:])
-        points, normal, face, colour = meet(self.tables, self.columns, eye, self.tensor(self.k[0, 0]), d, depth, seen)
+        focal = self.tensor(self.k[0, 0])
+        points, normal, face, colour = meet(self.tables, self.columns, eye, focal, d, depth, seen)
         if light["lamp"]:
             to_light = self.tensor(light["position"])[:, None] - points
             toward = unit(to_light)
@@ -293,18 +311,20 @@ class Renderer:
         xy = self.grid.flatten(1)
         d = self.rays(xy)
         depth, seen = self.trace(xy, d, True)
-        out = {"depth": depth.view(self.height, self.width), "label": self.owners[seen].view(self.height, self.width),
-               "k": self.k, "c2w": self.c2w, "o2w": self.o2w}
+        shape = (self.height, self.width)
+        out = {"depth": depth.view(shape), "label": self.owners[seen].view(shape), "k": self.k,
+               "c2w": self.c2w, "o2w": self.o2w}
         if colours:
             if "atlas" not in self.tables:
-                self.tables["atlas"] = self.tensor(world_texture.pyramid([make() for make in self.scene.textures]))
+                textures = [make() for make in self.scene.textures]
+                self.tables["atlas"] = self.tensor(world_texture.pyramid(textures))
             image, face, dark = self.shade(d, depth, seen)
             at = self.edges(seen * 12 + face * 2 + dark)
             near = (xy[:, at, None] + self.tensor(SAMPLES).T[:, None]).flatten(1).contiguous()
             d = self.rays(near)
             finer = self.shade(d, *self.trace(near, d, False))[0].clamp_max(1.5)
             image[at] = finer.view(len(at), len(SAMPLES), 3).mean(1)
-            out["image"] = image.view(self.height, self.width, 3)
+            out["image"] = image.view(*shape, 3)
         return out
 
     def edges(self, kind: Tensor) -> Tensor:

@@ -1,14 +1,14 @@
 """Random scenes of the training world: a room or open ground, objects, motions, a camera, light.
 
-World axes: z up, metres, the floor at z = 0. Time is counted in frames / 23, so that speeds do not depend
-on the length of a clip; every motion starts at its rest pose.
+World axes: z up, metres, the floor at z = 0. Time is counted in frames / 23, so that speeds do not
+depend on the length of a clip; every motion starts at its rest pose.
 """
 from dataclasses import dataclass, field
 
 import numpy as np
 
 import world_texture
-from world_shapes import BOX, FRUSTUM, Prim, affine, ball, box, extent, frustum, rotation, shape
+from world_shapes import BOX, Prim, affine, ball, box, extent, frustum, rotation, shape
 
 ROOM = 3
 SECOND = 23.0   # frames in a unit of time
@@ -36,7 +36,7 @@ class Scene:
     camera: object                        # time -> c2w [4, 4]
     zoom: object                          # time -> focal length over its first value
     fov: float                            # vertical, radians
-    light: object                         # time -> dict: position or direction, power, ambient, tint
+    light: object                         # time -> dict, see lighting()
     shadows: bool
     textures: list                        # functions that make them
 
@@ -49,8 +49,8 @@ def curve(rng, width: int):
 
     def at(time):
         wave = (np.sin(2 * np.pi * speed * time + phase) - np.sin(phase)) * other
-        progress = [time, time ** 2, time * (2 - time), time * time * (3 - 2 * time), 0.3 * time][kind]
-        return 1.5 * direction * progress + wave * [0.1, 0.15, 0.2, 0.1, 0.7][kind]
+        paces = [time, time ** 2, time * (2 - time), time * time * (3 - 2 * time), 0.3 * time]
+        return 1.5 * direction * paces[kind] + wave * [0.1, 0.15, 0.2, 0.1, 0.7][kind]
     return at
 
 
@@ -58,7 +58,8 @@ def shake(rng, width: int, size: float):
     """Hand shake: a few quick sines, 0 at time 0."""
     amplitude = rng.normal(0, size, (4, width))
     speed, phase = rng.uniform(1.5, 9, (4, width)), rng.uniform(0, 2 * np.pi, (4, width))
-    return lambda time: (amplitude * (np.sin(2 * np.pi * speed * time + phase) - np.sin(phase))).sum(0)
+    start = np.sin(phase)
+    return lambda time: (amplitude * (np.sin(2 * np.pi * speed * time + phase) - start)).sum(0)
 
 
 class Looks:
@@ -79,7 +80,8 @@ class Looks:
     def surface(self, prim, owner, textures, texels, **more) -> Surface:
         if self.rng.random() < 0.4:
             more.setdefault("cover_share", self.rng.uniform(0.1, 0.8))
-        return Surface(prim, owner, textures, texels, self.rng.uniform(0, world_texture.SIZE, (6, 2)),
+        offsets = self.rng.uniform(0, world_texture.SIZE, (6, 2))
+        return Surface(prim, owner, textures, texels, offsets,
                        cover_texels=np.exp(self.rng.uniform(3, 5)), **more)
 
     def dress(self, prims, owner, radius) -> list[Surface]:
@@ -107,52 +109,64 @@ def room(rng, looks: Looks, half: np.ndarray, height: float, is_open: bool) -> S
     out = looks.surface(prim, 0, walls + [floor, looks.add(plain_share=0.6)], texels)
     if is_open:
         sky = looks.add(world_texture.sky)
-        faces = [4 if f < 4 else f for f in range(6)]
-        visible_sky = rng.random() < 0.7
-        out.textures = [sky if f == 5 or f < 4 and visible_sky else out.textures[faces[f]] for f in range(6)]
+        sides = 4 * [sky if rng.random() < 0.7 else floor]
+        out.textures = [*sides, floor, sky]
         out.emissive = [t == sky for t in out.textures]
     return out
 
 
 def furnish(rng, looks: Looks, half, height, is_open) -> list[Surface]:
-    """Things that belong to the static world: pictures and shelves on walls, rugs, pillars; hills and houses outside."""
+    """Things of the static world: pictures and shelves on walls, rugs; hills and houses outside."""
     out = []
     for _ in range(rng.integers(0, 9)):
         side, sign = rng.integers(2), rng.choice([-1, 1])
         size, at = np.empty(3), np.empty(3)
-        size[side], size[1 - side], size[2] = rng.uniform(0.01, 0.2), *np.exp(rng.uniform(-1.6, 0, 2))
+        size[side] = rng.uniform(0.01, 0.2)
+        size[1 - side], size[2] = np.exp(rng.uniform(-1.6, 0, 2))
         at[side], at[1 - side] = sign * half[side], rng.uniform(-0.9, 0.9) * half[1 - side]
         at[2] = rng.uniform(0.2, 0.9) * height
         if is_open:
-            size[[side, 1 - side]], size[2] = np.exp(rng.uniform(-0.5, 1.2, 2)), np.exp(rng.uniform(-0.5, 1.3))
-            at[side], at[2] = sign * half[side] * rng.uniform(0.5, 1), size[2] * rng.uniform(-0.3, 1)
+            size[[side, 1 - side]] = np.exp(rng.uniform(-0.5, 1.2, 2))
+            size[2] = np.exp(rng.uniform(-0.5, 1.3))
+            at[side] = sign * half[side] * rng.uniform(0.5, 1)
+            at[2] = size[2] * rng.uniform(-0.3, 1)
             size[1 - side] = min(size[1 - side], 0.3 * half[1 - side])
-        prim = box(size, at) if rng.random() < 0.7 or not is_open else \
-            ball(size, at) if rng.random() < 0.5 else frustum(size[0], size[2], at, taper=rng.choice([0, 0.5, 1]))
+        if rng.random() < 0.7 or not is_open:
+            prim = box(size, at)
+        elif rng.random() < 0.5:
+            prim = ball(size, at)
+        else:
+            prim = frustum(size[0], size[2], at, taper=rng.choice([0, 0.5, 1]))
         out.append(looks.surface(prim, 0, [looks.add()] * 6, world_texture.SIZE / 2 / size.max()))
     for _ in range(rng.integers(0, 3)):
         at = (*rng.uniform(-0.8, 0.8, 2) * half, 0.0)
         rug = box((*rng.uniform(0.3, 1.5, 2), 0.012), at, (0, 0, rng.uniform(0, 3)))
-        out.append(looks.surface(rug, 0, [looks.add()] * 6, world_texture.SIZE / np.exp(rng.uniform(-0.5, 1))))
+        texels = world_texture.SIZE / np.exp(rng.uniform(-0.5, 1))
+        out.append(looks.surface(rug, 0, [looks.add()] * 6, texels))
     return out
 
 
 def camera(rng, half, height, is_open):
-    """-> (time -> c2w, focus distance). Rotation and path as the contract asks: mean rotation 0 to 15 degrees."""
+    """-> (time -> c2w, focus distance): orbits, free paths, dollies, turns, a still camera; the mean
+    rotation against the first of 24 frames is 0 to 15 degrees."""
     yaw, reach = rng.uniform(0, 2 * np.pi), half.min() * (0.25 if is_open else 0.75)
     forward = np.array([np.cos(yaw), np.sin(yaw), 0])
-    start = np.append(-forward[:2] * reach * rng.uniform(0.2, 1.1) + rng.normal(0, 0.15, 2) * reach, 0)
+    start = -forward * reach * rng.uniform(0.2, 1.1)
+    start[:2] += rng.normal(0, 0.15, 2) * reach
     start[2] = min(np.exp(rng.uniform(np.log(0.35), np.log(2.6))), 0.85 * height)
     pitch = rng.normal(0.05 + 0.16 * start[2], 0.13)
     base = look(forward, pitch) @ rotation((0, 0, rng.normal(0, 0.05)))
     focus = rng.uniform(0.35, 0.8) * min(half.min() + np.linalg.norm(start[:2]), 8)
     kind = rng.choice(["orbit", "free", "dolly", "turn", "still"], p=[0.3, 0.35, 0.15, 0.15, 0.05])
     turn, path = curve(rng, 3), curve(rng, 3)
-    axes = np.array([rng.uniform(0.1, 0.7), 1.0, rng.uniform(0, 0.5)])[rng.permutation(3) if rng.random() < 0.15 else slice(None)]
-    target = np.radians(15 * rng.uniform() ** 1.3) if kind != "still" else np.radians(rng.uniform(0, 1.5))
+    axes = np.array([rng.uniform(0.1, 0.7), 1.0, rng.uniform(0, 0.5)])
+    if rng.random() < 0.15:
+        axes = rng.permutation(axes)
+    target = np.radians(rng.uniform(0, 1.5) if kind == "still" else 15 * rng.uniform() ** 1.3)
     mean = np.mean([np.linalg.norm(axes * turn(f / SECOND)) for f in range(24)])
     gain = axes * target / max(1e-6, mean)
-    step = focus * rng.uniform(0.03, 0.35) * np.array([1, 1, 0.4]) * (kind in ("free", "orbit") or 0.1)
+    step = focus * rng.uniform(0.03, 0.35) * np.array([1, 1, 0.4])
+    step *= {"free": 1, "orbit": 0.3}.get(kind, 0.1)
     dolly = focus * rng.uniform(-0.4, 0.6) if kind == "dolly" or rng.random() < 0.2 else 0.0
     ease = curve(rng, 1)
     ease_sign = np.sign(ease(1.0)[0]) or 1
@@ -161,7 +175,7 @@ def camera(rng, half, height, is_open):
 
     def at(time):
         around = base @ rotation(gain * turn(time))
-        here = start + step * (0.3 if kind == "orbit" else 1) * path(time) + sway(time)
+        here = start + step * path(time) + sway(time)
         here = here + base[:, 2] * dolly * ease_sign * ease(time)[0]
         if kind == "orbit":
             here = here + focus * (base[:, 2] - around[:, 2])
@@ -170,7 +184,7 @@ def camera(rng, half, height, is_open):
 
 
 def look(forward, pitch) -> np.ndarray:
-    """Camera axes (right, down, ahead) in columns, `pitch` radians downward of a horizontal direction."""
+    """Camera axes (right, down, ahead) in columns, `pitch` radians below a horizontal direction."""
     ahead = np.cos(pitch) * forward - np.array([0, 0, np.sin(pitch)])
     right = np.cross(ahead, [0, 0, 1.0])
     right /= np.linalg.norm(right)
@@ -178,7 +192,7 @@ def look(forward, pitch) -> np.ndarray:
 
 
 def motion(rng, pose, radius, floating):
-    """-> time -> pose: a smooth path and turn from a rest pose; on the floor a slide, a roll or a hop."""
+    """-> time -> pose: a smooth path and turn from a rest pose; on the floor a slide or hops."""
     path, turn = curve(rng, 3), curve(rng, 3)
     size = np.exp(rng.uniform(np.log(0.15), np.log(3.0)))
     spin = rng.choice([0, 0.4, 1.5, 4.0])
@@ -200,14 +214,15 @@ def motion(rng, pose, radius, floating):
 
 
 def place(rng, prims, eye, half, height, fov, focus, is_open):
-    """-> rest pose with its scale, radius, floating: somewhere in the first view, on the floor or in the air."""
+    """-> rest pose, radius, floating: somewhere in the first view, on the floor or in the air."""
     aside = 1.4 * np.tan(fov / 2)
     distance = focus * np.exp(rng.uniform(-0.7, 0.8))
     ray = np.array([rng.uniform(-aside, aside), rng.uniform(-0.7, 0.7) * np.tan(fov / 2), 1])
     at = eye[:3, :3] @ ray * distance + eye[:3, 3]
     radius = np.clip(distance * np.exp(rng.uniform(np.log(0.07), np.log(0.38))), 0.08, 1.4)
     floating = rng.random() < 0.35
-    turn = rng.normal(0, 1.5, 3) if floating or rng.random() < 0.2 else np.array([0, 0, rng.uniform(0, 6.3)])
+    tilted = floating or rng.random() < 0.2
+    turn = rng.normal(0, 1.5, 3) if tilted else np.array([0, 0, rng.uniform(0, 6.3)])
     limit = (0.45 if is_open else 0.92) * half
     at[:2] = np.clip(at[:2], -limit, limit)
     scaled = affine(rotation(turn) * radius)
@@ -217,7 +232,8 @@ def place(rng, prims, eye, half, height, fov, focus, is_open):
 
 
 def lighting(rng, half, height, is_open):
-    """-> time -> light. Indoors a lamp or the sun, outside the sun; some change, flicker or move."""
+    """-> time -> light: a lamp at a position with a reach, or the sun in a direction; power, ambient
+    light, tint. Some change, flicker or move."""
     lamp = not is_open and rng.random() < 0.5
     up = rng.uniform(0.45, 1.4)
     turn = rng.uniform(0, 2 * np.pi)
@@ -232,8 +248,9 @@ def lighting(rng, half, height, is_open):
     def at(time):
         now = direction + 0.4 * sweep(time)
         factor = max(0.2, 1 + 0.4 * drift(time)[0] + flicker(time)[0])
-        return {"lamp": lamp, "position": place + sweep(time) * (1, 1, 0), "direction": now / np.linalg.norm(now),
-                "reach": 0.7 * half.max(), "power": power * factor, "ambient": ambient * factor ** 0.5, "tint": tint}
+        return {"lamp": lamp, "position": place + sweep(time) * (1, 1, 0),
+                "direction": now / np.linalg.norm(now), "reach": 0.7 * half.max(),
+                "power": power * factor, "ambient": ambient * factor ** 0.5, "tint": tint}
     return at
 
 
@@ -251,7 +268,8 @@ def attempt(rng, frames: int) -> Scene | None:
     fov = np.radians(rng.uniform(35, 75))
     looks = Looks(rng)
     eye, focus = camera(rng, half, height, is_open)
-    surfaces = [room(rng, looks, half, height, is_open)] + furnish(rng, looks, half, height, is_open)
+    surfaces = [room(rng, looks, half, height, is_open)]
+    surfaces += furnish(rng, looks, half, height, is_open)
     times = np.arange(max(frames, 2)) / SECOND
     path = np.stack([eye(t)[:3, 3] for t in times])
     poses, moving = [lambda time: np.eye(4)], [False]
@@ -270,12 +288,20 @@ def attempt(rng, frames: int) -> Scene | None:
         poses.append(at)
         moving.append(moves)
     zoom_to = np.exp(rng.uniform(-0.3, 0.4)) - 1 if rng.random() < 0.2 else 0.0
-    inside = (np.abs(path[:, :2]) < half - 0.25).all() and path[:, 2].min() > 0.15 and path[:, 2].max() < height - 0.15
-    for surface in surfaces[1:]:
-        if surface.owner == 0 and inside:
-            local = np.linalg.inv(surface.prim.affine) @ np.concatenate([path, np.ones((len(path), 1))], 1).T
-            inside = not (np.abs(local[:3]) < 1 + 0.3 / surface.prim.affine[:3, :3].diagonal().max()).all(0).any()
-    if not inside or len(poses) < 4:
+    static = [s.prim.affine for s in surfaces[1:] if s.owner == 0]
+    if len(poses) < 4 or not clear(path, half, height, static):
         return None
-    return Scene(surfaces, poses, moving, eye, lambda time: 1 + zoom_to * time * time * (3 - 2 * time), fov,
+    return Scene(surfaces, poses, moving, eye, lambda t: 1 + zoom_to * t * t * (3 - 2 * t), fov,
                  lighting(rng, half, height, is_open), rng.random() < 0.85, looks.textures)
+
+
+def clear(path: np.ndarray, half: np.ndarray, height: float, static: list[np.ndarray]) -> bool:
+    """Whether a camera path [T, 3] stays within the room and out of the static primitives."""
+    level = path[:, 2]
+    if (np.abs(path[:, :2]) > half - 0.25).any() or level.min() < 0.15 or level.max() > height - 0.15:
+        return False
+    for prim in static:
+        local = np.linalg.inv(prim)[:3] @ np.append(path, np.ones((len(path), 1)), 1).T
+        if (np.abs(local) < 1 + 0.3 / prim[:3, :3].diagonal().max()).all(0).any():
+            return False
+    return True

@@ -74,7 +74,9 @@ def capsule(rng):
 
 def rod(rng):
     thin = rng.uniform(0.02, 0.08)
-    return [frustum(thin, 1.2) if rng.random() < 0.5 else box((thin, thin * rng.uniform(0.5, 3), 1.2))]
+    if rng.random() < 0.5:
+        return [frustum(thin, 1.2)]
+    return [box((thin, thin * rng.uniform(0.5, 3), 1.2))]
 
 
 def plate(rng):
@@ -93,7 +95,8 @@ def letter_t(rng):
 
 def letter_u(rng):
     w, depth = rng.uniform(0.1, 0.25), rng.uniform(0.1, 0.8)
-    return [box((0.8, depth, w)), box((w, depth, 0.7), (w - 0.8, 0, 0.7 + w)), box((w, depth, 0.7), (0.8 - w, 0, 0.7 + w))]
+    sides = [box((w, depth, 0.7), (x * (0.8 - w), 0, 0.7 + w)) for x in (-1, 1)]
+    return [box((0.8, depth, w))] + sides
 
 
 def plus(rng):
@@ -105,7 +108,8 @@ def plus(rng):
 def table(rng):
     wide, deep, leg = rng.uniform(0.6, 1.2), rng.uniform(0.4, 0.8), rng.uniform(0.03, 0.08)
     tall = rng.uniform(0.3, 0.8)
-    legs = [box((leg, leg, tall), (x * (wide - leg), y * (deep - leg), 0)) for x in (-1, 1) for y in (-1, 1)]
+    legs = [box((leg, leg, tall), (x * (wide - leg), y * (deep - leg), 0))
+            for x in (-1, 1) for y in (-1, 1)]
     return [box((wide, deep, rng.uniform(0.03, 0.08)), (0, 0, tall))] + legs
 
 
@@ -118,14 +122,15 @@ def chair(rng):
 
 def dumbbell(rng):
     radius = rng.uniform(0.25, 0.5)
-    ends = [ball(radius, (x, 0, 0)) if rng.random() < 0.5 else box(radius, (x, 0, 0)) for x in (-0.8, 0.8)]
+    ends = [(ball if rng.random() < 0.5 else box)(radius, (x, 0, 0)) for x in (-0.8, 0.8)]
     return ends + [frustum(rng.uniform(0.06, 0.2), 0.8, turn=LYING)]
 
 
 def frame(rng):
     """A window or picture frame with nothing in it."""
     w, deep, tall = rng.uniform(0.06, 0.2), rng.uniform(0.05, 0.4), rng.uniform(0.6, 1)
-    return [box((w, deep, tall), (x, 0, 0)) for x in (-0.8, 0.8)] + [box((0.8, deep, w), (0, 0, z * tall)) for z in (-1, 1)]
+    posts = [box((w, deep, tall), (x, 0, 0)) for x in (-0.8, 0.8)]
+    return posts + [box((0.8, deep, w), (0, 0, z * tall)) for z in (-1, 1)]
 
 
 def ring(rng):
@@ -137,24 +142,29 @@ def ring(rng):
 def stairs(rng):
     count, deep = rng.integers(3, 6), rng.uniform(0.3, 1)
     half = 0.8 / count
-    return [box((half, deep, half * (i + 1)), (2 * half * i - 0.8, 0, half * (i + 1))) for i in range(count)]
+    return [box((half, deep, half * (i + 1)), (2 * half * i - 0.8, 0, half * (i + 1)))
+            for i in range(count)]
 
 
 def mug(rng):
     radius = rng.uniform(0.4, 0.7)
     handle = [box((0.2, 0.06, 0.06), (radius + 0.1, 0, z)) for z in (-0.35, 0.35)]
-    return [frustum(radius, 0.7, taper=rng.choice([0, 0.3]))] + handle + [box((0.06, 0.06, 0.4), (radius + 0.3, 0, 0))]
+    handle += [box((0.06, 0.06, 0.4), (radius + 0.3, 0, 0))]
+    return [frustum(radius, 0.7, taper=rng.choice([0, 0.3]))] + handle
 
 
 def tree(rng):
     trunk = frustum(rng.uniform(0.08, 0.2), 0.6, (0, 0, -0.6))
     if rng.random() < 0.5:
-        return [trunk] + [frustum(0.8 - 0.2 * i, 0.4, (0, 0, 0.3 + 0.4 * i), taper=1.0) for i in range(3)]
-    return [trunk] + [ball(rng.uniform(0.3, 0.6), (*rng.normal(0, 0.3, 2), rng.uniform(0.2, 0.8))) for _ in range(3)]
+        return [trunk] + [frustum(0.8 - 0.2 * i, 0.4, (0, 0, 0.3 + 0.4 * i), taper=1.0)
+                          for i in range(3)]
+    return [trunk] + [ball(rng.uniform(0.3, 0.6), (*rng.normal(0, 0.3, 2), rng.uniform(0.2, 0.8)))
+                      for _ in range(3)]
 
 
 def car(rng):
-    wheels = [frustum(0.25, 0.08, (x, y, -0.3), (np.pi / 2, 0, 0)) for x in (-0.6, 0.6) for y in (-0.42, 0.42)]
+    wheels = [frustum(0.25, 0.08, (x, y, -0.3), (np.pi / 2, 0, 0))
+              for x in (-0.6, 0.6) for y in (-0.42, 0.42)]
     return [box((1, 0.4, 0.25)), box((0.5, 0.35, 0.25), (-0.1, 0, 0.5))] + wheels
 
 
@@ -177,8 +187,8 @@ def heap(rng):
 
 
 SIMPLE = [one_box, one_box, one_ball, one_ball, cylinder, cone, capsule, rod, plate]
-COMPOUND = [letter_l, letter_t, letter_u, plus, table, chair, dumbbell, frame, ring, stairs, mug, tree, car, animal,
-            heap, heap, heap]
+COMPOUND = [letter_l, letter_t, letter_u, plus, table, chair, dumbbell, frame, ring, stairs, mug,
+            tree, car, animal, heap, heap, heap]
 
 
 def shape(rng) -> list[Prim]:
@@ -188,12 +198,13 @@ def shape(rng) -> list[Prim]:
     stretch = affine(np.diag(rng.uniform(0.7, 1.3, 3)) if rng.random() < 0.5 else np.eye(3))
     low, high = (np.array([extent(p, stretch, s) for p in prims]) for s in (-1, 1))
     low, high = low.min(0), high.max(0)
-    fit = affine(np.eye(3) * 2 / np.linalg.norm(high - low), -(low + high) / np.linalg.norm(high - low))
+    size = np.linalg.norm(high - low)
+    fit = affine(np.eye(3) * 2 / size, -(low + high) / size)
     return [replace(p, affine=fit @ stretch @ p.affine) for p in prims]
 
 
 def extent(prim: Prim, pose: np.ndarray, sign: int) -> np.ndarray:
-    """The farthest coordinates [3] of a primitive along +-x, y, z of the frame that `pose` maps to."""
+    """A primitive's farthest coordinates [3] along +-x, y, z of the frame that `pose` maps to."""
     whole = pose @ prim.affine
     rows = whole[:3, :3]
     if prim.kind == BOX:

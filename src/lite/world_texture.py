@@ -12,10 +12,11 @@ LEVELS = 7
 
 
 def palette(rng, count: int) -> np.ndarray:
-    """Colours [count, 3] around one hue, mostly of low saturation, from dark to bright in random order."""
+    """Colours [count, 3] around one hue, mostly of low saturation, dark to bright in any order."""
     hue = rng.uniform(0, 180) + rng.normal(0, rng.choice([5, 20, 60]), count)
     saturation = 255 * rng.beta(1.2, rng.choice([1.3, 4.0]), count)
-    value = 255 * (rng.uniform(0.05, 0.5) + rng.uniform(0.1, 0.5) * rng.permutation(count) / max(1, count - 1))
+    dark, span = rng.uniform(0.05, 0.5), rng.uniform(0.1, 0.5)
+    value = 255 * (dark + span * rng.permutation(count) / max(1, count - 1))
     hsv = np.stack([hue % 180, saturation, value], -1).clip(0, 255).astype(np.uint8)
     return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0].astype(np.float32) / 255
 
@@ -53,12 +54,15 @@ def grid_coordinates(rng) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain(rng) -> np.ndarray:
-    colour = rng.choice([0.01, 0.99]) * np.ones(3) if rng.random() < 0.15 else palette(rng, 3)[rng.integers(3)]
+    colour = palette(rng, 3)[rng.integers(3)]
+    if rng.random() < 0.15:
+        colour = rng.choice([0.01, 0.99]) * np.ones(3)
     return np.broadcast_to(colour.astype(np.float32), (SIZE, SIZE, 3)).copy()
 
 
 def clouds(rng) -> np.ndarray:
-    return coloured(rng, noise(rng, rng.integers(3, 8), rng.choice([2, 3, 5, 10, 20]), rng.uniform(0.4, 0.9)))
+    octaves, first = rng.integers(3, 8), rng.choice([2, 3, 5, 10, 20])
+    return coloured(rng, noise(rng, octaves, first, rng.uniform(0.4, 0.9)))
 
 
 def marble(rng) -> np.ndarray:
@@ -82,7 +86,8 @@ def warped(rng) -> np.ndarray:
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
     strength = rng.uniform(20, 120)
     dx, dy = (strength * (noise(rng, 3, 3, 0.5) - 0.5) for _ in range(2))
-    return coloured(rng, cv2.remap(field, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+    field = cv2.remap(field, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return coloured(rng, field)
 
 
 def stripes(rng) -> np.ndarray:
@@ -123,16 +128,20 @@ def leaves(rng) -> np.ndarray:
     count = rng.integers(60, 500)
     radii = np.minimum(rng.uniform(1.5, 6) / rng.power(1.5, count), SIZE / rng.uniform(3, 10))
     kind = rng.integers(4)
-    for radius, centre, turn in zip(np.sort(radii)[::-1], rng.uniform(0, SIZE, (count, 2)), rng.uniform(0, 180, count)):
+    centres, turns = rng.uniform(0, SIZE, (count, 2)), rng.uniform(0, 180, count)
+    for radius, centre, turn in zip(np.sort(radii)[::-1], centres, turns):
         colour = (colours[rng.integers(len(colours))] * rng.uniform(0.7, 1.2)).clip(0, 1).tolist()
         if kind == 0 or kind == 3 and rng.random() < 0.5:
             axes = (int(radius) + 1, int(radius * rng.uniform(0.3, 1)) + 1)
-            cv2.ellipse(image, centre.astype(int).tolist(), axes, turn, 0, 360, colour, -1, cv2.LINE_AA)
+            at = centre.astype(int).tolist()
+            cv2.ellipse(image, at, axes, turn, 0, 360, colour, -1, cv2.LINE_AA)
         elif kind == 1:
-            box = cv2.boxPoints((centre.tolist(), (2 * radius, radius * rng.uniform(0.3, 2)), float(turn)))
+            sides = (2 * radius, radius * rng.uniform(0.3, 2))
+            box = cv2.boxPoints((centre.tolist(), sides, float(turn)))
             cv2.fillConvexPoly(image, box.astype(int), colour, cv2.LINE_AA)
         else:
-            cv2.fillPoly(image, [(centre + rng.normal(0, radius, (5, 2))).astype(int)], colour, cv2.LINE_AA)
+            corners = centre + rng.normal(0, radius, (5, 2))
+            cv2.fillPoly(image, [corners.astype(int)], colour, cv2.LINE_AA)
     return image
 
 
@@ -149,7 +158,8 @@ def cells(rng) -> np.ndarray:
     count = rng.choice([20, 60, 200])
     seeds = np.ones((SIZE, SIZE), np.uint8)
     seeds[tuple(rng.integers(0, SIZE, (2, count)))] = 0
-    distance, label = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    distance, label = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5,
+                                                      labelType=cv2.DIST_LABEL_PIXEL)
     colours = palette(rng, rng.integers(2, 8))
     image = colours[rng.integers(0, len(colours), label.max() + 1)][label]
     return image * (1 - rng.uniform(0, 0.8) * stretch(distance))[..., None]
@@ -187,13 +197,14 @@ def grain(rng) -> np.ndarray:
     """Noise of every pixel: sand, carpet, foliage far away."""
     base = coloured(rng, noise(rng, 3, 2, 0.5), 3)
     cells = int(rng.choice([64, 128, 256]))
-    fine = rng.normal(1, rng.uniform(0.1, 0.5), (cells, cells, 1 if rng.random() < 0.7 else 3)).astype(np.float32)
+    shape = (cells, cells, 1 if rng.random() < 0.7 else 3)
+    fine = rng.normal(1, rng.uniform(0.1, 0.5), shape).astype(np.float32)
     fine = cv2.resize(fine, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
     return base * (fine if fine.ndim == 3 else fine[..., None])
 
 
-RICH = [clouds, marble, wood, warped, stripes, checks, tiles, leaves, leaves, leaves, blobs, cells, glyphs,
-        scratches, grain, grain]
+RICH = [clouds, marble, wood, warped, stripes, checks, tiles, leaves, leaves, leaves, blobs, cells,
+        glyphs, scratches, grain, grain]
 
 
 def texture(rng, plain_share: float) -> np.ndarray:
@@ -215,14 +226,15 @@ def stains(rng, _) -> np.ndarray:
 
 
 def sky(rng, _) -> np.ndarray:
-    low, high = np.array([[0.75, 0.8, 0.85], [0.35, 0.55, 0.85]], np.float32) * rng.uniform(0.6, 1.1)
+    colours = np.array([[0.75, 0.8, 0.85], [0.35, 0.55, 0.85]], np.float32)
+    low, high = colours * rng.uniform(0.6, 1.1)
     ramp = np.linspace(0, 1, SIZE, dtype=np.float32)[:, None, None]
     cover = (noise(rng, 6, 3, 0.55) * rng.uniform(0, 1.5)).clip(0, 1)[..., None]
     return ((low * (1 - ramp) + high * ramp) * (1 - cover) + 0.9 * cover).clip(0, 1)
 
 
 def pyramid(textures: list[np.ndarray]) -> np.ndarray:
-    """All mip levels of all textures, linear light, flattened to rows [.., 3]: level, texture, y, x."""
+    """All mip levels of all textures, linear light, as rows [.., 3] by level, texture, y, x."""
     level = np.stack(textures).astype(np.float32) ** 2.2
     rows = []
     for _ in range(LEVELS):

@@ -3,8 +3,9 @@
 
     test_recipe.py BUILD SOURCE
 
-Proves that a clip is the same for a seed and true to its tracks, that both losses fall, that training goes
-on where it was stopped, and that C and PyTorch agree about the exported checkpoints on a rendered clip.
+Proves that a clip is the same for a seed and true to its tracks, that C and PyTorch render the same,
+that both losses fall, that training goes on where it was stopped, and that C and PyTorch agree about
+the exported checkpoints on a rendered clip.
 Exit status 77 (skipped) where PyTorch, OpenCV or safetensors are missing.
 """
 import json
@@ -13,7 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
-import unittest
+import unittest.mock
 from pathlib import Path
 
 try:
@@ -30,17 +31,20 @@ BUILD, SOURCE = (Path(a).resolve() for a in sys.argv[1:3])
 LITE = SOURCE / "src" / "lite"
 sys.path.insert(0, str(LITE))
 import world  # noqa: E402
+import world_cast  # noqa: E402
 import world_degrade  # noqa: E402
+import world_render  # noqa: E402
+import world_scene  # noqa: E402
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 torch.set_num_threads(1)
-FRAMES, TRAIN, HELD = 8, 3, 2
+FRAMES, TRAIN, HELD = 6, 3, 2
 
 
 def python(name: str, *args) -> str:
     """Runs a script of src/lite and returns what it printed."""
-    done = subprocess.run([sys.executable, LITE / name, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True)
+    done = subprocess.run([sys.executable, LITE / name, *map(str, args)], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         raise AssertionError(f"{name} failed:\n{done.stdout[-3000:]}")
     return done.stdout
@@ -52,8 +56,9 @@ class Recipe(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.root = Path(cls.folder.name)
         cls.clips = cls.root / "clips"
-        python("world.py", cls.clips / "train", "--first", 0, "--count", TRAIN, "--frames", FRAMES)
-        python("world.py", cls.clips / "held", "--first", 900000, "--count", HELD, "--frames", FRAMES)
+        for name, first, count in (("train", 0, TRAIN), ("held", 900000, HELD)):
+            python("world.py", cls.clips / name, "--first", first, "--count", count,
+                   "--frames", FRAMES)
 
     @classmethod
     def tearDownClass(cls):
@@ -68,15 +73,15 @@ class Recipe(unittest.TestCase):
             np.testing.assert_array_equal(array, again[name], name)
 
     def test_tracks_follow_the_surface(self):
-        """The undegraded colour at a visible point stays what it was; of hidden points it does not."""
-        degrade, world_degrade.degrade = world_degrade.degrade, lambda rng, linear, flow: np.sqrt(linear.clip(0, 1))
-        try:
+        """The undegraded colour at a visible point stays what it was."""
+        def plain(rng, linear, flow):
+            return np.sqrt(linear.clip(0, 1))
+        with unittest.mock.patch.object(world_degrade, "degrade", plain):
             clip = world.render(3, FRAMES)
-        finally:
-            world_degrade.degrade = degrade
         rng = np.random.default_rng(0)
         height, width = clip["depth"].shape[1:]
-        query = np.stack([0 * (x := rng.integers(0, width, 1000)), x, rng.integers(0, height, 1000)], 1)
+        x, y = rng.integers(0, width, 1000), rng.integers(0, height, 1000)
+        query = np.stack([0 * x, x, y], 1)
         xy, visible, _ = (a.numpy() for a in world.tracks(clip, query))
         self.assertLess(np.abs(xy[0] - query[:, 1:]).max(), 1e-3)
         self.assertTrue(visible[0].all())
@@ -84,17 +89,29 @@ class Recipe(unittest.TestCase):
         off = np.abs(colour - clip["video"][0][query[:, 2], query[:, 1]]).mean(-1)
         self.assertLess(np.median(off[visible[-1]]), 0.03)
 
+    def test_c_and_pytorch_render_the_same(self):
+        scene = world_scene.build(np.random.default_rng(1), FRAMES)
+        torch_frame = world_render.Renderer(scene, 96, 128).frame(0.2)
+        frame = world_cast.Renderer(scene, 96, 128).frame(0.2)
+        self.assertLess((torch_frame["depth"] - frame["depth"]).abs().median().item(), 1e-4)
+        off = (torch_frame["image"] - frame["image"]).abs().amax(-1)
+        self.assertLess((off > 0.02).float().mean().item(), 0.002)
+
     def input(self) -> Path:
         """A rendered clip with its geometry, as tests/bench/bench.c and twin.py take it."""
         path, clip = self.root / "input.safetensors", self.clip()
         size = (192, 144)
         video = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in clip["video"]])
-        depth = np.stack([cv2.resize(f.astype(np.float32), size, interpolation=cv2.INTER_NEAREST) for f in clip["depth"]])
+        depth = np.stack([cv2.resize(f.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
+                          for f in clip["depth"]])
         scaled = clip["k"] * np.array([[0.75], [0.75], [1]], np.float32)
-        query = np.stack([np.arange(32) % 2 * 3, 10 + np.arange(32) * 37 % 170, 10 + np.arange(32) * 53 % 120], 1)
-        arrays = {"video": video.transpose(0, 3, 1, 2), "depth": depth, "confident": np.ones_like(depth),
-                  "intrinsics": scaled, "c2w": clip["c2w"], "query": query}
-        save_file({k: torch.from_numpy(np.ascontiguousarray(a, np.float32)) for k, a in arrays.items()}, path)
+        n = np.arange(32)
+        query = np.stack([n % 2 * 3, 10 + n * 37 % 170, 10 + n * 53 % 120], 1)
+        arrays = {"video": video.transpose(0, 3, 1, 2), "depth": depth,
+                  "confident": np.ones_like(depth), "intrinsics": scaled, "c2w": clip["c2w"],
+                  "query": query}
+        save_file({name: torch.from_numpy(np.ascontiguousarray(array, np.float32))
+                   for name, array in arrays.items()}, path)
         return path
 
     def check_agreement(self, stage: str, exported: Path, *more) -> None:
@@ -108,21 +125,22 @@ class Recipe(unittest.TestCase):
         (folder / "config.json").write_text(meta["config"])
         os.replace(exported, folder / "model.safetensors")
         clip = self.input()
-        ours = subprocess.run([BUILD / "tests" / "bench", stage, folder, clip, "1", *more], check=True,
-                              stdout=subprocess.PIPE, text=True).stdout
-        twin = subprocess.run([sys.executable, SOURCE / "tests" / "bench" / "twin.py", stage, folder, clip, *more],
-                              check=True, stdout=subprocess.PIPE, text=True).stdout
-        np.testing.assert_allclose(json.loads(ours)["means"], json.loads(twin)["means"], rtol=2e-3, atol=2e-3)
+        commands = ([BUILD / "tests" / "bench", stage, folder, clip, "1", *more],
+                    [sys.executable, SOURCE / "tests" / "bench" / "twin.py", stage, folder, clip,
+                     *more])
+        ours, twin = (json.loads(subprocess.run(c, check=True, stdout=subprocess.PIPE).stdout)
+                      for c in commands)
+        np.testing.assert_allclose(ours["means"], twin["means"], rtol=2e-3, atol=2e-3)
 
     def test_tracker(self):
         state, out = self.root / "tracker", self.root / "offline.safetensors"
         common = ("--clips", self.clips, "--state", state)
-        python("train_features.py", *common, "--steps", 20, "--held", 1)
-        log = python("train_features.py", *common, "--steps", 40, "--held", 1)
-        self.assertIn("goes on after step 20", log)
-        log = python("train_tracker.py", *common, "--steps", 48, "--tracks", 16, "--held", 1)
-        first, last = map(float, re.search(r"first and last quarter: ([\d.]+) ([\d.]+)", log).groups())
-        self.assertLess(last, first)
+        python("train_features.py", *common, "--steps", 6, "--held", 1)
+        log = python("train_features.py", *common, "--steps", 12, "--held", 1)
+        self.assertIn("goes on after step 6", log)
+        log = python("train_tracker.py", *common, "--steps", 40, "--tracks", 8, "--held", 1)
+        losses = re.search(r"first and last quarter: ([\d.]+) ([\d.]+)", log).groups()
+        self.assertLess(float(losses[1]), float(losses[0]))
         python("export_tracker.py", *common, "--held", HELD, "--output", out)
         self.check_agreement("tracker", out, "32")
 
