@@ -132,15 +132,19 @@ class Recipe(unittest.TestCase):
                       for c in commands)
         np.testing.assert_allclose(ours["means"], twin["means"], rtol=2e-3, atol=2e-3)
 
+    def check_fall(self, log: str) -> None:
+        losses = re.search(r"first and last quarter: ([\d.]+) ([\d.]+)", log).groups()
+        self.assertLess(float(losses[1]), float(losses[0]))
+
     def test_tracker(self):
         state, out = self.root / "tracker", self.root / "offline.safetensors"
         common = ("--clips", self.clips, "--state", state)
-        python("train_features.py", *common, "--steps", 6, "--held", 1)
-        log = python("train_features.py", *common, "--steps", 12, "--held", 1)
-        self.assertIn("goes on after step 6", log)
-        log = python("train_tracker.py", *common, "--steps", 40, "--tracks", 8, "--held", 1)
-        losses = re.search(r"first and last quarter: ([\d.]+) ([\d.]+)", log).groups()
-        self.assertLess(float(losses[1]), float(losses[0]))
+        log = python("train_features.py", *common, "--steps", 24, "--held", 1)
+        self.check_fall(log)
+        log = python("train_features.py", *common, "--steps", 25, "--held", 1)
+        self.assertIn("goes on after step 24", log)
+        log = python("train_tracker.py", *common, "--steps", 64, "--tracks", 16, "--held", 1)
+        self.check_fall(log)
         python("export_tracker.py", *common, "--held", HELD, "--output", out)
         self.check_agreement("tracker", out, "32")
 
@@ -151,7 +155,7 @@ class Recipe(unittest.TestCase):
         steps = [json.loads(line) for line in log.splitlines() if line.startswith('{"step"')]
         depth = [s["depth"] for s in steps if "depth" in s]
         self.assertLess(depth[-1], depth[0])
-        python("train_front.py", run, "--export", out)
+        python("train_front.py", run, *clips, "--export", out)
         self.check_agreement("front", out)
 
 
