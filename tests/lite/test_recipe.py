@@ -6,7 +6,7 @@
 Proves that a clip is the same for a seed and true to its tracks, that C and PyTorch render the same,
 that both losses fall, that training goes on where it was stopped, and that C and PyTorch agree about
 the exported checkpoints on a rendered clip.
-Exit status 77 (skipped) where PyTorch, OpenCV or safetensors are missing.
+Exit status 77 (skipped) where PyTorch 2, OpenCV or safetensors are missing.
 """
 import json
 import os
@@ -23,6 +23,7 @@ try:
     import torch
     from safetensors import safe_open
     from safetensors.torch import save_file
+    from torch.nn.functional import scaled_dot_product_attention  # noqa: F401, PyTorch 2
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
