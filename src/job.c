@@ -43,6 +43,7 @@ typedef struct Run {
     SpTrackerOutput found;
     char *version;
     SpReport report;
+    SpAtomicFile result_file, report_file; /* written, and not in place before both are whole */
 } Run;
 
 static void run_free(Run *run)
@@ -58,6 +59,8 @@ static void run_free(Run *run)
     free(run->working);
     free(run->memory);
     free(run->version);
+    sp_atomic_abandon(&run->result_file);
+    sp_atomic_abandon(&run->report_file);
 }
 
 static bool is_csv(const char *path)
@@ -88,6 +91,9 @@ static SpStatus name_output(Run *run)
         return sp_error(SP_USAGE, "the result's name is longer than %d characters", PATH_ROOM);
     if (strcmp(run->output, job->video) == 0)
         return sp_error(SP_USAGE, "%.400s: the result would replace the video; name it with -o",
+                        run->output);
+    if (job->report && strcmp(run->output, job->report) == 0)
+        return sp_error(SP_USAGE, "%.400s: --report would replace the result; name another file",
                         run->output);
     if (job->no_clobber && access(run->output, F_OK) == 0)
         return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", run->output);
@@ -499,11 +505,15 @@ static SpStatus write_result(Run *run)
     } else {
         to_first_camera(run);
     }
+    SpAtomicFile *file = &run->result_file;
+    SP_TRY(sp_atomic_open(run->output, file));
     sp_console_begin(run->console, "result", 0);
-    const SpStatus status =
+    SpStatus status =
         is_csv(run->output)
-            ? sp_result_write_csv(run->output, &result)
-            : sp_result_write_npz(run->output, &result, run->job->max_side, !run->job->no_compress);
+            ? sp_result_write_csv(file, &result)
+            : sp_result_write_npz(file, &result, run->job->max_side, !run->job->no_compress);
+    if (status.code == SP_OK)
+        status = sp_atomic_settle(file);
     add_stage(run, "result", sp_console_end(run->console), NULL, NULL);
     return status;
 }
@@ -527,7 +537,9 @@ static SpStatus write_report(Run *run, double seconds)
     report->seconds = seconds;
     report->peak_rss_bytes = sp_memory_peak();
     report->library_count = sp_libraries(report->libraries, SP_REPORT_LIBRARIES);
-    return sp_report_write(run->job->report, report);
+    SP_TRY(sp_atomic_open_for(run->job->report, "--report", &run->report_file));
+    SP_TRY(sp_report_write(&run->report_file, report));
+    return sp_atomic_settle(&run->report_file);
 }
 
 static SpStatus run_all(Run *run)
@@ -546,6 +558,8 @@ static SpStatus run_all(Run *run)
     SP_TRY(write_result(run));
     if (run->job->report)
         SP_TRY(write_report(run, sp_clock() - began));
+    SP_TRY(sp_atomic_commit(&run->result_file));
+    SP_TRY(sp_atomic_commit(&run->report_file));
     sp_console_note(run->console, "%s: %lld frames, %lld tracks, %.1f s", run->output,
                     (long long)run->clip.frames, (long long)run->queries, sp_clock() - began);
     return sp_ok();

@@ -590,6 +590,8 @@ def bad_cases():
     os.symlink("/dev/full", at("full.npz"))
     yield "output: full device", [BALL, *FAST, "-o", at("full.npz")], 7, "No space left"
     yield "report: no folder", [BALL, *out, "--report", at("none/r.json")], 7, "--report"
+    yield "report: the result", [BALL, *out, "--report", at("old.npz")], 2, "replace the result"
+    yield "report: full device", [BALL, *FAST, *out, "--report", at("full.npz")], 7, "No space left"
 
 
 def check_bad(name, arguments, code, message):
@@ -618,6 +620,19 @@ def a_full_disk_keeps_the_old_result():
     assert read(old) == b"old" and os.listdir(folder) == ["t.npz"]
 
 
+def a_folder_without_permission_is_named():
+    folder = place("locked")
+    os.chmod(folder, 0o555)
+    os.chmod(TEMPORARY, 0o755)
+
+    def nobody():
+        if os.geteuid() == 0:
+            os.setuid(65534)
+    done = run(BALL, *FAST, "-o", os.path.join(folder, "t.npz"), preexec_fn=nobody)
+    assert done.returncode == 7 and b"locked: Permission denied" in done.stderr, done.stderr
+    assert os.listdir(folder) == []
+
+
 def too_little_memory_is_told_first():
     folder = place("memory")
     if b"__asan_init" in read(SPATRACK):
@@ -634,7 +649,8 @@ def too_little_memory_is_told_first():
 
 
 def case_list():
-    for case in GOOD + [a_full_disk_keeps_the_old_result, too_little_memory_is_told_first]:
+    for case in GOOD + [a_full_disk_keeps_the_old_result, a_folder_without_permission_is_named,
+                        too_little_memory_is_told_first]:
         yield case.__name__, case
     for name, *rest in bad_cases():
         yield "refused: " + name, lambda name=name, rest=rest: check_bad(name, *rest)

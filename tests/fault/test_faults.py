@@ -46,14 +46,14 @@ def check(folder, arguments):
     tried = sorted({1 + i * (calls - 1) // max(1, min(MOST, calls) - 1)
                     for i in range(min(MOST, calls))})
     for call in tried:
-        with open(out, "w") as file:
-            file.write("old")
+        with open(out, "wb") as file:
+            file.write(b"old")
         done = run(arguments, out, SPATRACK_FAIL_AT=call)
         lines = [line for line in done.stderr.splitlines()
                  if "UNTRAINED" not in line and "left out" not in line]
         assert done.returncode == 5 and len(lines) == 1, (call, done.returncode, done.stderr[-3000:])
-        with open(out) as file:
-            assert file.read() == "old", call
+        with open(out, "rb") as file:
+            assert file.read() == b"old", call
         assert os.listdir(os.path.dirname(out)) == ["t.npz"], call
     return calls, len(tried)
 
