@@ -523,6 +523,8 @@ def bad_cases():
             "no video stream"
         yield "very wide", [test_clip("broad.mkv", "2000x8", 2, "-c:v", "ffv1"), *out], 3, "narrow"
         images = place("bad-images")
+        write_png(os.path.join(place("tiny"), "0.png"), 1, 1, lambda x, y: 100)
+        yield "one pixel", [os.path.join(TEMPORARY, "tiny"), *out], 3, "1x1 are too small"
         ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48", "-frames:v", "2", "bad-images/a%d.png")
         ffmpeg("-f", "lavfi", "-i", "testsrc=s=32x48", "-frames:v", "1", "bad-images/b.png")
         yield "images of two sizes", [images, *out], 3, "b.png: 32x48"
