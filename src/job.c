@@ -297,10 +297,12 @@ static SpTrackerInput tracker_input(const Run *run, int64_t frames)
                             .query = run->working};
 }
 
-static SpTrackerSettings tracker_settings(const SpJob *job)
+static SpTrackerSettings tracker_settings(const Run *run)
 {
+    const SpJob *job = run->job;
+    const int64_t asked = job->vo_points;
     return (SpTrackerSettings){.iterations = (int)job->iterations,
-                               .support = job->vo_points,
+                               .support = asked < 0 ? sp_tracker_support(run->tracker) : asked,
                                .seed = (uint64_t)job->seed,
                                .fixed_camera = job->fixed_camera,
                                .replace_ratio = REPLACE_RATIO};
@@ -326,7 +328,7 @@ static SpStatus front_need(const Run *run, int64_t frames, Need *need)
 static SpStatus tracker_need(const Run *run, int64_t frames, Need *need)
 {
     const SpTrackerInput input = tracker_input(run, frames);
-    const SpTrackerSettings settings = tracker_settings(run->job);
+    const SpTrackerSettings settings = tracker_settings(run);
     SpNn dry = sp_nn_dry(run->device);
     *need = (Need){0};
     if (!run->tracker)
@@ -430,7 +432,7 @@ static SpStatus run_front(Run *run)
 static SpStatus run_tracker(Run *run)
 {
     const SpTrackerInput input = tracker_input(run, run->clip.frames);
-    const SpTrackerSettings settings = tracker_settings(run->job);
+    const SpTrackerSettings settings = tracker_settings(run);
     Need need;
     SpNn nn;
     for (int64_t i = 0; i < input.frames * input.height * input.width; i++)
@@ -508,10 +510,9 @@ static SpStatus write_result(Run *run)
     SpAtomicFile *file = &run->result_file;
     SP_TRY(sp_atomic_open(run->output, file));
     sp_console_begin(run->console, "result", 0);
-    SpStatus status =
-        is_csv(run->output)
-            ? sp_result_write_csv(file, &result)
-            : sp_result_write_npz(file, &result, run->job->max_side, !run->job->no_compress);
+    SpStatus status = is_csv(run->output) ? sp_result_write_csv(file, &result)
+                                          : sp_result_write_npz(file, &result, run->job->max_side,
+                                                                !run->job->no_compress);
     if (status.code == SP_OK)
         status = sp_atomic_settle(file);
     add_stage(run, "result", sp_console_end(run->console), NULL, NULL);

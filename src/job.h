@@ -23,7 +23,8 @@ typedef struct SpJob {
     int64_t stride, max_frames, max_input_side;
     SpPortrait portrait;
     int64_t grid; /* points a side; 0: the default, 10, or 50 with a mask */
-    int64_t vo_points, iterations, seed, max_side, threads;
+    int64_t vo_points; /* below 0: as many as the weights say */
+    int64_t iterations, seed, max_side, threads;
     SpStopAfter stop_after;
     SpDeviceChoice device;
     bool fixed_camera, no_compress, no_clobber;

@@ -47,8 +47,8 @@ static const Option options[] = {
     {TEXT, "mask", 0, "FILE.png", "keep grid points on the white part of FILE", JOB(mask), 0, 0, 0,
      true},
     {HEADING, "Tracking", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {WHOLE, "vo-points", 0, "N", "support points that carry the cameras (756)", JOB(vo_points), 0,
-     30000, 756, true},
+    {WHOLE, "vo-points", 0, "N", "support points that carry the cameras (as the weights say: 756)",
+     JOB(vo_points), 0, 30000, -1, true},
     {WHOLE, "iters", 0, "N", "refinement steps (4)", JOB(iterations), 1, 64, 4, true},
     {WHOLE, "seed", 0, "N", "of the random choice of support points (0)", JOB(seed), 0, 1e15, 0,
      true},
@@ -261,8 +261,10 @@ static cJSON *json_of(const SpOptions *in, const Option *option)
     switch (option->kind) {
     case FLAG:
         return cJSON_CreateBool(*(const bool *)field);
-    case WHOLE:
-        return cJSON_CreateNumber((double)*(const int64_t *)field);
+    case WHOLE: /* below the least: not given, chosen by the run */
+        return (double)*(const int64_t *)field < option->least
+                   ? cJSON_CreateNull()
+                   : cJSON_CreateNumber((double)*(const int64_t *)field);
     case NUMBER:
         return cJSON_CreateNumber(*(const double *)field);
     case TEXT:

@@ -142,6 +142,7 @@ static void bind_constants(SpBinder *b, SpTracker *t)
     t->stride = (int64_t)sp_bind_number(b, "model.Track_cfg.base.stride", 4, 4, 4);
     t->side = 2 * (int64_t)sp_bind_number(b, "model.Track_cfg.base.corr_radius", 3, 2, 4) + 1;
     t->neighbours = (int64_t)sp_bind_number(b, "model.Track_cfg.base.neighbours", 16, 1, 24);
+    t->support = (int64_t)sp_bind_number(b, "model.track_num", 756, 0, 30000);
     sp_bind_numbers(b, "model.Track_cfg.base.model_resolution", 2, resolution);
     t->model_height = resolution[0];
     t->model_width = resolution[1];

@@ -66,7 +66,7 @@ typedef struct SpUpdateFormer {
 
 struct SpTracker {
     int64_t window, overlap, time_length, resolution; /* S, O, L, 336 */
-    int64_t model_height, model_width, stride, side, neighbours, channels;
+    int64_t model_height, model_width, stride, side, neighbours, channels, support;
     int64_t token, token3, corr; /* widths of the tokens and of one level's features */
     SpEncoder encoder;
     SpMlp corr_mlp, rel_pos_mlp, corr_xyz_mlp, corr_depth_mlp, xyz_mlp, proj_xyz_embed;

@@ -26,6 +26,11 @@ void sp_tracker_close(SpTracker *tracker)
     free(tracker);
 }
 
+int64_t sp_tracker_support(const SpTracker *tracker)
+{
+    return tracker->support;
+}
+
 /* The clip's windows (section 2). */
 typedef struct Windows {
     int64_t count, length, step;

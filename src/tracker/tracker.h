@@ -24,7 +24,7 @@ typedef struct SpTrackerInput {
 
 typedef struct SpTrackerSettings {
     int iterations;       /* 4 as published */
-    int64_t support;      /* support queries a window, 756 as published */
+    int64_t support;      /* support queries a window */
     uint64_t seed;        /* of the splitmix64 stream, tracker.md section 3 */
     bool fixed_camera;    /* keep the given cameras: no refinement, no bundle adjustment */
     double replace_ratio; /* 0.2 as published */
@@ -47,6 +47,9 @@ typedef struct SpTrackerOutput {
  * naming file and tensor; SP_MEMORY. Release with sp_tracker_close (NULL allowed). */
 SpStatus sp_tracker_open(SpCheckpoint *checkpoint, SpTracker **tracker);
 void sp_tracker_close(SpTracker *tracker);
+
+/* Support queries a window that the weights were made for: 756 as published. */
+int64_t sp_tracker_support(const SpTracker *tracker);
 
 /* Runs all windows; with a dry `nn` only memory is counted and `output` is not written. The
  * arenas are back at their height on return. */
