@@ -328,11 +328,11 @@ static SpStatus front_need(const Run *run, int64_t frames, Need *need)
 static SpStatus tracker_need(const Run *run, int64_t frames, Need *need)
 {
     const SpTrackerInput input = tracker_input(run, frames);
-    const SpTrackerSettings settings = tracker_settings(run);
     SpNn dry = sp_nn_dry(run->device);
     *need = (Need){0};
     if (!run->tracker)
         return sp_ok();
+    const SpTrackerSettings settings = tracker_settings(run);
     SP_TRY(sp_tracker_run(run->tracker, &dry, &input, &settings, NULL));
     *need = (Need){dry.arena.peak, dry.host.peak};
     return sp_ok();
