@@ -8,6 +8,7 @@
 #include "front/front.h"
 #include "geometry/camera.h"
 #include "given.h"
+#include "job_overlay.h"
 #include "media/clip.h"
 #include "media/png.h"
 #include "memory.h"
@@ -43,7 +44,7 @@ typedef struct Run {
     SpTrackerOutput found;
     char *version;
     SpReport report;
-    SpAtomicFile result_file, report_file; /* written, and not in place before both are whole */
+    SpAtomicFile result_file, overlay_file, report_file; /* in place once all are whole */
 } Run;
 
 static void run_free(Run *run)
@@ -60,6 +61,7 @@ static void run_free(Run *run)
     free(run->memory);
     free(run->version);
     sp_atomic_abandon(&run->result_file);
+    sp_atomic_abandon(&run->overlay_file);
     sp_atomic_abandon(&run->report_file);
 }
 
@@ -482,32 +484,33 @@ static SpStatus name_version(Run *run)
     return sp_ok();
 }
 
+static SpResult result_of(const Run *run)
+{
+    const SpGeometry *given = &run->geometry;
+    const SpTrackerOutput *found = &run->found;
+    const bool tracked = run->tracker != NULL;
+    return (SpResult){.clip = &run->clip,
+                      .depth = tracked ? found->depth : given->depth,
+                      .confidence = tracked ? found->valid : given->confidence,
+                      .c2w = tracked ? found->c2w : given->c2w,
+                      .intrinsics = tracked ? found->intrinsics : given->intrinsics,
+                      .tracks = run->queries,
+                      .queries = run->query,
+                      .track = found->tracks,
+                      .points = found->camera_points,
+                      .visibility = found->visibility,
+                      .confs = found->confidence,
+                      .dynamic = found->dynamic,
+                      .version = run->version};
+}
+
 static SpStatus write_result(Run *run)
 {
-    const SpTrackerOutput *found = &run->found;
-    SpResult result = {.clip = &run->clip,
-                       .depth = run->geometry.depth,
-                       .confidence = run->geometry.confidence,
-                       .c2w = run->geometry.c2w,
-                       .intrinsics = run->geometry.intrinsics};
-    SP_TRY(name_version(run));
-    result.version = run->version;
-    if (run->tracker) {
-        result.depth = found->depth;
-        result.confidence = found->valid;
-        result.c2w = found->c2w;
-        result.intrinsics = found->intrinsics;
-        result.tracks = run->queries;
-        result.queries = run->query;
-        result.track = found->tracks;
-        result.points = found->camera_points;
-        result.visibility = found->visibility;
-        result.confs = found->confidence;
-        result.dynamic = found->dynamic;
-    } else {
-        to_first_camera(run);
-    }
     SpAtomicFile *file = &run->result_file;
+    SP_TRY(name_version(run));
+    if (!run->tracker)
+        to_first_camera(run);
+    const SpResult result = result_of(run);
     SP_TRY(sp_atomic_open(run->output, file));
     sp_console_begin(run->console, "result", 0);
     SpStatus status = is_csv(run->output) ? sp_result_write_csv(file, &result)
@@ -516,6 +519,16 @@ static SpStatus write_result(Run *run)
     if (status.code == SP_OK)
         status = sp_atomic_settle(file);
     add_stage(run, "result", sp_console_end(run->console), NULL, NULL);
+    return status;
+}
+
+static SpStatus write_overlay(Run *run)
+{
+    const SpResult result = result_of(run);
+    double seconds;
+    const SpStatus status =
+        sp_job_overlay_write(run->job, &result, run->console, &run->overlay_file, &seconds);
+    add_stage(run, "overlay", seconds, NULL, NULL);
     return status;
 }
 
@@ -550,6 +563,8 @@ static SpStatus run_all(Run *run)
     SP_TRY(try_output(run->output, "-o"));
     if (run->job->report)
         SP_TRY(try_output(run->job->report, "--report"));
+    if (run->job->overlay)
+        SP_TRY(sp_job_overlay_begin(run->job, run->output));
     SP_TRY(open_models(run));
     SP_TRY(read_clip(run));
     SP_TRY(make_queries(run));
@@ -557,9 +572,12 @@ static SpStatus run_all(Run *run)
     SP_TRY(take_results(run));
     SP_TRY(run_stages(run));
     SP_TRY(write_result(run));
+    if (run->job->overlay)
+        SP_TRY(write_overlay(run));
     if (run->job->report)
         SP_TRY(write_report(run, sp_clock() - began));
     SP_TRY(sp_atomic_commit(&run->result_file));
+    SP_TRY(sp_atomic_commit(&run->overlay_file));
     SP_TRY(sp_atomic_commit(&run->report_file));
     sp_console_note(run->console, "%s: %lld frames, %lld tracks, %.1f s", run->output,
                     (long long)run->clip.frames, (long long)run->queries, sp_clock() - began);

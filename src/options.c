@@ -60,6 +60,12 @@ static const Option options[] = {
     {WHOLE, "max-side", 0, "N", "longer side of saved depth and video in pixels (336)",
      JOB(max_side), 1, 16384, 336, true},
     {FLAG, "no-compress", 0, NULL, "store arrays as they are", JOB(no_compress), 0, 0, 0, false},
+    {TEXT, "overlay", 0, "FILE", "draw the tracks: .mp4, the video; .png, a contact sheet",
+     JOB(overlay), 0, 0, 0, false},
+    {WHOLE, "trail", 0, "N", "frames that a track's trail reaches back (10)", JOB(trail), 0, 1e6,
+     10, false},
+    {CHOICE, "background", 0, "plain|dim|gray", "the video under the tracks (plain)",
+     JOB(background), 0, 2, 0, false},
     {CHOICE, "stop-after", 0, "never|front", "front: write depth and poses, track nothing (never)",
      JOB(stop_after), 0, 1, 0, true},
     {FLAG, "no-clobber", 'n', NULL, "refuse to replace an existing result", JOB(no_clobber), 0, 0,
@@ -206,6 +212,12 @@ static SpStatus check(const SpOptions *out)
                         job->output);
     if (job->output && ends_with(job->output, ".csv") && job->stop_after == SP_STOP_FRONT)
         return sp_error(SP_USAGE, "--stop-after front gives no tracks for a .csv; name an .npz");
+    if (job->overlay && !ends_with(job->overlay, ".mp4") && !ends_with(job->overlay, ".png"))
+        return sp_error(SP_USAGE, "%.200s: the overlay's name must end in .mp4 or .png",
+                        job->overlay);
+    if (job->overlay && job->stop_after == SP_STOP_FRONT)
+        return sp_error(SP_USAGE,
+                        "--stop-after front gives no tracks to draw; leave out --overlay");
     if (!job->output && strcmp(job->video, "-") == 0)
         return sp_error(SP_USAGE, "reading from a pipe: say where the result goes with -o");
     if (out->quiet && out->verbose)
