@@ -90,7 +90,7 @@ def probe(name):
     assert 0 < data.index(b"moov") < data.index(b"mdat")  # the index comes first
     times = [float(f["pts_time"]) for f in found["frames"]]
     assert len(times) == int(stream["nb_read_frames"]) == int(stream["nb_frames"])
-    return stream["width"], stream["height"], stream["r_frame_rate"], stream["avg_frame_rate"], times
+    return (*(stream[key] for key in ("width", "height", "r_frame_rate", "avg_frame_rate")), times)
 
 
 def markers(name, width, height):
@@ -159,8 +159,8 @@ def fractions_and_variable_rates_are_kept():
     good(ntsc, "-o", path("rates/a.csv"), "--overlay", path("rates/a.mp4"), "--grid", 2, *FAST)
     assert probe(path("rates/a.mp4"))[2:4] == ("30000/1001",) * 2
     ffmpeg("-f", "lavfi", "-i", "testsrc=s=96x72:r=10", "-frames:v", "6", "-vf",
-           "settb=1/1000,setpts='N*100+50*mod(N\\,2)'", "-fps_mode", "passthrough", "-enc_time_base", "1:1000", "-c:v", "libx264",
-           "-pix_fmt", "yuv420p", "uneven.mkv")
+           "settb=1/1000,setpts='N*100+50*mod(N\\,2)'", "-fps_mode", "passthrough",
+           "-enc_time_base", "1:1000", "-c:v", "libx264", "-pix_fmt", "yuv420p", "uneven.mkv")
     good("uneven.mkv", "-o", path("rates/b.csv"), "--overlay", path("rates/b.mp4"), "--grid", 2,
          *FAST)
     times = probe(path("rates/b.mp4"))[4]
@@ -255,8 +255,8 @@ def a_full_disk_keeps_what_was_there():
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (15000, 15000))
     for overlay in old[1:]:
-        done = run(BALL, "-o", path("full/t.csv"), "--overlay", overlay, "--max-frames", 3, "--grid",
-                   2, *FAST, preexec_fn=limit)
+        done = run(BALL, "-o", path("full/t.csv"), "--overlay", overlay, "--max-frames", 3,
+                   "--grid", 2, *FAST, preexec_fn=limit)
         assert done.returncode == 7, (done.returncode, done.stderr)
         assert os.path.basename(overlay).encode() in done.stderr, done.stderr
     assert all(read(name) == b"old" for name in old)
