@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "console.h"
 #include "media/prepare.h"
+#include "tracker/tracker.h"
 
 typedef enum SpStopAfter { SP_STOP_NEVER, SP_STOP_FRONT } SpStopAfter;
 typedef enum SpDeviceChoice { SP_DEVICE_AUTO, SP_DEVICE_CPU } SpDeviceChoice;
@@ -22,9 +23,10 @@ typedef struct SpJob {
     double start; /* seconds */
     int64_t stride, max_frames, max_input_side;
     SpPortrait portrait;
-    int64_t grid; /* points a side; 0: the default, 10, or 50 with a mask */
+    int64_t grid;      /* points a side; 0: the default, 10, or 50 with a mask */
     int64_t vo_points; /* below 0: as many as the weights say */
     int64_t iterations, seed, max_side, threads;
+    SpTrackerMode mode;
     SpStopAfter stop_after;
     SpDeviceChoice device;
     bool fixed_camera, no_compress, no_clobber;
