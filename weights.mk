@@ -24,7 +24,7 @@ help:
 	@echo 'make -f weights.mk MODEL...   (models: $(MODELS))'
 	@echo
 	@echo 'front 4.6 GB, offline and online 264 MB each; sam-base 375 MB, -large 1.3 GB, -huge 2.6 GB.'
-	@echo 'spatrack needs front and offline.'
+	@echo 'spatrack needs front and offline, or online for --mode online.'
 	@echo
 	@echo 'DEST=DIR            where they go ($(DEST))'
 	@echo 'REVISION=COMMIT     which revision (main); REVISION_front=COMMIT for one model'

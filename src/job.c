@@ -120,13 +120,19 @@ static SpStatus open_front(Run *run)
     return sp_front_open(run->front_weights, &run->front);
 }
 
+static const char *tracker_model(const SpJob *job)
+{
+    return job->mode == SP_TRACKER_ONLINE ? "online" : "offline";
+}
+
 static SpStatus open_tracker(Run *run)
 {
     if (run->job->stop_after == SP_STOP_FRONT)
         return sp_ok();
-    SP_TRY(sp_weights_locate(run->job->weights, "offline", &run->tracker_place));
-    SP_TRY(sp_weights_open(&run->tracker_place, "offline", &run->tracker_weights));
-    return sp_tracker_open(run->tracker_weights, &run->tracker);
+    const char *model = tracker_model(run->job);
+    SP_TRY(sp_weights_locate(run->job->weights, model, &run->tracker_place));
+    SP_TRY(sp_weights_open(&run->tracker_place, model, &run->tracker_weights));
+    return sp_tracker_open(run->tracker_weights, run->job->mode, &run->tracker);
 }
 
 static void tell_weights(const Run *run)
@@ -143,11 +149,13 @@ static void tell_weights(const Run *run)
     if (untrained)
         sp_console_warn(run->console,
                         "the built-in weights are UNTRAINED: the result means nothing; "
-                        "get the published ones with make -f weights.mk front offline");
+                        "get the published ones with make -f weights.mk front %s",
+                        tracker_model(run->job));
     else if (embedded)
         sp_console_note(run->console,
                         "using the built-in lite weights; get the published ones with "
-                        "make -f weights.mk front offline");
+                        "make -f weights.mk front %s",
+                        tracker_model(run->job));
     for (int i = 0; i < 2; i++)
         if (weights[i] && !places[i]->embedded)
             sp_console_detail(run->console, "weights: %s (%s)", places[i]->folder,
@@ -345,7 +353,7 @@ static size_t result_floats(const Run *run, int64_t frames)
 {
     const int64_t area = run->clip.plan.height * run->clip.plan.width;
     const int64_t geometry = 2 * area + 9 + 9 + 16, pairs = (3 + 3 + 1 + 1) * run->queries;
-    const int64_t found = run->tracker ? 2 * area + 9 + 16 + pairs : 0;
+    const int64_t found = run->tracker ? 9 + 16 + pairs : 0;
     return (size_t)(frames * (geometry + found) + run->queries);
 }
 
@@ -395,16 +403,17 @@ static SpStatus take_results(Run *run)
     if (!at)
         return sp_no_memory("depth and tracks; use fewer frames with --max-frames");
     float **const part[] = {
-        &run->geometry.depth,      &run->geometry.confidence, &run->geometry.intrinsics,
-        &run->geometry.c2w,        &run->found.depth,         &run->found.valid,
-        &run->found.intrinsics,    &run->found.c2w,           &run->found.tracks,
-        &run->found.camera_points, &run->found.visibility,    &run->found.confidence,
-        &run->found.dynamic};
-    const int64_t size[] = {area,   area,      9 * t,     16 * t, area,  area, 9 * t,
-                            16 * t, 3 * t * n, 3 * t * n, t * n,  t * n, n};
-    const int parts = run->tracker ? 13 : 4;
+        &run->geometry.depth,   &run->geometry.confidence, &run->geometry.intrinsics,
+        &run->geometry.c2w,     &run->found.intrinsics,    &run->found.c2w,
+        &run->found.tracks,     &run->found.camera_points, &run->found.visibility,
+        &run->found.confidence, &run->found.dynamic};
+    const int64_t size[] = {area,      area,      9 * t, 16 * t, 9 * t, 16 * t,
+                            3 * t * n, 3 * t * n, t * n, t * n,  n};
+    const int parts = run->tracker ? 11 : 4;
     for (int i = 0; i < parts; i++, at += size[i - 1])
         *part[i] = at;
+    run->found.depth = run->geometry.depth; /* in place: see SpTrackerOutput */
+    run->found.valid = run->geometry.confidence;
     return sp_ok();
 }
 

@@ -11,6 +11,7 @@
 #include "console.h"
 #include "media/prepare.h"
 #include "output/overlay.h"
+#include "tracker/tracker.h"
 
 typedef enum SpStopAfter { SP_STOP_NEVER, SP_STOP_FRONT } SpStopAfter;
 typedef enum SpDeviceChoice { SP_DEVICE_AUTO, SP_DEVICE_CPU } SpDeviceChoice;
@@ -29,6 +30,7 @@ typedef struct SpJob {
     int64_t iterations, seed, max_side, threads;
     int64_t trail; /* frames */
     SpBackground background;
+    SpTrackerMode mode;
     SpStopAfter stop_after;
     SpDeviceChoice device;
     bool fixed_camera, no_compress, no_clobber;

@@ -8,6 +8,8 @@
 
 #include <cjson/cJSON.h>
 
+enum { MOST_FRAMES = 80, MOST_FRAMES_ONLINE = 300 };
+
 typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, TEXT, CHOICE } Kind;
 
 typedef struct Option {
@@ -29,7 +31,8 @@ static const Option options[] = {
     {NUMBER, "start", 0, "SEC", "begin SEC seconds into the video (0)", JOB(start), 0, 1e9, 0,
      true},
     {WHOLE, "stride", 0, "N", "use every Nth frame from there (1)", JOB(stride), 1, 1e9, 1, true},
-    {WHOLE, "max-frames", 0, "N", "use at most N frames (80)", JOB(max_frames), 1, 1e6, 80, true},
+    {WHOLE, "max-frames", 0, "N", "use at most N frames (80; 300 online)", JOB(max_frames), 1, 1e6,
+     -1, true},
     {CHOICE, "portrait", 0, "crop|fit",
      "frames taller than wide: crop to a square, or scale whole (crop)", JOB(portrait), 0, 1, 0,
      true},
@@ -47,6 +50,8 @@ static const Option options[] = {
     {TEXT, "mask", 0, "FILE.png", "keep grid points on the white part of FILE", JOB(mask), 0, 0, 0,
      true},
     {HEADING, "Tracking", 0, NULL, NULL, 0, 0, 0, 0, false},
+    {CHOICE, "mode", 0, "offline|online",
+     "online: in windows of 20 frames, for long clips (offline)", JOB(mode), 0, 1, 0, true},
     {WHOLE, "vo-points", 0, "N", "support points that carry the cameras (as the weights say: 756)",
      JOB(vo_points), 0, 30000, -1, true},
     {WHOLE, "iters", 0, "N", "refinement steps (4)", JOB(iterations), 1, 64, 4, true},
@@ -73,8 +78,8 @@ static const Option options[] = {
     {TEXT, "report", 0, "FILE.json", "write times, memory and settings to FILE", JOB(report), 0, 0,
      0, false},
     {HEADING, "Running", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {TEXT, "weights", 0, "DIR", "take the models from DIR/front, DIR/offline", JOB(weights), 0, 0,
-     0, false},
+    {TEXT, "weights", 0, "DIR", "take the models from DIR/front, DIR/offline or DIR/online",
+     JOB(weights), 0, 0, 0, false},
     {CHOICE, "device", 0, "auto|cpu", "where to compute (auto)", JOB(device), 0, 1, 0, false},
     {WHOLE, "threads", 0, "N", "CPU threads (as many as there are processors)", JOB(threads), 1,
      1024, 0, false},
@@ -225,6 +230,13 @@ static SpStatus check(const SpOptions *out)
     return sp_ok();
 }
 
+/* Defaults that depend on other flags. */
+static void settle(SpJob *job)
+{
+    if (job->max_frames < 0)
+        job->max_frames = job->mode == SP_TRACKER_ONLINE ? MOST_FRAMES_ONLINE : MOST_FRAMES;
+}
+
 SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
 {
     bool only_names = false;
@@ -241,6 +253,7 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
         else
             out->job.video = argv[i];
     }
+    settle(&out->job);
     return out->help || out->version ? sp_ok() : check(out);
 }
 
