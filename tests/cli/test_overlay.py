@@ -300,9 +300,9 @@ def bad_cases():
 def check_bad(arguments, code, message):
     old = write(path("bad/old.npz"), b"an old result")
     before = sorted(os.listdir(path("bad")))
-    done = run(*arguments)
+    done = run("-q", *arguments)  # a slow machine tells how far it is
     lines = [line for line in done.stderr.decode(errors="replace").splitlines()
-             if "UNTRAINED" not in line and "left out" not in line]
+             if "UNTRAINED" not in line]
     assert done.returncode == code, (done.returncode, lines)
     assert len(lines) == 1 and lines[0].startswith("spatrack: "), lines
     assert message in lines[0], lines
