@@ -255,8 +255,8 @@ void sp_window_update(const SpTracker *tracker, SpNn *nn, const SpTrackerSetting
 /* The query's point of each track in the world, [N, 3]: start unprojected with k_model's frame
  * and moved by c2w's (section 5; section 6 step 7 with other cameras). For a continued track
  * `start` mixes two frames: the number of the one it is queried at again, and its place in the
- * window's first. That is a mistake of the published code that its results, which the goldens
- * hold, contain (section 10, 2); the place seen by the wrong camera of at most 5 frames later. */
+ * window's first. The published code does so, evidently by mistake (section 10, 2); it is kept
+ * because its results, which the goldens hold, contain it. */
 void sp_query_world(const SpWindow *window, const float *k_model, const float *c2w, float *out);
 
 /* Nearest sampling of tracker.md section 4, the index along one axis: coordinates beyond the
