@@ -2,8 +2,8 @@
 """Trains the lite front on rendered clips; resumes from RUN/state.pt by itself.
 
     train_front.py RUN --train DIR... --held DIR... [--steps N] [--minutes M] [--threads 1]
-    train_front.py RUN --export FILE.safetensors
-    train_front.py RUN --train DIR --held DIR --toy      a schedule of seconds, for tests
+    train_front.py RUN --train DIR... --held DIR... --export FILE.safetensors
+    train_front.py RUN --train DIR --held DIR --toy     seconds; exit status 1 unless the loss falls
 
 Depth and confidence come from single frames and from a few frames of a clip together; the camera
 head learns the fields of view and answers "still" (identity, no translation), which the tracker's
@@ -13,7 +13,9 @@ import argparse
 import copy
 import json
 import os
+import signal
 import struct
+import sys
 import time
 from pathlib import Path
 
@@ -26,22 +28,27 @@ import front_data
 from front import Front
 
 CONFIG = {
-    "img_size": 256, "patch_size": 16, "embed_dim": 96, "pe_depth": 2, "pe_num_heads": 3, "pe_mlp_ratio": 2,
-    "pe_num_register_tokens": 1, "pe_norm_eps": 1e-6, "pe_pos_grid": 16, "agg_depth": 2, "agg_num_heads": 3,
-    "agg_mlp_ratio": 2, "agg_num_register_tokens": 1, "agg_norm_eps": 1e-5, "rope_base": 10.0,
-    "rope_head_dim": 32, "cam_trunk_depth": 1, "cam_num_heads": 3, "cam_mlp_ratio": 2, "cam_iterations": 1,
-    "cam_target_dim": 9, "cam_norm_eps": 1e-5, "cam_adaln_eps": 1e-6, "dpt_features": 24,
-    "dpt_out_channels": [24, 24, 24, 24], "dpt_layers": [0, 0, 1, 1], "dpt_head_channels": 8,
-    "dpt_output_dim": 2, "dpt_norm_eps": 1e-5, "dpt_chunk": 8, "dpt_pos_ratio": 0.1, "dpt_pos_omega": 100.0}
-SIZE = (192, 256)                             # training frames, a multiple of the patch size
-BATCHES = ((8, 1), (8, 1), (8, 1), (4, 2), (8, 1), (8, 1), (4, 2), (2, 4))   # clips, frames; in turn
-DENSE = 2                                     # frames a step that go through the depth head
-TRUE_SHARE = 0.65                             # pixels that confidence should call good
+    "img_size": 192, "patch_size": 16, "embed_dim": 96,
+    "pe_depth": 2, "pe_num_heads": 3, "pe_mlp_ratio": 2, "pe_num_register_tokens": 1,
+    "pe_norm_eps": 1e-6, "pe_pos_grid": 16,
+    "agg_depth": 2, "agg_num_heads": 3, "agg_mlp_ratio": 2, "agg_num_register_tokens": 1,
+    "agg_norm_eps": 1e-5, "rope_base": 10.0, "rope_head_dim": 32,
+    "cam_trunk_depth": 1, "cam_num_heads": 3, "cam_mlp_ratio": 2, "cam_iterations": 1,
+    "cam_target_dim": 9, "cam_norm_eps": 1e-5, "cam_adaln_eps": 1e-6,
+    "dpt_features": 24, "dpt_out_channels": [24, 24, 24, 24], "dpt_layers": [0, 0, 1, 1],
+    "dpt_head_channels": 8, "dpt_output_dim": 2, "dpt_norm_eps": 1e-5, "dpt_chunk": 8,
+    "dpt_pos_ratio": 0.1, "dpt_pos_omega": 100.0}
+SIZE = (144, 192)         # training frames, multiples of the patch size
+BATCHES = ((8, 1), (8, 1), (8, 1), (4, 2), (8, 1), (8, 1), (4, 2), (2, 4))  # clips, frames; in turn
+DENSE = 2                 # frames a step that go through the depth head
+TRUE_SHARE = 0.65         # of the pixels are good enough to be confident in
+CONFIDENT_SHARE = 0.75    # of the held-out pixels get a confidence above 0.5
+WEIGHTS = {"token0": 0.5, "token1": 1.0, "depth": 1.0, "slope": 0.5, "confidence": 0.1, "fov": 0.5}
 
 
 class Readout(nn.Module):
-    """Log depth of 4x4 places a patch, straight from the tapped tokens: it is dropped after training and
-    gives the trunk a short way for the gradient."""
+    """Log depth of 4x4 places a patch, straight from the tapped tokens: a short way for the
+    gradient to the trunk; dropped after training."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -67,7 +74,7 @@ def principal_patches(model: Front, clips: front_data.Clips, seed: int) -> None:
     size, width = conv.kernel_size[0], conv.out_channels
     parts = []
     for i in range(min(400, 20 * len(clips))):
-        video = front_data.sample(clips, [seed, 1 << 30, i], 1, SIZE)[0]
+        video = front_data.sample(clips, [seed, 1 << 30, i], 1)[0]
         parts.append(F.unfold(model.normalise(torch.from_numpy(video)), size, stride=size)[0].T)
     x = torch.cat(parts)
     mean = x.mean(0)
@@ -92,8 +99,8 @@ def sine_positions(model: Front) -> None:
 
 
 def local_attention(model: Front) -> None:
-    """Biases of q and k that let each head of the aggregator look at its own neighbourhood at first: RoPE
-    turns the constant part of q k into a bump over the offset between two tokens."""
+    """Biases of q and k that let each head of the aggregator look at its own neighbourhood at
+    first: RoPE turns the constant part of q k into a bump over the offset between two tokens."""
     head = CONFIG["rope_head_dim"]
     quarter = head // 4
     rate = CONFIG["rope_base"] ** (-torch.arange(quarter) / quarter)
@@ -102,10 +109,11 @@ def local_attention(model: Front) -> None:
     agg = model.aggregator
     for i, block in enumerate([*agg.frame_blocks, *agg.global_blocks]):
         side = 2 if i % 2 else -2
-        q, k, v = block.attn.qkv.bias.view(3, -1, head)
+        q, k, _ = block.attn.qkv.bias.view(3, -1, head)
         for h, offset in enumerate(((0, 0), (side, 0), (0, -side))):
             q[h] = torch.cat([sign, zero, sign, zero])
-            k[h] = torch.cat([part for d in offset for part in (sign * (rate * d).cos(), -sign * (rate * d).sin())])
+            turned = [(sign * (rate * d).cos(), -sign * (rate * d).sin()) for d in offset]
+            k[h] = torch.cat([*turned[0], *turned[1]])
 
 
 @torch.no_grad()
@@ -141,7 +149,8 @@ def slope_loss(error: Tensor) -> Tensor:
 def relative_errors(log_depth: Tensor, log_truth: Tensor, clips: int) -> Tensor:
     """|depth / truth - 1| after one median scale a clip."""
     error = (log_depth - log_truth).reshape(clips, -1)
-    return (error - error.median(1, keepdim=True).values).clamp(max=3).expm1().abs().view_as(log_truth)
+    error = error - error.median(1, keepdim=True).values
+    return error.clamp(max=3).expm1().abs().view_as(log_truth)
 
 
 def dense(head: nn.Module, taps: list[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -150,7 +159,9 @@ def dense(head: nn.Module, taps: list[Tensor], size: tuple[int, int]) -> tuple[T
     return depth.clamp_min(1e-6).log(), confidence.clamp(1e-6, 1 - 1e-6).logit()
 
 
-def losses(trainee: Trainee, batch: tuple[Tensor, ...], clips: int, threshold: float) -> tuple[dict, Tensor]:
+def losses(trainee: Trainee, batch: tuple[Tensor, ...], clips: int,
+           threshold: float) -> tuple[dict[str, Tensor], Tensor]:
+    """The parts of the loss, and the relative errors that confidence is about."""
     video, truth, fov = batch
     model, patch = trainee.front, CONFIG["patch_size"]
     grid = (truth.shape[1] // patch, truth.shape[2] // patch)
@@ -171,9 +182,6 @@ def losses(trainee: Trainee, batch: tuple[Tensor, ...], clips: int, threshold: f
     return parts, wrong
 
 
-WEIGHTS = {"token0": 0.5, "token1": 1.0, "depth": 1.0, "slope": 0.5, "confidence": 0.1, "fov": 0.5}
-
-
 def groups(trainee: Trainee) -> list[dict]:
     """Weight decay for matrices only."""
     named = [(n, p) for n, p in trainee.named_parameters() if p.requires_grad]
@@ -190,35 +198,32 @@ def rate(step: int, steps: int, peak: float) -> float:
 class Validation:
     """Held-out clips: abs_rel after one median scale a clip, beside its floors."""
 
-    def __init__(self, held: front_data.Clips, train: front_data.Clips, frames: int = 4, most: int = 40):
+    def __init__(self, held: front_data.Clips, train: front_data.Clips, frames=4, most=40):
         count = min(most, len(held))
-        self.clips = [front_data.held(held, i * len(held) // count, frames, SIZE) for i in range(count)]
+        self.clips = [front_data.evenly(held, i * len(held) // count, frames) for i in range(count)]
         every = max(1, len(train) // 200)
-        prior = [front_data.held(train, i, 2, SIZE)[1].mean(0) for i in range(0, len(train), every)]
-        self.prior = torch.stack(prior).mean(0)
+        self.prior = torch.stack([front_data.evenly(train, i, 2)[1].mean(0)
+                                  for i in range(0, len(train), every)]).mean(0)
 
     @torch.inference_mode()
     def scores(self, model: Front) -> dict:
-        rows = []
-        logs = []
+        """Also with the depth of another clip's images (swapped)."""
+        rows, logs = [], []
         for video, truth, fov in self.clips:
             out = model(video)
             logs.append(out["depth"].log())
+            wrong, sure = relative_errors(logs[-1], truth, 1), out["confidence"] > 0.5
             rows.append({
-                "abs_rel": relative_errors(logs[-1], truth, 1).mean().item(),
-                "prior": relative_errors(self.prior.expand_as(truth), truth, 1).mean().item(),
-                "constant": relative_errors(torch.zeros_like(truth), truth, 1).mean().item(),
-                "confident": (out["confidence"] > 0.5).float().mean().item(),
-                "good_if_confident": self.good(out["confidence"] > 0.5, logs[-1], truth),
-                "fov_degrees": (out["pose_enc"][:, 7:] - fov).abs().mean().rad2deg().item()})
+                "abs_rel": wrong.mean(),
+                "prior": relative_errors(self.prior.expand_as(truth), truth, 1).mean(),
+                "constant": relative_errors(torch.zeros_like(truth), truth, 1).mean(),
+                "confident": sure.float().mean(),
+                "abs_rel_if_confident": (wrong * sure).sum() / sure.sum().clamp_min(1),
+                "fov_degrees": (out["pose_enc"][:, 7:] - fov).abs().mean().rad2deg()})
         for i, row in enumerate(rows):
-            row["swapped"] = relative_errors(logs[i - 1], self.clips[i][1], 1).mean().item()
-        return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
-
-    @staticmethod
-    def good(sure: Tensor, log_depth: Tensor, truth: Tensor) -> float:
-        """abs_rel where the network is sure."""
-        return (relative_errors(log_depth, truth, 1) * sure).sum().item() / max(1, sure.sum().item())
+            row["swapped"] = relative_errors(logs[i - 1], self.clips[i][1], 1).mean()
+        return {name: round(torch.stack([row[name] for row in rows]).mean().item(), 4)
+                for name in rows[0]}
 
 
 def write_atomically(path: Path, write) -> None:
@@ -232,7 +237,8 @@ class Run:
         self.folder, self.path = folder, folder / "state.pt"
         torch.manual_seed(seed)
         self.trainee = Trainee()
-        self.step, self.seed, self.peak, self.threshold, self.scores, self.frames = 0, seed, rate, 0.25, {}, 0
+        self.step, self.frames, self.seed, self.peak = 0, 0, seed, rate
+        self.threshold, self.scores = 0.25, {}    # relative error that still counts as good
         self.average = copy.deepcopy(self.trainee.front).requires_grad_(False).eval()
 
     def begin(self, clips: front_data.Clips) -> None:
@@ -242,7 +248,7 @@ class Run:
             initialise(self.trainee, clips, self.seed)
             self.average.load_state_dict(self.trainee.front.state_dict())
         self.trainee.front.aggregator.patch_embed.patch_embed.proj.requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(groups(self.trainee), lr=1e-3, betas=(0.9, 0.98))
+        self.optimiser = torch.optim.AdamW(groups(self.trainee), betas=(0.9, 0.98), fused=True)
         if self.path.exists():
             self.optimiser.load_state_dict(self.state["optimiser"])
 
@@ -261,7 +267,7 @@ class Run:
 
     def advance(self, clips: front_data.Clips, steps: int) -> dict:
         count, frames = BATCHES[self.step % len(BATCHES)]
-        batch = front_data.batch(clips, self.seed, self.step, count, frames, SIZE)
+        batch = front_data.batch(clips, self.seed, self.step, count, frames)
         parts, wrong = losses(self.trainee, batch, count, self.threshold)
         self.optimiser.zero_grad(set_to_none=True)
         sum(WEIGHTS[name] * part for name, part in parts.items()).backward()
@@ -273,54 +279,73 @@ class Run:
         self.step += 1
         self.frames += count * frames
         keep = min(0.998, self.step / (self.step + 20))
-        for mean, value in zip(self.average.parameters(), self.trainee.front.parameters()):
-            mean.lerp_(value.detach(), 1 - keep)
+        torch._foreach_lerp_(list(self.average.parameters()),
+                             [p.detach() for p in self.trainee.front.parameters()], 1 - keep)
         return {**{name: part.item() for name, part in parts.items()}, "norm": norm.item()}
 
 
-def train(run: Run, args) -> None:
-    clips, held = front_data.Clips(args.train), front_data.Clips(args.held)
+def train(run: Run, args) -> list[float]:
+    """Returns the mean loss of each `log_every` steps."""
+    clips, held = front_data.Clips(args.train, SIZE), front_data.Clips(args.held, SIZE)
     run.begin(clips)
-    start, saved, sums, validation = time.time(), time.time(), {}, None
-    while run.step < args.steps and time.time() - start < 60 * args.minutes:
+    start, saved, sums, stop, means = time.time(), time.time(), {}, [], []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    while run.step < args.steps and time.time() - start < 60 * args.minutes and not stop:
         for name, value in run.advance(clips, args.steps).items():
             sums[name] = sums.get(name, 0) + value
         if run.step % args.log_every == 0:
             line = {name: round(value / args.log_every, 4) for name, value in sums.items()}
-            print(json.dumps({"step": run.step, "minutes": round((time.time() - start) / 60, 1), "clips": len(clips),
-                              "threshold": round(run.threshold, 3), **line}), flush=True)
+            print(json.dumps({"step": run.step, "minutes": round((time.time() - start) / 60, 1),
+                              "clips": len(clips), "threshold": round(run.threshold, 3), **line}),
+                  flush=True)
+            means.append(sum(WEIGHTS[name] * line[name] for name in WEIGHTS))
             sums = {}
             clips.refresh()
         if run.step % args.check_every == 0 or run.step == args.steps:
             held.refresh()
             validation = Validation(held, clips)
-            run.scores = {**validation.scores(run.average), "step": run.step, "held_clips": len(validation.clips)}
-            print(json.dumps(run.scores), flush=True)
+            run.scores = validation.scores(run.average)
+            print(json.dumps({"step": run.step, **run.scores}), flush=True)
         if time.time() - saved > 120:
             run.save()
             saved = time.time()
     run.save()
+    return means
 
 
-def export(run: Run, path: Path) -> None:
+@torch.no_grad()
+def calibrate(model: Front, validation: Validation) -> None:
+    """Moves the confidence's bias so that CONFIDENT_SHARE of the held-out pixels lie above 0.5."""
+    sure = torch.cat([model(video)["confidence"][:, ::4, ::4].flatten()
+                      for video, _, _ in validation.clips])
+    least = sure.quantile(1 - CONFIDENT_SHARE).clamp(1e-6, 1 - 1e-6)
+    model.depth_head.scratch.output_conv2[2].bias[1] -= least.logit()
+
+
+def export(run: Run, path: Path, validation: Validation) -> None:
     """The averaged weights as F16 safetensors with config and scores in the metadata."""
-    run.load()
+    calibrate(run.average, validation)
+    run.average.half().float()
+    run.scores = validation.scores(run.average)
     header = {"__metadata__": {
-        "config": json.dumps(CONFIG), "trained": "yes", "step": str(run.step), "frames": str(run.frames),
-        "seed": str(run.seed), "confidence_threshold": f"{run.threshold:.4f}", "validation": json.dumps(run.scores)}}
+        "config": json.dumps(CONFIG), "trained": "yes", "step": str(run.step),
+        "seed": str(run.seed), "frames": str(run.frames), "confidence_threshold": f"{run.threshold:.3f}",
+        "validation": json.dumps(run.scores)}}
     blobs, at = [], 0
     for name, tensor in run.average.state_dict().items():
         blob = tensor.half().numpy().tobytes()
-        header[name] = {"dtype": "F16", "shape": list(tensor.shape), "data_offsets": [at, at + len(blob)]}
+        header[name] = {"dtype": "F16", "shape": list(tensor.shape),
+                        "data_offsets": [at, at + len(blob)]}
         blobs.append(blob)
         at += len(blob)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 64)
-    write_atomically(path, lambda part: part.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs)))
+    whole = struct.pack("<Q", len(text)) + text + b"".join(blobs)
+    write_atomically(path, lambda part: part.write_bytes(whole))
     print(f"{path}: {at // 2} values, {at / 1e6:.1f} MB, {json.dumps(run.scores)}")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--train", type=Path, nargs="+")
@@ -339,12 +364,15 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     run = Run(args.run, args.seed, args.rate)
     if args.export:
-        export(run, args.export)
-        return
+        run.load()
+        held, clips = front_data.Clips(args.held, SIZE), front_data.Clips(args.train, SIZE)
+        export(run, args.export, Validation(held, clips, frames=8))
+        return 0
     if args.toy:
-        args.steps, args.log_every, args.check_every = 20, 5, 10
-    train(run, args)
+        args.steps, args.log_every, args.check_every = 30, 5, 30
+    means = train(run, args)
+    return args.toy and means[-1] >= means[0]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
