@@ -40,7 +40,7 @@ CONFIG = {
     "dpt_pos_ratio": 0.1, "dpt_pos_omega": 100.0}
 SIZE = (144, 192)         # training frames, multiples of the patch size
 BATCHES = ((8, 1), (8, 1), (8, 1), (4, 2), (8, 1), (8, 1), (4, 2), (2, 4))  # clips, frames; in turn
-DENSE = 2                 # frames a step that go through the depth head
+DENSE = 4                 # frames a step that go through the depth head
 TRUE_SHARE = 0.65         # of the pixels are good enough to be confident in
 CONFIDENT_SHARE = 0.75    # of the held-out pixels get a confidence above 0.5
 WEIGHTS = {"token0": 0.5, "token1": 1.0, "depth": 1.0, "slope": 0.5, "confidence": 0.1, "fov": 0.5}
