@@ -13,7 +13,7 @@
 #include "queries.h"
 #include "version.h"
 
-enum { PUBLISHED_WIDTH = 518, PATCH = 14, GRID = 10, GRID_WITH_MASK = 50 };
+enum { PUBLISHED_WIDTH = 518, PUBLISHED_PATCH = 14, GRID = 10, GRID_WITH_MASK = 50 };
 
 static void run_free(SpRun *run)
 {
@@ -139,23 +139,27 @@ static SpStatus open_models(SpRun *run)
     return sp_ok();
 }
 
-/* Pixels across the working frames: what the front was made for. Where the user's geometry takes
- * its place: what the front would be that belongs to the tracker's weights. */
-static SpStatus working_width(const SpRun *run, int64_t *width)
+/* Pixels across the working frames and a patch: what the front was made for. Where the user's
+ * geometry takes its place: what the front would be that belongs to the tracker's weights. */
+static SpStatus working_size(const SpRun *run, int64_t *width, int64_t *patch)
 {
     SpCheckpoint *checkpoint;
     SpFront *front;
     *width = PUBLISHED_WIDTH;
+    *patch = PUBLISHED_PATCH;
     if (run->front) {
         *width = sp_front_width(run->front);
+        *patch = sp_front_patch(run->front);
         return sp_ok();
     }
     if (!run->tracker_place.embedded)
         return sp_ok();
     SP_TRY(sp_weights_open(&run->tracker_place, "front", &checkpoint));
     SpStatus status = sp_front_open(checkpoint, &front);
-    if (status.code == SP_OK)
+    if (status.code == SP_OK) {
         *width = sp_front_width(front);
+        *patch = sp_front_patch(front);
+    }
     sp_front_close(front);
     sp_checkpoint_close(checkpoint);
     return status;
@@ -165,10 +169,9 @@ static SpStatus read_clip(SpRun *run)
 {
     const SpJob *job = run->job;
     SpClipSettings settings = {.reader = {job->start, job->stride, job->max_frames},
-                               .patch = PATCH,
                                .portrait = job->portrait,
                                .max_short_side = job->max_input_side};
-    SP_TRY(working_width(run, &settings.size));
+    SP_TRY(working_size(run, &settings.size, &settings.patch));
     sp_console_begin(run->console, "frames", 0);
     const SpStatus status =
         sp_clip_read(job->video, &settings, &run->console->progress, &run->clip);
