@@ -669,7 +669,7 @@ def check_bad(name, arguments, code, message):
     old = os.path.join(TEMPORARY, "bad/old.npz")
     write(old, "an old result")
     before = sorted(os.listdir(os.path.dirname(old)))
-    done = run(*arguments)
+    done = run("-q", *arguments)  # no progress lines on a slow machine
     lines = [line for line in done.stderr.decode(errors="replace").splitlines()
              if UNTRAINED not in line and "left out" not in line]
     assert done.returncode == code, (done.returncode, lines)
