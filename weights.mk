@@ -32,7 +32,7 @@ help:
 	@echo 'make -f weights.mk MODEL...   (models: $(MODELS))'
 	@echo
 	@echo 'front 4.6 GB, offline and online 264 MB each; sam-base 375 MB, -large 1.3 GB, -huge 2.6 GB.'
-	@echo 'spatrack needs front and offline.'
+	@echo 'spatrack needs front and offline, or online for --mode online.'
 	@echo
 	@echo 'lite                trains the weights in src/lite from seeds: many hours; make -j2 for two cores'
 	@echo 'LITE=DIR            where its clips (17 GB) and its state are kept ($(LITE))'

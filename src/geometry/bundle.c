@@ -1,48 +1,16 @@
-#include "geometry/bundle.h"
+#include "geometry/bundle_internal.h"
 
-#include <cblas.h>
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "geometry/camera.h"
 
-enum {
-    LEAST_POINTS = 50,
-    MAX_ITERATIONS = 100,
-    MAX_NONMONOTONIC = 10,
-    MAX_INVALID = 10,
-    POSE = 6,         /* rotation, translation */
-    BLOCK_POINTS = 64 /* points eliminated together */
-};
+enum { LEAST_POINTS = 50, MAX_ITERATIONS = 100, MAX_NONMONOTONIC = 10, MAX_INVALID = 10 };
 static const double RADIUS = 1, MAX_RADIUS = 10, MIN_RADIUS = 1e-6;
 static const double MIN_DIAGONAL = 1e-3, MAX_DIAGONAL = 1e10, MIN_DECREASE = 1e-3;
 static const double FUNCTION_TOLERANCE = 1e-8, GRADIENT_TOLERANCE = 1e-12;
 static const double PARAMETER_TOLERANCE = 1e-10, FARTHEST = 3000;
-
-/* x_cam = R x + t of one frame. */
-typedef struct Pose {
-    double q[4], t[3]; /* quaternion x y z w */
-} Pose;
-
-typedef struct Observation {
-    int32_t frame, point;
-    double xy[2], r[2], jc[2][POSE], jp[2][3];
-} Observation;
-
-typedef struct Solver {
-    int64_t frames, points, observations, unknowns; /* unknowns: 6 (T - 1) */
-    Observation *obs;                               /* by point, then frame */
-    int64_t *first;                                 /* [P + 1] of each point's */
-    int64_t *source;                                /* [P] its number in the problem */
-    double *camera;                                 /* [T, 3] focal, cx, cy */
-    Pose *pose, *next_pose, *best_pose;
-    double (*point)[3], (*next_point)[3], (*best_point)[3];
-    double *scale_c, *scale_p, *diagonal_c, *diagonal_p; /* per unknown */
-    double *gradient_c, *gradient_p, *step_c, *step_p;
-    double *schur, *eliminated; /* [unknowns]^2, [unknowns, 3 BLOCK_POINTS] */
-    double (*inverse)[9];       /* [P] inverse factors of the points' blocks */
-} Solver;
 
 static void *carve(char **at, size_t bytes)
 {
@@ -53,16 +21,16 @@ static void *carve(char **at, size_t bytes)
 }
 
 /* Lays the solver's arrays out from `base`; returns the bytes they take. base NULL only counts. */
-static size_t lay_out(Solver *s, char *base, int64_t frames, int64_t points)
+static size_t lay_out(SpBundleSolver *s, char *base, int64_t frames, int64_t points)
 {
     const size_t t = (size_t)frames, p = (size_t)points, n = POSE * t, d = sizeof(double);
     const size_t sizes[] = {t * p * sizeof *s->obs,
                             (p + 1) * sizeof *s->first,
                             p * sizeof *s->source,
                             3 * t * d,
-                            t * sizeof(Pose),
-                            t * sizeof(Pose),
-                            t * sizeof(Pose),
+                            t * sizeof(SpBundlePose),
+                            t * sizeof(SpBundlePose),
+                            t * sizeof(SpBundlePose),
                             3 * p * d,
                             3 * p * d,
                             3 * p * d,
@@ -98,11 +66,11 @@ static size_t lay_out(Solver *s, char *base, int64_t frames, int64_t points)
 
 size_t sp_bundle_workspace(int64_t frames, int64_t points)
 {
-    return lay_out(&(Solver){0}, NULL, frames, points);
+    return lay_out(&(SpBundleSolver){0}, NULL, frames, points);
 }
 
 /* Points with two observations or more, and the observations of those that are not too far. */
-static void select_observations(const SpBundleProblem *problem, Solver *s)
+static void select_observations(const SpBundleProblem *problem, SpBundleSolver *s)
 {
     s->points = s->observations = 0;
     for (int64_t p = 0; p < problem->points; p++) {
@@ -121,16 +89,17 @@ static void select_observations(const SpBundleProblem *problem, Solver *s)
         for (int64_t t = 0; near && t < problem->frames; t++) {
             const float *xy = problem->xy + (t * problem->points + p) * 2;
             if (problem->visible[t * problem->points + p])
-                s->obs[s->observations++] = (Observation){.frame = (int32_t)t,
-                                                          .point = (int32_t)s->points,
-                                                          .xy = {(double)xy[0], (double)xy[1]}};
+                s->obs[s->observations++] =
+                    (SpBundleObservation){.frame = (int32_t)t,
+                                          .point = (int32_t)s->points,
+                                          .xy = {(double)xy[0], (double)xy[1]}};
         }
         s->source[s->points++] = p;
     }
     s->first[s->points] = s->observations;
 }
 
-static void read_poses(const SpBundleProblem *problem, Solver *s)
+static void read_poses(const SpBundleProblem *problem, SpBundleSolver *s)
 {
     for (int64_t t = 0; t < problem->frames; t++) {
         float w2c[16];
@@ -160,11 +129,11 @@ static bool project(const double camera[3], const double r[9], const double t[3]
     return isfinite(residual[0]) && isfinite(residual[1]);
 }
 
-static double cost_of(const Solver *s, const Pose *pose, double (*point)[3])
+static double cost_of(const SpBundleSolver *s, const SpBundlePose *pose, double (*point)[3])
 {
     double cost = 0;
     for (int64_t i = 0; i < s->observations; i++) {
-        const Observation *o = &s->obs[i];
+        const SpBundleObservation *o = &s->obs[i];
         double r[9], rotated[3], residual[2];
         sp_rotation_of_quaternion(pose[o->frame].q, r);
         if (!project(s->camera + 3 * o->frame, r, pose[o->frame].t, point[o->point], o->xy, rotated,
@@ -176,10 +145,10 @@ static double cost_of(const Solver *s, const Pose *pose, double (*point)[3])
 }
 
 /* Residuals and Jacobians at the present state. A rotation's parameters d turn by exp([2 d]). */
-static void linearise(Solver *s)
+static void linearise(SpBundleSolver *s)
 {
     for (int64_t i = 0; i < s->observations; i++) {
-        Observation *o = &s->obs[i];
+        SpBundleObservation *o = &s->obs[i];
         double r[9], v[3];
         const double *camera = s->camera + 3 * o->frame, *t = s->pose[o->frame].t;
         sp_rotation_of_quaternion(s->pose[o->frame].q, r);
@@ -199,12 +168,12 @@ static void linearise(Solver *s)
 }
 
 /* Squared norms of the columns of the Jacobian. */
-static void column_norms(const Solver *s, double *cameras, double *points)
+static void column_norms(const SpBundleSolver *s, double *cameras, double *points)
 {
     memset(cameras, 0, (size_t)s->unknowns * sizeof *cameras);
     memset(points, 0, (size_t)(3 * s->points) * sizeof *points);
     for (int64_t i = 0; i < s->observations; i++) {
-        const Observation *o = &s->obs[i];
+        const SpBundleObservation *o = &s->obs[i];
         for (int a = 0; a < 2; a++) {
             for (int j = 0; j < POSE && o->frame; j++)
                 cameras[POSE * (o->frame - 1) + j] += o->jc[a][j] * o->jc[a][j];
@@ -214,10 +183,10 @@ static void column_norms(const Solver *s, double *cameras, double *points)
     }
 }
 
-static void scale_jacobian(Solver *s)
+static void scale_jacobian(SpBundleSolver *s)
 {
     for (int64_t i = 0; i < s->observations; i++) {
-        Observation *o = &s->obs[i];
+        SpBundleObservation *o = &s->obs[i];
         for (int a = 0; a < 2; a++) {
             for (int j = 0; j < POSE && o->frame; j++)
                 o->jc[a][j] *= s->scale_c[POSE * (o->frame - 1) + j];
@@ -228,13 +197,13 @@ static void scale_jacobian(Solver *s)
 }
 
 /* J^T r of the scaled Jacobian; returns its largest entry before scaling. */
-static double gradients(Solver *s)
+static double gradients(SpBundleSolver *s)
 {
     double most = 0;
     memset(s->gradient_c, 0, (size_t)s->unknowns * sizeof *s->gradient_c);
     memset(s->gradient_p, 0, (size_t)(3 * s->points) * sizeof *s->gradient_p);
     for (int64_t i = 0; i < s->observations; i++) {
-        const Observation *o = &s->obs[i];
+        const SpBundleObservation *o = &s->obs[i];
         for (int a = 0; a < 2; a++) {
             for (int j = 0; j < POSE && o->frame; j++)
                 s->gradient_c[POSE * (o->frame - 1) + j] += o->jc[a][j] * o->r[a];
@@ -249,188 +218,9 @@ static double gradients(Solver *s)
     return most;
 }
 
-/* L^-1 [3, 3] lower of the Cholesky factor of the point's damped block. */
-static bool invert_point(const Solver *s, int64_t p, double radius, double inverse[9])
-{
-    double v[3][3] = {{0}};
-    for (int64_t i = s->first[p]; i < s->first[p + 1]; i++)
-        for (int a = 0; a < 2; a++)
-            for (int j = 0; j < 3; j++)
-                for (int k = 0; k <= j; k++)
-                    v[j][k] += s->obs[i].jp[a][j] * s->obs[i].jp[a][k];
-    for (int j = 0; j < 3; j++)
-        v[j][j] += s->diagonal_p[3 * p + j] / radius;
-    for (int j = 0; j < 3; j++) {
-        for (int k = 0; k <= j; k++) {
-            double sum = v[j][k];
-            for (int m = 0; m < k; m++)
-                sum -= v[j][m] * v[k][m];
-            if (j == k && !(sum > 0))
-                return false;
-            v[j][k] = j == k ? sqrt(sum) : sum / v[k][k];
-        }
-    }
-    memset(inverse, 0, 9 * sizeof *inverse);
-    for (int j = 0; j < 3; j++)
-        for (int k = j; k >= 0; k--) {
-            double sum = j == k;
-            for (int m = k; m < j; m++)
-                sum -= v[j][m] * inverse[3 * m + k];
-            inverse[3 * j + k] = sum / v[j][j];
-        }
-    return true;
-}
-
-/* y = L^-1 x, and y = L^-T x. */
-static void lower(const double l[9], const double x[3], double y[3])
-{
-    for (int j = 0; j < 3; j++)
-        y[j] = l[3 * j] * x[0] + l[3 * j + 1] * x[1] + l[3 * j + 2] * x[2];
-}
-
-static void lower_transposed(const double l[9], const double x[3], double y[3])
-{
-    for (int j = 0; j < 3; j++)
-        y[j] = l[j] * x[0] + l[3 + j] * x[1] + l[6 + j] * x[2];
-}
-
-/* Camera blocks of J^T J with damping, and -J^T r as right side in step_c. */
-static void begin_schur(Solver *s, double radius)
-{
-    const int64_t n = s->unknowns;
-    memset(s->schur, 0, (size_t)(n * n) * sizeof *s->schur);
-    for (int64_t i = 0; i < s->observations; i++) {
-        const Observation *o = &s->obs[i];
-        const int64_t at = POSE * (o->frame - 1);
-        for (int a = 0; a < 2 && o->frame; a++)
-            for (int j = 0; j < POSE; j++)
-                for (int k = 0; k <= j; k++)
-                    s->schur[(at + j) * n + at + k] += o->jc[a][j] * o->jc[a][k];
-    }
-    for (int64_t j = 0; j < n; j++) {
-        s->schur[j * n + j] += s->diagonal_c[j] / radius;
-        s->step_c[j] = -s->gradient_c[j];
-    }
-}
-
-/* Takes points first .. first + count out: schur -= A A^T with A = W L^-T, and the right side
- * likewise. */
-static bool eliminate(Solver *s, double radius, int64_t first, int64_t count)
-{
-    const int64_t n = s->unknowns, width = 3 * count;
-    memset(s->eliminated, 0, (size_t)(n * width) * sizeof *s->eliminated);
-    for (int64_t p = first; p < first + count; p++) {
-        double g[3], *l = s->inverse[p];
-        if (!invert_point(s, p, radius, l))
-            return false;
-        lower(l, s->gradient_p + 3 * p, g);
-        for (int64_t i = s->first[p]; i < s->first[p + 1]; i++) {
-            const Observation *o = &s->obs[i];
-            for (int j = 0; j < POSE && o->frame; j++) {
-                const int64_t row = POSE * (o->frame - 1) + j;
-                double w[3], *out = s->eliminated + row * width + 3 * (p - first);
-                for (int k = 0; k < 3; k++)
-                    w[k] = o->jc[0][j] * o->jp[0][k] + o->jc[1][j] * o->jp[1][k];
-                lower(l, w, out);
-                s->step_c[row] += out[0] * g[0] + out[1] * g[1] + out[2] * g[2];
-            }
-        }
-    }
-    cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (blasint)n, (blasint)width, -1,
-                s->eliminated, (blasint)width, 1, s->schur, (blasint)n);
-    return true;
-}
-
-/* Cholesky's factorisation in place by blocks, then both substitutions on step_c. */
-static bool solve_cameras(Solver *s)
-{
-    enum { PANEL = 48 };
-    const int64_t n = s->unknowns;
-    double *a = s->schur;
-    for (int64_t b = 0; b < n; b += PANEL) {
-        const int64_t e = b + PANEL < n ? b + PANEL : n;
-        for (int64_t j = b; j < e; j++)
-            for (int64_t i = j; i < e; i++) {
-                double sum = a[i * n + j];
-                for (int64_t k = b; k < j; k++)
-                    sum -= a[i * n + k] * a[j * n + k];
-                if (i == j && !(sum > 0))
-                    return false;
-                a[i * n + j] = i == j ? sqrt(sum) : sum / a[j * n + j];
-            }
-        if (e == n)
-            break;
-        cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit,
-                    (blasint)(n - e), (blasint)(e - b), 1, a + b * n + b, (blasint)n, a + e * n + b,
-                    (blasint)n);
-        cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (blasint)(n - e), (blasint)(e - b), -1,
-                    a + e * n + b, (blasint)n, 1, a + e * n + e, (blasint)n);
-    }
-    cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, (blasint)n, a, (blasint)n,
-                s->step_c, 1);
-    cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, (blasint)n, a, (blasint)n,
-                s->step_c, 1);
-    return true;
-}
-
-/* The points' steps from the cameras'. */
-static void substitute_points(Solver *s)
-{
-    for (int64_t p = 0; p < s->points; p++) {
-        double right[3], half[3];
-        for (int k = 0; k < 3; k++)
-            right[k] = -s->gradient_p[3 * p + k];
-        for (int64_t i = s->first[p]; i < s->first[p + 1]; i++) {
-            const Observation *o = &s->obs[i];
-            for (int a = 0; a < 2 && o->frame; a++) {
-                double along = 0;
-                for (int j = 0; j < POSE; j++)
-                    along += o->jc[a][j] * s->step_c[POSE * (o->frame - 1) + j];
-                for (int k = 0; k < 3; k++)
-                    right[k] -= o->jp[a][k] * along;
-            }
-        }
-        lower(s->inverse[p], right, half);
-        lower_transposed(s->inverse[p], half, s->step_p + 3 * p);
-    }
-}
-
-/* The decrease of the linear model: -(J d).(r + J d / 2). */
-static double model_decrease(const Solver *s)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < s->observations; i++) {
-        const Observation *o = &s->obs[i];
-        for (int a = 0; a < 2; a++) {
-            double along = 0;
-            for (int j = 0; j < POSE && o->frame; j++)
-                along += o->jc[a][j] * s->step_c[POSE * (o->frame - 1) + j];
-            for (int k = 0; k < 3; k++)
-                along += o->jp[a][k] * s->step_p[3 * o->point + k];
-            sum -= along * (o->r[a] + along / 2);
-        }
-    }
-    return sum;
-}
-
-static bool compute_step(Solver *s, double radius, double *decrease)
-{
-    begin_schur(s, radius);
-    for (int64_t p = 0; p < s->points; p += BLOCK_POINTS) {
-        const int64_t rest = s->points - p;
-        if (!eliminate(s, radius, p, rest < BLOCK_POINTS ? rest : BLOCK_POINTS))
-            return false;
-    }
-    if (s->unknowns && !solve_cameras(s))
-        return false;
-    substitute_points(s);
-    *decrease = model_decrease(s);
-    return *decrease > 0 && isfinite(*decrease);
-}
-
 /* The state one step away: q := (sin |d| d / |d|, cos |d|) q, t += d, x += d. Returns the length
  * of the step over all numbers of the state, and the state's own in *size. */
-static double candidate(Solver *s, double *size)
+static double candidate(SpBundleSolver *s, double *size)
 {
     double step = 0, own = 0;
     s->next_pose[0] = s->pose[0];
@@ -440,7 +230,7 @@ static double candidate(Solver *s, double *size)
         const double length = sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
         const double f = length > 0 ? sin(length) / length : 1, w = cos(length);
         const double *q = s->pose[t].q, x[3] = {f * d[0], f * d[1], f * d[2]};
-        Pose *next = &s->next_pose[t];
+        SpBundlePose *next = &s->next_pose[t];
         next->q[0] = w * q[0] + x[0] * q[3] + x[1] * q[2] - x[2] * q[1];
         next->q[1] = w * q[1] - x[0] * q[2] + x[1] * q[3] + x[2] * q[0];
         next->q[2] = w * q[2] + x[0] * q[1] - x[1] * q[0] + x[2] * q[3];
@@ -466,7 +256,7 @@ static double candidate(Solver *s, double *size)
     return sqrt(step);
 }
 
-static void keep_state(const Solver *s, Pose *pose, double (*point)[3])
+static void keep_state(const SpBundleSolver *s, SpBundlePose *pose, double (*point)[3])
 {
     memcpy(pose, s->next_pose, (size_t)s->frames * sizeof *pose);
     memcpy(point, s->next_point, (size_t)s->points * sizeof *point);
@@ -516,7 +306,7 @@ static double damped(double squares)
 
 /* Linearises, scales the columns (scales fixed at the first call) and prepares the damping;
  * returns the gradient's largest entry. */
-static double prepare_step(Solver *s, bool first)
+static double prepare_step(SpBundleSolver *s, bool first)
 {
     linearise(s);
     if (first) {
@@ -535,7 +325,7 @@ static double prepare_step(Solver *s, bool first)
     return gradients(s);
 }
 
-static void minimise(Solver *s, SpBundleStats *stats)
+static void minimise(SpBundleSolver *s, SpBundleStats *stats)
 {
     double radius = RADIUS, factor = 2, cost = stats->initial_cost;
     Evaluator evaluator = {cost, cost, cost, cost, 0, 0, 0};
@@ -547,7 +337,7 @@ static void minimise(Solver *s, SpBundleStats *stats)
             stats->converged = true;
             return;
         }
-        const bool valid = compute_step(s, radius, &model);
+        const bool valid = sp_bundle_step(s, radius, &model);
         double quality = -DBL_MAX, next_cost = DBL_MAX;
         if (valid) {
             invalid = 0;
@@ -583,8 +373,8 @@ static void minimise(Solver *s, SpBundleStats *stats)
     }
 }
 
-static void write_result(const Solver *s, const SpBundleProblem *problem, float *c2w, float *k,
-                         float *xyz)
+static void write_result(const SpBundleSolver *s, const SpBundleProblem *problem, float *c2w,
+                         float *k, float *xyz)
 {
     for (int64_t t = 0; t < s->frames; t++) {
         double r[9];
@@ -611,7 +401,7 @@ static void write_result(const Solver *s, const SpBundleProblem *problem, float 
 SpBundleStats sp_bundle_adjust(const SpBundleProblem *problem, void *workspace, float *c2w,
                                float *k, float *xyz)
 {
-    Solver s = {.frames = problem->frames, .unknowns = POSE * (problem->frames - 1)};
+    SpBundleSolver s = {.frames = problem->frames, .unknowns = POSE * (problem->frames - 1)};
     SpBundleStats stats = {0};
     lay_out(&s, workspace, problem->frames, problem->points);
     memcpy(c2w, problem->c2w, (size_t)(16 * problem->frames) * sizeof *c2w);

@@ -45,13 +45,17 @@ static SpStatus read_frames(SpReader *reader, const SpProgress *progress, uint8_
     }
 }
 
-static SpStatus read_with(SpReader *reader, const SpClipSettings *settings,
+static SpStatus read_with(const char *path, SpReader *reader, const SpClipSettings *settings,
                           const SpProgress *progress, SpClip *clip)
 {
     const int64_t height = sp_reader_height(reader), width = sp_reader_width(reader);
     clip->rate = sp_reader_rate(reader);
     SP_TRY(sp_frame_plan(height, width, settings->size, settings->patch, settings->portrait,
                          settings->max_short_side, &clip->plan));
+    if (height < settings->patch || width < settings->patch)
+        return sp_error(SP_INPUT, "%.300s: frames of %lldx%lld are too small; at least %lldx%lld",
+                        path, (long long)width, (long long)height, (long long)settings->patch,
+                        (long long)settings->patch);
     uint8_t *rgb = malloc((size_t)(3 * height * width));
     if (!rgb)
         return sp_no_memory("a frame");
@@ -66,7 +70,7 @@ SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const Sp
     SpReader *reader;
     *clip = (SpClip){0};
     SP_TRY(sp_reader_open(path, &settings->reader, &reader));
-    const SpStatus status = read_with(reader, settings, progress, clip);
+    const SpStatus status = read_with(path, reader, settings, progress, clip);
     sp_reader_close(reader);
     if (status.code != SP_OK)
         sp_clip_free(clip);

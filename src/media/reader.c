@@ -1,15 +1,14 @@
 #include "media/reader.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "media/ffmpeg.h"
+#include "media/images.h"
 
 static const double IMAGE_RATE = 30;
 
@@ -28,8 +27,8 @@ struct SpReader {
     const SpFfmpeg *ff;
     SpReaderSettings settings;
     char *path;
-    char **image; /* paths of a list of images, else NULL */
-    int64_t images, next_image;
+    SpImages images; /* none: the path is one container */
+    int64_t next_image;
     Source source;
     AVPacket *packet;
     AVFrame *frame;
@@ -49,8 +48,7 @@ struct SpReader {
 /* The file that is being read: of a list the image. */
 static const char *current(const SpReader *reader)
 {
-    return reader->image && reader->next_image > 0 ? reader->image[reader->next_image - 1]
-                                                   : reader->path;
+    return reader->next_image > 0 ? reader->images.path[reader->next_image - 1] : reader->path;
 }
 
 static SpStatus check_size(const SpReader *reader, int w, int h)
@@ -244,12 +242,12 @@ static SpStatus decode(SpReader *reader, bool *end)
 /* As decode, over a list of images. */
 static SpStatus decode_any(SpReader *reader, bool *end)
 {
-    if (!reader->image)
+    if (!reader->images.count)
         return decode(reader, end);
-    *end = reader->next_image == reader->images;
+    *end = reader->next_image == reader->images.count;
     if (*end)
         return sp_ok();
-    const char *path = reader->image[reader->next_image++];
+    const char *path = reader->images.path[reader->next_image++];
     close_source(reader);
     SP_TRY(open_source(reader, path));
     SP_TRY(decode(reader, end));
@@ -261,8 +259,9 @@ static SpStatus decode_any(SpReader *reader, bool *end)
 static double frame_time(const SpReader *reader)
 {
     const AVFrame *frame = reader->frame;
-    const AVRational base = reader->image ? (AVRational){0, 1} : reader->source.stream->time_base;
-    if (reader->image)
+    const AVRational base =
+        reader->images.count ? (AVRational){0, 1} : reader->source.stream->time_base;
+    if (reader->images.count)
         return (double)reader->decoded / IMAGE_RATE;
     if (frame->best_effort_timestamp != AV_NOPTS_VALUE && base.den)
         return (double)frame->best_effort_timestamp * (double)base.num / (double)base.den;
@@ -345,7 +344,7 @@ static SpStatus convert(SpReader *reader, uint8_t *rgb)
     const bool sideways = reader->quarter_turns & 1;
     const int w = (int)(sideways ? reader->height : reader->width);
     const int h = (int)(sideways ? reader->width : reader->height);
-    if (reader->image && (frame->width != w || frame->height != h))
+    if (reader->images.count && (frame->width != w || frame->height != h))
         return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d", current(reader),
                         frame->width, frame->height, w, h);
     SP_TRY(check_size(reader, frame->width, frame->height));
@@ -367,97 +366,6 @@ static SpStatus convert(SpReader *reader, uint8_t *rgb)
     return sp_ok();
 }
 
-static bool is_image_name(const char *name)
-{
-    static const char *const ends[] = {"png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "ppm"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && name[0] != '.' && i < sizeof ends / sizeof *ends; i++)
-        if (strcasecmp(dot + 1, ends[i]) == 0)
-            return true;
-    return false;
-}
-
-static SpStatus add_image(SpReader *reader, const char *folder, const char *name)
-{
-    char **grown = realloc(reader->image, (size_t)(reader->images + 1) * sizeof *grown);
-    if (!grown)
-        return sp_no_memory("the list of images");
-    reader->image = grown;
-    const size_t room = strlen(folder) + strlen(name) + 2;
-    char *path = reader->image[reader->images] = malloc(room);
-    if (!path)
-        return sp_no_memory("the list of images");
-    snprintf(path, room, "%s%s%s", folder, *folder ? "/" : "", name);
-    reader->images++;
-    return sp_ok();
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static SpStatus list_folder(SpReader *reader)
-{
-    DIR *folder = opendir(reader->path);
-    SpStatus status = sp_ok();
-    if (!folder)
-        return sp_error(SP_INPUT, "cannot open %.400s: %s", reader->path, strerror(errno));
-    for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(folder));)
-        if (is_image_name(entry->d_name))
-            status = add_image(reader, reader->path, entry->d_name);
-    closedir(folder);
-    if (status.code != SP_OK)
-        return status;
-    if (reader->images == 0)
-        return sp_error(SP_INPUT, "%.400s: a folder without images (png, jpg, bmp, tif, webp, ppm)",
-                        reader->path);
-    qsort(reader->image, (size_t)reader->images, sizeof *reader->image, by_name);
-    return sp_ok();
-}
-
-/* Whether `pattern` has exactly one %d, of the form %5d or %05d, and %% besides. */
-static bool is_pattern(const char *pattern)
-{
-    int numbers = 0;
-    for (const char *at = strchr(pattern, '%'); at; at = strchr(at, '%')) {
-        at++;
-        if (*at == '%') {
-            at++;
-            continue;
-        }
-        const size_t digits = strspn(at, "0123456789");
-        if (digits > 3 || at[digits] != 'd')
-            return false;
-        at += digits + 1;
-        numbers++;
-    }
-    return numbers == 1;
-}
-
-/* Images pattern(first), pattern(first + 1), ...; the first number is 0 to 4, as in FFmpeg. */
-static SpStatus list_pattern(SpReader *reader)
-{
-    char path[4096];
-    struct stat info;
-    int number = 0;
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    for (;; number++) { /* is_pattern has checked the format */
-        const int length = snprintf(path, sizeof path, reader->path, number);
-        const bool there = length > 0 && (size_t)length < sizeof path && stat(path, &info) == 0;
-        if (there)
-            SP_TRY(add_image(reader, "", path));
-        else if (reader->images || number >= 4)
-            break;
-    }
-#pragma GCC diagnostic pop
-    if (reader->images == 0)
-        return sp_error(SP_INPUT, "%.400s: no image has number 0 to 4 of this pattern",
-                        reader->path);
-    return sp_ok();
-}
-
 static SpStatus find_source(SpReader *reader)
 {
     struct stat info;
@@ -465,12 +373,12 @@ static SpStatus find_source(SpReader *reader)
         return open_source(reader, reader->path);
     if (stat(reader->path, &info) != 0) {
         const int why = errno;
-        if (is_pattern(reader->path))
-            return list_pattern(reader);
+        if (sp_images_is_pattern(reader->path))
+            return sp_images_of_pattern(reader->path, &reader->images);
         return sp_error(SP_INPUT, "cannot open %.400s: %s", reader->path, strerror(why));
     }
     if (S_ISDIR(info.st_mode))
-        return list_folder(reader);
+        return sp_images_of_folder(reader->path, &reader->images);
     if (S_ISREG(info.st_mode) && info.st_size == 0)
         return sp_error(SP_INPUT, "%.400s: an empty file", reader->path);
     return open_source(reader, reader->path);
@@ -495,7 +403,7 @@ static SpStatus start(SpReader *reader)
     if (!reader->packet || !reader->frame)
         return sp_no_memory("decoding");
     SP_TRY(find_source(reader));
-    if (!reader->image) {
+    if (!reader->images.count) {
         const AVRational rate = reader->source.stream->avg_frame_rate;
         reader->rate = rate.num > 0 && rate.den > 0 ? (double)rate.num / (double)rate.den : 0;
         reader->quarter_turns = quarter_turns_of(reader);
@@ -545,9 +453,7 @@ void sp_reader_close(SpReader *reader)
     reader->ff->av_packet_free(&reader->packet);
     reader->ff->av_frame_free(&reader->frame);
     reader->ff->sws_freeContext(reader->scaler);
-    for (int64_t i = 0; i < reader->images; i++)
-        free(reader->image[i]);
-    free(reader->image);
+    sp_images_free(&reader->images);
     free(reader->turned);
     free(reader->path);
     free(reader);
@@ -571,8 +477,8 @@ double sp_reader_rate(const SpReader *reader)
 /* Frames of the whole file, by its table of frames or else by its duration; 0 unknown. */
 static int64_t frames_told(const SpReader *reader)
 {
-    if (reader->image)
-        return reader->images;
+    if (reader->images.count)
+        return reader->images.count;
     if (reader->source.stream->nb_frames > 0)
         return reader->source.stream->nb_frames;
     const double seconds = (double)reader->source.format->duration / AV_TIME_BASE;
@@ -583,7 +489,7 @@ static int64_t frames_told(const SpReader *reader)
 int64_t sp_reader_guess(const SpReader *reader)
 {
     const int64_t stride = reader->settings.stride, frames = frames_told(reader);
-    const double rate = reader->image ? IMAGE_RATE : reader->rate;
+    const double rate = reader->images.count ? IMAGE_RATE : reader->rate;
     const int64_t from = frames - (int64_t)fmin(reader->settings.start * rate, (double)frames);
     const int64_t used = (from + stride - 1) / stride;
     return used < reader->settings.max_frames ? used : reader->settings.max_frames;
@@ -625,14 +531,14 @@ SpStatus sp_reader_left_out(SpReader *reader, int64_t *count)
     if (reader->used < reader->settings.max_frames)
         return sp_ok();
     int64_t rest = 0;
-    if (reader->image) {
-        rest = reader->images - reader->next_image;
+    if (reader->images.count) {
+        rest = reader->images.count - reader->next_image;
     } else if (!reader->source.drained) {
         rest = packets_left(reader);
         reader->ff->avcodec_send_packet(reader->source.codec, NULL);
         reader->source.drained = true;
     }
-    while (!reader->image && !end) { /* frames the decoder still holds */
+    while (!reader->images.count && !end) { /* frames the decoder still holds */
         SP_TRY(decode(reader, &end));
         rest += !end;
     }

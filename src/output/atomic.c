@@ -226,24 +226,34 @@ static void sync_folder(const char *path)
     close(fd);
 }
 
-SpStatus sp_atomic_commit(SpAtomicFile *file)
+static SpStatus give_up(SpAtomicFile *file, int error)
+{
+    const SpStatus status = cannot_write(file->label, error);
+    sp_atomic_abandon(file);
+    return status;
+}
+
+SpStatus sp_atomic_settle(SpAtomicFile *file)
 {
     if (!file->stream)
         return sp_ok();
-    int error = finish_stream(file->stream, file->temporary != NULL);
+    const int error = finish_stream(file->stream, file->temporary != NULL);
     file->stream = NULL;
-    if (!error && file->temporary) {
+    return error ? give_up(file, error) : sp_ok();
+}
+
+SpStatus sp_atomic_commit(SpAtomicFile *file)
+{
+    SP_TRY(sp_atomic_settle(file));
+    if (file->temporary) {
         if (rename(file->temporary, file->target) != 0)
-            error = errno;
-        else {
-            release_slot(file->slot);
-            file->temporary = NULL;
-            sync_folder(file->target);
-        }
+            return give_up(file, errno);
+        release_slot(file->slot);
+        file->temporary = NULL;
+        sync_folder(file->target);
     }
-    const SpStatus status = error ? cannot_write(file->label, error) : sp_ok();
     sp_atomic_abandon(file);
-    return status;
+    return sp_ok();
 }
 
 void sp_atomic_abandon(SpAtomicFile *file)

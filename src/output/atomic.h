@@ -10,7 +10,7 @@
 
 /* A file being written. Zeroed, it is no file: committing or abandoning that does nothing. */
 typedef struct SpAtomicFile {
-    FILE *stream;    /* write here; open and commit own it */
+    FILE *stream;    /* write here; open, settle and commit own it; NULL once settled */
     char *target;    /* the file that will appear, symbolic links followed; owned */
     char *temporary; /* what is written until then; NULL when the target is written directly */
     char *label;     /* the target as the caller named it, for messages; owned */
@@ -27,7 +27,12 @@ SpStatus sp_atomic_open(const char *target, SpAtomicFile *file);
 /* As sp_atomic_open; `flag` is the flag that messages tell the user to change, there "-o". */
 SpStatus sp_atomic_open_for(const char *target, const char *flag, SpAtomicFile *file);
 
-/* Flushes, syncs and closes the stream and renames the file over its target; syncs the folder.
+/* Flushes, syncs and closes the stream: all that can fail before commit's rename, so that several
+ * files appear together or not at all when each is settled before the first is committed.
+ * Errors: as sp_atomic_commit, and as there the file is abandoned. */
+SpStatus sp_atomic_settle(SpAtomicFile *file);
+
+/* Settles the file if it is not, renames it over its target and syncs the folder.
  * Errors: SP_OUTPUT "cannot write TARGET: No space left on device"; the temporary is removed and
  * the target is what it was. *file is zeroed either way. */
 SpStatus sp_atomic_commit(SpAtomicFile *file);

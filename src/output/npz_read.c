@@ -1,4 +1,3 @@
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -7,7 +6,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "base/half.h"
+#include "output/npy.h"
 #include "output/npz_internal.h"
 
 enum {
@@ -47,15 +46,6 @@ typedef struct Pipe {
     z_stream inflate;
     unsigned char in[CHUNK];
 } Pipe;
-
-/* What an .npy header says. */
-typedef struct Npy {
-    char type; /* f, u, i or b */
-    size_t element;
-    int rank;
-    int64_t dim[SP_MAX_RANK];
-    bool fortran;
-} Npy;
 
 static uint64_t get(const unsigned char *at, size_t bytes)
 {
@@ -350,93 +340,7 @@ static SpStatus pull(Pipe *pipe, void *out, size_t bytes)
     return fine ? sp_ok() : bad_array(pipe->npz, pipe->name, what);
 }
 
-static const char *skip_spaces(const char *at)
-{
-    while (isspace((unsigned char)*at))
-        at++;
-    return at;
-}
-
-/* A quoted word of at most `room` - 1 characters; NULL when there is none. */
-static const char *parse_word(const char *at, char *word, size_t room)
-{
-    const char quote = *at;
-    if (quote != '\'' && quote != '"')
-        return NULL;
-    const char *end = strchr(at + 1, quote);
-    if (!end || (size_t)(end - at) > room)
-        return NULL;
-    memcpy(word, at + 1, (size_t)(end - at - 1));
-    word[end - at - 1] = 0;
-    return skip_spaces(end + 1);
-}
-
-/* "(24, 3)", "(24,)" or "()". */
-static const char *parse_shape(const char *at, Npy *npy)
-{
-    if (*at != '(')
-        return NULL;
-    at = skip_spaces(at + 1);
-    while (*at != ')') {
-        char *end;
-        errno = 0;
-        const long long extent = isdigit((unsigned char)*at) ? strtoll(at, &end, 10) : -1;
-        if (extent < 0 || errno || npy->rank == SP_MAX_RANK)
-            return NULL;
-        npy->dim[npy->rank++] = extent;
-        at = skip_spaces(end);
-        if (*at == ',')
-            at = skip_spaces(at + 1);
-        else if (*at != ')')
-            return NULL;
-    }
-    return skip_spaces(at + 1);
-}
-
-static const char *parse_truth(const char *at, bool *truth)
-{
-    *truth = strncmp(at, "True", 4) == 0;
-    if (!*truth && strncmp(at, "False", 5) != 0)
-        return NULL;
-    return skip_spaces(at + (*truth ? 4 : 5));
-}
-
-/* A dict of Python with descr, fortran_order and shape in any order. A descr that is no string is
- * a structured type and leaves `descr` empty. */
-static bool parse_dict(const char *at, char descr[16], Npy *npy)
-{
-    enum { DESCR = 1, ORDER = 2, SHAPE = 4, ALL = 7 };
-    unsigned seen = 0;
-    char key[16];
-    at = skip_spaces(at);
-    if (*at++ != '{')
-        return false;
-    for (at = skip_spaces(at); *at != '}';) {
-        at = parse_word(at, key, sizeof key);
-        if (!at || *at != ':')
-            return false;
-        at = skip_spaces(at + 1);
-        const unsigned item = strcmp(key, "descr") == 0           ? DESCR
-                              : strcmp(key, "fortran_order") == 0 ? ORDER
-                              : strcmp(key, "shape") == 0         ? SHAPE
-                                                                  : 0;
-        if (item == 0 || (seen & item))
-            return false;
-        if (item == DESCR && *at == '[')
-            return true;
-        at = item == DESCR   ? parse_word(at, descr, 16)
-             : item == ORDER ? parse_truth(at, &npy->fortran)
-                             : parse_shape(at, npy);
-        seen |= item;
-        if (at && *at == ',')
-            at = skip_spaces(at + 1);
-        else if (!at || *at != '}')
-            return false;
-    }
-    return seen == ALL;
-}
-
-static SpStatus check_type(const Pipe *pipe, const char *descr, Npy *npy)
+static SpStatus check_type(const Pipe *pipe, const char *descr, SpNpy *npy)
 {
     static const char *const known[] = {"f2", "f4", "f8", "u1", "i1", "i4", "i8", "b1"};
     if (descr[0] == '>')
@@ -452,7 +356,7 @@ static SpStatus check_type(const Pipe *pipe, const char *descr, Npy *npy)
                      "has no usable type; save it as f2, f4, f8, u1, i1, i4, i8 or b1");
 }
 
-static SpStatus parse_header(Pipe *pipe, Npy *npy)
+static SpStatus parse_header(Pipe *pipe, SpNpy *npy)
 {
     unsigned char prefix[12];
     char descr[16] = "";
@@ -469,7 +373,7 @@ static SpStatus parse_header(Pipe *pipe, Npy *npy)
         return sp_no_memory(pipe->npz->path);
     const SpStatus status = length ? pull(pipe, text, length) : sp_ok();
     text[length] = 0;
-    const bool parsed = status.code == SP_OK && parse_dict(text, descr, npy);
+    const bool parsed = status.code == SP_OK && sp_npy_parse(text, descr, npy);
     free(text);
     SP_TRY(status);
     if (!parsed)
@@ -477,21 +381,8 @@ static SpStatus parse_header(Pipe *pipe, Npy *npy)
     return check_type(pipe, descr, npy);
 }
 
-/* "24,*,3", or "()" for a scalar. */
-static void print_shape(char *out, size_t room, int rank, const int64_t *dims)
-{
-    size_t at = 0;
-    snprintf(out, room, "()");
-    for (int i = 0; i < rank && at < room; i++) {
-        char extent[24] = "*";
-        if (dims[i] >= 0)
-            snprintf(extent, sizeof extent, "%lld", (long long)dims[i]);
-        at += (size_t)snprintf(out + at, room - at, "%s%s", i ? "," : "", extent);
-    }
-}
-
 /* False when there are more than the limit holds, read or converted. */
-static bool count_elements(const Npy *npy, uint64_t *count)
+static bool count_elements(const SpNpy *npy, uint64_t *count)
 {
     const uint64_t widest = npy->element > sizeof(float) ? npy->element : sizeof(float);
     bool fits = true;
@@ -506,16 +397,16 @@ static bool count_elements(const Npy *npy, uint64_t *count)
     return fits && *count <= ARRAY_LIMIT / widest;
 }
 
-static SpStatus unexpected_shape(const Pipe *pipe, const Npy *npy, int rank, const int64_t *dims)
+static SpStatus unexpected_shape(const Pipe *pipe, const SpNpy *npy, int rank, const int64_t *dims)
 {
     char expected[96], found[96];
-    print_shape(expected, sizeof expected, rank, dims);
-    print_shape(found, sizeof found, npy->rank, npy->dim);
+    sp_npy_print_shape(expected, sizeof expected, rank, dims);
+    sp_npy_print_shape(found, sizeof found, npy->rank, npy->dim);
     return sp_error(SP_INPUT, "%.200s: array %.60s: expected shape %s, found %s", pipe->npz->path,
                     pipe->name, expected, found);
 }
 
-static SpStatus check_shape(const Pipe *pipe, const Npy *npy, int rank, const int64_t *dims)
+static SpStatus check_shape(const Pipe *pipe, const SpNpy *npy, int rank, const int64_t *dims)
 {
     uint64_t count;
     if (npy->rank != rank)
@@ -533,34 +424,7 @@ static SpStatus check_shape(const Pipe *pipe, const Npy *npy, int rank, const in
     return sp_ok();
 }
 
-static float element(const Npy *npy, const unsigned char *at)
-{
-    union {
-        uint16_t half;
-        float single;
-        double real;
-        int8_t i1;
-        int32_t i4;
-        int64_t i8;
-    } value = {0};
-    memcpy(&value, at, npy->element);
-    switch (npy->type) {
-    case 'f':
-        return npy->element == 2   ? sp_f16_to_f32(value.half)
-               : npy->element == 4 ? value.single
-                                   : (float)value.real;
-    case 'i':
-        return npy->element == 1   ? (float)value.i1
-               : npy->element == 4 ? (float)value.i4
-                                   : (float)value.i8;
-    case 'b':
-        return *at ? 1.0f : 0.0f;
-    default:
-        return (float)*at;
-    }
-}
-
-static SpStatus read_elements(Pipe *pipe, const Npy *npy, float **out)
+static SpStatus read_elements(Pipe *pipe, const SpNpy *npy, float **out)
 {
     unsigned char chunk[4096];
     const uint64_t count = pipe->bytes / npy->element;
@@ -573,7 +437,7 @@ static SpStatus read_elements(Pipe *pipe, const Npy *npy, float **out)
         const size_t part = (size_t)(left < most ? left : most);
         status = pull(pipe, chunk, part * npy->element);
         for (size_t i = 0; status.code == SP_OK && i < part; i++)
-            values[done + i] = element(npy, chunk + i * npy->element);
+            values[done + i] = sp_npy_element(npy, chunk + i * npy->element);
         done += part;
     }
     if (status.code == SP_OK)
@@ -585,7 +449,7 @@ static SpStatus read_elements(Pipe *pipe, const Npy *npy, float **out)
 
 static SpStatus read_array(Pipe *pipe, int rank, int64_t *dims, float **out)
 {
-    Npy npy = {0};
+    SpNpy npy = {0};
     SP_TRY(start_pipe(pipe));
     SP_TRY(parse_header(pipe, &npy));
     SP_TRY(check_shape(pipe, &npy, rank, dims));

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "output/atomic.h"
 #include "output/utf8.h"
 
 static bool add_text(cJSON *object, const char *key, const char *text)
@@ -103,24 +102,15 @@ static SpStatus make_json(const SpReport *report, char **out)
     return *out ? sp_ok() : sp_no_memory("the report");
 }
 
-static SpStatus write_text(const char *path, const char *text)
-{
-    SpAtomicFile file;
-    SP_TRY(sp_atomic_open_for(path, "--report", &file));
-    errno = 0;
-    if (fputs(text, file.stream) < 0 || fputc('\n', file.stream) < 0) {
-        const int error = errno ? errno : EIO;
-        sp_atomic_abandon(&file);
-        return sp_error(SP_OUTPUT, "cannot write %.400s: %s", path, strerror(error));
-    }
-    return sp_atomic_commit(&file);
-}
-
-SpStatus sp_report_write(const char *path, const SpReport *report)
+SpStatus sp_report_write(const SpAtomicFile *file, const SpReport *report)
 {
     char *text = NULL;
     SP_TRY(make_json(report, &text));
-    const SpStatus status = write_text(path, text);
+    errno = 0;
+    const bool written = fputs(text, file->stream) >= 0 && fputc('\n', file->stream) >= 0 &&
+                         fflush(file->stream) == 0;
+    const int error = errno ? errno : EIO;
     cJSON_free(text);
-    return status;
+    return written ? sp_ok()
+                   : sp_error(SP_OUTPUT, "cannot write %.400s: %s", file->label, strerror(error));
 }

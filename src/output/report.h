@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/status.h"
+#include "output/atomic.h"
 
 enum { SP_REPORT_STAGES = 8, SP_REPORT_LIBRARIES = 16 };
 
@@ -42,12 +42,12 @@ typedef struct SpReport {
     SpLibraryVersion libraries[SP_REPORT_LIBRARIES];
 } SpReport;
 
-/* Writes `report` to `path`, whole or not at all, as an object of
+/* Writes `report` to `file`, which stays the caller's to commit or abandon, as an object of
  * program, version, settings, input {path, width, height, used_frames, left_out_frames, rate},
  * device, isa, threads, weights, stages [{name, seconds, peak_host_bytes, peak_device_bytes,
  * weight_bytes}], seconds, peak_rss_bytes, libraries {name: version}. Numbers that are not finite
  * become null, bytes of a text that are no UTF-8 U+FFFD.
  * Errors: SP_OUTPUT naming the file or folder, or settings that are no JSON; SP_MEMORY. */
-SpStatus sp_report_write(const char *path, const SpReport *report);
+SpStatus sp_report_write(const SpAtomicFile *file, const SpReport *report);
 
 #endif

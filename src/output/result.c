@@ -5,7 +5,6 @@
 
 #include "geometry/camera.h"
 #include "media/resample.h"
-#include "output/atomic.h"
 #include "output/csv.h"
 #include "output/npz.h"
 
@@ -95,16 +94,16 @@ static SpStatus write_arrays(const Writing *w)
     return sp_npz_finish(w->npz);
 }
 
-static SpStatus write_npz(FILE *stream, const char *path, const SpResult *r, int64_t max_side,
-                          bool compress)
+SpStatus sp_result_write_npz(const SpAtomicFile *file, const SpResult *r, int64_t max_side,
+                             bool compress)
 {
     const int64_t frames = r->clip->frames;
     Writing w = {.result = r};
     sp_saved_size(r->clip->plan.height, r->clip->plan.width, max_side, &w.h, &w.w);
     const int64_t row = 3 * r->tracks > 16 ? 3 * r->tracks : 16, maps = 3 * w.h * w.w;
     w.work = malloc((size_t)(row * frames > maps ? row * frames : maps) * sizeof *w.work);
-    SpStatus status =
-        w.work ? sp_npz_create(stream, path, compress, &w.npz) : sp_no_memory("the result");
+    SpStatus status = w.work ? sp_npz_create(file->stream, file->label, compress, &w.npz)
+                             : sp_no_memory("the result");
     if (status.code == SP_OK)
         status = write_arrays(&w);
     sp_npz_discard(w.npz);
@@ -112,43 +111,23 @@ static SpStatus write_npz(FILE *stream, const char *path, const SpResult *r, int
     return status;
 }
 
-static SpStatus finish(SpAtomicFile *file, SpStatus status)
-{
-    if (status.code == SP_OK)
-        return sp_atomic_commit(file);
-    sp_atomic_abandon(file);
-    return status;
-}
-
-SpStatus sp_result_write_npz(const char *path, const SpResult *result, int64_t max_side,
-                             bool compress)
-{
-    SpAtomicFile file;
-    SP_TRY(sp_atomic_open(path, &file));
-    return finish(&file, write_npz(file.stream, path, result, max_side, compress));
-}
-
-SpStatus sp_result_write_csv(const char *path, const SpResult *r)
+SpStatus sp_result_write_csv(const SpAtomicFile *file, const SpResult *r)
 {
     const int64_t pairs = r->clip->frames * r->tracks;
-    SpAtomicFile file;
     float *work = malloc((size_t)(5 * pairs) * sizeof *work);
     if (!work)
         return sp_no_memory("the result");
-    SpStatus status = sp_atomic_open(path, &file);
-    if (status.code == SP_OK) {
-        world_points(r, work);
-        input_pixels(r, work + 3 * pairs);
-        const SpTrackTable table = {.frames = r->clip->frames,
-                                    .tracks = r->tracks,
-                                    .time = r->clip->timestamps,
-                                    .tracks2d = work + 3 * pairs,
-                                    .coords = work,
-                                    .visibs = r->visibility,
-                                    .confs = r->confs,
-                                    .frame_index = r->clip->index};
-        status = finish(&file, sp_csv_write(file.stream, path, &table));
-    }
+    world_points(r, work);
+    input_pixels(r, work + 3 * pairs);
+    const SpTrackTable table = {.frames = r->clip->frames,
+                                .tracks = r->tracks,
+                                .time = r->clip->timestamps,
+                                .tracks2d = work + 3 * pairs,
+                                .coords = work,
+                                .visibs = r->visibility,
+                                .confs = r->confs,
+                                .frame_index = r->clip->index};
+    const SpStatus status = sp_csv_write(file->stream, file->label, &table);
     free(work);
     return status;
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "media/clip.h"
+#include "output/atomic.h"
 
 /* What the stages found for a clip's T frames of H x W; views of host arrays. */
 typedef struct SpResult {
@@ -24,12 +25,12 @@ typedef struct SpResult {
     const char *version;             /* text of the `version` scalar */
 } SpResult;
 
-/* Writes the arrays to `path`, whole or not at all. Depth, confidence and video are reduced to
- * `max_side` pixels along their longer side. SP_OUTPUT, SP_MEMORY. */
-SpStatus sp_result_write_npz(const char *path, const SpResult *result, int64_t max_side,
+/* Writes the arrays to `file`, which stays the caller's to commit or abandon. Depth, confidence and
+ * video are reduced to `max_side` pixels along their longer side. SP_OUTPUT, SP_MEMORY. */
+SpStatus sp_result_write_npz(const SpAtomicFile *file, const SpResult *result, int64_t max_side,
                              bool compress);
 
-/* Writes a line a track and frame (src/output/csv.h). */
-SpStatus sp_result_write_csv(const char *path, const SpResult *result);
+/* Writes a line a track and frame (src/output/csv.h) to `file`, as above. */
+SpStatus sp_result_write_csv(const SpAtomicFile *file, const SpResult *result);
 
 #endif

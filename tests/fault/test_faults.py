@@ -26,6 +26,8 @@ def cases(folder):
     yield "whole run with a report", [ball, *fast, "--report", os.path.join(folder, "r.json")]
     yield "given geometry and queries", [ball, "--geometry", geometry, "--queries", queries,
                                          "--max-frames", "2", "--vo-points", "0", "--iters", "1"]
+    for name in ("o.mp4", "o.png"):
+        yield "overlay " + name, [ball, *fast, "--overlay", os.path.join(folder, name)]
     yield "front alone", [ball, "--stop-after", "front", "--max-frames", "1"]
 
 
@@ -46,14 +48,14 @@ def check(folder, arguments):
     tried = sorted({1 + i * (calls - 1) // max(1, min(MOST, calls) - 1)
                     for i in range(min(MOST, calls))})
     for call in tried:
-        with open(out, "w") as file:
-            file.write("old")
+        with open(out, "wb") as file:
+            file.write(b"old")
         done = run(arguments, out, SPATRACK_FAIL_AT=call)
         lines = [line for line in done.stderr.splitlines()
                  if "UNTRAINED" not in line and "left out" not in line]
         assert done.returncode == 5 and len(lines) == 1, (call, done.returncode, done.stderr[-3000:])
-        with open(out) as file:
-            assert file.read() == "old", call
+        with open(out, "rb") as file:
+            assert file.read() == b"old", call
         assert os.listdir(os.path.dirname(out)) == ["t.npz"], call
     return calls, len(tried)
 

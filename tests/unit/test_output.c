@@ -150,6 +150,27 @@ static void an_abandoned_file_leaves_the_target(void **state)
     assert_int_equal(empty_folder(), 1);
 }
 
+static void a_settled_file_waits_for_its_commit(void **state)
+{
+    (void)state;
+    const char *path = in_folder("a.txt");
+    SpAtomicFile file;
+    write_file(path, "old", 3);
+    for (int commit = 0; commit < 2; commit++) {
+        assert_ok(sp_atomic_open(path, &file));
+        assert_true(fputs("new", file.stream) >= 0);
+        assert_ok(sp_atomic_settle(&file));
+        assert_ok(sp_atomic_settle(&file));
+        assert_null(file.stream);
+        assert_text(path, "old");
+        if (commit)
+            assert_ok(sp_atomic_commit(&file));
+        sp_atomic_abandon(&file);
+    }
+    assert_text(path, "new");
+    assert_int_equal(empty_folder(), 1);
+}
+
 static void the_last_of_two_runs_wins_whole(void **state)
 {
     (void)state;
@@ -1010,7 +1031,10 @@ static void a_report_is_json(void **state)
 {
     (void)state;
     const char *path = in_folder("report.json");
-    assert_ok(sp_report_write(path, &REPORT));
+    SpAtomicFile file;
+    assert_ok(sp_atomic_open(path, &file));
+    assert_ok(sp_report_write(&file, &REPORT));
+    assert_ok(sp_atomic_commit(&file));
     char *text = read_file(path, NULL);
     cJSON *root = cJSON_Parse(text);
     assert_non_null(root);
@@ -1039,11 +1063,14 @@ static void a_report_that_cannot_be_written_is_told(void **state)
     (void)state;
     SpReport bad = REPORT;
     bad.settings_json = "{";
-    assert_error(sp_report_write(in_folder("report.json"), &bad), SP_OUTPUT, "not JSON");
+    SpAtomicFile file;
+    assert_ok(sp_atomic_open(in_folder("report.json"), &file));
+    assert_error(sp_report_write(&file, &bad), SP_OUTPUT, "not JSON");
+    sp_atomic_abandon(&file);
     bad.settings_json = NULL;
-    assert_error(sp_report_write("/dev/full", &bad), SP_OUTPUT, "No space left on device");
-    assert_error(sp_report_write(in_folder("none/report.json"), &REPORT), SP_OUTPUT,
-                 "choose another --report");
+    assert_ok(sp_atomic_open("/dev/full", &file));
+    assert_error(sp_report_write(&file, &bad), SP_OUTPUT, "/dev/full: No space left on device");
+    sp_atomic_abandon(&file);
     assert_int_equal(empty_folder(), 0);
 }
 
@@ -1052,6 +1079,7 @@ int main(void)
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(a_commit_replaces_the_target),
         cmocka_unit_test(an_abandoned_file_leaves_the_target),
+        cmocka_unit_test(a_settled_file_waits_for_its_commit),
         cmocka_unit_test(the_last_of_two_runs_wins_whole),
         cmocka_unit_test(a_failed_rename_leaves_nothing),
         cmocka_unit_test(a_failed_write_leaves_the_target),

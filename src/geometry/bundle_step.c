@@ -1,0 +1,184 @@
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+#include "geometry/bundle_internal.h"
+
+/* L^-1 [3, 3] lower of the Cholesky factor of the point's damped block. */
+static bool invert_point(const SpBundleSolver *s, int64_t p, double radius, double inverse[9])
+{
+    double v[3][3] = {{0}};
+    for (int64_t i = s->first[p]; i < s->first[p + 1]; i++)
+        for (int a = 0; a < 2; a++)
+            for (int j = 0; j < 3; j++)
+                for (int k = 0; k <= j; k++)
+                    v[j][k] += s->obs[i].jp[a][j] * s->obs[i].jp[a][k];
+    for (int j = 0; j < 3; j++)
+        v[j][j] += s->diagonal_p[3 * p + j] / radius;
+    for (int j = 0; j < 3; j++) {
+        for (int k = 0; k <= j; k++) {
+            double sum = v[j][k];
+            for (int m = 0; m < k; m++)
+                sum -= v[j][m] * v[k][m];
+            if (j == k && !(sum > 0))
+                return false;
+            v[j][k] = j == k ? sqrt(sum) : sum / v[k][k];
+        }
+    }
+    memset(inverse, 0, 9 * sizeof *inverse);
+    for (int j = 0; j < 3; j++)
+        for (int k = j; k >= 0; k--) {
+            double sum = j == k;
+            for (int m = k; m < j; m++)
+                sum -= v[j][m] * inverse[3 * m + k];
+            inverse[3 * j + k] = sum / v[j][j];
+        }
+    return true;
+}
+
+/* y = L^-1 x, and y = L^-T x. */
+static void lower(const double l[9], const double x[3], double y[3])
+{
+    for (int j = 0; j < 3; j++)
+        y[j] = l[3 * j] * x[0] + l[3 * j + 1] * x[1] + l[3 * j + 2] * x[2];
+}
+
+static void lower_transposed(const double l[9], const double x[3], double y[3])
+{
+    for (int j = 0; j < 3; j++)
+        y[j] = l[j] * x[0] + l[3 + j] * x[1] + l[6 + j] * x[2];
+}
+
+/* Camera blocks of J^T J with damping, and -J^T r as right side in step_c. */
+static void begin_schur(SpBundleSolver *s, double radius)
+{
+    const int64_t n = s->unknowns;
+    memset(s->schur, 0, (size_t)(n * n) * sizeof *s->schur);
+    for (int64_t i = 0; i < s->observations; i++) {
+        const SpBundleObservation *o = &s->obs[i];
+        const int64_t at = POSE * (o->frame - 1);
+        for (int a = 0; a < 2 && o->frame; a++)
+            for (int j = 0; j < POSE; j++)
+                for (int k = 0; k <= j; k++)
+                    s->schur[(at + j) * n + at + k] += o->jc[a][j] * o->jc[a][k];
+    }
+    for (int64_t j = 0; j < n; j++) {
+        s->schur[j * n + j] += s->diagonal_c[j] / radius;
+        s->step_c[j] = -s->gradient_c[j];
+    }
+}
+
+/* Takes points first .. first + count out: schur -= A A^T with A = W L^-T, and the right side
+ * likewise. */
+static bool eliminate(SpBundleSolver *s, double radius, int64_t first, int64_t count)
+{
+    const int64_t n = s->unknowns, width = 3 * count;
+    memset(s->eliminated, 0, (size_t)(n * width) * sizeof *s->eliminated);
+    for (int64_t p = first; p < first + count; p++) {
+        double g[3], *l = s->inverse[p];
+        if (!invert_point(s, p, radius, l))
+            return false;
+        lower(l, s->gradient_p + 3 * p, g);
+        for (int64_t i = s->first[p]; i < s->first[p + 1]; i++) {
+            const SpBundleObservation *o = &s->obs[i];
+            for (int j = 0; j < POSE && o->frame; j++) {
+                const int64_t row = POSE * (o->frame - 1) + j;
+                double w[3], *out = s->eliminated + row * width + 3 * (p - first);
+                for (int k = 0; k < 3; k++)
+                    w[k] = o->jc[0][j] * o->jp[0][k] + o->jc[1][j] * o->jp[1][k];
+                lower(l, w, out);
+                s->step_c[row] += out[0] * g[0] + out[1] * g[1] + out[2] * g[2];
+            }
+        }
+    }
+    cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (blasint)n, (blasint)width, -1,
+                s->eliminated, (blasint)width, 1, s->schur, (blasint)n);
+    return true;
+}
+
+/* Cholesky's factorisation in place by blocks, then both substitutions on step_c. */
+static bool solve_cameras(SpBundleSolver *s)
+{
+    enum { PANEL = 48 };
+    const int64_t n = s->unknowns;
+    double *a = s->schur;
+    for (int64_t b = 0; b < n; b += PANEL) {
+        const int64_t e = b + PANEL < n ? b + PANEL : n;
+        for (int64_t j = b; j < e; j++)
+            for (int64_t i = j; i < e; i++) {
+                double sum = a[i * n + j];
+                for (int64_t k = b; k < j; k++)
+                    sum -= a[i * n + k] * a[j * n + k];
+                if (i == j && !(sum > 0))
+                    return false;
+                a[i * n + j] = i == j ? sqrt(sum) : sum / a[j * n + j];
+            }
+        if (e == n)
+            break;
+        cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit,
+                    (blasint)(n - e), (blasint)(e - b), 1, a + b * n + b, (blasint)n, a + e * n + b,
+                    (blasint)n);
+        cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (blasint)(n - e), (blasint)(e - b), -1,
+                    a + e * n + b, (blasint)n, 1, a + e * n + e, (blasint)n);
+    }
+    cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, (blasint)n, a, (blasint)n,
+                s->step_c, 1);
+    cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, (blasint)n, a, (blasint)n,
+                s->step_c, 1);
+    return true;
+}
+
+/* The points' steps from the cameras'. */
+static void substitute_points(SpBundleSolver *s)
+{
+    for (int64_t p = 0; p < s->points; p++) {
+        double right[3], half[3];
+        for (int k = 0; k < 3; k++)
+            right[k] = -s->gradient_p[3 * p + k];
+        for (int64_t i = s->first[p]; i < s->first[p + 1]; i++) {
+            const SpBundleObservation *o = &s->obs[i];
+            for (int a = 0; a < 2 && o->frame; a++) {
+                double along = 0;
+                for (int j = 0; j < POSE; j++)
+                    along += o->jc[a][j] * s->step_c[POSE * (o->frame - 1) + j];
+                for (int k = 0; k < 3; k++)
+                    right[k] -= o->jp[a][k] * along;
+            }
+        }
+        lower(s->inverse[p], right, half);
+        lower_transposed(s->inverse[p], half, s->step_p + 3 * p);
+    }
+}
+
+/* The decrease of the linear model: -(J d).(r + J d / 2). */
+static double model_decrease(const SpBundleSolver *s)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < s->observations; i++) {
+        const SpBundleObservation *o = &s->obs[i];
+        for (int a = 0; a < 2; a++) {
+            double along = 0;
+            for (int j = 0; j < POSE && o->frame; j++)
+                along += o->jc[a][j] * s->step_c[POSE * (o->frame - 1) + j];
+            for (int k = 0; k < 3; k++)
+                along += o->jp[a][k] * s->step_p[3 * o->point + k];
+            sum -= along * (o->r[a] + along / 2);
+        }
+    }
+    return sum;
+}
+
+bool sp_bundle_step(SpBundleSolver *s, double radius, double *decrease)
+{
+    begin_schur(s, radius);
+    for (int64_t p = 0; p < s->points; p += BLOCK_POINTS) {
+        const int64_t rest = s->points - p;
+        if (!eliminate(s, radius, p, rest < BLOCK_POINTS ? rest : BLOCK_POINTS))
+            return false;
+    }
+    if (s->unknowns && !solve_cameras(s))
+        return false;
+    substitute_points(s);
+    *decrease = model_decrease(s);
+    return *decrease > 0 && isfinite(*decrease);
+}

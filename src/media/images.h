@@ -1,0 +1,31 @@
+/*
+ * A video given as a folder or a numbered pattern of images.
+ */
+#ifndef SP_MEDIA_IMAGES_H
+#define SP_MEDIA_IMAGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* Paths in the order of the frames; owned, released by sp_images_free also after a failure. */
+typedef struct SpImages {
+    char **path;
+    int64_t count;
+} SpImages;
+
+/* The images (png, jpg, bmp, tif, webp, ppm) of a folder by name, added to *out, which must be
+ * empty. SP_INPUT when the folder cannot be read or has none; SP_MEMORY. */
+SpStatus sp_images_of_folder(const char *path, SpImages *out);
+
+/* Whether `pattern` has exactly one %d, of the form %5d or %05d, and %% besides. */
+bool sp_images_is_pattern(const char *pattern);
+
+/* The images pattern(first), pattern(first + 1), ... that exist; the first number is 0 to 4, as in
+ * FFmpeg. SP_INPUT when there are none; SP_MEMORY. */
+SpStatus sp_images_of_pattern(const char *pattern, SpImages *out);
+
+void sp_images_free(SpImages *images);
+
+#endif
