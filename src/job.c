@@ -20,7 +20,8 @@
 #include "tracker/tracker.h"
 #include "version.h"
 
-enum { PUBLISHED_WIDTH = 518, PUBLISHED_PATCH = 14, GRID = 10, GRID_WITH_MASK = 50, PATH_ROOM = 4096 };
+enum { PUBLISHED_WIDTH = 518, PUBLISHED_PATCH = 14 };
+enum { GRID = 10, GRID_WITH_MASK = 50, PATH_ROOM = 4096 };
 
 static const double REPLACE_RATIO = 0.2;
 
@@ -155,8 +156,8 @@ static SpStatus open_models(Run *run)
     return sp_ok();
 }
 
-/* Pixels across the working frames and a patch: what the front was made for. Where the user's geometry takes
- * its place: what the front would be that belongs to the tracker's weights. */
+/* Pixels across the working frames and a patch: what the front was made for. Where the user's
+ * geometry takes its place: what the front would be that belongs to the tracker's weights. */
 static SpStatus working_size(const Run *run, int64_t *width, int64_t *patch)
 {
     SpCheckpoint *checkpoint;
