@@ -49,15 +49,23 @@ def resize(image: np.ndarray, size: tuple[int, int], how: int) -> np.ndarray:
     return image if image.shape[:2] == size else cv2.resize(image, size[::-1], interpolation=how)
 
 
-def zoom(rng, video, depth, fov):
-    """A random window of the frame, brought back to the frame's size."""
-    size = depth.shape[1:]
-    share = rng.uniform(0.75, 1)
-    h, w = (round(share * side) for side in size)
-    y, x = rng.integers(size[0] - h + 1), rng.integers(size[1] - w + 1)
-    video = np.stack([resize(f[y:y + h, x:x + w], size, cv2.INTER_CUBIC) for f in video])
-    depth = np.stack([resize(d[y:y + h, x:x + w], size, cv2.INTER_NEAREST) for d in depth])
-    return video, depth, 2 * np.arctan(share * np.tan(fov / 2))
+def view(rng, video, depth, fov):
+    """A random window inside the frame, turned about the axis a little (which leaves depth alone),
+    brought back to the frame's size."""
+    height, width = depth.shape[1:]
+    share, angle = rng.uniform(0.65, 0.95), rng.normal(0, 0.06)
+    turn = share * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    room = np.array([width, height]) / 2 - np.abs(turn) @ [width / 2, height / 2]
+    centre = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * room.clip(0)
+    matrix = np.column_stack([turn, centre - turn @ [width / 2, height / 2]])
+
+    def warp(frames, how):
+        flags = how | cv2.WARP_INVERSE_MAP
+        return np.stack([cv2.warpAffine(f, matrix, (width, height), flags=flags,
+                                        borderMode=cv2.BORDER_REPLICATE) for f in frames])
+
+    fov = 2 * np.arctan(share * np.tan(fov / 2))
+    return warp(video, cv2.INTER_CUBIC), warp(depth, cv2.INTER_NEAREST), fov
 
 
 def recolour(rng, video: np.ndarray) -> np.ndarray:
@@ -66,7 +74,8 @@ def recolour(rng, video: np.ndarray) -> np.ndarray:
     table = level[:, None] ** np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.15))
     table = table * np.exp(rng.normal(0, 0.08, 3)) + rng.normal(0, 0.04)
     table = (255 * table).clip(0, 255).astype(np.float32)
-    out = np.stack([table[video[..., c], c] for c in range(3)], -1)
+    order = rng.permutation(3) if rng.random() < 0.3 else range(3)
+    out = np.stack([table[video[..., c], c] for c in order], -1)
     if rng.random() < 0.5:
         share = rng.uniform(0.5, 1) if rng.random() < 0.2 else rng.uniform(-0.3, 0.5)
         out += np.float32(share) * (out.mean(-1, keepdims=True) - out)
@@ -96,11 +105,11 @@ def sample(clips: Clips, seed: list[int], count: int) -> tuple[np.ndarray, np.nd
     video, depth, fov = clips[int(rng.integers(len(clips)))]
     times = np.sort(rng.choice(len(video), count, replace=False))
     video, depth, fov = video[times], depth[times].astype(np.float32), fov[times]
-    if rng.random() < 0.25:
-        video, depth, fov = zoom(rng, video, depth, fov)
+    if rng.random() < 0.6:
+        video, depth, fov = view(rng, video, depth, fov)
     if rng.random() < 0.5:
         video, depth = video[:, :, ::-1], depth[:, :, ::-1]
-    if rng.random() < 0.6:
+    if rng.random() < 0.8:
         video = recolour(rng, video)
     video = np.stack([degrade(rng, np.ascontiguousarray(f)) for f in video])
     return video.transpose(0, 3, 1, 2).astype(np.float32), depth, fov.astype(np.float32)
