@@ -3,24 +3,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "front/front.h"
 #include "geometry/camera.h"
 #include "given.h"
 #include "media/clip.h"
-#include "media/png.h"
 #include "memory.h"
+#include "naming.h"
 #include "nn/nn.h"
 #include "output/atomic.h"
 #include "output/report.h"
 #include "output/result.h"
+#include "prompt.h"
 #include "queries.h"
+#include "segment.h"
 #include "store/locate.h"
 #include "tracker/tracker.h"
 #include "version.h"
 
-enum { PUBLISHED_WIDTH = 518, PATCH = 14, GRID = 10, GRID_WITH_MASK = 50, PATH_ROOM = 4096 };
+enum { PUBLISHED_WIDTH = 518, PATCH = 14, GRID = 10, GRID_WITH_MASK = 50 };
 
 static const double REPLACE_RATIO = 0.2;
 
@@ -28,21 +29,25 @@ static const double REPLACE_RATIO = 0.2;
 typedef struct Run {
     const SpJob *job;
     SpConsole *console;
-    char output[PATH_ROOM];
+    char output[SP_NAME_ROOM];
     SpDevice *device;
     SpLocated front_place, tracker_place;
     SpCheckpoint *front_weights, *tracker_weights;
     SpFront *front;
     SpTracker *tracker;
     SpClip clip;
-    float *query;   /* [N, 3] used frame, pixels of the input video */
-    float *working; /* [N, 3] used frame, pixels of the working frame */
+    SpPrompts prompts;
+    uint8_t *mask;   /* of the input video's size: what to track; NULL: everything */
+    uint8_t *object; /* [N] the mask's value where a query is */
+    float *query;    /* [N, 3] used frame, pixels of the input video */
+    float *working;  /* [N, 3] used frame, pixels of the working frame */
     int64_t queries;
     float *memory;       /* behind geometry and found */
     SpGeometry geometry; /* from the front or the user */
     SpTrackerOutput found;
     char *version;
     SpReport report;
+    SpAtomicFile mask_file;
     SpAtomicFile result_file, report_file; /* written, and not in place before both are whole */
 } Run;
 
@@ -55,10 +60,13 @@ static void run_free(Run *run)
     if (run->device)
         run->device->close(run->device);
     sp_clip_free(&run->clip);
+    free(run->mask);
+    free(run->object);
     free(run->query);
     free(run->working);
     free(run->memory);
     free(run->version);
+    sp_atomic_abandon(&run->mask_file);
     sp_atomic_abandon(&run->result_file);
     sp_atomic_abandon(&run->report_file);
 }
@@ -67,37 +75,6 @@ static bool is_csv(const char *path)
 {
     const size_t length = strlen(path);
     return length >= 4 && strcmp(path + length - 4, ".csv") == 0;
-}
-
-/* Where the result goes: as asked, or the video's name with .npz. */
-static SpStatus name_output(Run *run)
-{
-    const SpJob *job = run->job;
-    int length;
-    if (job->output) {
-        length = snprintf(run->output, sizeof run->output, "%s", job->output);
-    } else {
-        size_t end = strlen(job->video), stem;
-        while (end > 1 && job->video[end - 1] == '/')
-            end--;
-        for (stem = end; stem > 0 && job->video[stem - 1] != '.' && job->video[stem - 1] != '/';)
-            stem--;
-        /* "a/b.mp4" loses its end; "a/.hidden" and "a.d/b" have none */
-        const bool has_end = stem > 1 && job->video[stem - 1] == '.' && job->video[stem - 2] != '/';
-        stem = has_end ? stem - 1 : end;
-        length = snprintf(run->output, sizeof run->output, "%.*s.npz", (int)stem, job->video);
-    }
-    if (length < 0 || (size_t)length >= sizeof run->output)
-        return sp_error(SP_USAGE, "the result's name is longer than %d characters", PATH_ROOM);
-    if (strcmp(run->output, job->video) == 0)
-        return sp_error(SP_USAGE, "%.400s: the result would replace the video; name it with -o",
-                        run->output);
-    if (job->report && strcmp(run->output, job->report) == 0)
-        return sp_error(SP_USAGE, "%.400s: --report would replace the result; name another file",
-                        run->output);
-    if (job->no_clobber && access(run->output, F_OK) == 0)
-        return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", run->output);
-    return sp_ok();
 }
 
 /* Fails before any work when the result could not be written anyway. */
@@ -200,7 +177,11 @@ static SpStatus read_clip(Run *run)
     SpClipSettings settings = {.reader = {job->start, job->stride, job->max_frames},
                                .patch = PATCH,
                                .portrait = job->portrait,
-                               .max_short_side = job->max_input_side};
+                               .max_short_side = job->max_input_side,
+                               .keep = run->prompts.objects > 0,
+                               .keep_frame = job->prompt_frame};
+    if (job->stop_after == SP_STOP_SAM)
+        settings.reader.max_frames = job->prompt_frame + 1;
     SP_TRY(working_width(run, &settings.size));
     sp_console_begin(run->console, "frames", 0);
     const SpStatus status =
@@ -209,7 +190,7 @@ static SpStatus read_clip(Run *run)
     if (status.code != SP_OK)
         return status;
     const SpClip *clip = &run->clip;
-    if (clip->left_out > 0)
+    if (clip->left_out > 0 && job->stop_after != SP_STOP_SAM)
         sp_console_note(run->console,
                         "%lld frames left out: used the first %lld (--max-frames, --stride)",
                         (long long)clip->left_out, (long long)clip->frames);
@@ -222,35 +203,33 @@ static SpStatus read_clip(Run *run)
     return sp_ok();
 }
 
-/* The mask file on the working frame; the caller frees *out. */
-static SpStatus read_mask(const Run *run, uint8_t **out)
+/* The mask that says what to track, if any does: from SAM or from a file. */
+static SpStatus find_mask(Run *run)
 {
-    const SpFramePlan *plan = &run->clip.plan;
-    int64_t height, width;
-    uint8_t *mask;
-    SP_TRY(sp_png_read_gray(run->job->mask, &height, &width, &mask));
-    *out = malloc((size_t)(plan->height * plan->width));
-    SpStatus status = sp_ok();
-    if (!*out)
-        status = sp_no_memory("the mask");
-    else if (height != plan->input_height || width != plan->input_width)
-        status = sp_error(SP_INPUT, "%.300s: the mask is %lldx%lld, the video %lldx%lld",
-                          run->job->mask, (long long)width, (long long)height,
-                          (long long)plan->input_width, (long long)plan->input_height);
-    else
-        sp_mask_to_working(plan, mask, *out);
-    free(mask);
-    return status;
+    const SpJob *job = run->job;
+    SpStageReport *stage = &run->report.stages[run->report.stage_count];
+    if (job->mask)
+        return sp_mask_read(job->mask, &run->clip.plan, &run->mask);
+    if (run->prompts.objects == 0)
+        return sp_ok();
+    SP_TRY(sp_segment_run(job, &run->prompts, &run->clip, run->device, run->console, &run->mask,
+                          stage));
+    run->report.stage_count++;
+    sp_clip_drop_kept(&run->clip);
+    return job->mask_out ? sp_mask_write(job->mask_out, &run->clip.plan, run->mask,
+                                         run->prompts.objects, &run->mask_file)
+                         : sp_ok();
 }
 
 static SpStatus grid_queries(Run *run)
 {
     const SpJob *job = run->job;
     uint8_t *mask = NULL;
-    SpStatus status = job->mask ? read_mask(run, &mask) : sp_ok();
-    const int64_t n = job->grid ? job->grid : job->mask ? GRID_WITH_MASK : GRID;
+    const int64_t n = job->grid ? job->grid : run->mask ? GRID_WITH_MASK : GRID;
+    SpStatus status = run->mask ? sp_mask_working(&run->clip.plan, run->mask, &mask) : sp_ok();
     if (status.code == SP_OK)
-        status = sp_queries_grid(n, &run->clip.plan, mask, &run->query, &run->queries);
+        status = sp_queries_grid(n, job->prompt_frame, &run->clip.plan, mask, &run->query,
+                                 &run->queries, &run->object);
     free(mask);
     return status;
 }
@@ -504,6 +483,10 @@ static SpStatus write_result(Run *run)
         result.visibility = found->visibility;
         result.confs = found->confidence;
         result.dynamic = found->dynamic;
+        result.object = run->prompts.named ? run->object : NULL;
+        result.objects = run->prompts.objects;
+        result.object_names = run->prompts.name[0];
+        result.object_name_size = sizeof run->prompts.name[0];
     } else {
         to_first_camera(run);
     }
@@ -534,7 +517,7 @@ static SpStatus write_report(Run *run, double seconds)
     report->device = run->device->name;
     report->isa = sp_cpu_isa(run->device);
     report->threads = sp_cpu_threads(run->device);
-    report->weights = place->embedded ? "built in" : place->folder;
+    report->weights = place->embedded ? "built in" : *place->folder ? place->folder : NULL;
     report->seconds = seconds;
     report->peak_rss_bytes = sp_memory_peak();
     report->library_count = sp_libraries(report->libraries, SP_REPORT_LIBRARIES);
@@ -543,15 +526,48 @@ static SpStatus write_report(Run *run, double seconds)
     return sp_atomic_settle(&run->report_file);
 }
 
+/* --stop-after sam: one frame and its mask. */
+static SpStatus run_sam(Run *run)
+{
+    const SpJob *job = run->job;
+    const double began = sp_clock();
+    SP_TRY(sp_cpu_open((int)job->threads, &run->device));
+    SP_TRY(read_clip(run));
+    SP_TRY(find_mask(run));
+    if (job->report)
+        SP_TRY(write_report(run, sp_clock() - began));
+    SP_TRY(sp_atomic_commit(&run->mask_file));
+    SP_TRY(sp_atomic_commit(&run->report_file));
+    sp_console_note(run->console, "%s: %lld object%s, %.1f s", job->mask_out,
+                    (long long)run->prompts.objects, run->prompts.objects == 1 ? "" : "s",
+                    sp_clock() - began);
+    return sp_ok();
+}
+
+static SpStatus begin(Run *run)
+{
+    const SpJob *job = run->job;
+    SP_TRY(sp_prompts_parse(&job->points, &job->boxes, &run->prompts));
+    if (job->stop_after != SP_STOP_SAM) {
+        SP_TRY(sp_name_result(job, run->output));
+        SP_TRY(try_output(run->output, "-o"));
+    }
+    if (job->report)
+        SP_TRY(try_output(job->report, "--report"));
+    if (job->mask_out)
+        SP_TRY(try_output(job->mask_out, "--mask-out"));
+    return run->prompts.objects ? sp_segment_weights(job) : sp_ok();
+}
+
 static SpStatus run_all(Run *run)
 {
     const double began = sp_clock();
-    SP_TRY(name_output(run));
-    SP_TRY(try_output(run->output, "-o"));
-    if (run->job->report)
-        SP_TRY(try_output(run->job->report, "--report"));
+    SP_TRY(begin(run));
+    if (run->job->stop_after == SP_STOP_SAM)
+        return run_sam(run);
     SP_TRY(open_models(run));
     SP_TRY(read_clip(run));
+    SP_TRY(find_mask(run));
     SP_TRY(make_queries(run));
     SP_TRY(check_memory(run));
     SP_TRY(take_results(run));
@@ -560,6 +576,7 @@ static SpStatus run_all(Run *run)
     if (run->job->report)
         SP_TRY(write_report(run, sp_clock() - began));
     SP_TRY(sp_atomic_commit(&run->result_file));
+    SP_TRY(sp_atomic_commit(&run->mask_file));
     SP_TRY(sp_atomic_commit(&run->report_file));
     sp_console_note(run->console, "%s: %lld frames, %lld tracks, %.1f s", run->output,
                     (long long)run->clip.frames, (long long)run->queries, sp_clock() - began);

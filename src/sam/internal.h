@@ -156,9 +156,9 @@ void sp_sam_hyper(const SpSam *sam, SpNn *nn, const float *t, float *out);
 void sp_sam_decode(const SpSam *sam, SpNn *nn, const float *embedding, const float *position,
                    const float *sparse, int64_t count, float *masks, float *iou);
 
-/* Section 7: low [4G, 4G] to logits (NULL: not wanted) and mask (logit > 0; NULL: not wanted), both
- * host [height, width]. */
+/* Section 7: low [4G, 4G] to logits (NULL: not wanted), host [height, width]; where they are above
+ * 0 and host mask [height, width] is 0, it becomes `value`. */
 void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *sizes, const float *low,
-                        float *logits, uint8_t *mask);
+                        float *logits, uint8_t value, uint8_t *mask);
 
 #endif

@@ -29,7 +29,7 @@ static void scaled_row(const float *in, int64_t h, int64_t w, int64_t ho, int64_
 }
 
 void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const float *low,
-                        float *logits, uint8_t *mask)
+                        float *logits, uint8_t value, uint8_t *mask)
 {
     const int64_t side = 4 * sam->vision.grid, h = s->model_height, w = s->model_width;
     const SpNnMark mark = sp_nn_mark(nn);
@@ -40,8 +40,9 @@ void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const f
     for (int64_t i = 0; sp_nn_live(nn) && i < s->height; i++) {
         float *row = logits ? logits + i * s->width : spare;
         scaled_row(model, h, w, s->height, s->width, i, s->width, row);
-        for (int64_t j = 0; mask && j < s->width; j++)
-            mask[i * s->width + j] = row[j] > 0;
+        for (int64_t j = 0; j < s->width; j++)
+            if (row[j] > 0 && !mask[i * s->width + j])
+                mask[i * s->width + j] = value;
     }
     sp_nn_release(nn, mark);
 }

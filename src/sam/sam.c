@@ -1,6 +1,7 @@
 #include "sam/sam.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "sam/internal.h"
 
@@ -85,8 +86,8 @@ static void segment(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
     const float *sparse = sparse_tokens(sam, nn, s, prompt);
     sp_sam_decode(sam, nn, embedding, position, sparse, sp_sam_sparse_count(prompt), low, iou);
     const int64_t chosen = choose(input->select, iou);
-    sp_sam_postprocess(sam, nn, s, low + chosen * pixels, NULL,
-                       nn->dry ? NULL : output->mask + object * s->height * s->width);
+    sp_sam_postprocess(sam, nn, s, low + chosen * pixels, NULL, (uint8_t)(object + 1),
+                       nn->dry ? NULL : output->mask);
     if (sp_nn_live(nn) && output->iou)
         output->iou[object] = iou[chosen];
     sp_nn_release(nn, mark);
@@ -110,6 +111,8 @@ SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
         sp_sam_image_position(sam, code);
     sp_nn_copy(nn, SP_UPLOAD, position, code, map);
     sp_nn_release(nn, placed);
+    if (sp_nn_live(nn))
+        memset(output->mask, 0, (size_t)(input->height * input->width));
     for (int64_t i = 0; i < input->objects; i++)
         segment(sam, nn, input, &s, i, embedding, position, output);
     sp_nn_release(nn, mark);

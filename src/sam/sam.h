@@ -29,16 +29,17 @@ typedef enum SpSamSelect { SP_SAM_FIRST, SP_SAM_BEST } SpSamSelect;
 /* Host arrays. */
 typedef struct SpSamInput {
     int64_t height, width;
-    const uint8_t *rgb; /* [height, width, 3] */
-    int64_t short_side; /* the picture is first scaled to it (SP_SAM_SHORT_SIDE); 0: not */
-    int64_t objects;
+    const uint8_t *rgb;        /* [height, width, 3] */
+    int64_t short_side;        /* the picture is first scaled to it (SP_SAM_SHORT_SIDE); 0: not */
+    int64_t objects;           /* at most 255 */
     const SpSamPrompt *prompt; /* [objects] */
     SpSamSelect select;
 } SpSamInput;
 
 /* Host arrays of the caller. */
 typedef struct SpSamOutput {
-    uint8_t *mask; /* [objects, height, width] 1 on the object, else 0 */
+    uint8_t *mask; /* [height, width] 0, or k on object k, counted from 1; the first where several
+                      overlap */
     float *iou;    /* [objects] the model's own guess at the mask's IoU; NULL: not wanted */
 } SpSamOutput;
 

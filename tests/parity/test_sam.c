@@ -410,7 +410,7 @@ static void postprocess(void **state)
         float *logits = floats(MASKS * pixels);
         uint8_t *masks = zeros(MASKS * pixels, 1);
         for (int m = 0; m < MASKS; m++)
-            sp_sam_postprocess(sam, &nn, &s, low + m * low_pixels, logits + m * pixels,
+            sp_sam_postprocess(sam, &nn, &s, low + m * low_pixels, logits + m * pixels, 1,
                                masks + m * pixels);
         if (golden_has(g, named(names[i], "logits")))
             golden_compare(g, named(names[i], "logits"), logits, PIXELS);
@@ -592,7 +592,7 @@ static void base_size(void **state)
     golden_compare(g, "iou", iou + 1, UNIT);
     compare_sampled(g, "low_res_sample", masks + 16 * pixels, 3, 4 * grid, 4 * grid,
                     (int64_t[]){1, 4, 4}, UNIT);
-    sp_sam_postprocess(sam, &nn, &s, masks + 16 * pixels, logits, mask);
+    sp_sam_postprocess(sam, &nn, &s, masks + 16 * pixels, logits, 1, mask);
     model_check(&nn);
     compare_sampled(g, "logits_sample", logits, 1, s.height, s.width, (int64_t[]){1, 5, 5}, PIXELS);
     mask_equal(g, "mask", mask, logits);
