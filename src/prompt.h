@@ -9,8 +9,8 @@
 
 enum { SP_OBJECT_NAME = 64 };
 
-/* Objects in the order in which points, then boxes first name them; `prompt` points into the arrays below it, so
- * the struct must not move. */
+/* Objects in the order in which points, then boxes first name them; `prompt` points into the arrays
+ * below it, so the struct must not move. */
 typedef struct SpPrompts {
     int64_t objects;
     bool named;                                   /* whether any prompt carries a name */
