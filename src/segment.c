@@ -111,22 +111,23 @@ static SpStatus choose_model(const SpJob *job, SpDevice *device, const SpSamInpu
                 : not_there(job, job->sam);
 }
 
-static void tell(SpConsole *console, const SpPrompts *prompts, const Model *model,
-                 const uint8_t *mask, int64_t pixels, const float *iou)
+/* Says what was found; an error when that is nothing at all. */
+static SpStatus tell(SpConsole *console, const SpPrompts *prompts, const uint8_t *mask,
+                     int64_t pixels, const float *iou)
 {
-    sp_console_detail(console, "weights: %s (%s)",
-                      model->place.embedded ? "SAM" : model->place.folder, model->place.where);
-    for (int64_t k = 0; k < prompts->objects; k++) {
-        int64_t count = 0;
-        for (int64_t i = 0; i < pixels; i++)
-            count += mask[i] == k + 1;
-        if (count == 0)
+    int64_t count[1 + 2 * SP_MOST_TEXTS] = {0};
+    for (int64_t i = 0; i < pixels; i++)
+        count[mask[i]]++;
+    if (count[0] == pixels)
+        return sp_error(SP_USAGE, "SAM found nothing there; give other points or a box");
+    for (int64_t k = 0; k < prompts->objects; k++)
+        if (count[k + 1] == 0)
             sp_console_warn(console, "SAM found nothing of %s", prompts->name[k]);
         else
             sp_console_detail(console, "%s: %lld pixels, %.1f %% of the frame; predicted IoU %.2f",
-                              prompts->name[k], (long long)count,
-                              100 * (double)count / (double)pixels, (double)iou[k]);
-    }
+                              prompts->name[k], (long long)count[k + 1],
+                              100 * (double)count[k + 1] / (double)pixels, (double)iou[k]);
+    return sp_ok();
 }
 
 static SpStatus run_model(const SpPrompts *prompts, const Model *model, const SpSamInput *input,
@@ -143,9 +144,10 @@ static SpStatus run_model(const SpPrompts *prompts, const Model *model, const Sp
                              .peak_host_bytes = nn.arena.peak + nn.host.peak,
                              .weight_bytes = sp_checkpoint_bound_bytes(model->checkpoint)};
     sp_nn_close(&nn);
-    if (status.code == SP_OK)
-        tell(console, prompts, model, mask, input->height * input->width, iou);
-    return status;
+    sp_console_detail(console, "weights: %s (%s)",
+                      model->place.embedded ? "SAM" : model->place.folder, model->place.where);
+    return status.code == SP_OK ? tell(console, prompts, mask, input->height * input->width, iou)
+                                : status;
 }
 
 SpStatus sp_segment_run(const SpJob *job, const SpPrompts *prompts, const SpClip *clip,
