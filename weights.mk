@@ -1,6 +1,7 @@
-# Fetches published checkpoints from Hugging Face:
+# Fetches published checkpoints from Hugging Face, or trains the small ones that the program carries:
 #
 #     make -f weights.mk front offline
+#     make -f weights.mk lite
 #
 # Interrupted downloads go on where they stopped, and a file is kept only if its SHA-256 is the one
 # that the repository's LFS pointer names.
@@ -18,13 +19,24 @@ sam-base  = facebook/sam-vit-base
 sam-large = facebook/sam-vit-large
 sam-huge  = facebook/sam-vit-huge
 
-.PHONY: help $(MODELS)
+# The recipe of the embedded weights (src/lite). Everything goes on where it was stopped.
+PYTHON      = python3
+LITE        = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spatrack/lite
+LITE_CLIPS  = 2400
+LITE_HELD   = 40
+LITE_RECIPE = src/lite
+
+.PHONY: help lite lite-clips lite-tracker lite-front $(MODELS)
 
 help:
 	@echo 'make -f weights.mk MODEL...   (models: $(MODELS))'
 	@echo
 	@echo 'front 4.6 GB, offline and online 264 MB each; sam-base 375 MB, -large 1.3 GB, -huge 2.6 GB.'
-	@echo 'spatrack needs front and offline.'
+	@echo 'spatrack needs front and offline, or online for --mode online.'
+	@echo
+	@echo 'lite                trains the weights in src/lite from seeds: many hours; make -j2 for two cores'
+	@echo 'LITE=DIR            where its clips (17 GB) and its state are kept ($(LITE))'
+	@echo 'PYTHON=PYTHON       an interpreter with torch, opencv and safetensors, for lite ($(PYTHON))'
 	@echo
 	@echo 'DEST=DIR            where they go ($(DEST))'
 	@echo 'REVISION=COMMIT     which revision (main); REVISION_front=COMMIT for one model'
@@ -66,3 +78,20 @@ endef
 
 $(MODELS):
 	@$(call fetch,$@)
+
+lite: lite-tracker lite-front
+
+# Seeds from 900000 on are kept aside.
+lite-clips:
+	$(PYTHON) $(LITE_RECIPE)/world.py '$(LITE)/clips/held' --first 900000 --count $(LITE_HELD)
+	$(PYTHON) $(LITE_RECIPE)/world.py '$(LITE)/clips/train' --first 0 --count $(LITE_CLIPS)
+
+lite-tracker: lite-clips
+	$(PYTHON) $(LITE_RECIPE)/train_features.py --clips '$(LITE)/clips' --state '$(LITE)/tracker'
+	$(PYTHON) $(LITE_RECIPE)/train_tracker.py --clips '$(LITE)/clips' --state '$(LITE)/tracker'
+	$(PYTHON) $(LITE_RECIPE)/export_tracker.py --clips '$(LITE)/clips' --state '$(LITE)/tracker'
+
+lite-front: lite-clips
+	$(PYTHON) $(LITE_RECIPE)/train_front.py '$(LITE)/front' --train '$(LITE)/clips/train' \
+		--held '$(LITE)/clips/held'
+	$(PYTHON) $(LITE_RECIPE)/train_front.py '$(LITE)/front' --export $(LITE_RECIPE)/front.safetensors

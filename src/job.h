@@ -1,5 +1,5 @@
 /*
- * One video from file to file: frames, sam, front, tracker, result.
+ * One video from file to file: frames, sam, front, tracker, result, overlay.
  */
 #ifndef SP_JOB_H
 #define SP_JOB_H
@@ -10,7 +10,9 @@
 #include "base/status.h"
 #include "console.h"
 #include "media/prepare.h"
+#include "output/overlay.h"
 #include "sam/sam.h"
+#include "tracker/tracker.h"
 
 typedef enum SpStopAfter { SP_STOP_NEVER, SP_STOP_FRONT, SP_STOP_SAM } SpStopAfter;
 typedef enum SpSamChoice {
@@ -31,8 +33,9 @@ typedef struct SpTexts {
 
 /* What the user asks for; paths are views, NULL where nothing was given. */
 typedef struct SpJob {
-    const char *video;  /* file, folder or printf pattern of images, "-" */
-    const char *output; /* .npz or .csv; NULL: the video's name with .npz */
+    const char *video;   /* file, folder or printf pattern of images, "-" */
+    const char *output;  /* .npz or .csv; NULL: the video's name with .npz */
+    const char *overlay; /* .mp4 or .png */
     const char *geometry, *queries, *mask, *report, *weights;
     SpTexts points, boxes; /* as prompt.h reads them */
     const char *mask_out;
@@ -45,6 +48,9 @@ typedef struct SpJob {
     int64_t grid;      /* points a side; 0: the default, 10, or 50 with a mask */
     int64_t vo_points; /* below 0: as many as the weights say */
     int64_t iterations, seed, max_side, threads;
+    int64_t trail; /* frames */
+    SpBackground background;
+    SpTrackerMode mode;
     SpStopAfter stop_after;
     SpDeviceChoice device;
     bool fixed_camera, no_compress, no_clobber;

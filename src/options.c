@@ -10,6 +10,8 @@
 
 #include "prompt.h"
 
+enum { MOST_FRAMES = 80, MOST_FRAMES_ONLINE = 300 };
+
 typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, TEXT, TEXTS, CHOICE } Kind;
 
 typedef struct Option {
@@ -31,7 +33,8 @@ static const Option options[] = {
     {NUMBER, "start", 0, "SEC", "begin SEC seconds into the video (0)", JOB(start), 0, 1e9, 0,
      true},
     {WHOLE, "stride", 0, "N", "use every Nth frame from there (1)", JOB(stride), 1, 1e9, 1, true},
-    {WHOLE, "max-frames", 0, "N", "use at most N frames (80)", JOB(max_frames), 1, 1e6, 80, true},
+    {WHOLE, "max-frames", 0, "N", "use at most N frames (80; 300 online)", JOB(max_frames), 1, 1e6,
+     -1, true},
     {CHOICE, "portrait", 0, "crop|fit",
      "frames taller than wide: crop to a square, or scale whole (crop)", JOB(portrait), 0, 1, 0,
      true},
@@ -61,6 +64,8 @@ static const Option options[] = {
     {TEXT, "mask-out", 0, "FILE.png", "write the mask that SAM found", JOB(mask_out), 0, 0, 0,
      false},
     {HEADING, "Tracking", 0, NULL, NULL, 0, 0, 0, 0, false},
+    {CHOICE, "mode", 0, "offline|online",
+     "online: in windows of 20 frames, for long clips (offline)", JOB(mode), 0, 1, 0, true},
     {WHOLE, "vo-points", 0, "N", "support points that carry the cameras (as the weights say: 756)",
      JOB(vo_points), 0, 30000, -1, true},
     {WHOLE, "iters", 0, "N", "refinement steps (4)", JOB(iterations), 1, 64, 4, true},
@@ -74,6 +79,12 @@ static const Option options[] = {
     {WHOLE, "max-side", 0, "N", "longer side of saved depth and video in pixels (336)",
      JOB(max_side), 1, 16384, 336, true},
     {FLAG, "no-compress", 0, NULL, "store arrays as they are", JOB(no_compress), 0, 0, 0, false},
+    {TEXT, "overlay", 0, "FILE", "draw the tracks: .mp4, the video; .png, a contact sheet",
+     JOB(overlay), 0, 0, 0, false},
+    {WHOLE, "trail", 0, "N", "frames that a track's trail reaches back (10)", JOB(trail), 0, 1e6,
+     10, false},
+    {CHOICE, "background", 0, "plain|dim|gray", "the video under the tracks (plain)",
+     JOB(background), 0, 2, 0, false},
     {CHOICE, "stop-after", 0, "never|front|sam",
      "front: depth and poses, no tracks; sam: --mask-out alone (never)", JOB(stop_after), 0, 2, 0,
      true},
@@ -82,8 +93,8 @@ static const Option options[] = {
     {TEXT, "report", 0, "FILE.json", "write times, memory and settings to FILE", JOB(report), 0, 0,
      0, false},
     {HEADING, "Running", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {TEXT, "weights", 0, "DIR", "take the models from DIR/front, DIR/offline", JOB(weights), 0, 0,
-     0, false},
+    {TEXT, "weights", 0, "DIR", "take the models from DIR/front, DIR/offline or DIR/online",
+     JOB(weights), 0, 0, 0, false},
     {CHOICE, "device", 0, "auto|cpu", "where to compute (auto)", JOB(device), 0, 1, 0, false},
     {WHOLE, "threads", 0, "N", "CPU threads (as many as there are processors)", JOB(threads), 1,
      1024, 0, false},
@@ -237,7 +248,8 @@ static SpStatus check_prompts(const SpJob *job)
     if (job->mask_out && !ends_with(job->mask_out, ".png"))
         return sp_error(SP_USAGE, "%.200s: the mask's name must end in .png", job->mask_out);
     if (job->mask_out && (strcmp(job->mask_out, job->video) == 0 ||
-                          (job->report && strcmp(job->mask_out, job->report) == 0)))
+                          (job->report && strcmp(job->mask_out, job->report) == 0) ||
+                          (job->overlay && strcmp(job->mask_out, job->overlay) == 0)))
         return sp_error(SP_USAGE, "--mask-out would replace %.300s; name another file",
                         job->mask_out);
     return sp_ok();
@@ -259,11 +271,24 @@ static SpStatus check(const SpOptions *out)
                         job->output);
     if (job->output && ends_with(job->output, ".csv") && job->stop_after == SP_STOP_FRONT)
         return sp_error(SP_USAGE, "--stop-after front gives no tracks for a .csv; name an .npz");
+    if (job->overlay && !ends_with(job->overlay, ".mp4") && !ends_with(job->overlay, ".png"))
+        return sp_error(SP_USAGE, "%.200s: the overlay's name must end in .mp4 or .png",
+                        job->overlay);
+    if (job->overlay && job->stop_after != SP_STOP_NEVER)
+        return sp_error(SP_USAGE, "--stop-after %s gives no tracks to draw; leave out --overlay",
+                        job->stop_after == SP_STOP_SAM ? "sam" : "front");
     if (!job->output && job->stop_after != SP_STOP_SAM && strcmp(job->video, "-") == 0)
         return sp_error(SP_USAGE, "reading from a pipe: say where the result goes with -o");
     if (out->quiet && out->verbose)
         return sp_error(SP_USAGE, "--quiet and --verbose exclude each other");
     return sp_ok();
+}
+
+/* Defaults that depend on other flags. */
+static void settle(SpJob *job)
+{
+    if (job->max_frames < 0)
+        job->max_frames = job->mode == SP_TRACKER_ONLINE ? MOST_FRAMES_ONLINE : MOST_FRAMES;
 }
 
 SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
@@ -282,6 +307,7 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
         else
             out->job.video = argv[i];
     }
+    settle(&out->job);
     return out->help || out->version ? sp_ok() : check(out);
 }
 

@@ -37,6 +37,11 @@ int64_t sp_front_width(const SpFront *front)
     return front->image_size;
 }
 
+int64_t sp_front_patch(const SpFront *front)
+{
+    return front->patch;
+}
+
 SpFrontDims sp_front_dims(const SpFront *front, int64_t frames, int64_t height, int64_t width)
 {
     const int64_t gh = height / front->patch, gw = width / front->patch;

@@ -33,6 +33,9 @@ void sp_front_close(SpFront *front);
 /* The width the frames are prepared to (config `img_size`, 518 as published). */
 int64_t sp_front_width(const SpFront *front);
 
+/* Pixels of a patch's side (14 as published); the sides of the frames are multiples of it. */
+int64_t sp_front_patch(const SpFront *front);
+
 /* Runs the network; with a dry `nn` only its memory is counted and `output` is not written.
  * The arenas are back at their height on return. SP_INPUT names a frame whose field of view is
  * not positive; otherwise nn->status. */

@@ -21,7 +21,7 @@ EMBED(offline);
 bool sp_embedded(const char *name, const void **data, size_t *size)
 {
     const bool front = strcmp(name, "front") == 0;
-    if (!front && strcmp(name, "offline") != 0)
+    if (!front && strcmp(name, "offline") != 0 && strcmp(name, "online") != 0)
         return false;
     const char *begin = front ? sp_embedded_front : sp_embedded_offline;
     *data = begin;

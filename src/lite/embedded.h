@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The bytes of model `name` ("front", "offline"), which live as long as the program. */
+/* The bytes of model `name` ("front", "offline", "online"), which live as long as the program. The
+ * tracker's are the same in both modes, whose windows sp_tracker_open chooses. */
 bool sp_embedded(const char *name, const void **data, size_t *size);
 
 #endif

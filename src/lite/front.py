@@ -149,23 +149,24 @@ class Aggregator(nn.Module):
         yx = torch.cat([torch.zeros(special, 2, dtype=yx.dtype), yx]).to(self.camera_token.device)
         return rope_table(yx, self.head, self.base)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Normalised images [T, 3, H, W] to the tapped outputs [T, P, 2 D]."""
+    def forward(self, images: Tensor, clips: int = 1) -> list[Tensor]:
+        """Normalised images [T, 3, H, W] to the tapped outputs [T, P, 2 D]; clips > 1: as many clips
+        of T / clips frames, one after the other, each alone."""
         patches = self.patch_embed(images)
         count, _, width = patches.shape
+        frames = count // clips
         special = torch.cat([self.camera_token, self.register_token], 2)[0]
-        special = torch.cat([special[:1], special[1:].expand(count - 1, -1, -1)])
-        x = torch.cat([special, patches], 1)
+        special = torch.cat([special[:1], special[1:].expand(frames - 1, -1, -1)])
+        x = torch.cat([special.repeat(clips, 1, 1), patches], 1)
         size = self.patch_embed.patch_embed.proj.kernel_size[0]
         rope = self.rope(special.shape[1], images.shape[2] // size, images.shape[3] // size)
-        everywhere = tuple(table.repeat(count, 1) for table in rope)
+        everywhere = tuple(table.repeat(frames, 1) for table in rope)
         outputs = []
         for i, (frame, whole) in enumerate(zip(self.frame_blocks, self.global_blocks)):
             f = frame(x, rope)
-            x = whole(f.reshape(1, -1, width), everywhere).view_as(f)
-            if i in self.taps:
-                outputs.append(torch.cat([f, x], -1))
-        return outputs
+            x = whole(f.reshape(clips, -1, width), everywhere).view_as(f)
+            outputs.append(torch.cat([f, x], -1) if i in self.taps else None)
+        return [outputs[i] for i in self.taps]
 
 
 class CameraHead(nn.Module):
@@ -187,16 +188,16 @@ class CameraHead(nn.Module):
         self.pose_branch = Mlp(width, width // 2, config["cam_target_dim"])
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Camera tokens [T, 2 D] to the pose encoding after each round [rounds, T, 9]."""
-        c = self.token_norm(tokens)[None]
+        """Camera tokens [.., T, 2 D] to the pose encoding after each round [rounds, .., T, 9]."""
+        c = self.token_norm(tokens).view(-1, *tokens.shape[-2:])
         n = F.layer_norm(c, c.shape[-1:], eps=self.adaln_eps)
-        pose, total, rounds = self.empty_pose_tokens.expand(1, len(tokens), -1), 0, []
+        pose, total, rounds = self.empty_pose_tokens.expand(*c.shape[:2], -1), 0, []
         for _ in range(self.rounds):
             shift, scale, gate = self.poseLN_modulation(self.embed_pose(pose)).chunk(3, -1)
             x = self.trunk(gate * (n * (1 + scale) + shift) + c)
             pose = total = total + self.pose_branch(self.trunk_norm(x))
-            rounds.append(torch.cat([pose[0, :, :7], pose[0, :, 7:].relu()], -1))
-        return torch.stack(rounds)
+            rounds.append(torch.cat([pose[..., :7], pose[..., 7:].relu()], -1))
+        return torch.stack(rounds).view(self.rounds, *tokens.shape[:-1], -1)
 
 
 class ResidualUnit(nn.Module):

@@ -25,20 +25,35 @@
     F(format, avformat_find_stream_info)                                                           \
     F(format, av_find_best_stream)                                                                 \
     F(format, av_read_frame)                                                                       \
+    F(format, avformat_alloc_output_context2)                                                      \
+    F(format, avformat_new_stream)                                                                 \
+    F(format, avformat_write_header)                                                               \
+    F(format, av_interleaved_write_frame)                                                          \
+    F(format, av_write_trailer)                                                                    \
+    F(format, avformat_free_context)                                                               \
     F(codec, avcodec_alloc_context3)                                                               \
     F(codec, avcodec_free_context)                                                                 \
     F(codec, avcodec_parameters_to_context)                                                        \
     F(codec, avcodec_open2)                                                                        \
     F(codec, avcodec_send_packet)                                                                  \
     F(codec, avcodec_receive_frame)                                                                \
+    F(codec, avcodec_find_encoder_by_name)                                                         \
+    F(codec, avcodec_parameters_from_context)                                                      \
+    F(codec, avcodec_send_frame)                                                                   \
+    F(codec, avcodec_receive_packet)                                                               \
     F(codec, av_packet_alloc)                                                                      \
     F(codec, av_packet_free)                                                                       \
     F(codec, av_packet_unref)                                                                      \
+    F(codec, av_packet_rescale_ts)                                                                 \
     F(util, av_frame_alloc)                                                                        \
     F(util, av_frame_free)                                                                         \
+    F(util, av_frame_get_buffer)                                                                   \
+    F(util, av_frame_make_writable)                                                                \
     F(util, av_dict_set)                                                                           \
+    F(util, av_dict_parse_string)                                                                  \
     F(util, av_dict_free)                                                                          \
     F(util, av_strerror)                                                                           \
+    F(util, av_d2q)                                                                                \
     F(util, av_display_rotation_get)                                                               \
     F(util, av_log_set_level)                                                                      \
     F(util, av_version_info)                                                                       \

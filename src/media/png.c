@@ -65,33 +65,22 @@ SpStatus sp_png_read_gray(const char *path, int64_t *height, int64_t *width, uin
     return status;
 }
 
-static SpStatus write_image(png_image *image, FILE *file, const char *path, const uint8_t *rgb)
-{
-    errno = 0;
-    const int written = png_image_write_to_stdio(image, file, 0, rgb, 0, NULL);
-    const int why = errno;
-    png_image_free(image);
-    return written ? sp_ok()
-                   : sp_error(SP_OUTPUT, "cannot write %.300s: %.100s", path,
-                              why ? strerror(why) : image->message);
-}
-
-SpStatus sp_png_write_rgb(const char *path, int64_t h, int64_t w, const uint8_t *rgb)
+SpStatus sp_png_write_rgb(FILE *stream, const char *label, int64_t h, int64_t w, const uint8_t *rgb)
 {
     if (h < 1 || w < 1 || h > MOST_SIDE || w > MOST_SIDE)
-        return sp_error(SP_OUTPUT, "cannot write %.300s: %lldx%lld pixels; 1 to %d a side", path,
+        return sp_error(SP_OUTPUT, "cannot write %.300s: %lldx%lld pixels; 1 to %d a side", label,
                         (long long)w, (long long)h, MOST_SIDE);
     png_image image = {.version = PNG_IMAGE_VERSION,
                        .width = (png_uint_32)w,
                        .height = (png_uint_32)h,
                        .format = PNG_FORMAT_RGB};
-    FILE *file = fopen(path, "wbe");
-    if (!file)
-        return sp_error(SP_OUTPUT, "cannot write %.400s: %s", path, strerror(errno));
-    const SpStatus status = write_image(&image, file, path, rgb);
-    if (fclose(file) != 0 && status.code == SP_OK)
-        return sp_error(SP_OUTPUT, "cannot write %.400s: %s", path, strerror(errno));
-    return status;
+    errno = 0;
+    const int written = png_image_write_to_stdio(&image, stream, 0, rgb, 0, NULL);
+    const int why = errno;
+    png_image_free(&image);
+    return written ? sp_ok()
+                   : sp_error(SP_OUTPUT, "cannot write %.300s: %.100s", label,
+                              why ? strerror(why) : image.message);
 }
 
 SpStatus sp_png_write_gray(FILE *stream, const char *label, int64_t h, int64_t w,

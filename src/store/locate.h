@@ -15,7 +15,7 @@ typedef struct SpLocated {
     const char *where;           /* "--weights", "$SPATRACK_WEIGHTS", ... */
 } SpLocated;
 
-/* Finds the folder of model `name` ("front", "offline"): `given` (--weights) or else
+/* Finds the folder of model `name` ("front", "offline", "online"): `given` (--weights) or else
  * $SPATRACK_WEIGHTS, where it must then be; else $XDG_DATA_HOME or ~/.local/share, then the
  * installed data folder, each with spatrack/weights/NAME, if it is there; else the embedded one.
  * SP_CHECKPOINT when the user's folder does not have it. */

@@ -127,17 +127,32 @@ static void bind_encoder(SpBinder *b, SpTracker *t)
     t->channels = e->conv3.w.dim[0];
 }
 
+/* Length of the time table, window and overlap; the rule stands at sp_tracker_open. The table is
+ * computed: of the stored one only the length counts. */
+static void bind_windows(SpBinder *b, SpTrackerMode mode, SpTracker *t)
+{
+    const int64_t most = 1 << 20, window = mode == SP_TRACKER_ONLINE ? 20 : 500;
+    const int64_t overlap = mode == SP_TRACKER_ONLINE ? 6 : 4;
+    const SpTensor *table = sp_checkpoint_find(b->checkpoint, ROOT "time_emb");
+    const bool stored = table && table->rank == 3 && table->dim[1] > 0 && table->dim[1] <= most;
+    t->time_length = (int64_t)sp_bind_number(b, "model.Track_cfg.base.window_len",
+                                             stored ? (double)table->dim[1] : 60, 1, (double)most);
+    t->window =
+        (int64_t)sp_bind_number(b, "model.Track_cfg.s_wind", (double)window, 2, (double)most);
+    t->overlap =
+        (int64_t)sp_bind_number(b, "model.Track_cfg.overlap", (double)overlap, 1, (double)most);
+    if (mode == SP_TRACKER_ONLINE && t->window > t->time_length) {
+        t->window = window;
+        t->overlap = overlap;
+    }
+    if (t->overlap >= t->window)
+        sp_bind_fail(b, "config.json: overlap %lld is not shorter than the window %lld",
+                     (long long)t->overlap, (long long)t->window);
+}
+
 static void bind_constants(SpBinder *b, SpTracker *t)
 {
-    const bool online = sp_bind_has(b, ROOT "time_emb") &&
-                        sp_checkpoint_find(b->checkpoint, ROOT "time_emb")->rank == 3 &&
-                        sp_checkpoint_find(b->checkpoint, ROOT "time_emb")->dim[1] == 20;
     int64_t resolution[2] = {384, 512};
-    const double most = 1 << 20;
-    t->window = (int64_t)sp_bind_number(b, "model.Track_cfg.s_wind", online ? 20 : 500, 2, most);
-    t->overlap = (int64_t)sp_bind_number(b, "model.Track_cfg.overlap", online ? 6 : 4, 1, most);
-    t->time_length =
-        (int64_t)sp_bind_number(b, "model.Track_cfg.base.window_len", online ? 20 : 60, 1, most);
     t->resolution = (int64_t)sp_bind_number(b, "model.resolution", 336, 14, 8192);
     t->stride = (int64_t)sp_bind_number(b, "model.Track_cfg.base.stride", 4, 4, 4);
     t->side = 2 * (int64_t)sp_bind_number(b, "model.Track_cfg.base.corr_radius", 3, 2, 4) + 1;
@@ -146,16 +161,14 @@ static void bind_constants(SpBinder *b, SpTracker *t)
     sp_bind_numbers(b, "model.Track_cfg.base.model_resolution", 2, resolution);
     t->model_height = resolution[0];
     t->model_width = resolution[1];
-    if (t->overlap >= t->window)
-        sp_bind_fail(b, "config.json: overlap %lld is not shorter than the window %lld",
-                     (long long)t->overlap, (long long)t->window);
     if (t->model_height < 64 || t->model_height > 4096 || t->model_height % 32 ||
         t->model_width < 64 || t->model_width > 4096 || t->model_width % 32)
         sp_bind_fail(b, "config.json: model_resolution is not two multiples of 32 from 64 on");
 }
 
-void sp_tracker_bind(SpBinder *b, SpTracker *t)
+void sp_tracker_bind(SpBinder *b, SpTrackerMode mode, SpTracker *t)
 {
+    bind_windows(b, mode, t);
     bind_constants(b, t);
     bind_encoder(b, t);
     bind_former(b, t);

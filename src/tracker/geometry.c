@@ -108,7 +108,8 @@ static float jitter_threshold(const SpWindow *w, const float *looked_up, int ord
     return quantile(work, count, ratio);
 }
 
-/* Steps 4 and 5. work: [T N]. */
+/* Steps 4 and 5. work: [T N]. With fewer than 3 frames there is no second difference, so a point
+ * need not be steady; the published code stops there. */
 static void replace(const SpTrackerSettings *settings, const float *looked_up, SpWindow *w,
                     float *work)
 {

@@ -76,7 +76,7 @@ struct SpTracker {
 };
 
 /* Binds all tensors; failures stay in the binder. */
-void sp_tracker_bind(SpBinder *binder, SpTracker *tracker);
+void sp_tracker_bind(SpBinder *binder, SpTrackerMode mode, SpTracker *tracker);
 
 /* x [rows, in] through a dense layer to y, rows ldy apart. */
 void sp_dense_run(SpNn *nn, const SpDense *dense, const float *x, int64_t rows, SpActivation act,
@@ -189,7 +189,7 @@ typedef struct SpWindow {
     float *c2w;          /* [T, 4, 4] relative to the first frame */
     float *query;        /* [N, 3] frame, x, y in model pixels */
     float *z, *unc;      /* [N] depth and validity at the query */
-    float *start;        /* [N, 4] frame, x, y (model pixels), z of the window's first frame */
+    float *start;        /* [N, 4] frame, x, y (model pixels), z: see sp_query_world */
     double lo[3], hi[3]; /* normalised = 2 (p - lo) / (hi - lo) - 1 */
     float *xyz;          /* [T, N, 3] x, y in units of `stride` model pixels, z */
     float *normal;       /* [T, N, 3] camera-space points, normalised */
@@ -232,6 +232,9 @@ typedef struct SpCarried {
     int64_t users;                           /* rows of the arrays above */
 } SpCarried;
 
+/* Takes the memory for `users` tracks, of which none has been in a window, from the arenas. */
+void sp_carried_take(const SpTracker *tracker, SpNn *nn, int64_t users, SpCarried *carried);
+
 /* Section 4: features, pyramids, templates and the first state. overlap_z: [continued] depth at
  * the queries of continued tracks. */
 void sp_window_start(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *input, int64_t first,
@@ -250,7 +253,10 @@ void sp_window_update(const SpTracker *tracker, SpNn *nn, const SpTrackerSetting
                       const SpUpdates *updates, SpWindow *window);
 
 /* The query's point of each track in the world, [N, 3]: start unprojected with k_model's frame
- * and moved by c2w's (section 5; section 6 step 7 with other cameras). */
+ * and moved by c2w's (section 5; section 6 step 7 with other cameras). For a continued track
+ * `start` mixes two frames: the number of the one it is queried at again, and its place in the
+ * window's first. The published code does so, evidently by mistake (section 10, 2); it is kept
+ * because its results, which the goldens hold, contain it. */
 void sp_query_world(const SpWindow *window, const float *k_model, const float *c2w, float *out);
 
 /* Nearest sampling of tracker.md section 4, the index along one axis: coordinates beyond the

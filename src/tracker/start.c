@@ -284,6 +284,20 @@ static void keep_points(const SpTracker *t, SpNn *nn, const SpWindow *w, int l, 
         kept[i] = sp_denormalise(w, (double)kept[i], (int)(i % 3));
 }
 
+void sp_carried_take(const SpTracker *t, SpNn *nn, int64_t users, SpCarried *c)
+{
+    const int64_t patch = t->side * t->side;
+    const int64_t map = t->model_height / t->stride * (t->model_width / t->stride) * t->channels;
+    *c = (SpCarried){.users = users};
+    c->features = sp_nn_floats(nn, t->overlap * map);
+    c->track = sp_nn_host(nn, (size_t)(3 * t->overlap * users) * sizeof(float));
+    c->point = sp_nn_host(nn, (size_t)(3 * t->overlap * users) * sizeof(float));
+    for (int l = 0; l < SP_TRACK_LEVELS; l++) {
+        c->templates[l] = sp_nn_floats(nn, users * patch * t->channels);
+        c->template_points[l] = sp_nn_host(nn, (size_t)(3 * users * patch) * sizeof(float));
+    }
+}
+
 void sp_window_carry(const SpTracker *t, SpNn *nn, const SpWindow *w, SpCarried *carried)
 {
     const int64_t patch = t->side * t->side * t->channels, known = w->continued;

@@ -6,14 +6,14 @@
 #include "geometry/camera.h"
 #include "tracker/internal.h"
 
-SpStatus sp_tracker_open(SpCheckpoint *checkpoint, SpTracker **out)
+SpStatus sp_tracker_open(SpCheckpoint *checkpoint, SpTrackerMode mode, SpTracker **out)
 {
     *out = NULL;
     SpTracker *tracker = calloc(1, sizeof *tracker);
     if (!tracker)
         return sp_no_memory("the tracker");
     SpBinder binder = {.checkpoint = checkpoint};
-    sp_tracker_bind(&binder, tracker);
+    sp_tracker_bind(&binder, mode, tracker);
     if (binder.status.code == SP_OK)
         *out = tracker;
     else
@@ -36,6 +36,8 @@ typedef struct Windows {
     int64_t count, length, step;
 } Windows;
 
+/* As published, one window more than needed where the last one ends with the clip: that one sees
+ * the overlap and then the last frame again and again, and what it says of the overlap counts. */
 static Windows windows_of(const SpTracker *t, int64_t frames)
 {
     const int64_t step = t->window - t->overlap;
@@ -54,8 +56,8 @@ typedef struct Run {
     Windows windows;
     SpRandom random;
     int32_t *order;   /* [N] row of the caller's query */
-    float *dynamic;   /* [T, N] by row, logits' sigma */
-    uint8_t *tracked; /* [T, N] by row, whether a window has written it */
+    double *dynamic;  /* [N] by row, sigma of the logits, summed over the frames so far */
+    int64_t *tracked; /* [N] by row, the number of these frames */
     float *overlap_z; /* [N] */
     int32_t *scratch;
     SpCarried carried;
@@ -79,7 +81,8 @@ static int64_t queries_before(const Run *run, int64_t end)
     return count;
 }
 
-/* The frame of the overlap in which the stored output trusts track `row` most (section 2). */
+/* The frame of the overlap in which the stored output trusts track `row` most (section 2): later
+ * frames have not been written yet. */
 static int64_t best_frame(const Run *run, int64_t first, int64_t row)
 {
     const SpTrackerOutput *out = run->output;
@@ -97,7 +100,9 @@ static int64_t best_frame(const Run *run, int64_t first, int64_t row)
 }
 
 /* Queries of the window from frame `first` in working pixels: continued ones where they are
- * trusted most, then new ones. */
+ * trusted most, then new ones. Every query is kept: the published code replaces those that it finds
+ * on invalid depth in the first window by copies of others, so that its rows no longer are those
+ * asked for. */
 static void user_queries(const Run *run, int64_t first, SpWindow *w)
 {
     const SpTrackerInput *in = run->input;
@@ -148,44 +153,62 @@ static void resize_map(const float *z, const uint8_t *valid, int64_t h, int64_t 
         }
 }
 
-static void write_frame(const Run *run, const SpWindow *w, int64_t f, int64_t frame,
-                        const float base[16])
+/* The user's tracks in frame f of the window. `last`: no later window sees that frame. */
+static void write_tracks(const Run *run, const SpWindow *w, int64_t f, int64_t frame, bool last)
 {
     const SpTrackerInput *in = run->input;
     const SpTrackerOutput *out = run->output;
-    const int64_t area = in->height * in->width, working = w->height * w->width;
     const float sx = (float)in->width / (float)w->width;
     const float sy = (float)in->height / (float)w->height;
     for (int64_t n = 0; n < w->users; n++) {
-        const int64_t i = f * w->tracks + n, to = frame * in->queries + run->order[n];
+        const int64_t row = run->order[n], i = f * w->tracks + n, to = frame * in->queries + row;
         out->tracks[3 * to] = w->track[3 * i] * sx;
         out->tracks[3 * to + 1] = w->track[3 * i + 1] * sy;
         out->tracks[3 * to + 2] = w->track[3 * i + 2];
         memcpy(out->camera_points + 3 * to, w->point + 3 * i, 3 * sizeof(float));
         out->visibility[to] = sp_sigma(w->vis[i]) + 0.2f;
         out->confidence[to] = sp_sigma(w->conf[i]);
-        run->dynamic[to] = sp_sigma(w->dyn[i]);
-        run->tracked[to] = 1;
+        run->dynamic[row] += last ? (double)sp_sigma(w->dyn[i]) : 0;
+        run->tracked[row] += last;
     }
-    sp_pose_multiply(base, w->c2w + 16 * f, out->c2w + 16 * frame);
-    memcpy(out->intrinsics + 9 * frame, w->k + 9 * f, 9 * sizeof(float));
-    for (int i = 0; i < 3; i++) {
-        out->intrinsics[9 * frame + i] *= sx;
-        out->intrinsics[9 * frame + 3 + i] *= sy;
-    }
-    resize_map(w->depth + f * working, NULL, w->height, w->width, out->depth + frame * area,
-               in->height, in->width);
-    resize_map(NULL, w->valid + f * working, w->height, w->width, out->valid + frame * area,
-               in->height, in->width);
 }
 
-static void write_output(const Run *run, const SpWindow *w, int64_t first)
+static void write_camera(const Run *run, const SpWindow *w, int64_t f, int64_t frame,
+                         const float base[16])
+{
+    const SpTrackerInput *in = run->input;
+    float *k = run->output->intrinsics + 9 * frame;
+    sp_pose_multiply(base, w->c2w + 16 * f, run->output->c2w + 16 * frame);
+    memcpy(k, w->k + 9 * f, 9 * sizeof *k);
+    for (int i = 0; i < 3; i++) {
+        k[i] *= (float)in->width / (float)w->width;
+        k[3 + i] *= (float)in->height / (float)w->height;
+    }
+}
+
+static void write_maps(const Run *run, const SpWindow *w, int64_t f, int64_t frame)
+{
+    const int64_t h = run->input->height, wide = run->input->width;
+    const int64_t from = f * w->height * w->width, to = frame * h * wide;
+    resize_map(w->depth + from, NULL, w->height, w->width, run->output->depth + to, h, wide);
+    resize_map(NULL, w->valid + from, w->height, w->width, run->output->valid + to, h, wide);
+}
+
+/* Tracks and cameras of the overlap are written for the next window to start from, and again by
+ * it; maps may be written over the input, so they wait until no window reads it. */
+static void write_output(const Run *run, const SpWindow *w, int64_t index)
 {
     static const float identity[16] = {[0] = 1, [5] = 1, [10] = 1, [15] = 1};
+    const int64_t first = index * run->windows.step;
     float base[16];
     memcpy(base, first ? run->output->c2w + 16 * first : identity, sizeof base);
-    for (int64_t f = 0; f < w->frames && first + f < run->input->frames; f++)
-        write_frame(run, w, f, first + f, base);
+    for (int64_t f = 0; f < w->frames && first + f < run->input->frames; f++) {
+        const bool last = f < run->windows.step || index + 1 == run->windows.count;
+        write_tracks(run, w, f, first + f, last);
+        write_camera(run, w, f, first + f, base);
+        if (last)
+            write_maps(run, w, f, first + f);
+    }
 }
 
 /* Progress of a window's parts as a share of the whole run. */
@@ -224,61 +247,46 @@ static void track_window(Run *run, int64_t index)
         queries_to_model(t, &w);
     }
     nn->progress = &progress;
-    sp_window_start(t, nn, run->input, first, &run->carried, run->overlap_z, &w);
-    for (int64_t i = 0; i < (nn->dry ? 1 : iterations); i++) {
+    /* A window may lie before all queries: then support points alone refine its cameras, and
+     * without them the given ones stay. (The published code needs a query in the first window.) */
+    if (w.tracks > 0)
+        sp_window_start(t, nn, run->input, first, &run->carried, run->overlap_z, &w);
+    for (int64_t i = 0; i < (nn->dry ? 1 : iterations) && w.tracks > 0; i++) {
         part.done++;
         sp_window_iterate(t, nn, run->settings, &w);
     }
     nn->progress = whole;
     if (sp_nn_live(nn))
-        write_output(run, &w, first);
-    if (index + 1 < run->windows.count)
+        write_output(run, &w, index);
+    if (index + 1 < run->windows.count && w.users > 0)
         sp_window_carry(t, nn, &w, &run->carried);
     sp_nn_release(nn, mark);
 }
 
-static void take_carried(const SpTracker *t, SpNn *nn, int64_t users, SpCarried *c)
+/* Tracks are zero in the frames before the window that brings them in. */
+static void clear_output(const Run *run)
 {
-    const int64_t patch = t->side * t->side;
-    const int64_t map = t->model_height / t->stride * (t->model_width / t->stride) * t->channels;
-    c->users = users;
-    c->features = sp_nn_floats(nn, t->overlap * map);
-    c->track = sp_nn_host(nn, (size_t)(3 * t->overlap * users) * sizeof(float));
-    c->point = sp_nn_host(nn, (size_t)(3 * t->overlap * users) * sizeof(float));
-    for (int l = 0; l < SP_TRACK_LEVELS; l++) {
-        c->templates[l] = sp_nn_floats(nn, users * patch * t->channels);
-        c->template_points[l] = sp_nn_host(nn, (size_t)(3 * users * patch) * sizeof(float));
-    }
-}
-
-static void clear_output(const SpTrackerInput *in, const SpTrackerOutput *out, uint8_t *tracked)
-{
-    const size_t pairs = (size_t)(in->frames * in->queries);
+    const SpTrackerOutput *out = run->output;
+    const size_t queries = (size_t)run->input->queries;
+    const size_t pairs = (size_t)run->input->frames * queries;
     memset(out->tracks, 0, 3 * pairs * sizeof(float));
     memset(out->camera_points, 0, 3 * pairs * sizeof(float));
     memset(out->visibility, 0, pairs * sizeof(float));
     memset(out->confidence, 0, pairs * sizeof(float));
-    memset(tracked, 0, pairs);
+    memset(run->dynamic, 0, queries * sizeof *run->dynamic);
+    memset(run->tracked, 0, queries * sizeof *run->tracked);
 }
 
 static void mean_dynamic(const Run *run)
 {
-    const int64_t queries = run->input->queries;
-    for (int64_t n = 0; n < queries; n++) {
-        double sum = 0, count = 0;
-        for (int64_t i = n; i < run->input->frames * queries; i += queries)
-            if (run->tracked[i]) {
-                sum += (double)run->dynamic[i];
-                count++;
-            }
-        run->output->dynamic[n] = count > 0 ? (float)(sum / count) : 0;
-    }
+    for (int64_t n = 0; n < run->input->queries; n++)
+        run->output->dynamic[n] = (float)(run->dynamic[n] / (double)run->tracked[n]);
 }
 
 SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *in,
                         const SpTrackerSettings *settings, const SpTrackerOutput *output)
 {
-    const int64_t pairs = in->frames * in->queries;
+    const size_t queries = (size_t)in->queries;
     const SpNnMark mark = sp_nn_mark(nn);
     Run run = {.tracker = tracker,
                .nn = nn,
@@ -287,15 +295,15 @@ SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput
                .output = output,
                .windows = windows_of(tracker, in->frames),
                .random = {settings->seed}};
-    run.order = sp_nn_host(nn, (size_t)in->queries * sizeof *run.order);
-    run.dynamic = sp_nn_host(nn, (size_t)pairs * sizeof *run.dynamic);
-    run.tracked = sp_nn_host(nn, (size_t)pairs);
-    run.overlap_z = sp_nn_host(nn, (size_t)in->queries * sizeof *run.overlap_z);
+    run.order = sp_nn_host(nn, queries * sizeof *run.order);
+    run.dynamic = sp_nn_host(nn, queries * sizeof *run.dynamic);
+    run.tracked = sp_nn_host(nn, queries * sizeof *run.tracked);
+    run.overlap_z = sp_nn_host(nn, queries * sizeof *run.overlap_z);
     run.scratch = sp_nn_host(nn, SP_SUPPORT_SCRATCH * sizeof *run.scratch);
     if (run.windows.count > 1)
-        take_carried(tracker, nn, in->queries, &run.carried);
+        sp_carried_take(tracker, nn, in->queries, &run.carried);
     if (sp_nn_live(nn)) {
-        clear_output(in, output, run.tracked);
+        clear_output(&run);
         sort_queries(in, run.order);
     }
     /* Every window needs the same memory: a dry run looks at one. */

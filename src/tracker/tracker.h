@@ -10,6 +10,11 @@
 
 typedef struct SpTracker SpTracker;
 
+/* The two published models: offline sees a clip of up to 500 frames at once; online goes through it
+ * in short windows that overlap and hands the state of the tracks from one to the next, so its
+ * memory does not grow with the clip. */
+typedef enum SpTrackerMode { SP_TRACKER_OFFLINE, SP_TRACKER_ONLINE } SpTrackerMode;
+
 /* A clip with its geometry; host arrays. */
 typedef struct SpTrackerInput {
     int64_t frames, height, width;
@@ -19,7 +24,7 @@ typedef struct SpTrackerInput {
     const float *intrinsics; /* [T, 3, 3] pixels of the H x W frames */
     const float *c2w;        /* [T, 4, 4] camera to world */
     int64_t queries;
-    const float *query; /* [N, 3] frame, x, y: pixels of the H x W frames, any order */
+    const float *query; /* [N, 3] frame, x, y: pixels of the H x W frames, any order, any frame */
 } SpTrackerInput;
 
 typedef struct SpTrackerSettings {
@@ -30,7 +35,9 @@ typedef struct SpTrackerSettings {
     double replace_ratio; /* 0.2 as published */
 } SpTrackerSettings;
 
-/* Host arrays of the caller; rows of tracks in the order of the queries. */
+/* Host arrays of the caller; rows of tracks in the order of the queries. What a window has found is
+ * written here, so nothing that grows with the clip is kept elsewhere. `depth` and `valid` may be
+ * the input's `depth` and `confident`: a frame is written once no window reads it any more. */
 typedef struct SpTrackerOutput {
     float *tracks;        /* [T, N, 3] x, y (pixels of the H x W frames), z */
     float *camera_points; /* [T, N, 3] in the frame's camera */
@@ -44,15 +51,21 @@ typedef struct SpTrackerOutput {
 } SpTrackerOutput;
 
 /* Binds every tensor, dims from the checkpoint, which must outlive the model. SP_CHECKPOINT
- * naming file and tensor; SP_MEMORY. Release with sp_tracker_close (NULL allowed). */
-SpStatus sp_tracker_open(SpCheckpoint *checkpoint, SpTracker **tracker);
+ * naming file and tensor; SP_MEMORY. Release with sp_tracker_close (NULL allowed).
+ *
+ * Frames of a window and of its overlap are those of the configuration (model.Track_cfg.s_wind,
+ * overlap), or without them those of the mode: 500 and 4 offline, 20 and 6 online. Windows longer
+ * than the time table are an offline model's; online, such weights get 20 and 6 as well. So one
+ * checkpoint can serve both modes, as the embedded one does. */
+SpStatus sp_tracker_open(SpCheckpoint *checkpoint, SpTrackerMode mode, SpTracker **tracker);
 void sp_tracker_close(SpTracker *tracker);
 
 /* Support queries a window that the weights were made for: 756 as published. */
 int64_t sp_tracker_support(const SpTracker *tracker);
 
-/* Runs all windows; with a dry `nn` only memory is counted and `output` is not written. The
- * arenas are back at their height on return. */
+/* Runs all windows; with a dry `nn` only memory is counted and `output` is not written. That memory
+ * is the same for every clip longer than a window. The arenas are back at their height on return.
+ */
 SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *input,
                         const SpTrackerSettings *settings, const SpTrackerOutput *output);
 

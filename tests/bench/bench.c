@@ -115,7 +115,7 @@ static void bench_tracker(SpCheckpoint *checkpoint, const SpSafetensors *file, S
                           int64_t support)
 {
     SpTracker *tracker;
-    check(sp_tracker_open(checkpoint, &tracker));
+    check(sp_tracker_open(checkpoint, SP_TRACKER_OFFLINE, &tracker));
     const SpTensor *video = tensor(file, "video"), *query = tensor(file, "query");
     const int64_t t = video->dim[0], n = query->dim[0], pixels = video->dim[2] * video->dim[3];
     const SpTrackerInput input = {.frames = t,

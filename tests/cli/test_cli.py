@@ -314,6 +314,70 @@ def rotation_shows_in_the_result():
     assert sum(abs(x - y) for x, y in zip(a, c)) / len(a) > 0.05
 
 
+def looped():
+    """The ball's 24 frames again and again, 60 in all."""
+    return clip("looped.mp4", "-stream_loop", "2", "-i", BALL, "-frames:v", "60", "-c:v", "libx264",
+                "-pix_fmt", "yuv420p")
+
+
+def online_follows_queries_of_any_window():
+    """60 frames are four windows; their first frames are 0, 14, 28, 42."""
+    folder = place("online")
+    rows = ((59, 100, 20), (0, 300, 200), (33, 10, 350), (34, 0, 0), (20, 479, 359), (19, 240, 180))
+    queries = write(os.path.join(folder, "q.csv"), "".join(f"{t},{x},{y}\n" for t, x, y in rows))
+    out = os.path.join(folder, "t.npz")
+    good(looped(), "--mode", "online", "--queries", queries, "-o", out, "--vo-points", 20, "--iters", 1,
+         "--geometry", geometry(folder, 60, 3, 4))
+    a = read_npz(out)
+    assert a["coords"].shape == (60, 6, 3)
+    assert a["queries"].values == tuple(v for row in rows for v in row)
+    for n, first in enumerate((42, 0, 14, 28, 14, 0)):
+        seen = [a["visibs"].values[6 * t + n] for t in range(60)]
+        assert [v > 0 for v in seen] == [t >= first for t in range(60)], (n, seen)
+    settings = json.loads(a["version"].values)["settings"]
+    assert settings["mode"] == "online" and settings["max-frames"] == 300
+
+
+def online_memory_does_not_grow():
+    folder, peaks = place("online-memory"), []
+    for frames in (21, 60):
+        report = os.path.join(folder, f"{frames}.json")
+        good(looped(), "--mode", "online", "-o", os.path.join(folder, "t.npz"), "--max-frames", frames,
+             "--report", report, "--geometry", geometry(folder, frames, 3, 4), *FAST[2:])
+        stages = {s["name"]: s for s in json.loads(read(report))["stages"]}
+        peaks.append(stages["tracker"]["peak_host_bytes"])
+    assert abs(peaks[1] - peaks[0]) <= 0.05 * peaks[0], peaks
+
+
+def a_short_clip_is_the_same_in_both_modes():
+    folder, results = place("short"), []
+    for mode in ("offline", "online"):
+        out = os.path.join(folder, mode + ".npz")
+        good(BALL, "--mode", mode, "-o", out, *FAST)
+        results.append({k: v.values for k, v in read_npz(out).items() if k != "version"})
+    assert results[0] == results[1]
+
+
+def the_mode_says_how_many_frames():
+    long = test_clip("long.mp4", "96x72", 305)
+    late = write(os.path.join(place("late"), "q.csv"), "302,1,1")
+    for mode, most in (("offline", 80), ("online", 300)):
+        done = run(long, "--mode", mode, "-o", "t.csv", "--queries", late)
+        left_out = f"{305 - most} frames left out: used the first {most} (--max-frames"
+        assert done.returncode == 2 and left_out in done.stderr.decode(), done.stderr
+
+
+def online_has_weights_of_its_own():
+    folder, out = place("online-weights"), os.path.join(TEMPORARY, "online.npz")
+    make_weights(folder, "front")
+    done = run(BALL, "--mode", "online", "-o", out, "--weights", folder, *FAST)
+    assert done.returncode == 4 and b"online: no model.safetensors" in done.stderr, done.stderr
+    os.rename(os.path.join(make_weights(place("offline"), "offline"), "offline"),
+              os.path.join(folder, "online"))
+    done = good(BALL, "-v", "--mode", "online", "-o", out, "--weights", folder, *FAST)
+    assert b"weights: " + os.path.join(folder, "online").encode() in done.stderr, done.stderr
+
+
 def the_report_tells():
     folder = place("report")
     good(BALL, "-o", os.path.join(folder, "t.npz"), "--report", os.path.join(folder, "r.json"), *FAST)
@@ -435,7 +499,9 @@ GOOD = [every_array_is_there, rows_follow_the_queries, a_mask_keeps_grid_points,
         csv_has_a_row_for_each, front_alone_and_its_geometry, geometry_of_another_size,
         compression_is_a_choice, same_bytes_whatever_the_threads, seed_changes_support_points,
         start_and_stride_choose_frames, tall_clips_crop_or_fit, a_pipe_is_read, images_are_read,
-        unusual_clips_are_read, rotation_shows_in_the_result, the_report_tells,
+        unusual_clips_are_read, rotation_shows_in_the_result, online_follows_queries_of_any_window,
+        online_memory_does_not_grow, a_short_clip_is_the_same_in_both_modes,
+        the_mode_says_how_many_frames, online_has_weights_of_its_own, the_report_tells,
         the_default_name_is_the_videos, an_old_result_is_replaced_whole, no_clobber_refuses_first,
         help_and_man_page_agree, version_is_told, quiet_and_verbose_differ,
         weights_are_found_where_they_are, results_of_two_runs_at_once_are_whole,
@@ -498,6 +564,9 @@ def bad_cases():
                         ("max-input-side", "3")):
         yield f"--{flag} {value!r}", [BALL, f"--{flag}", value, *out], 2, f"--{flag} takes"
     yield "bad word", [BALL, "--portrait", "stretch", *out], 2, "--portrait takes crop|fit"
+    yield "bad mode", [BALL, "--mode", "both", *out], 2, \
+        "--mode takes offline|online, not \"both\""
+    yield "mode without a word", [BALL, *out, "--mode"], 2, "--mode needs a value"
     yield "bad device", [BALL, "--device", "tpu", *out], 2, "--device takes"
     yield "quiet and verbose", [BALL, "-q", "-v", *out], 2, "exclude each other"
     yield "queries and grid", [BALL, "--queries", "q.csv", "--grid", 3, *out], 2, "leave out --grid"
@@ -598,7 +667,7 @@ def check_bad(name, arguments, code, message):
     old = os.path.join(TEMPORARY, "bad/old.npz")
     write(old, "an old result")
     before = sorted(os.listdir(os.path.dirname(old)))
-    done = run(*arguments)
+    done = run("-q", *arguments)  # no progress lines on a slow machine
     lines = [line for line in done.stderr.decode(errors="replace").splitlines()
              if UNTRAINED not in line and "left out" not in line]
     assert done.returncode == code, (done.returncode, lines)

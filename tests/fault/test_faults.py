@@ -26,6 +26,8 @@ def cases(folder):
     yield "whole run with a report", [ball, *fast, "--report", os.path.join(folder, "r.json")]
     yield "given geometry and queries", [ball, "--geometry", geometry, "--queries", queries,
                                          "--max-frames", "2", "--vo-points", "0", "--iters", "1"]
+    for name in ("o.mp4", "o.png"):
+        yield "overlay " + name, [ball, *fast, "--overlay", os.path.join(folder, name)]
     os.environ["XDG_DATA_HOME"] = folder
     weights = os.path.join(folder, "spatrack/weights/sam-base")
     os.makedirs(weights)

@@ -11,6 +11,7 @@
 #include "geometry/camera.h"
 #include "support/golden.h"
 #include "support/model.h"
+#include "support/tracker.h"
 #include "tracker/internal.h"
 
 static SpCheckpoint *checkpoint;
@@ -20,7 +21,7 @@ static int open_model(void **state)
 {
     (void)state;
     checkpoint = model_checkpoint("tracker_offline");
-    const SpStatus status = sp_tracker_open(checkpoint, &tracker);
+    const SpStatus status = sp_tracker_open(checkpoint, SP_TRACKER_OFFLINE, &tracker);
     if (status.code != SP_OK)
         fail_msg("%s", status.text);
     return 0;
@@ -32,13 +33,6 @@ static int close_model(void **state)
     sp_tracker_close(tracker);
     sp_checkpoint_close(checkpoint);
     return 0;
-}
-
-static float *zeros(int64_t count)
-{
-    float *x = calloc((size_t)count, sizeof *x);
-    assert_non_null(x);
-    return x;
 }
 
 static void random_numbers(void **state)
@@ -105,43 +99,6 @@ static void working_sizes(void **state)
     golden_close(g);
 }
 
-/* "PREFIX.in.NAME" of a golden, or "in.NAME" without a prefix. */
-static const float *given(Golden *g, const char *prefix, const char *name, int64_t *count)
-{
-    char path[80];
-    snprintf(path, sizeof path, "%sin.%s", prefix, name);
-    return golden_f32(g, path, count);
-}
-
-static SpTrackerInput input_of(Golden *g, const char *prefix)
-{
-    char path[80];
-    snprintf(path, sizeof path, "%sin.depth", prefix);
-    const SpTensor *depth = golden_tensor(g, path);
-    int64_t queries;
-    SpTrackerInput in = {.frames = depth->dim[0], .height = depth->dim[1], .width = depth->dim[2]};
-    in.query = given(g, prefix, "queries", &queries);
-    in.queries = queries / 3;
-    in.depth = given(g, prefix, "depth", NULL);
-    in.confident = given(g, prefix, "conf", NULL);
-    in.intrinsics = given(g, prefix, "intrinsics", NULL);
-    in.c2w = given(g, prefix, "c2w", NULL);
-    return in;
-}
-
-/* A golden's RGB bytes [T, H, W, 3] as planes. */
-static float *planes(Golden *g, const char *name)
-{
-    int64_t count;
-    const float *rgb = golden_f32(g, name, &count);
-    const SpTensor *t = golden_tensor(g, name);
-    const int64_t area = t->dim[1] * t->dim[2];
-    float *video = zeros(count);
-    for (int64_t i = 0; i < count; i++)
-        video[(i / (3 * area) * 3 + i % 3) * area + i / 3 % area] = rgb[i];
-    return video;
-}
-
 /* Preparation of a golden's only window; queries stay in working pixels. */
 static void prepare(const SpTrackerInput *in, SpNn *nn, int64_t support, uint64_t seed, SpWindow *w)
 {
@@ -161,14 +118,15 @@ static void prepare(const SpTrackerInput *in, SpNn *nn, int64_t support, uint64_
 static void preparation(const char *prefix)
 {
     Golden *g = golden_open("tracker/prepare.safetensors");
-    SpTrackerInput in = input_of(g, prefix);
+    SpTrackerInput in = tracker_input(g, prefix);
     SpNn nn = model_context(1024);
     SpWindow w;
     char name[80];
     prepare(&in, &nn, 200, strtoull(golden_meta(g, "seed"), NULL, 10), &w);
     const int64_t h8 = (w.height + 7) / 8, w8 = (w.width + 7) / 8;
     const int64_t h2 = (w.height + 1) / 2, w2 = (w.width + 1) / 2;
-    float *depth = zeros(in.frames * h8 * w8), *unc = zeros(in.frames * h2 * w2), sum = 0;
+    float *depth = tracker_zeros(in.frames * h8 * w8), *unc = tracker_zeros(in.frames * h2 * w2),
+          sum = 0;
     for (int64_t t = 0; t < in.frames; t++) {
         for (int64_t i = 0; i < h8 * w8; i++)
             depth[t * h8 * w8 + i] = w.depth[(t * w.height + i / w8 * 8) * w.width + i % w8 * 8];
@@ -233,8 +191,8 @@ static void set_up(void **state)
 {
     (void)state;
     Golden *g = golden_open("tracker/offline.safetensors");
-    SpTrackerInput in = input_of(g, "");
-    float *video = planes(g, "in.frames"), lo[3], hi[3];
+    SpTrackerInput in = tracker_input(g, "");
+    float *video = tracker_video(g, "in.frames"), lo[3], hi[3];
     SpNn nn = model_context(1024);
     SpWindow w;
     in.video = video;
@@ -257,7 +215,7 @@ static void set_up(void **state)
         char name[40];
         snprintf(name, sizeof name, "start.fmap%d", l);
         const SpTensor *shape = golden_tensor(g, name);
-        float *some = zeros(sp_tensor_count(shape));
+        float *some = tracker_zeros(sp_tensor_count(shape));
         for (int64_t i = 0; i < sp_tensor_count(shape); i++) { /* [::3, ::8, ::6, ::8] */
             const int64_t sx = shape->dim[3], sy = shape->dim[2], sc = shape->dim[1];
             const int64_t f = i / (sc * sy * sx) * 3, y = i / sx % sy * 6, at = i % sx * 8;
@@ -267,7 +225,7 @@ static void set_up(void **state)
         free(some);
         snprintf(name, sizeof name, "start.point_map%d", l);
         shape = golden_tensor(g, name);
-        some = zeros(sp_tensor_count(shape));
+        some = tracker_zeros(sp_tensor_count(shape));
         for (int64_t i = 0; i < sp_tensor_count(shape); i++) { /* [::3, :, ::2, ::2] */
             const int64_t sx = shape->dim[3], sy = shape->dim[2];
             const int64_t f = i / (3 * sy * sx) * 3, y = i / sx % sy * 2, at = i % sx * 2;
@@ -291,7 +249,7 @@ static const float *iteration(Golden *g, int k, const char *name)
 /* x, y of every pair in working pixels, as the goldens have them. */
 static float *working_xy(const SpWindow *w)
 {
-    float *xy = zeros(2 * w->frames * w->tracks);
+    float *xy = tracker_zeros(2 * w->frames * w->tracks);
     for (int64_t i = 0; i < w->frames * w->tracks; i++)
         memcpy(xy + 2 * i, w->track + 3 * i, 2 * sizeof *xy);
     return xy;
@@ -348,8 +306,8 @@ static void forced_iterations(void **state)
     (void)state;
     Golden *g = golden_open("tracker/offline.safetensors");
     const SpTrackerSettings settings = {.iterations = 4, .support = 120, .replace_ratio = 0.2};
-    SpTrackerInput in = input_of(g, "");
-    float *video = planes(g, "in.frames");
+    SpTrackerInput in = tracker_input(g, "");
+    float *video = tracker_video(g, "in.frames");
     SpNn nn = model_context(1024);
     SpWindow w;
     in.video = video;
@@ -368,49 +326,14 @@ static void forced_iterations(void **state)
     golden_close(g);
 }
 
-/* The share of tracks all of whose frames are within `limit` of the golden, whose shape is
- * [T, N, width]; `ours` has the first `count` of the width values. The unit is max(1, largest
- * value), as for every error in the golden README; of pixels it is the pixel. */
-static double tracks_within(Golden *g, const char *name, const float *ours, int64_t count,
-                            bool pixels, double limit)
-{
-    const float *theirs = golden_f32(g, name, NULL);
-    const SpTensor *shape = golden_tensor(g, name);
-    const int64_t frames = shape->dim[0], tracks = shape->dim[1];
-    const int64_t width = sp_tensor_count(shape) / (frames * tracks);
-    double unit = 1;
-    for (int64_t i = 0; i < frames * tracks * width && !pixels; i++)
-        if (i % width < count)
-            unit = fmax(unit, fabs((double)theirs[i]));
-    int64_t good = 0;
-    for (int64_t n = 0; n < tracks; n++) {
-        double most = 0;
-        for (int64_t i = 0; i < frames * count; i++) {
-            const int64_t pair = i / count * tracks + n;
-            most = fmax(most, fabs((double)ours[pair * count + i % count] -
-                                   (double)theirs[pair * width + i % count]));
-        }
-        good += most <= limit * unit;
-    }
-    return (double)good / (double)tracks;
-}
-
-static void most_tracks_within(Golden *g, const char *name, const float *ours, int64_t count,
-                               bool pixels, double limit)
-{
-    const double share = tracks_within(g, name, ours, count, pixels, limit);
-    if (!(share >= 0.95))
-        fail_msg("%s: %.1f %% of the tracks within %g", name, 100 * share, limit);
-}
-
 /* The whole run, tolerances of the golden README. */
 static void free_run(void **state)
 {
     (void)state;
     Golden *g = golden_open("tracker/offline.safetensors");
     const SpTrackerSettings settings = {.iterations = 4, .support = 120, .replace_ratio = 0.2};
-    SpTrackerInput in = input_of(g, "");
-    float *video = planes(g, "in.frames");
+    SpTrackerInput in = tracker_input(g, "");
+    float *video = tracker_video(g, "in.frames");
     SpNn nn = model_context(1024);
     SpWindow w;
     in.video = video;
@@ -422,13 +345,13 @@ static void free_run(void **state)
         model_check(&nn);
         float *xy = working_xy(&w);
         snprintf(name, sizeof name, "it%d.xy", k);
-        most_tracks_within(g, name, xy, 2, true, pixels);
+        tracker_most_within(g, name, xy, 2, true, pixels);
         snprintf(name, sizeof name, "it%d.cam_points", k);
-        most_tracks_within(g, name, w.point, 3, false, rest);
+        tracker_most_within(g, name, w.point, 3, false, rest);
         snprintf(name, sizeof name, "it%d.vis", k);
-        most_tracks_within(g, name, w.vis, 1, false, rest);
+        tracker_most_within(g, name, w.vis, 1, false, rest);
         snprintf(name, sizeof name, "it%d.conf", k);
-        most_tracks_within(g, name, w.conf, 1, false, rest);
+        tracker_most_within(g, name, w.conf, 1, false, rest);
         snprintf(name, sizeof name, "it%d.c2w", k);
         golden_compare(g, name, w.c2w, k < 3 ? 1e-3 : 5e-2);
         free(xy);
@@ -438,110 +361,10 @@ static void free_run(void **state)
     golden_close(g);
 }
 
-/* Columns begin .. begin + count of rows of `width` values. */
-static float *columns(const float *x, int64_t rows, int64_t width, int64_t begin, int64_t count)
-{
-    float *y = zeros(rows * count);
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(y + i * count, x + i * width + begin, (size_t)count * sizeof *y);
-    return y;
-}
-
-static SpTrackerOutput output_for(const SpTrackerInput *in)
-{
-    const int64_t pairs = in->frames * in->queries, area = in->frames * in->height * in->width;
-    return (SpTrackerOutput){.tracks = zeros(3 * pairs),
-                             .camera_points = zeros(3 * pairs),
-                             .visibility = zeros(pairs),
-                             .confidence = zeros(pairs),
-                             .dynamic = zeros(in->queries),
-                             .c2w = zeros(16 * in->frames),
-                             .intrinsics = zeros(9 * in->frames),
-                             .depth = zeros(area),
-                             .valid = zeros(area)};
-}
-
-static void free_output(const SpTrackerOutput *out)
-{
-    free(out->tracks), free(out->camera_points), free(out->visibility), free(out->confidence);
-    free(out->dynamic), free(out->c2w), free(out->intrinsics), free(out->depth), free(out->valid);
-}
-
-/* Every `step`-th row and column of each frame's [h, w] map. */
-static float *thinned(const float *map, int64_t frames, int64_t h, int64_t w, int64_t step)
-{
-    const int64_t ho = (h + step - 1) / step, wo = (w + step - 1) / step;
-    float *out = zeros(frames * ho * wo);
-    for (int64_t i = 0; i < frames * ho * wo; i++)
-        out[i] = map[(i / (ho * wo) * h + i / wo % ho * step) * w + i % wo * step];
-    return out;
-}
-
-/* sp_tracker_run against the golden's output; a dry run first gives the memory. */
-static void public_run(const SpTracker *model, const char *file, int64_t support, int64_t step,
-                       double pixels, double rest, double cameras)
-{
-    Golden *g = golden_open(file);
-    const SpTrackerSettings settings = {.iterations = 4,
-                                        .support = support,
-                                        .seed = strtoull(golden_meta(g, "seed"), NULL, 10),
-                                        .replace_ratio = 0.2};
-    SpTrackerInput in = input_of(g, "");
-    float *video = planes(g, "in.frames");
-    in.video = video;
-    SpDevice *device;
-    SpNn nn;
-    assert_int_equal(sp_cpu_open(0, &device).code, SP_OK);
-    SpNn dry = sp_nn_dry(device);
-    assert_int_equal(sp_tracker_run(model, &dry, &in, &settings, NULL).code, SP_OK);
-    assert_int_equal(sp_nn_open(device, dry.arena.peak, dry.host.peak, &nn).code, SP_OK);
-    const SpTrackerOutput out = output_for(&in);
-    const SpStatus status = sp_tracker_run(model, &nn, &in, &settings, &out);
-    if (status.code != SP_OK)
-        fail_msg("%s", status.text);
-    assert_int_equal(nn.arena.used, 0);
-    assert_int_equal(nn.host.used, 0);
-    const int64_t pairs = in.frames * in.queries;
-    float *xy = columns(out.tracks, pairs, 3, 0, 2);
-    float *z = thinned(out.depth, in.frames, in.height, in.width, step);
-    most_tracks_within(g, "out.track2d", xy, 2, true, pixels);
-    most_tracks_within(g, "out.track3d", out.camera_points, 3, false, rest);
-    most_tracks_within(g, "out.vis", out.visibility, 1, false, rest);
-    most_tracks_within(g, "out.conf", out.confidence, 1, false, rest);
-    golden_compare(g, "out.c2w", out.c2w, cameras);
-    golden_compare(g, "out.intrinsics", out.intrinsics, 1e-5);
-    float *valid = thinned(out.valid, in.frames, in.height, in.width, step);
-    golden_compare(g, "out.conf_depth", valid, 1e-5);
-    const float *map = golden_f32(g, "out.point_map", NULL);
-    const SpTensor *shape = golden_tensor(g, "out.point_map");
-    const int64_t area = shape->dim[2] * shape->dim[3];
-    for (int64_t i = 0; i < in.frames * area; i++)
-        assert_true(fabsf(map[(i / area * 3 + 2) * area + i % area] - z[i]) < 1e-4f);
-    free(z), free(xy), free(valid), free(video);
-    free_output(&out);
-    sp_nn_close(&nn);
-    device->close(device);
-    golden_close(g);
-}
-
 static void whole_run(void **state)
 {
     (void)state;
-    public_run(tracker, "tracker/offline.safetensors", 120, 8, 0.2, 1e-2, 5e-2);
-}
-
-/* Three windows of 20 frames: what continues from one to the next. Positions agree as in one
- * window; 3D points only to a tenth, because moving a given camera by 1e-6 already moves those of
- * our own result by 0.02 to 0.05 of 4.6 from the second window on. */
-static void windows(void **state)
-{
-    (void)state;
-    SpCheckpoint *online = model_checkpoint("tracker_online");
-    SpTracker *model;
-    assert_int_equal(sp_tracker_open(online, &model).code, SP_OK);
-    public_run(model, "tracker/online.safetensors", 72, 14, 0.2, 1e-1, 5e-2);
-    sp_tracker_close(model);
-    sp_checkpoint_close(online);
+    tracker_golden_run(tracker, "tracker/offline.safetensors", 120, 8, 0.2, 1e-2, 5e-2);
 }
 
 /* One and two frames, a lone query without support, depth that is nowhere valid: the result is
@@ -555,8 +378,9 @@ static void small_clips(void **state)
         const SpTrackerSettings settings = {
             .iterations = 2, .support = kind == 2 ? 0 : 30, .replace_ratio = 0.2};
         const float query[6] = {0, 10, 20, (float)(frames - 1), 30.5f, 40};
-        float *video = zeros(3 * area), *depth = zeros(area), *ones = zeros(area);
-        float *k = zeros(9 * frames), *c2w = zeros(16 * frames);
+        float *video = tracker_zeros(3 * area), *depth = tracker_zeros(area),
+              *ones = tracker_zeros(area);
+        float *k = tracker_zeros(9 * frames), *c2w = tracker_zeros(16 * frames);
         for (int64_t i = 0; i < area; i++) {
             ones[i] = 1;
             depth[i] = kind == 3 ? 0 : 1 + (float)(i % W) / W;
@@ -573,7 +397,7 @@ static void small_clips(void **state)
         }
         const SpTrackerInput in = {frames, H, W, video, depth, ones, k, c2w, kind == 2 ? 1 : 2,
                                    query};
-        const SpTrackerOutput out = output_for(&in);
+        const SpTrackerOutput out = tracker_output(&in);
         SpNn nn = model_context(512);
         assert_int_equal(sp_tracker_run(tracker, &nn, &in, &settings, &out).code, SP_OK);
         for (int64_t i = 0; i < 3 * frames * in.queries; i++)
@@ -583,7 +407,7 @@ static void small_clips(void **state)
         for (int64_t i = 0; i < frames * in.queries; i++)
             assert_true(out.visibility[i] > 0.2f && out.visibility[i] < 1.2f);
         model_close(&nn);
-        free_output(&out);
+        tracker_output_free(&out);
         free(video), free(depth), free(ones), free(k), free(c2w);
     }
 }
@@ -600,7 +424,6 @@ int main(void)
         cmocka_unit_test(forced_iterations),
         cmocka_unit_test(free_run),
         cmocka_unit_test(whole_run),
-        cmocka_unit_test(windows),
         cmocka_unit_test(small_clips),
     };
     return cmocka_run_group_tests_name("tracker", cases, open_model, close_model);

@@ -23,7 +23,7 @@ static int open_model(void **state)
     (void)state;
     checkpoint = model_checkpoint("tracker_offline");
     SpBinder binder = {.checkpoint = checkpoint};
-    sp_tracker_bind(&binder, &tracker);
+    sp_tracker_bind(&binder, SP_TRACKER_OFFLINE, &tracker);
     if (binder.status.code != SP_OK)
         fail_msg("%s", binder.status.text);
     return 0;

@@ -338,9 +338,9 @@ static void the_nearest_weights_are_taken(void **state)
 static void built_in_weights_open(void **state)
 {
     (void)state;
-    static const char *const names[] = {"front", "offline"};
+    static const char *const names[] = {"front", "offline", "online"};
     const SpLocated located = {.embedded = true};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         SpCheckpoint *checkpoint;
         assert_int_equal(sp_weights_open(&located, names[i], &checkpoint).code, SP_OK);
         assert_non_null(sp_checkpoint_metadata(checkpoint, "trained"));

@@ -1,0 +1,69 @@
+#define _GNU_SOURCE
+
+#include "media/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static off_t began; /* standard input belongs to the process, and so does this */
+
+/* Copies until the end. 0 or an errno; *reading tells which side failed. */
+static int copy(int from, int to, int *reading)
+{
+    static char buffer[1 << 16];
+    for (;;) {
+        ssize_t got, put;
+        *reading = 1;
+        do
+            got = read(from, buffer, sizeof buffer);
+        while (got < 0 && errno == EINTR);
+        if (got <= 0)
+            return got < 0 ? errno : 0;
+        *reading = 0;
+        for (ssize_t done = 0; done < got; done += put) {
+            put = write(to, buffer + done, (size_t)(got - done));
+            if (put < 0 && errno == EINTR)
+                put = 0;
+            if (put < 0)
+                return errno;
+        }
+    }
+}
+
+static SpStatus no_room(const char *folder, int why)
+{
+    return sp_error(SP_OUTPUT, "cannot keep the video from the pipe in %.300s: %s; set TMPDIR",
+                    folder, strerror(why));
+}
+
+SpStatus sp_spool_stdin(void)
+{
+    const char *folder = getenv("TMPDIR");
+    int reading = 0;
+    began = lseek(STDIN_FILENO, 0, SEEK_CUR);
+    if (began >= 0)
+        return sp_ok();
+    began = 0;
+    if (!folder || !*folder)
+        folder = "/var/tmp";
+    const int file = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (file < 0)
+        return no_room(folder, errno);
+    int why = copy(STDIN_FILENO, file, &reading);
+    if (!why && dup2(file, STDIN_FILENO) < 0)
+        why = errno;
+    close(file);
+    if (why && reading)
+        return sp_error(SP_INPUT, "cannot read the pipe: %s", strerror(why));
+    return why ? no_room(folder, why) : sp_spool_rewind();
+}
+
+SpStatus sp_spool_rewind(void)
+{
+    if (lseek(STDIN_FILENO, began, SEEK_SET) < 0)
+        return sp_error(SP_INPUT, "cannot read standard input again: %s", strerror(errno));
+    return sp_ok();
+}
