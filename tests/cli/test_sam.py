@@ -107,6 +107,11 @@ def read_npz(name):
     return arrays
 
 
+def lies_on(rows, value, x, y):
+    """The working frame's pixel around x, y, which is larger than one of the mask, has that value."""
+    return any(row[max(0, int(x) - 3):int(x) + 2].count(value) for row in rows[max(0, int(y) - 3):int(y) + 2])
+
+
 # What works --------------------------------------------------------------------------------------
 
 def the_mask_can_be_had_alone():
@@ -132,7 +137,7 @@ def tracks_start_on_the_mask():
     shape, queries = arrays["queries"]
     assert 0 < shape[0] <= 81 and "object" not in arrays
     for t, x, y in zip(*[iter(queries)] * 3):
-        assert t == 1 and rows[min(HEIGHT - 1, round(y))][min(WIDTH - 1, round(x))] == 255, (x, y)
+        assert t == 1 and lies_on(rows, 255, x, y), (x, y)
 
 
 def several_objects_have_names():
@@ -144,7 +149,7 @@ def several_objects_have_names():
     shape, objects = arrays["object"]
     assert shape == arrays["queries"][0][:1] and set(objects) <= {0, 1}
     for index, (_, x, y) in zip(objects, zip(*[iter(arrays["queries"][1])] * 3)):
-        assert rows[min(HEIGHT - 1, round(y))][min(WIDTH - 1, round(x))] == (127, 255)[index]
+        assert lies_on(rows, (127, 255)[index], x, y), (index, x, y)
 
 
 def threads_change_no_mask():
