@@ -75,6 +75,25 @@ typedef struct SpAttention {
     int64_t y_batch, y_row;
 } SpAttention;
 
+/* Attention inside the windows of a grid with decomposed relative positions (Li et al., "MViTv2",
+ * 2022; docs/model/sam.md section 4). Windows of side x side tokens are laid from the top left over
+ * the h x w tokens; side = h = w is one global attention. The score of query (qy, qx) and key (ky,
+ * kx) of one window and head is
+ *     scale q.k + q.rows[qy - ky + side - 1] + q.columns[qx - kx + side - 1],
+ * tokens beyond the grid take part with the row `beyond` as their qkv; scores are never stored
+ * whole. qkv: [h, w, 3, heads, head]; beyond: [3, heads, head]; rows, columns: [2 side - 1, head];
+ * side at most SP_GRID_SIDE, head at most SP_GRID_HEAD; y: [h, w, heads * head], tokens y_row
+ * apart, may be qkv itself with y_row = 3 * heads * head. */
+enum { SP_GRID_SIDE = 128, SP_GRID_HEAD = 256 };
+typedef struct SpGridAttention {
+    const float *qkv;
+    int64_t h, w, side, heads, head;
+    float scale;
+    const float *beyond, *rows, *columns;
+    float *y;
+    int64_t y_row;
+} SpGridAttention;
+
 /* In place on the q and k parts of packed rows: layer norm over each head's elements (weights
  * shared by all heads; NULL q_weight: none), then the 2D rotary embedding of
  * docs/model/front.md section 3: the first half of a head turned by y, the second by x.
@@ -281,6 +300,7 @@ typedef struct SpOps {
     void (*linear)(SpDevice *, const SpLinear *);
     void (*layer_norm)(SpDevice *, const SpLayerNorm *);
     void (*attention)(SpDevice *, const SpAttention *);
+    void (*grid_attention)(SpDevice *, const SpGridAttention *);
     void (*qk_norm_rope)(SpDevice *, const SpQkNormRope *);
     void (*conv_pack)(SpDevice *, const SpConvPack *);
     void (*conv2d)(SpDevice *, const SpConv2d *);

@@ -7,10 +7,10 @@
 
 #include "geometry/camera.h"
 #include "job_overlay.h"
-#include "media/png.h"
 #include "memory.h"
 #include "output/result.h"
 #include "queries.h"
+#include "segment.h"
 #include "version.h"
 
 enum { PUBLISHED_WIDTH = 518, PUBLISHED_PATCH = 14, GRID = 10, GRID_WITH_MASK = 50 };
@@ -24,10 +24,13 @@ static void run_free(SpRun *run)
     if (run->device)
         run->device->close(run->device);
     sp_clip_free(&run->clip);
+    free(run->mask);
+    free(run->object);
     free(run->query);
     free(run->working);
     free(run->memory);
     free(run->version);
+    sp_atomic_abandon(&run->mask_file);
     sp_atomic_abandon(&run->result_file);
     sp_atomic_abandon(&run->overlay_file);
     sp_atomic_abandon(&run->report_file);
@@ -170,7 +173,11 @@ static SpStatus read_clip(SpRun *run)
     const SpJob *job = run->job;
     SpClipSettings settings = {.reader = {job->start, job->stride, job->max_frames},
                                .portrait = job->portrait,
-                               .max_short_side = job->max_input_side};
+                               .max_short_side = job->max_input_side,
+                               .keep = run->prompts.objects > 0,
+                               .keep_frame = job->prompt_frame};
+    if (job->stop_after == SP_STOP_SAM)
+        settings.reader.max_frames = job->prompt_frame + 1;
     SP_TRY(working_size(run, &settings.size, &settings.patch));
     sp_console_begin(run->console, "frames", 0);
     const SpStatus status =
@@ -179,7 +186,7 @@ static SpStatus read_clip(SpRun *run)
     if (status.code != SP_OK)
         return status;
     const SpClip *clip = &run->clip;
-    if (clip->left_out > 0)
+    if (clip->left_out > 0 && job->stop_after != SP_STOP_SAM)
         sp_console_note(run->console,
                         "%lld frames left out: used the first %lld (--max-frames, --stride)",
                         (long long)clip->left_out, (long long)clip->frames);
@@ -192,35 +199,33 @@ static SpStatus read_clip(SpRun *run)
     return sp_ok();
 }
 
-/* The mask file on the working frame; the caller frees *out. */
-static SpStatus read_mask(const SpRun *run, uint8_t **out)
+/* The mask that says what to track, if any does: from SAM or from a file. */
+static SpStatus find_mask(SpRun *run)
 {
-    const SpFramePlan *plan = &run->clip.plan;
-    int64_t height, width;
-    uint8_t *mask;
-    SP_TRY(sp_png_read_gray(run->job->mask, &height, &width, &mask));
-    *out = malloc((size_t)(plan->height * plan->width));
-    SpStatus status = sp_ok();
-    if (!*out)
-        status = sp_no_memory("the mask");
-    else if (height != plan->input_height || width != plan->input_width)
-        status = sp_error(SP_INPUT, "%.300s: the mask is %lldx%lld, the video %lldx%lld",
-                          run->job->mask, (long long)width, (long long)height,
-                          (long long)plan->input_width, (long long)plan->input_height);
-    else
-        sp_mask_to_working(plan, mask, *out);
-    free(mask);
-    return status;
+    const SpJob *job = run->job;
+    SpStageReport *stage = &run->report.stages[run->report.stage_count];
+    if (job->mask)
+        return sp_mask_read(job->mask, &run->clip.plan, &run->mask);
+    if (run->prompts.objects == 0)
+        return sp_ok();
+    SP_TRY(sp_segment_run(job, &run->prompts, &run->clip, run->device, run->console, &run->mask,
+                          stage));
+    run->report.stage_count++;
+    sp_clip_drop_kept(&run->clip);
+    return job->mask_out ? sp_mask_write(job->mask_out, &run->clip.plan, run->mask,
+                                         run->prompts.objects, &run->mask_file)
+                         : sp_ok();
 }
 
 static SpStatus grid_queries(SpRun *run)
 {
     const SpJob *job = run->job;
     uint8_t *mask = NULL;
-    SpStatus status = job->mask ? read_mask(run, &mask) : sp_ok();
-    const int64_t n = job->grid ? job->grid : job->mask ? GRID_WITH_MASK : GRID;
+    const int64_t n = job->grid ? job->grid : run->mask ? GRID_WITH_MASK : GRID;
+    SpStatus status = run->mask ? sp_mask_working(&run->clip.plan, run->mask, &mask) : sp_ok();
     if (status.code == SP_OK)
-        status = sp_queries_grid(n, &run->clip.plan, mask, &run->query, &run->queries);
+        status = sp_queries_grid(n, job->prompt_frame, &run->clip.plan, mask, &run->query,
+                                 &run->queries, &run->object);
     free(mask);
     return status;
 }
@@ -283,6 +288,10 @@ static SpResult result_of(const SpRun *run)
                       .visibility = found->visibility,
                       .confs = found->confidence,
                       .dynamic = found->dynamic,
+                      .object = run->prompts.named ? run->object : NULL,
+                      .objects = run->prompts.objects,
+                      .object_names = run->prompts.name[0],
+                      .object_name_size = sizeof run->prompts.name[0],
                       .version = run->version};
 }
 
@@ -329,7 +338,7 @@ static SpStatus write_report(SpRun *run, double seconds)
     report->device = run->device->name;
     report->isa = sp_cpu_isa(run->device);
     report->threads = sp_cpu_threads(run->device);
-    report->weights = place->embedded ? "built in" : place->folder;
+    report->weights = place->embedded ? "built in" : *place->folder ? place->folder : NULL;
     report->seconds = seconds;
     report->peak_rss_bytes = sp_memory_peak();
     report->library_count = sp_libraries(report->libraries, SP_REPORT_LIBRARIES);
@@ -338,17 +347,51 @@ static SpStatus write_report(SpRun *run, double seconds)
     return sp_atomic_settle(&run->report_file);
 }
 
+/* --stop-after sam: one frame and its mask. */
+static SpStatus run_sam(SpRun *run)
+{
+    const SpJob *job = run->job;
+    const double began = sp_clock();
+    SP_TRY(sp_cpu_open((int)job->threads, &run->device));
+    SP_TRY(read_clip(run));
+    SP_TRY(find_mask(run));
+    if (job->report)
+        SP_TRY(write_report(run, sp_clock() - began));
+    SP_TRY(sp_atomic_commit(&run->mask_file));
+    SP_TRY(sp_atomic_commit(&run->report_file));
+    sp_console_note(run->console, "%s: %lld object%s, %.1f s", job->mask_out,
+                    (long long)run->prompts.objects, run->prompts.objects == 1 ? "" : "s",
+                    sp_clock() - began);
+    return sp_ok();
+}
+
+/* What can fail before any work. */
+static SpStatus begin(SpRun *run)
+{
+    const SpJob *job = run->job;
+    SP_TRY(sp_prompts_parse(&job->points, &job->boxes, &run->prompts));
+    if (job->stop_after != SP_STOP_SAM) {
+        SP_TRY(name_output(run));
+        SP_TRY(try_output(run->output, "-o"));
+    }
+    if (job->report)
+        SP_TRY(try_output(job->report, "--report"));
+    if (job->mask_out)
+        SP_TRY(try_output(job->mask_out, "--mask-out"));
+    if (job->overlay)
+        SP_TRY(sp_job_overlay_begin(job, run->output));
+    return run->prompts.objects ? sp_segment_weights(job) : sp_ok();
+}
+
 static SpStatus run_all(SpRun *run)
 {
     const double began = sp_clock();
-    SP_TRY(name_output(run));
-    SP_TRY(try_output(run->output, "-o"));
-    if (run->job->report)
-        SP_TRY(try_output(run->job->report, "--report"));
-    if (run->job->overlay)
-        SP_TRY(sp_job_overlay_begin(run->job, run->output));
+    SP_TRY(begin(run));
+    if (run->job->stop_after == SP_STOP_SAM)
+        return run_sam(run);
     SP_TRY(open_models(run));
     SP_TRY(read_clip(run));
+    SP_TRY(find_mask(run));
     SP_TRY(make_queries(run));
     SP_TRY(sp_run_check_memory(run));
     SP_TRY(sp_run_stages(run));
@@ -358,6 +401,7 @@ static SpStatus run_all(SpRun *run)
     if (run->job->report)
         SP_TRY(write_report(run, sp_clock() - began));
     SP_TRY(sp_atomic_commit(&run->result_file));
+    SP_TRY(sp_atomic_commit(&run->mask_file));
     SP_TRY(sp_atomic_commit(&run->overlay_file));
     SP_TRY(sp_atomic_commit(&run->report_file));
     sp_console_note(run->console, "%s: %lld frames, %lld tracks, %.1f s", run->output,

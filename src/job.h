@@ -1,5 +1,5 @@
 /*
- * One video from file to file: frames, front, tracker, result, overlay.
+ * One video from file to file: frames, sam, front, tracker, result, overlay.
  */
 #ifndef SP_JOB_H
 #define SP_JOB_H
@@ -11,10 +11,25 @@
 #include "console.h"
 #include "media/prepare.h"
 #include "output/overlay.h"
+#include "sam/sam.h"
 #include "tracker/tracker.h"
 
-typedef enum SpStopAfter { SP_STOP_NEVER, SP_STOP_FRONT } SpStopAfter;
+typedef enum SpStopAfter { SP_STOP_NEVER, SP_STOP_FRONT, SP_STOP_SAM } SpStopAfter;
+typedef enum SpSamChoice {
+    SP_SAM_AUTO,
+    SP_SAM_BASE,
+    SP_SAM_LARGE,
+    SP_SAM_HUGE,
+    SP_SAM_LITE
+} SpSamChoice;
 typedef enum SpDeviceChoice { SP_DEVICE_AUTO, SP_DEVICE_CPU } SpDeviceChoice;
+
+/* What a flag that may be repeated was given, in order. */
+enum { SP_MOST_TEXTS = 64 };
+typedef struct SpTexts {
+    const char *item[SP_MOST_TEXTS];
+    int64_t count;
+} SpTexts;
 
 /* What the user asks for; paths are views, NULL where nothing was given. */
 typedef struct SpJob {
@@ -22,6 +37,11 @@ typedef struct SpJob {
     const char *output;  /* .npz or .csv; NULL: the video's name with .npz */
     const char *overlay; /* .mp4 or .png */
     const char *geometry, *queries, *mask, *report, *weights;
+    SpTexts points, boxes; /* as prompt.h reads them */
+    const char *mask_out;
+    int64_t prompt_frame; /* used frame that points and boxes are on */
+    SpSamChoice sam;
+    SpSamSelect mask_select;
     double start; /* seconds */
     int64_t stride, max_frames, max_input_side;
     SpPortrait portrait;

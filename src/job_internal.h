@@ -9,6 +9,7 @@
 #include "nn/nn.h"
 #include "output/atomic.h"
 #include "output/report.h"
+#include "prompt.h"
 #include "store/locate.h"
 #include "tracker/tracker.h"
 
@@ -25,15 +26,19 @@ typedef struct SpRun {
     SpFront *front;
     SpTracker *tracker;
     SpClip clip;
-    float *query;   /* [N, 3] used frame, pixels of the input video */
-    float *working; /* [N, 3] used frame, pixels of the working frame */
+    SpPrompts prompts;
+    uint8_t *mask;   /* of the input video's size: what to track; NULL: everything */
+    uint8_t *object; /* [N] the mask's value where a query is */
+    float *query;    /* [N, 3] used frame, pixels of the input video */
+    float *working;  /* [N, 3] used frame, pixels of the working frame */
     int64_t queries;
     float *memory;       /* behind geometry and found */
     SpGeometry geometry; /* from the front or the user */
     SpTrackerOutput found;
     char *version;
     SpReport report;
-    SpAtomicFile result_file, overlay_file, report_file; /* in place once all are whole */
+    SpAtomicFile mask_file, result_file, overlay_file,
+        report_file; /* in place once all are whole */
 } SpRun;
 
 /* Adds a stage to the report; nn and weights may be NULL. */

@@ -8,9 +8,11 @@
 
 #include <cjson/cJSON.h>
 
+#include "prompt.h"
+
 enum { MOST_FRAMES = 80, MOST_FRAMES_ONLINE = 300 };
 
-typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, TEXT, CHOICE } Kind;
+typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, TEXT, TEXTS, CHOICE } Kind;
 
 typedef struct Option {
     Kind kind;
@@ -42,13 +44,25 @@ static const Option options[] = {
      "take depths, intrinsics, extrinsics from FILE instead of the front", JOB(geometry), 0, 0, 0,
      true},
     {HEADING, "Queries", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {WHOLE, "grid", 0, "N", "track N x N points of the first frame (10; 50 with --mask)", JOB(grid),
+    {WHOLE, "grid", 0, "N", "track N x N points of the first frame (10; 50 on a mask)", JOB(grid),
      1, 1000, 0, true},
     {TEXT, "queries", 0, "FILE.csv",
      "track the points of FILE: t,x,y a line, used frame and pixels of the video", JOB(queries), 0,
      0, 0, true},
-    {TEXT, "mask", 0, "FILE.png", "keep grid points on the white part of FILE", JOB(mask), 0, 0, 0,
+    {TEXT, "mask", 0, "FILE.png", "keep grid points where FILE is not black", JOB(mask), 0, 0, 0,
      true},
+    {TEXTS, "point", 0, "X,Y[,-]", "the object at X,Y, without what is at X,Y,- (repeat; NAME=X,Y)",
+     JOB(points), 0, 0, 0, true},
+    {TEXTS, "box", 0, "X0,Y0,X1,Y1", "the object in the box (NAME=X0,Y0,X1,Y1)", JOB(boxes), 0, 0,
+     0, true},
+    {WHOLE, "prompt-frame", 0, "N", "used frame that points and boxes are on (0)",
+     JOB(prompt_frame), 0, 1e6, 0, true},
+    {CHOICE, "sam", 0, "auto|base|large|huge|lite", "which SAM finds the object (auto: largest)",
+     JOB(sam), 0, 4, 0, true},
+    {CHOICE, "mask-select", 0, "first|best", "of SAM's three masks, the first or likeliest (first)",
+     JOB(mask_select), 0, 1, 0, true},
+    {TEXT, "mask-out", 0, "FILE.png", "write the mask that SAM found", JOB(mask_out), 0, 0, 0,
+     false},
     {HEADING, "Tracking", 0, NULL, NULL, 0, 0, 0, 0, false},
     {CHOICE, "mode", 0, "offline|online",
      "online: in windows of 20 frames, for long clips (offline)", JOB(mode), 0, 1, 0, true},
@@ -71,8 +85,9 @@ static const Option options[] = {
      10, false},
     {CHOICE, "background", 0, "plain|dim|gray", "the video under the tracks (plain)",
      JOB(background), 0, 2, 0, false},
-    {CHOICE, "stop-after", 0, "never|front", "front: write depth and poses, track nothing (never)",
-     JOB(stop_after), 0, 1, 0, true},
+    {CHOICE, "stop-after", 0, "never|front|sam",
+     "front: depth and poses, no tracks; sam: --mask-out alone (never)", JOB(stop_after), 0, 2, 0,
+     true},
     {FLAG, "no-clobber", 'n', NULL, "refuse to replace an existing result", JOB(no_clobber), 0, 0,
      0, false},
     {TEXT, "report", 0, "FILE.json", "write times, memory and settings to FILE", JOB(report), 0, 0,
@@ -151,6 +166,14 @@ static SpStatus read_choice(const Option *option, const char *text, double *valu
     return sp_error(SP_USAGE, "--%s takes %s, not \"%.80s\"", option->name, option->value, text);
 }
 
+static SpStatus add_text(const Option *option, const char *text, SpTexts *texts)
+{
+    if (texts->count == SP_MOST_TEXTS)
+        return sp_error(SP_USAGE, "--%s can be given %d times", option->name, SP_MOST_TEXTS);
+    texts->item[texts->count++] = text;
+    return sp_ok();
+}
+
 static SpStatus take_value(const Option *option, const char *text, SpOptions *out)
 {
     double value;
@@ -161,6 +184,8 @@ static SpStatus take_value(const Option *option, const char *text, SpOptions *ou
         *(const char **)field_of(out, option) = text;
         return sp_ok();
     }
+    if (option->kind == TEXTS)
+        return add_text(option, text, field_of(out, option));
     SP_TRY(option->kind == CHOICE ? read_choice(option, text, &value)
                                   : read_number(option, text, &value));
     set_number(out, option, value);
@@ -202,6 +227,34 @@ static bool ends_with(const char *text, const char *end)
     return a >= b && strcmp(text + a - b, end) == 0;
 }
 
+/* What goes with points and boxes, and with a mask from them. */
+static SpStatus check_prompts(const SpJob *job)
+{
+    static SpPrompts prompts;
+    const bool any = job->points.count || job->boxes.count;
+    SP_TRY(sp_prompts_parse(&job->points, &job->boxes, &prompts));
+    if (any && (job->queries || job->mask))
+        return sp_error(SP_USAGE, "--point and --box find what to track; leave out --%s",
+                        job->queries ? "queries" : "mask");
+    if (!any && (job->mask_out || job->prompt_frame || job->stop_after == SP_STOP_SAM))
+        return sp_error(SP_USAGE, "%s needs a --point or a --box",
+                        job->mask_out       ? "--mask-out"
+                        : job->prompt_frame ? "--prompt-frame"
+                                            : "--stop-after sam");
+    if (any && job->stop_after == SP_STOP_FRONT)
+        return sp_error(SP_USAGE, "--stop-after front tracks nothing; leave out --point and --box");
+    if (job->stop_after == SP_STOP_SAM && (!job->mask_out || job->output))
+        return sp_error(SP_USAGE, "--stop-after sam writes the mask alone: give --mask-out, no -o");
+    if (job->mask_out && !ends_with(job->mask_out, ".png"))
+        return sp_error(SP_USAGE, "%.200s: the mask's name must end in .png", job->mask_out);
+    if (job->mask_out && (strcmp(job->mask_out, job->video) == 0 ||
+                          (job->report && strcmp(job->mask_out, job->report) == 0) ||
+                          (job->overlay && strcmp(job->mask_out, job->overlay) == 0)))
+        return sp_error(SP_USAGE, "--mask-out would replace %.300s; name another file",
+                        job->mask_out);
+    return sp_ok();
+}
+
 static SpStatus check(const SpOptions *out)
 {
     const SpJob *job = &out->job;
@@ -210,6 +263,7 @@ static SpStatus check(const SpOptions *out)
     if (job->queries && (job->grid || job->mask))
         return sp_error(SP_USAGE, "--queries says which points to track; leave out --%s",
                         job->grid ? "grid" : "mask");
+    SP_TRY(check_prompts(job));
     if (job->geometry && job->stop_after == SP_STOP_FRONT)
         return sp_error(SP_USAGE, "with --geometry there is no front to stop after");
     if (job->output && !ends_with(job->output, ".npz") && !ends_with(job->output, ".csv"))
@@ -220,10 +274,10 @@ static SpStatus check(const SpOptions *out)
     if (job->overlay && !ends_with(job->overlay, ".mp4") && !ends_with(job->overlay, ".png"))
         return sp_error(SP_USAGE, "%.200s: the overlay's name must end in .mp4 or .png",
                         job->overlay);
-    if (job->overlay && job->stop_after == SP_STOP_FRONT)
-        return sp_error(SP_USAGE,
-                        "--stop-after front gives no tracks to draw; leave out --overlay");
-    if (!job->output && strcmp(job->video, "-") == 0)
+    if (job->overlay && job->stop_after != SP_STOP_NEVER)
+        return sp_error(SP_USAGE, "--stop-after %s gives no tracks to draw; leave out --overlay",
+                        job->stop_after == SP_STOP_SAM ? "sam" : "front");
+    if (!job->output && job->stop_after != SP_STOP_SAM && strcmp(job->video, "-") == 0)
         return sp_error(SP_USAGE, "reading from a pipe: say where the result goes with -o");
     if (out->quiet && out->verbose)
         return sp_error(SP_USAGE, "--quiet and --verbose exclude each other");
@@ -295,6 +349,10 @@ static cJSON *json_of(const SpOptions *in, const Option *option)
     case TEXT:
         return *(const char *const *)field ? cJSON_CreateString(*(const char *const *)field)
                                            : cJSON_CreateNull();
+    case TEXTS: {
+        const SpTexts *texts = field;
+        return cJSON_CreateStringArray(texts->item, (int)texts->count);
+    }
     default: {
         const char *word = option->value;
         char text[20];

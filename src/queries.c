@@ -200,33 +200,40 @@ static float grid_at(int64_t i, int64_t n, int64_t margin, int64_t extent)
     return (float)fmin(at, (double)(extent - 1));
 }
 
-SpStatus sp_queries_grid(int64_t n, const SpFramePlan *plan, const uint8_t *mask, float **out,
-                         int64_t *count)
+static SpStatus no_point(int64_t n)
+{
+    return sp_error(
+        SP_USAGE,
+        "no point of the %lld x %lld grid lies on the mask; use a finer --grid, another "
+        "--point or another --mask",
+        (long long)n, (long long)n);
+}
+
+SpStatus sp_queries_grid(int64_t n, int64_t frame, const SpFramePlan *plan, const uint8_t *mask,
+                         float **out, int64_t *count, uint8_t **values)
 {
     const int64_t margin = plan->width / 64;
-    *out = NULL;
-    *count = 0;
     float *query = malloc((size_t)(n * n) * 3 * sizeof *query);
-    if (!query)
-        return sp_no_memory("the queries");
+    uint8_t *value = malloc((size_t)(n * n));
+    const bool room = query && value;
     int64_t kept = 0;
-    for (int64_t i = 0; i < n * n; i++) {
+    for (int64_t i = 0; room && i < n * n; i++) {
         const float x = grid_at(i % n, n, margin, plan->width);
         const float y = grid_at(i / n, n, margin, plan->height);
-        if (mask && !mask[(int64_t)y * plan->width + (int64_t)x])
+        value[kept] = mask ? mask[(int64_t)y * plan->width + (int64_t)x] : 1;
+        if (!value[kept])
             continue;
-        query[3 * kept] = 0;
+        query[3 * kept] = (float)frame;
         sp_point_to_input(plan, x, y, query + 3 * kept + 1, query + 3 * kept + 2);
         kept++;
     }
-    if (kept == 0) {
-        free(query);
-        return sp_error(SP_USAGE,
-                        "no point of the %lld x %lld grid lies on the white part of the mask; use "
-                        "a finer --grid or another --mask",
-                        (long long)n, (long long)n);
-    }
-    *out = query;
     *count = kept;
-    return sp_ok();
+    *out = kept ? query : NULL;
+    if (!kept)
+        free(query);
+    if (kept && values)
+        *values = value;
+    else
+        free(value);
+    return kept ? sp_ok() : room ? no_point(n) : sp_no_memory("the queries");
 }

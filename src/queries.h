@@ -20,11 +20,12 @@
 SpStatus sp_queries_read(const char *path, int64_t frames, const SpFramePlan *plan, float **out,
                          int64_t *count);
 
-/* An n x n grid over the working frame of frame 0, row by row, with a margin of a 64th of its width
- * all around (app/app_3rd/spatrack_utils/infer_track.py; docs/model/sam.md section 8). With `mask`
- * (bytes of the working frame's size, or NULL) only the points whose pixel is not zero there.
- * Errors: SP_USAGE when no point is left; SP_MEMORY. *out as above. */
-SpStatus sp_queries_grid(int64_t n, const SpFramePlan *plan, const uint8_t *mask, float **out,
-                         int64_t *count);
+/* An n x n grid over the working frame of used frame `frame`, row by row, with a margin of a 64th
+ * of its width all around (app/app_3rd/spatrack_utils/infer_track.py; docs/model/sam.md section 8).
+ * With `mask` (bytes of the working frame's size, or NULL) only the points whose pixel is not zero
+ * there; then `values` (NULL: not wanted) gets those bytes, malloc'ed and the caller's. Errors:
+ * SP_USAGE when no point is left; SP_MEMORY. *out as above. */
+SpStatus sp_queries_grid(int64_t n, int64_t frame, const SpFramePlan *plan, const uint8_t *mask,
+                         float **out, int64_t *count, uint8_t **values);
 
 #endif

@@ -1,14 +1,13 @@
 /*
  * softmax(scale q k^T) v without a full score matrix. Long keys go through matrix products on
- * tiles with a running maximum and sum (Milakov and Gimelshein, "Online normalizer calculation
- * for softmax", 2018; Dao et al., "FlashAttention", 2022); few keys fit a thread's workspace and
- * go through vectors over the keys.
+ * tiles with a running maximum and sum (softmax.h; Dao et al., "FlashAttention", 2022); few keys
+ * fit a thread's workspace and go through vectors over the keys.
  */
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
-#include "kernels/cpu/vec.h"
+#include "kernels/cpu/softmax.h"
 
 enum {
     Q_TILE = 192, /* divides SP_ROW_TILE */
@@ -28,46 +27,6 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static void scale_row(float *x, int64_t n, float by)
-{
-    for (int64_t i = 0; i < n; i++)
-        x[i] *= by;
-}
-
-/* s := exp(s - largest), returns the sum. */
-static float exponentials(float *s, int64_t n, float largest)
-{
-    vf sum = {0};
-    int64_t i = 0;
-    for (; i + SP_VL <= n; i += SP_VL) {
-        const vf e = v_exp(v_load(s + i) - v_set(largest));
-        v_store(s + i, e);
-        sum += e;
-    }
-    float total = v_sum(sum);
-    if (i < n) {
-        float e[SP_VL];
-        v_store(e, v_exp(v_load_n(s + i, n - i) - v_set(largest)));
-        for (int64_t j = i; j < n; j++) {
-            s[j] = e[j - i];
-            total += s[j];
-        }
-    }
-    return total;
-}
-
-static float row_largest(const float *s, int64_t n)
-{
-    vf most = v_set(-INFINITY);
-    int64_t i = 0;
-    for (; i + SP_VL <= n; i += SP_VL)
-        most = v_max(v_load(s + i), most);
-    float largest = v_largest(most);
-    for (; i < n; i++)
-        largest = s[i] > largest ? s[i] : largest;
-    return largest;
-}
-
 /* Rows q .. q + rows of one head against all keys. scores: [Q_TILE, K_TILE], sum: [Q_TILE, head].
  */
 static void tiled_rows(const SpAttention *a, const float *q, const float *k, const float *v,
@@ -82,18 +41,9 @@ static void tiled_rows(const SpAttention *a, const float *q, const float *k, con
         const int64_t keys = least(K_TILE, a->nk - at);
         sp_gemm_nt(rows, keys, a->head, a->scale, q, a->q_row, k + at * a->k_row, a->k_row, 0,
                    scores, K_TILE);
-        for (int64_t r = 0; r < rows; r++) {
-            float *s = scores + r * K_TILE;
-            const float largest = row_largest(s, keys);
-            if (largest > most[r]) {
-                const float shrink = at ? expf(most[r] - largest) : 0;
-                weight[r] *= shrink;
-                if (at)
-                    scale_row(sum + r * a->head, a->head, shrink);
-                most[r] = largest;
-            }
-            weight[r] += exponentials(s, keys, most[r]);
-        }
+        for (int64_t r = 0; r < rows; r++)
+            softmax_tile(scores + r * K_TILE, keys, &most[r], &weight[r], sum + r * a->head,
+                         a->head);
         sp_gemm_nn(rows, a->head, keys, 1, scores, K_TILE, v + at * a->v_row, a->v_row,
                    at ? 1.0f : 0.0f, sum, a->head);
     }
@@ -167,7 +117,8 @@ static inline __attribute__((always_inline)) void few_rows(const SpAttention *a,
     float sums[4];
     score_rows(a, q, keys, stride, count, scores);
     for (int r = 0; r < count; r++)
-        sums[r] = exponentials(scores + r * stride, a->nk, row_largest(scores + r * stride, a->nk));
+        sums[r] = softmax_exponentials(scores + r * stride, a->nk,
+                                       softmax_largest(scores + r * stride, a->nk));
     weigh_rows(a, scores, stride, sums, v, count, y);
 }
 

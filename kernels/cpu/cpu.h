@@ -45,6 +45,7 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device);
 void SP_FN(sp_cpu_linear)(SpDevice *, const SpLinear *);
 void SP_FN(sp_cpu_layer_norm)(SpDevice *, const SpLayerNorm *);
 void SP_FN(sp_cpu_attention)(SpDevice *, const SpAttention *);
+void SP_FN(sp_cpu_grid_attention)(SpDevice *, const SpGridAttention *);
 void SP_FN(sp_cpu_qk_norm_rope)(SpDevice *, const SpQkNormRope *);
 void SP_FN(sp_cpu_conv_pack)(SpDevice *, const SpConvPack *);
 void SP_FN(sp_cpu_conv2d)(SpDevice *, const SpConv2d *);

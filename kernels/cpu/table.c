@@ -4,6 +4,7 @@ const SpOps SP_FN(sp_cpu_ops) = {
     .linear = SP_FN(sp_cpu_linear),
     .layer_norm = SP_FN(sp_cpu_layer_norm),
     .attention = SP_FN(sp_cpu_attention),
+    .grid_attention = SP_FN(sp_cpu_grid_attention),
     .qk_norm_rope = SP_FN(sp_cpu_qk_norm_rope),
     .conv_pack = SP_FN(sp_cpu_conv_pack),
     .conv2d = SP_FN(sp_cpu_conv2d),

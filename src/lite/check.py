@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Holds the PyTorch models against the goldens: one line a tensor, exit status 1 on a failure.
 
-    check.py [--golden DIR] [--only front|tracker]
+    check.py [--golden DIR] [--only front|tracker|sam]
 
-DIR as tests/golden: manifest/, front/, tracker/. Tolerances are those of its README: error =
+DIR as tests/golden: manifest/, front/, tracker/, sam/. Tolerances are those of its README: error =
 max |ours - golden| / max(1, max |golden|).
 """
 import argparse
@@ -19,6 +19,7 @@ from torch import Tensor
 
 import bundle
 import front
+import sam
 import tracker
 import window
 
@@ -275,17 +276,49 @@ def check_bundle(folder: Path, name: str, report: Report) -> None:
     report.error(f"ba_{name} intrinsics", torch.from_numpy(k), g["ba.out_intrinsics"], 1e-6)
 
 
+def check_sam(folder: Path, report: Report) -> None:
+    manifest = json.loads((folder / "manifest/sam_tiny.json").read_text())
+    model = synthetic(sam.Sam(manifest["config"]), manifest)
+
+    def error(g: Golden, unit: str, name: str, ours: Tensor, tolerance: float = UNIT) -> None:
+        stride = int(g.meta.get("stride." + name, 1))
+        report.error(f"{unit} {name}", ours.flatten()[::stride] if stride > 1 else ours, g[name], tolerance)
+
+    g = Golden(folder / "sam/vision_layers.safetensors")
+    for i in range(2):
+        error(g, "vision_layers", f"layer{i}.output", model.vision_encoder.layers[i](g[f"layer{i}.input"]))
+
+    g = Golden(folder / "sam/prompt_tiny.safetensors")
+    kinds = ("point", "negative", "posneg", "skipped", "box", "box_points")
+    prompts = {kind: [g[f"{kind}.{part}"] if f"{kind}.{part}" in g.tensors else None
+                      for part in ("points", "labels", "boxes")] for kind in kinds}
+    for kind in kinds:
+        error(g, "prompt", f"{kind}.sparse", model.sparse(*prompts[kind])[0])
+    error(g, "prompt", "image_position", model.image_position()[0])
+
+    g = Golden(folder / "sam/decoder_tiny.safetensors")
+    for kind in kinds:
+        masks, iou = model.decode(g["image_embeddings"][None], g[f"{kind}.sparse"][None])
+        for part, ours in (("masks", masks[0, 1:]), ("single_mask", masks[0, :1]), ("iou", iou[0, 1:]),
+                           ("single_iou", iou[0, :1])):
+            error(g, "decoder", f"{kind}.{part}", ours)
+
+    g = Golden(folder / "sam/postprocess.safetensors")
+    for name in ("landscape", "portrait", "square"):
+        shapes = [tuple(g.tensors[f"{name}.{part}"].tolist()) for part in ("reshaped_size", "size")]
+        error(g, "postprocess", f"{name}.logits", sam.upscale(g["logits"][None], 256, *shapes)[0], 5e-5)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--golden", type=Path, default=GOLDEN)
-    parser.add_argument("--only", choices=["front", "tracker"])
+    parser.add_argument("--only", choices=["front", "tracker", "sam"])
     args = parser.parse_args()
     report = Report()
     with torch.inference_mode():
-        if args.only != "tracker":
-            check_front(args.golden, report)
-        if args.only != "front":
-            check_tracker(args.golden, report)
+        for name, check in (("front", check_front), ("tracker", check_tracker), ("sam", check_sam)):
+            if args.only in (None, name):
+                check(args.golden, report)
     print(f"{report.failed} failed")
     return report.failed > 0
 

@@ -1,6 +1,7 @@
 #include "media/clip.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Makes room for one more frame. */
 static SpStatus grow(SpClip *clip, int64_t *room)
@@ -24,8 +25,18 @@ static SpStatus grow(SpClip *clip, int64_t *room)
     return sp_ok();
 }
 
-static SpStatus read_frames(SpReader *reader, const SpProgress *progress, uint8_t *rgb,
-                            SpClip *clip)
+static SpStatus keep(SpClip *clip, const uint8_t *rgb)
+{
+    const size_t bytes = (size_t)(3 * clip->plan.input_height * clip->plan.input_width);
+    clip->kept = malloc(bytes);
+    if (!clip->kept)
+        return sp_no_memory("a frame");
+    memcpy(clip->kept, rgb, bytes);
+    return sp_ok();
+}
+
+static SpStatus read_frames(SpReader *reader, const SpClipSettings *settings,
+                            const SpProgress *progress, uint8_t *rgb, SpClip *clip)
 {
     const int64_t size = 3 * clip->plan.height * clip->plan.width;
     const int64_t expected = sp_reader_guess(reader);
@@ -37,6 +48,8 @@ static SpStatus read_frames(SpReader *reader, const SpProgress *progress, uint8_
         if (end)
             return sp_reader_left_out(reader, &clip->left_out);
         SP_TRY(grow(clip, &room));
+        if (settings->keep && settings->keep_frame == clip->frames)
+            SP_TRY(keep(clip, rgb));
         SP_TRY(sp_frame_prepare(&clip->plan, rgb, clip->video + clip->frames * size));
         clip->timestamps[clip->frames] = info.timestamp;
         clip->index[clip->frames++] = info.index;
@@ -59,7 +72,7 @@ static SpStatus read_with(const char *path, SpReader *reader, const SpClipSettin
     uint8_t *rgb = malloc((size_t)(3 * height * width));
     if (!rgb)
         return sp_no_memory("a frame");
-    const SpStatus status = read_frames(reader, progress, rgb, clip);
+    const SpStatus status = read_frames(reader, settings, progress, rgb, clip);
     free(rgb);
     return status;
 }
@@ -77,10 +90,17 @@ SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const Sp
     return status;
 }
 
+void sp_clip_drop_kept(SpClip *clip)
+{
+    free(clip->kept);
+    clip->kept = NULL;
+}
+
 void sp_clip_free(SpClip *clip)
 {
     free(clip->video);
     free(clip->timestamps);
     free(clip->index);
+    free(clip->kept);
     *clip = (SpClip){0};
 }

@@ -14,6 +14,8 @@ typedef struct SpClipSettings {
     int64_t size, patch; /* pixels across, and of one patch */
     SpPortrait portrait;
     int64_t max_short_side; /* 0: no first reduction */
+    bool keep;              /* whether used frame `keep_frame` is kept as it was decoded */
+    int64_t keep_frame;
 } SpClipSettings;
 
 /* T prepared frames; the arrays are the clip's. */
@@ -25,6 +27,7 @@ typedef struct SpClip {
     float *video;       /* [T, 3, H, W] RGB 0..255, not clamped */
     double *timestamps; /* [T] seconds */
     int64_t *index;     /* [T] number in the file */
+    uint8_t *kept; /* [input_height, input_width, 3] RGB; NULL: not asked for, or no such frame */
 } SpClip;
 
 /* Decodes and prepares frame by frame: of the frames in their own size one is held at a time.
@@ -32,5 +35,8 @@ typedef struct SpClip {
 SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const SpProgress *progress,
                       SpClip *clip);
 void sp_clip_free(SpClip *clip);
+
+/* Frees `kept` alone. */
+void sp_clip_drop_kept(SpClip *clip);
 
 #endif

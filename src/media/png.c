@@ -2,28 +2,50 @@
 
 #include <errno.h>
 #include <png.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_SIDE = 32768 };
+enum { MOST_SIDE = 32768, MOST_PIXELS = 1 << 26 };
 
-/* libpng's simplified interface lays colour and transparency over black for us. */
+/* The brightest channel of RGB pixels of 1 or 2 bytes a channel as a byte, so that what is not
+ * black is not 0. */
+static SpStatus narrow(const void *rgb, bool wide, size_t count, uint8_t **pixels)
+{
+    const uint16_t *halves = rgb;
+    const uint8_t *bytes = rgb;
+    *pixels = calloc(count, 1);
+    if (!*pixels)
+        return sp_no_memory("the mask");
+    for (size_t i = 0; i < 3 * count; i++) {
+        const int whole = wide ? halves[i] >> 8 : bytes[i];
+        const int value = whole == 0 && wide && halves[i] ? 1 : whole;
+        if (value > (*pixels)[i / 3])
+            (*pixels)[i / 3] = (uint8_t)value;
+    }
+    return sp_ok();
+}
+
+/* libpng's simplified interface lays transparency over black for us. It keeps 16 bits when asked
+ * for linear light, and would round dark bytes away on that path. */
 static SpStatus read_image(png_image *image, const char *path, uint8_t **pixels)
 {
     static const png_color black = {0, 0, 0};
-    if (image->width > MOST_SIDE || image->height > MOST_SIDE)
-        return sp_error(SP_INPUT, "%.300s: %ux%u pixels; at most %d a side", path, image->width,
-                        image->height, MOST_SIDE);
-    image->format = PNG_FORMAT_GRAY;
-    image->flags |= PNG_IMAGE_FLAG_16BIT_sRGB; /* half as bright in 16 bits is half in 8 */
-    *pixels = malloc(PNG_IMAGE_SIZE(*image));
-    if (!*pixels)
+    const size_t count = (size_t)image->width * image->height;
+    if (image->width > MOST_SIDE || image->height > MOST_SIDE || count > MOST_PIXELS)
+        return sp_error(SP_INPUT, "%.300s: %ux%u pixels; at most %d a side and %d million", path,
+                        image->width, image->height, MOST_SIDE, MOST_PIXELS / 1000000);
+    const bool wide = image->format & PNG_FORMAT_FLAG_LINEAR;
+    image->format = wide ? PNG_FORMAT_LINEAR_RGB : PNG_FORMAT_RGB;
+    void *rgb = malloc(PNG_IMAGE_SIZE(*image));
+    if (!rgb)
         return sp_no_memory("the mask");
-    if (png_image_finish_read(image, &black, *pixels, 0, NULL))
-        return sp_ok();
-    free(*pixels);
-    *pixels = NULL;
-    return sp_error(SP_INPUT, "%.300s: damaged PNG (%.100s)", path, image->message);
+    const SpStatus status =
+        png_image_finish_read(image, &black, rgb, 0, NULL)
+            ? narrow(rgb, wide, count, pixels)
+            : sp_error(SP_INPUT, "%.300s: damaged PNG (%.100s)", path, image->message);
+    free(rgb);
+    return status;
 }
 
 SpStatus sp_png_read_gray(const char *path, int64_t *height, int64_t *width, uint8_t **pixels)
@@ -54,6 +76,22 @@ SpStatus sp_png_write_rgb(FILE *stream, const char *label, int64_t h, int64_t w,
                        .format = PNG_FORMAT_RGB};
     errno = 0;
     const int written = png_image_write_to_stdio(&image, stream, 0, rgb, 0, NULL);
+    const int why = errno;
+    png_image_free(&image);
+    return written ? sp_ok()
+                   : sp_error(SP_OUTPUT, "cannot write %.300s: %.100s", label,
+                              why ? strerror(why) : image.message);
+}
+
+SpStatus sp_png_write_gray(FILE *stream, const char *label, int64_t h, int64_t w,
+                           const uint8_t *gray)
+{
+    png_image image = {.version = PNG_IMAGE_VERSION,
+                       .width = (png_uint_32)w,
+                       .height = (png_uint_32)h,
+                       .format = PNG_FORMAT_GRAY};
+    errno = 0;
+    const int written = png_image_write_to_stdio(&image, stream, 0, gray, 0, NULL);
     const int why = errno;
     png_image_free(&image);
     return written ? sp_ok()

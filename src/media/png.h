@@ -7,14 +7,19 @@
 
 #include "base/status.h"
 
-/* Reads any PNG as one byte of brightness a pixel, [height, width]; where it is transparent the
- * pixel is 0. *pixels is malloc'ed and the caller's. At most 32768 pixels a side. SP_INPUT naming
- * the file; SP_MEMORY. */
+/* Reads any PNG as one byte a pixel, [height, width]: its brightest channel, and 0 only where the
+ * pixel is black or transparent. *pixels is malloc'ed and the caller's. At most 32768 pixels a side
+ * and 2^26 in all. SP_INPUT naming the file; SP_MEMORY. */
 SpStatus sp_png_read_gray(const char *path, int64_t *height, int64_t *width, uint8_t **pixels);
 
 /* Writes rgb [h, w, 3] to `stream`, which stays the caller's; `label` is what messages call it.
  * SP_OUTPUT. */
 SpStatus sp_png_write_rgb(FILE *stream, const char *label, int64_t h, int64_t w,
                           const uint8_t *rgb);
+
+/* Writes gray [h, w] to `stream`, which stays the caller's; `label` is what messages call it.
+ * SP_OUTPUT. */
+SpStatus sp_png_write_gray(FILE *stream, const char *label, int64_t h, int64_t w,
+                           const uint8_t *gray);
 
 #endif

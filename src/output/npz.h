@@ -40,6 +40,10 @@ SpStatus sp_npz_array(SpNpzWriter *writer, const char *name, SpDtype dtype, int 
 /* A scalar of numpy's dtype <U{length}; bytes that are no UTF-8 become U+FFFD. */
 SpStatus sp_npz_text(SpNpzWriter *writer, const char *name, const char *utf8);
 
+/* An array of `count` texts, each `stride` bytes behind the one before it, likewise. */
+SpStatus sp_npz_texts(SpNpzWriter *writer, const char *name, int64_t count, const char *utf8,
+                      size_t stride);
+
 /* Writes the directory that ends the archive and flushes the stream. */
 SpStatus sp_npz_finish(SpNpzWriter *writer);
 

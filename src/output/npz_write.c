@@ -385,25 +385,53 @@ SpStatus sp_npz_array(SpNpzWriter *writer, const char *name, SpDtype dtype, int 
 }
 
 /* numpy cuts trailing zeros, and takes no type of length 0: an empty text is one zero. */
+static size_t utf8_length(const char *utf8)
+{
+    size_t length = 0;
+    while (sp_utf8_next(&utf8))
+        length++;
+    return length;
+}
+
+/* `count` texts `stride` bytes apart as <U{the longest}; rank 0 or 1. */
+static SpStatus write_texts(SpNpzWriter *writer, const char *name, int rank, int64_t count,
+                            const char *utf8, size_t stride)
+{
+    size_t length = 1;
+    for (int64_t i = 0; i < count; i++) {
+        const size_t own = utf8_length(utf8 + (size_t)i * stride);
+        length = own > length ? own : length;
+    }
+    const size_t bytes = (size_t)count * length * sizeof(uint32_t);
+    uint32_t *text = calloc((size_t)count, length * sizeof *text);
+    if (!text)
+        return sp_no_memory(name);
+    for (int64_t i = 0; i < count; i++) {
+        const char *at = utf8 + (size_t)i * stride;
+        uint32_t *to = text + (size_t)i * length;
+        for (uint32_t c; (c = sp_utf8_next(&at)) != 0;)
+            *to++ = c;
+    }
+    char descr[32];
+    snprintf(descr, sizeof descr, "<U%zu", length);
+    SpStatus status = begin_member(writer, name, descr, length * sizeof *text, rank, &count);
+    if (status.code == SP_OK)
+        status = write_member(writer, text, bytes);
+    free(text);
+    return status;
+}
+
 SpStatus sp_npz_text(SpNpzWriter *writer, const char *name, const char *utf8)
 {
     SP_TRY(writer->failed);
-    size_t length = 0;
-    for (const char *at = utf8; sp_utf8_next(&at);)
-        length++;
-    length = length ? length : 1;
-    uint32_t *text = calloc(length, sizeof *text);
-    if (!text)
-        return fail(writer, sp_no_memory(name));
-    for (size_t i = 0; i < length; i++)
-        text[i] = sp_utf8_next(&utf8);
-    char descr[32];
-    snprintf(descr, sizeof descr, "<U%zu", length);
-    SpStatus status = begin_member(writer, name, descr, length * sizeof *text, 0, NULL);
-    if (status.code == SP_OK)
-        status = write_member(writer, text, length * sizeof *text);
-    free(text);
-    return fail(writer, status);
+    return fail(writer, write_texts(writer, name, 0, 1, utf8, 0));
+}
+
+SpStatus sp_npz_texts(SpNpzWriter *writer, const char *name, int64_t count, const char *utf8,
+                      size_t stride)
+{
+    SP_TRY(writer->failed);
+    return fail(writer, write_texts(writer, name, 1, count, utf8, stride));
 }
 
 static SpStatus finish(SpNpzWriter *writer)

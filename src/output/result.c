@@ -63,6 +63,18 @@ static SpStatus write_cameras(const Writing *w)
     return sp_npz_array(w->npz, "intrinsics", SP_F32, 3, (const int64_t[]){frames, 3, 3}, w->work);
 }
 
+/* The objects that tracks lie on. */
+static SpStatus write_objects(const Writing *w)
+{
+    const SpResult *r = w->result;
+    SP_TRY(sp_npz_begin(w->npz, "object", SP_I64, 1, &r->tracks));
+    for (int64_t n = 0; n < r->tracks; n++) {
+        const int64_t index = r->object[n] - 1;
+        SP_TRY(sp_npz_write(w->npz, &index, sizeof index));
+    }
+    return sp_npz_texts(w->npz, "object_names", r->objects, r->object_names, r->object_name_size);
+}
+
 static SpStatus write_tracks(const Writing *w)
 {
     const SpResult *r = w->result;
@@ -75,7 +87,8 @@ static SpStatus write_tracks(const Writing *w)
     input_pixels(r, w->work);
     SP_TRY(sp_npz_array(w->npz, "tracks2d", SP_F32, 3, pixels, w->work));
     SP_TRY(sp_npz_array(w->npz, "queries", SP_F32, 2, (const int64_t[]){n, 3}, r->queries));
-    return sp_npz_array(w->npz, "dynamic", SP_F32, 1, &n, r->dynamic);
+    SP_TRY(sp_npz_array(w->npz, "dynamic", SP_F32, 1, &n, r->dynamic));
+    return r->object ? write_objects(w) : sp_ok();
 }
 
 static SpStatus write_arrays(const Writing *w)

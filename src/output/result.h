@@ -22,7 +22,11 @@ typedef struct SpResult {
     const float *points;             /* [T, N, 3] in each frame's camera */
     const float *visibility, *confs; /* [T, N] */
     const float *dynamic;            /* [N] */
-    const char *version;             /* text of the `version` scalar */
+    const uint8_t *object;           /* [N] object of a track, counted from 1; NULL: not wanted */
+    int64_t objects;
+    const char *object_names; /* [objects] texts, `object_name_size` bytes apart */
+    size_t object_name_size;
+    const char *version; /* text of the `version` scalar */
 } SpResult;
 
 /* Writes the arrays to `file`, which stays the caller's to commit or abandon. Depth, confidence and

@@ -1,9 +1,9 @@
 /*
- * bench front|tracker CHECKPOINT INPUT THREADS [SUPPORT]
+ * bench front|tracker|sam CHECKPOINT INPUT THREADS [SUPPORT]
  *
- * One timed run of a stage on the clip in INPUT (made by twin.py), as one line of JSON: seconds
- * (wall, CPU) of the run without opening, arena bytes, and means of the results that the twin must
- * agree with. tests/bench/run starts it and watches its memory.
+ * One timed run of a stage on the clip or picture in INPUT (made by twin.py), as one line of JSON:
+ * seconds (wall, CPU) of the run without opening, arena bytes, and means of the results that the
+ * twin must agree with. tests/bench/run starts it and watches its memory.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "front/front.h"
+#include "sam/sam.h"
 #include "store/safetensors.h"
 #include "tracker/tracker.h"
 
@@ -151,10 +152,45 @@ static void bench_tracker(SpCheckpoint *checkpoint, const SpSafetensors *file, S
     sp_tracker_close(tracker);
 }
 
+static void bench_sam(SpCheckpoint *checkpoint, const SpSafetensors *file, SpDevice *device)
+{
+    SpSam *sam;
+    check(sp_sam_open(checkpoint, &sam));
+    const SpTensor *rgb = sp_safetensors_find(file, "rgb"), *at = tensor(file, "point");
+    if (!rgb || rgb->dtype != SP_U8)
+        stop("the input has no U8 tensor rgb");
+    const int64_t pixels = rgb->dim[0] * rgb->dim[1];
+    const float *place = at->data;
+    const double point[2] = {(double)place[0], (double)place[1]};
+    const int label = 1;
+    const SpSamPrompt prompt = {1, point, &label, NULL};
+    const SpSamInput input = {.height = rgb->dim[0],
+                              .width = rgb->dim[1],
+                              .rgb = rgb->data,
+                              .objects = 1,
+                              .prompt = &prompt};
+    float iou, *share = floats(pixels);
+    uint8_t *mask = malloc((size_t)pixels);
+    if (!mask)
+        stop("no memory for the mask");
+    SpNn dry = sp_nn_dry(device);
+    check(sp_sam_run(sam, &dry, &input, NULL));
+    const Begin begin = begin_now();
+    SpNn nn = open_nn(device, &dry);
+    check(sp_sam_run(sam, &nn, &input, &(SpSamOutput){mask, &iou}));
+    report(&nn, begin);
+    for (int64_t i = 0; i < pixels; i++)
+        share[i] = mask[i];
+    printf(", \"means\": [%.6g, %.6g]}\n", mean(share, pixels), (double)iou);
+    sp_nn_close(&nn);
+    free(share), free(mask);
+    sp_sam_close(sam);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 5)
-        stop("usage: bench front|tracker CHECKPOINT INPUT THREADS [SUPPORT]");
+        stop("usage: bench front|tracker|sam CHECKPOINT INPUT THREADS [SUPPORT]");
     SpCheckpoint *checkpoint;
     SpSafetensors *file;
     SpDevice *device;
@@ -163,6 +199,8 @@ int main(int argc, char **argv)
     check(sp_cpu_open(atoi(argv[4]), &device));
     if (strcmp(argv[1], "front") == 0)
         bench_front(checkpoint, file, device);
+    else if (strcmp(argv[1], "sam") == 0)
+        bench_sam(checkpoint, file, device);
     else
         bench_tracker(checkpoint, file, device, argc > 5 ? atoi(argv[5]) : 756);
     device->close(device);

@@ -2,7 +2,8 @@
 """The benchmark's PyTorch side; tests/bench/run starts it.
 
     twin.py inputs OUT FRAMES QUERIES         a clip with its geometry, for both sides
-    twin.py front CHECKPOINT INPUT            one timed run, one line of JSON as from bench.c
+    twin.py picture OUT                       a picture with a point, for both sides
+    twin.py front|sam CHECKPOINT INPUT        one timed run, one line of JSON as from bench.c
     twin.py tracker CHECKPOINT INPUT SUPPORT [--best]
 
 The tracker runs the reference's way of computing unless --best is given (src/lite/window.py).
@@ -18,11 +19,13 @@ from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src" / "lite"))
 import front
+import sam
 import tracker
 import weights
 import window
 
 HEIGHT, WIDTH = 294, 518
+SAM_HEIGHT, SAM_WIDTH = 576, 1024  # what the model sees of a 16:9 picture
 
 
 def inputs(path: str, frames: int, queries: int) -> None:
@@ -42,6 +45,25 @@ def inputs(path: str, frames: int, queries: int) -> None:
                "query": query.float()}, path)
 
 
+def picture(path: str) -> None:
+    """Textures and a disc, of the size that needs no resize on its way into SAM base."""
+    y, x = torch.arange(SAM_HEIGHT)[:, None], torch.arange(SAM_WIDTH)
+    waves = torch.stack([0.05 * x + 0.03 * y, 0.11 * x - 0.07 * y, 0.023 * x + 0.19 * y], -1)
+    disc = ((x - 500) ** 2 + (y - 300) ** 2 < 150 ** 2)[..., None]
+    rgb = 127.5 * (1 + waves.sin() * torch.where(disc, 0.3, 1.0))
+    save_file({"rgb": rgb.to(torch.uint8), "point": torch.tensor([500.0, 300.0])}, path)
+
+
+def segment(model: sam.Sam, rgb: torch.Tensor, point: torch.Tensor) -> list[torch.Tensor]:
+    """The share of the picture in the mask, and the mask's predicted IoU."""
+    mean, std = (torch.tensor(v) * 255 for v in (front.MEAN, front.STD))
+    pixels = ((rgb.float() - mean) / std).permute(2, 0, 1)[None]
+    pixels = torch.nn.functional.pad(pixels, (0, model.side - rgb.shape[1], 0, model.side - rgb.shape[0]))
+    masks, iou = model(pixels, point[None], torch.ones(1, dtype=torch.int32))
+    size = tuple(rgb.shape[:2])
+    return [sam.upscale(masks[:, 1:2], model.side, size, size) > 0, iou[0, 1]]
+
+
 def loaded(kind: type, folder: str, prefix: str) -> torch.nn.Module:
     with torch.device("meta"):
         model = kind(weights.read_config(folder))
@@ -55,6 +77,9 @@ def main() -> None:
     if what == "inputs":
         inputs(path, int(rest[0]), int(rest[1]))
         return
+    if what == "picture":
+        picture(path)
+        return
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     g = load_file(rest[0])
     with torch.inference_mode():
@@ -63,6 +88,10 @@ def main() -> None:
             begin = time.monotonic(), time.process_time()
             out = model(g["video"])
             parts = out["depth"], out["confidence"], out["pose_enc"]
+        elif what == "sam":
+            model = loaded(sam.Sam, path, "")
+            begin = time.monotonic(), time.process_time()
+            parts = segment(model, g["rgb"], g["point"])
         else:
             model = loaded(tracker.Tracker, path, tracker.PREFIX)
             clip = window.Clip(g["video"], g["depth"], g["confident"], g["intrinsics"], g["c2w"], g["query"])

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every allocation of a run fails once. Prints TAP.
 
-    tests/fault/test_faults.py SPATRACK_FAILING SOURCE_ROOT
+    tests/fault/test_faults.py SPATRACK_FAILING SOURCE_ROOT SYNTH [part of a case's name]
 
 Whatever call fails, the program ends with exit code 5 and one line, the old result stays, and
 nothing is left behind (built with AddressSanitizer: not even memory).
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-PROGRAM, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+PROGRAM, ROOT, SYNTH = map(os.path.abspath, sys.argv[1:4])
 MOST = 60  # calls tried a case, evenly spread when there are more
 
 
@@ -28,6 +28,13 @@ def cases(folder):
                                          "--max-frames", "2", "--vo-points", "0", "--iters", "1"]
     for name in ("o.mp4", "o.png"):
         yield "overlay " + name, [ball, *fast, "--overlay", os.path.join(folder, name)]
+    os.environ["XDG_DATA_HOME"] = folder
+    weights = os.path.join(folder, "spatrack/weights/sam-base")
+    os.makedirs(weights)
+    subprocess.run([SYNTH, os.path.join(ROOT, "tests/golden/manifest/sam_tiny.json"), weights], check=True)
+    yield "a point's mask", [ball, "--geometry", geometry, "--point", "cup=240,180", "--mask-out",
+                             os.path.join(folder, "m.png"), "--grid", "3", "--max-frames", "2",
+                             "--vo-points", "0", "--iters", "1"]
     yield "front alone", [ball, "--stop-after", "front", "--max-frames", "1"]
 
 
@@ -63,7 +70,11 @@ def check(folder, arguments):
 def main():
     failures = count = 0
     with tempfile.TemporaryDirectory() as root:
-        for count, (name, arguments) in enumerate(cases(root), 1):
+        only = sys.argv[4] if len(sys.argv) > 4 else ""
+        for name, arguments in cases(root):
+            if only not in name:
+                continue
+            count += 1
             folder = os.path.join(root, str(count))
             try:
                 calls, tried = check(folder, arguments)

@@ -78,15 +78,24 @@ const char *golden_meta(Golden *golden, const char *key)
     return text;
 }
 
+int64_t golden_stride(Golden *golden, const char *name)
+{
+    char key[160];
+    snprintf(key, sizeof key, "stride.%s", name);
+    const char *text = sp_safetensors_metadata(golden->file, key);
+    return text ? atoll(text) : 1;
+}
+
 static double worst(Golden *golden, const char *name, const float *ours, int64_t *where,
                     double *scale)
 {
     int64_t n;
     const float *theirs = golden_f32(golden, name, &n);
+    const int64_t stride = golden_stride(golden, name);
     double error = 0, largest = 1;
     *where = 0;
     for (int64_t i = 0; i < n; i++) {
-        const double e = fabs((double)ours[i] - (double)theirs[i]);
+        const double e = fabs((double)ours[i * stride] - (double)theirs[i]);
         if (!(e <= error)) {
             error = isnan(e) ? INFINITY : e;
             *where = i;
@@ -113,7 +122,8 @@ void golden_compare(Golden *golden, const char *name, const float *ours, double 
         print_message("# %-40s %.2e of %.0e\n", name, error, tolerance);
     if (error > tolerance)
         fail_msg("%s: error %.3g above %.3g at %lld: ours %.9g, golden %.9g (largest %.3g)", name,
-                 error, tolerance, (long long)where, (double)ours[where],
+                 error, tolerance, (long long)where,
+                 (double)ours[where * golden_stride(golden, name)],
                  sp_tensor_at(golden_tensor(golden, name), where), scale);
 }
 

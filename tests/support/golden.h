@@ -25,10 +25,15 @@ const float *golden_f32(Golden *golden, const char *name, int64_t *count);
 /* A string of the file's metadata. */
 const char *golden_meta(Golden *golden, const char *key);
 
+/* Of a tensor that was cut down, "stride.NAME" in the metadata: every how many-th value is kept, in
+ * row-major order (tests/golden/cut_sam.py). 1 where there is none. */
+int64_t golden_stride(Golden *golden, const char *name);
+
 /* max |ours - golden| / max(1, max |golden|), the measure of ../shared/golden/README.md. */
 double golden_error(Golden *golden, const char *name, const float *ours);
 
-/* Fails unless golden_error is at most `tolerance`. `ours` has the tensor's shape. */
+/* Fails unless golden_error is at most `tolerance`. `ours` has the tensor's shape before any
+ * cutting. */
 void golden_compare(Golden *golden, const char *name, const float *ours, double tolerance);
 
 /* The share of entries whose |ours - golden| is at most `limit`; NaN never is. */

@@ -178,6 +178,69 @@ static void check_attention(SpDevice *device)
     check_attention_shape(device, 1, 1, 1, 2, 20);
 }
 
+/* Scores of query (qy, qx) against every key of its window, then their softmax, into p. */
+static void grid_weights(const SpGridAttention *a, int64_t qy, int64_t qx, int64_t head, double *p)
+{
+    const int64_t width = a->heads * a->head, side = a->side;
+    const float *q = a->qkv + (qy * a->w + qx) * 3 * width + head * a->head;
+    double largest = -INFINITY, total = 0;
+    for (int64_t j = 0; j < side * side; j++) {
+        const int64_t y = qy / side * side + j / side, x = qx / side * side + j % side;
+        const float *key = y < a->h && x < a->w ? a->qkv + (y * a->w + x) * 3 * width : a->beyond;
+        p[j] = 0;
+        for (int64_t e = 0; e < a->head; e++)
+            p[j] += (double)q[e] * ((double)a->scale * (double)key[width + head * a->head + e] +
+                                    (double)a->rows[(qy - y + side - 1) * a->head + e] +
+                                    (double)a->columns[(qx - x + side - 1) * a->head + e]);
+        largest = fmax(largest, p[j]);
+    }
+    for (int64_t j = 0; j < side * side; j++)
+        total += p[j] = exp(p[j] - largest);
+    for (int64_t j = 0; j < side * side; j++)
+        p[j] /= total;
+}
+
+static void check_grid_attention_shape(SpDevice *device, int64_t h, int64_t w, int64_t side,
+                                       int64_t heads, int64_t head)
+{
+    const int64_t width = heads * head, row = 3 * width, entries = 2 * side - 1;
+    float *qkv = noise("qkv", h * w * row), *beyond = noise("beyond", row);
+    float *rows = noise("rows", entries * head), *columns = noise("columns", entries * head);
+    float *in_place = noise("qkv", h * w * row), *y = noise("y", h * w * width);
+    double *p = malloc((size_t)(side * side) * sizeof *p), *exact = malloc((size_t)head * 8);
+    SpGridAttention a = {qkv,    h,    w,       side, heads, head, 2.5f / sqrtf((float)head),
+                         beyond, rows, columns, y,    width};
+    device->ops.grid_attention(device, &a);
+    for (int64_t u = 0; u < h * w * heads; u++) {
+        const int64_t qy = u / heads / w, qx = u / heads % w, which = u % heads;
+        grid_weights(&a, qy, qx, which, p);
+        for (int64_t e = 0; e < head; e++) {
+            exact[e] = 0;
+            for (int64_t j = 0; j < side * side; j++) {
+                const int64_t ky = qy / side * side + j / side, kx = qx / side * side + j % side;
+                const float *key = ky < h && kx < w ? qkv + (ky * w + kx) * row : beyond;
+                exact[e] += p[j] * (double)key[2 * width + which * head + e];
+            }
+        }
+        close_to(y + (qy * w + qx) * width + which * head, exact, head, 3e-6);
+    }
+    a.qkv = a.y = in_place;
+    a.y_row = row;
+    device->ops.grid_attention(device, &a);
+    for (int64_t t = 0; t < h * w; t++)
+        assert_memory_equal(in_place + t * row, y + t * width, (size_t)width * sizeof *y);
+    free(qkv), free(beyond), free(rows), free(columns), free(in_place), free(y), free(p);
+    free(exact);
+}
+
+static void check_grid_attention(SpDevice *device)
+{
+    check_grid_attention_shape(device, 16, 16, 14, 2, 16);
+    check_grid_attention_shape(device, 30, 30, 30, 1, 20);
+    check_grid_attention_shape(device, 9, 13, 5, 2, 12);
+    check_grid_attention_shape(device, 3, 4, 7, 1, 8);
+}
+
 static void check_layer_norm(SpDevice *device)
 {
     enum { ROWS = 9, WIDTH = 131, LD = 140 };
@@ -354,6 +417,7 @@ static void check_row_split(SpDevice *device)
 TEST_OF(linear)
 TEST_OF(linear_halves)
 TEST_OF(attention)
+TEST_OF(grid_attention)
 TEST_OF(layer_norm)
 TEST_OF(conv)
 TEST_OF(deconv)
@@ -365,7 +429,8 @@ TEST_OF(row_split)
 static void threads_change_nothing(void **state)
 {
     (void)state;
-    enum { N = 700, HEAD = 64 };
+    enum { N = 26 * 27, HEAD = 64, SIDE = 14 };
+    float *grid[2] = {noise("a", N * HEAD), noise("b", N * HEAD)};
     float *x = noise("x", N * 3 * HEAD), *first = noise("y", N * HEAD),
           *other = noise("z", N * HEAD);
     for (int threads = 1; threads <= 4; threads++) {
@@ -385,21 +450,41 @@ static void threads_change_nothing(void **state)
                                                      .v_row = 3 * HEAD,
                                                      .y = threads == 1 ? first : other,
                                                      .y_row = HEAD});
+        device->ops.grid_attention(device, &(SpGridAttention){.qkv = x,
+                                                              .h = 26,
+                                                              .w = 27,
+                                                              .side = SIDE,
+                                                              .heads = 1,
+                                                              .head = HEAD,
+                                                              .scale = 0.125f,
+                                                              .beyond = x,
+                                                              .rows = x,
+                                                              .columns = x + 7,
+                                                              .y = grid[threads > 1],
+                                                              .y_row = HEAD});
         device->close(device);
-        if (threads > 1)
+        if (threads > 1) {
             assert_memory_equal(first, other, N * HEAD * sizeof *first);
+            assert_memory_equal(grid[0], grid[1], N * HEAD * sizeof *first);
+        }
     }
-    free(x), free(first), free(other);
+    free(x), free(first), free(other), free(grid[0]), free(grid[1]);
 }
 
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        cmocka_unit_test(linear_agrees),        cmocka_unit_test(linear_halves_agrees),
-        cmocka_unit_test(attention_agrees),     cmocka_unit_test(layer_norm_agrees),
-        cmocka_unit_test(conv_agrees),          cmocka_unit_test(deconv_agrees),
-        cmocka_unit_test(instance_norm_agrees), cmocka_unit_test(map_agrees),
-        cmocka_unit_test(row_split_agrees),     cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(linear_agrees),
+        cmocka_unit_test(linear_halves_agrees),
+        cmocka_unit_test(attention_agrees),
+        cmocka_unit_test(grid_attention_agrees),
+        cmocka_unit_test(layer_norm_agrees),
+        cmocka_unit_test(conv_agrees),
+        cmocka_unit_test(deconv_agrees),
+        cmocka_unit_test(instance_norm_agrees),
+        cmocka_unit_test(map_agrees),
+        cmocka_unit_test(row_split_agrees),
+        cmocka_unit_test(threads_change_nothing),
     };
     return cmocka_run_group_tests_name("kernels", cases, NULL, NULL);
 }

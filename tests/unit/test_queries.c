@@ -156,13 +156,13 @@ static void a_grid_has_its_margin(void **state)
     int64_t count;
     assert_int_equal(sp_frame_plan(147, 259, 518, 14, SP_PORTRAIT_CROP, 0, &twice).code, SP_OK);
     assert_int_equal(twice.height, 294);
-    assert_int_equal(sp_queries_grid(3, &twice, NULL, &query, &count).code, SP_OK);
+    assert_int_equal(sp_queries_grid(3, 0, &twice, NULL, &query, &count, NULL).code, SP_OK);
     assert_int_equal(count, 9);
     const float expected[] = {0, 4, 4, 0, 129.5f, 4, 0, 255, 4, 0, 4, 73.5f};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
         assert_true(query[i] == expected[i]);
     free(query);
-    assert_int_equal(sp_queries_grid(1, &twice, NULL, &query, &count).code, SP_OK);
+    assert_int_equal(sp_queries_grid(1, 0, &twice, NULL, &query, &count, NULL).code, SP_OK);
     assert_int_equal(count, 1);
     assert_true(query[1] == 129.5f && query[2] == 73.5f);
     free(query);
@@ -175,11 +175,11 @@ static void a_mask_keeps_its_points(void **state)
     float *query;
     int64_t count;
     memset(mask, 0, sizeof mask);
-    SpStatus status = sp_queries_grid(2, &plan, mask, &query, &count);
+    SpStatus status = sp_queries_grid(2, 0, &plan, mask, &query, &count, NULL);
     assert_int_equal(status.code, SP_USAGE);
     assert_non_null(strstr(status.text, "no point of the 2 x 2 grid"));
     mask[0] = 1; /* width 60: no margin */
-    status = sp_queries_grid(2, &plan, mask, &query, &count);
+    status = sp_queries_grid(2, 0, &plan, mask, &query, &count, NULL);
     assert_int_equal(status.code, SP_OK);
     assert_int_equal(count, 1);
     assert_true(query[0] == 0 && query[1] == 0 && query[2] == 0);

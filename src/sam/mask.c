@@ -1,0 +1,48 @@
+/* From low resolution logits back to the picture's pixels (section 7). */
+#include "sam/internal.h"
+
+/* Bilinear without antialias: output i of an axis lies between inputs at and next. */
+typedef struct Tap {
+    int64_t at, next;
+    float part;
+} Tap;
+
+static Tap tap_of(int64_t i, int64_t in, int64_t out)
+{
+    const float source = (float)in / (float)out * ((float)i + 0.5f) - 0.5f;
+    const float from = source > 0 ? source : 0;
+    const int64_t at = (int64_t)from < in - 1 ? (int64_t)from : in - 1;
+    return (Tap){at, at < in - 1 ? at + 1 : at, from - (float)at};
+}
+
+/* Output row i of [h, w] scaled to [ho, wo]; only its first `columns` values. */
+static void scaled_row(const float *in, int64_t h, int64_t w, int64_t ho, int64_t wo, int64_t i,
+                       int64_t columns, float *out)
+{
+    const Tap y = tap_of(i, h, ho);
+    const float *above = in + y.at * w, *below = in + y.next * w;
+    for (int64_t j = 0; j < columns; j++) {
+        const Tap x = tap_of(j, w, wo);
+        out[j] = (1 - y.part) * ((1 - x.part) * above[x.at] + x.part * above[x.next]) +
+                 y.part * ((1 - x.part) * below[x.at] + x.part * below[x.next]);
+    }
+}
+
+void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const float *low,
+                        float *logits, uint8_t value, uint8_t *mask)
+{
+    const int64_t side = 4 * sam->vision.grid, h = s->model_height, w = s->model_width;
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *model = sp_nn_host(nn, (size_t)(h * w) * sizeof *model);
+    float *spare = sp_nn_host(nn, (size_t)s->width * sizeof *spare);
+    for (int64_t i = 0; sp_nn_live(nn) && i < h; i++)
+        scaled_row(low, side, side, sam->side, sam->side, i, w, model + i * w);
+    for (int64_t i = 0; sp_nn_live(nn) && i < s->height; i++) {
+        float *row = logits ? logits + i * s->width : spare;
+        scaled_row(model, h, w, s->height, s->width, i, s->width, row);
+        for (int64_t j = 0; j < s->width; j++)
+            if (row[j] > 0 && !mask[i * s->width + j])
+                mask[i * s->width + j] = value;
+    }
+    sp_nn_release(nn, mark);
+}

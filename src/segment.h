@@ -1,0 +1,37 @@
+/*
+ * The SAM stage of a job, from prompts to a mask, and masks as files. A mask is a byte a pixel:
+ * 0, or k on object k, counted from 1.
+ */
+#ifndef SP_SEGMENT_H
+#define SP_SEGMENT_H
+
+#include "media/clip.h"
+#include "output/atomic.h"
+#include "output/report.h"
+#include "prompt.h"
+
+/* Fails before any work when the weights that --sam asks for, or with auto any, are not there.
+ * SP_CHECKPOINT. No checkpoint is opened. */
+SpStatus sp_segment_weights(const SpJob *job);
+
+/* Opens the weights, runs SAM on the clip's kept frame and releases everything: *mask is of the
+ * input video's size, malloc'ed and the caller's; where objects overlap the first stays. `stage`
+ * says what it took. SP_USAGE for a prompt outside the frame, or when nothing is found; SP_CHECKPOINT;
+ * SP_MEMORY. */
+SpStatus sp_segment_run(const SpJob *job, const SpPrompts *prompts, const SpClip *clip,
+                        SpDevice *device, SpConsole *console, uint8_t **mask, SpStageReport *stage);
+
+/* The PNG at `path` as a mask of the input video's size: what is not black is object 1; another
+ * size is brought to the video's by nearest. *mask is malloc'ed and the caller's. SP_INPUT,
+ * SP_MEMORY. */
+SpStatus sp_mask_read(const char *path, const SpFramePlan *plan, uint8_t **mask);
+
+/* The mask on the working frame. *working is malloc'ed and the caller's. SP_MEMORY. */
+SpStatus sp_mask_working(const SpFramePlan *plan, const uint8_t *mask, uint8_t **working);
+
+/* Writes a mask as an 8-bit PNG beside `path`, settled but not in place: object k of n has value
+ * 255 k / n. SP_OUTPUT, SP_MEMORY. */
+SpStatus sp_mask_write(const char *path, const SpFramePlan *plan, const uint8_t *mask,
+                       int64_t objects, SpAtomicFile *file);
+
+#endif
