@@ -7,7 +7,7 @@ CONFIG = {
         "window_len": 60, "stride": STRIDE, "corr_radius": 2, "neighbours": 2,
         "model_resolution": [192, 256]}}},
     "sizes": {"stages": [16, 32, 48, 64], "mixed": 64, "channels": 32, "corr_hidden": 96, "corr": 32,
-              "xyz_hidden": 24, "width": 80, "depth": 2, "virtual": 16, "ratio": 2, "embed_hidden": 64}}
+              "xyz_hidden": 24, "width": 96, "depth": 1, "virtual": 16, "ratio": 2, "embed_hidden": 64}}
 
 
 def new_tracker() -> Tracker:

@@ -96,8 +96,8 @@ def choose(clip: dict, count: int, random: np.random.Generator) -> np.ndarray:
 
 def backward(clip: dict) -> dict:
     """The clip with its time turned round."""
-    turned = {name: clip[name][::-1] for name in ("video", "depth", "label", "k", "c2w")}
-    return clip | turned | {"o2w": clip["o2w"][:, ::-1]}
+    turned = {name: clip[name][::-1].copy() for name in ("video", "depth", "label", "k", "c2w")}
+    return clip | turned | {"o2w": clip["o2w"][:, ::-1].copy()}
 
 
 def relative(c2w: np.ndarray, scale: float) -> Tensor:
@@ -117,9 +117,9 @@ def make_sample(maps: Tensor, clip: dict, query: np.ndarray, radius: int, random
     """maps: level 0 of the features."""
     xy, visible, true_point = (torch.as_tensor(x) for x in world.tracks(clip, query))
     frames, h, w = clip["depth"].shape
-    half = torch.from_numpy(np.ascontiguousarray(clip["depth"][:, ::HALF, ::HALF])).float()
+    half = torch.from_numpy(clip["depth"][:, ::HALF, ::HALF]).float()
     depth, field = faulty_depth(half, random)
-    k = torch.from_numpy(np.ascontiguousarray(clip["k"])).float()
+    k = torch.from_numpy(clip["k"]).float().clone()
     k[:, [0, 1], [0, 1]] *= float(np.exp(random.normal(0, 0.1)))
     xy, true_point = xy.float(), true_point.float()
     time = torch.arange(frames)[:, None].expand(xy.shape[:2])

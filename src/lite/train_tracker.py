@@ -3,8 +3,8 @@
 
     src/lite/train_tracker.py --clips DIR... --state DIR [--steps N]
 
-First one iteration from starts all over the image, then four from the query's position, each with its
-own loss, positions cut off between them. Goes on from DIR/tracker.pt when it is there.
+First one iteration from starts all over the image, then up to four from the query's position, each with
+its own loss, positions cut off between them. Goes on from DIR/tracker.pt when it is there.
 """
 import argparse
 from pathlib import Path
@@ -21,7 +21,7 @@ from tracker import Maps, Small, Tracker, nearest_vectors, posenc
 from tracker_data import Sample, backward, choose, features, make_sample
 from train_features import held, pick
 
-DECAY, ITERATIONS, FIRST_PHASE = 0.8, 4, 0.3
+DECAY, ITERATIONS, FIRST_PHASE = 0.8, 4, 0.4
 SQUARE = torch.tensor([1, 256 / 192])  # scores are those of a 256x256 image
 HIDDEN, OUTSIDE = 0.2, 0.05  # weights of points that cannot be seen
 
@@ -192,7 +192,7 @@ def camera_guess(sample: Sample, random: np.random.Generator) -> Tensor:
 def train_on(model: Frozen, sample: Sample, far: bool, random: np.random.Generator) -> dict[str, float]:
     """Adds a window's gradients; the last iteration's losses."""
     run = Run(model, sample, starts(sample, far, random))
-    iterations = 1 if far else ITERATIONS
+    iterations = 1 if far else int(random.integers(2, ITERATIONS + 1))
     for i in range(iterations):
         run.step()
         parts = losses(run)
@@ -242,7 +242,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--tracks", type=int, default=40)
     parser.add_argument("--held", type=int, default=12, help="clips to validate on")
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
