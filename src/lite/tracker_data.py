@@ -49,7 +49,7 @@ def seen(video: np.ndarray) -> Tensor:
 
 def features(fnet: Encoder, path: Path, clip: dict, cache: Path) -> Tensor:
     """Level 0 [T, C, h, w], made once for a clip and kept as float16."""
-    kept = cache / (path.stem + ".npy")
+    kept = cache / f"{path.parent.parent.name}-{path.stem}.npy"
     if kept.exists():
         return torch.from_numpy(np.load(kept)).float()
     with torch.no_grad():
@@ -121,7 +121,8 @@ def make_sample(maps: Tensor, clip: dict, query: np.ndarray, radius: int, random
     depth, field = faulty_depth(half, random)
     k = torch.from_numpy(clip["k"]).float().clone()
     k[:, [0, 1], [0, 1]] *= float(np.exp(random.normal(0, 0.1)))
-    xy, true_point = xy.float(), true_point.float()
+    xy = xy.float().clamp(-w, 2 * w)  # points behind the camera are anywhere
+    true_point = true_point.float()
     time = torch.arange(frames)[:, None].expand(xy.shape[:2])
     z = true_point[..., 2].clamp(0.01, 200) * sample_depths(field, time, xy)
     query_t = torch.from_numpy(query).float()

@@ -247,8 +247,9 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def window_of(model: Frozen, args: argparse.Namespace, random: np.random.Generator) -> Sample:
-    path = pick(args.clips, random)
+def window_of(model: Frozen, args: argparse.Namespace, step: int, random: np.random.Generator) -> Sample:
+    """Three steps in a row use one clip, since a new one costs as much as a step."""
+    path = pick(args.clips, np.random.default_rng((args.seed, step // 3, 1)))
     clip = dict(np.load(path))
     maps = features(model.fnet, path, clip, args.state / "maps")
     if random.random() < 0.5:
@@ -273,7 +274,7 @@ def main() -> None:
     for step in range(state.step, args.steps):
         random = np.random.default_rng((args.seed, step))
         torch.manual_seed(step)
-        sample = window_of(model, args, random)
+        sample = window_of(model, args, step, random)
         for group in optimiser.param_groups:
             group["lr"] = args.rate * rate(step, args.steps)
         optimiser.zero_grad()
