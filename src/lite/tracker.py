@@ -29,6 +29,7 @@ class Sizes:
     depth: int = 3
     virtual: int = 64
     ratio: int = 4
+    embed_hidden: int | None = None  # None: as wide as the token
 
 
 class Mlp(nn.Module):
@@ -44,6 +45,12 @@ class Mlp(nn.Module):
 
 def plain_norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    if q.shape[-2] * k.shape[-2] > 64:
+        return F.scaled_dot_product_attention(q, k, v)
+    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1) @ v  # faster when short
 
 
 class Attention(nn.Module):
@@ -62,7 +69,7 @@ class Attention(nn.Module):
             return y.unflatten(-1, (HEADS, -1)).transpose(1, 2)
 
         k, v = self.to_kv(context).chunk(2, -1)
-        y = F.scaled_dot_product_attention(split(self.to_q(x)), split(k), split(v))
+        y = attend(split(self.to_q(x)), split(k), split(v))
         return self.to_out(y.transpose(1, 2).flatten(2).unflatten(0, lead))
 
 
@@ -282,7 +289,7 @@ class Tracker(nn.Module):
         self.corr_transformer = nn.ModuleList([CorrTransformer(c, corr, sizes.ratio)])
         self.corr_depth_mlp = Mlp(corr, corr, corr)
         self.xyz_mlp = Mlp(6 * (1 + 2 * DEGREE), sizes.xyz_hidden, motion)
-        self.proj_xyz_embed = Mlp(self.token + CARRY * fine, self.token, self.token)
+        self.proj_xyz_embed = Mlp(self.token + CARRY * fine, sizes.embed_hidden or self.token, self.token)
         self.updateformer = UpdateFormer(self.token, sizes)
         self.updateformer3D = UpdateFormer3D(sizes)
 

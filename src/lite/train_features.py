@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Trains the lite tracker's encoder by matching: a point of one frame against all cells of another.
+
+    src/lite/train_features.py --clips DIR... --state DIR [--steps N]
+
+DIR/train and DIR/held hold clips of world.py or world_planes.py; every DIR is used as much. The state (weights, optimiser, step) is written every few
+minutes and training goes on from it. The gate: on held clips, matching single cells must beat
+raw 8x8 RGB patches, over the whole frame and within a few cells of the truth.
+"""
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import world
+from lite_config import LEVELS, STRIDE, new_tracker
+from state import Log, State, rate
+
+LOSS_LEVELS, POINTS, FRAMES = (1.0, 0.5, 0.25), 192, 3
+
+
+def pick(folders: list[Path], random: np.random.Generator) -> Path:
+    """A training clip of one of the folders that have any."""
+    filled = [paths for folder in folders if (paths := sorted((folder / "train").glob("*.npz")))]
+    paths = filled[random.integers(len(filled))]
+    return paths[random.integers(len(paths))]
+
+
+def held(folders: list[Path], count: int) -> list[Path]:
+    """The first clips kept aside, of the first folder alone."""
+    return sorted((folders[0] / "held").glob("*.npz"))[:count]
+
+
+def points_in(clip: dict, frame: int, count: int, random: np.random.Generator) -> np.ndarray:
+    """Queries [count, 3] of one frame, half of them near edges of the image, where tracking matters."""
+    h, w = clip["depth"].shape[1:]
+    gray = clip["video"][frame].astype(np.float32).mean(-1)
+    edge = np.abs(np.diff(gray, axis=0))[:, :-1] + np.abs(np.diff(gray, axis=1))[:-1]
+    cumulative = np.cumsum(edge.ravel() + 1e-3)
+    at = np.searchsorted(cumulative, random.random(count // 2) * cumulative[-1])
+    xy = np.concatenate([np.stack([at % (w - 1), at // (w - 1)], 1) + random.uniform(-0.5, 0.5, (count // 2, 2)),
+                         random.uniform(0, 1, (count - count // 2, 2)) * [w - 1, h - 1]])
+    return np.concatenate([np.full((count, 1), frame), xy.clip(0, [w - 1, h - 1])], 1)
+
+
+def at_points(maps: Tensor, xy: Tensor) -> Tensor:
+    """Bilinear samples of [C, h, w] at [N, 2] in cells: [N, C]."""
+    h, w = maps.shape[1:]
+    grid = xy * (2 / xy.new_tensor([w - 1, h - 1])) - 1
+    return F.grid_sample(maps[None], grid[None, None], "bilinear", "border", align_corners=True)[0, :, 0].T
+
+
+def cell_target(xy: Tensor, h: int, w: int) -> tuple[Tensor, Tensor]:
+    """The four cells around xy [N, 2] and their bilinear weights, [N, 4] each."""
+    xy = xy.clamp_min(0).minimum(xy.new_tensor([w - 1.001, h - 1.001]))
+    x, y = xy.long().unbind(-1)
+    fx, fy = (xy - xy.floor()).unbind(-1)
+    index = torch.stack([y * w + x, y * w + x + 1, y * w + w + x, y * w + w + x + 1], -1)
+    return index, torch.stack([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy], -1)
+
+
+def match_loss(a: Tensor, b: Tensor, xy_a: Tensor, xy_b: Tensor, scale: Tensor) -> Tensor:
+    """Cross-entropy of each point of map a against all cells of map b, positions in cells."""
+    logits = scale * at_points(a, xy_a) @ b.flatten(1)
+    index, weight = cell_target(xy_b, *b.shape[1:])
+    return -(logits.log_softmax(-1).gather(1, index) * weight).sum(-1).mean()
+
+
+def pyramid(features: Tensor) -> list[Tensor]:
+    out = [features]
+    while len(out) < LEVELS:
+        out.append(F.avg_pool2d(out[-1], 2))
+    return out
+
+
+def clip_loss(fnet: torch.nn.Module, scales: Tensor, clip: dict, random: np.random.Generator) -> Tensor:
+    """All ordered neighbours among a few frames of a clip, chosen near and far."""
+    frames = random.permutation(len(clip["video"]))[:FRAMES]
+    images = torch.from_numpy(clip["video"][frames]).permute(0, 3, 1, 2).float()
+    levels = pyramid(fnet(images))
+    loss, count = images.new_zeros(()), 0
+    for i in range(FRAMES):
+        j = (i + 1) % FRAMES
+        query = points_in(clip, frames[i], POINTS, random)
+        xy, visible, _ = (np.asarray(x) for x in world.tracks(clip, query))
+        keep = visible[frames[j]]
+        if keep.sum() < 8:
+            continue
+        xy_a, xy_b = (torch.from_numpy(p[keep]).float() for p in (query[:, 1:], xy[frames[j]]))
+        for level, weight in enumerate(LOSS_LEVELS):
+            step, maps = STRIDE << level, levels[level]
+            loss = loss + weight * match_loss(maps[i], maps[j], xy_a / step, xy_b / step, scales[level].exp())
+            count += 1
+    return loss / max(count, 1) * len(LOSS_LEVELS) / sum(LOSS_LEVELS)
+
+
+def rgb_patches(images: Tensor) -> Tensor:
+    """8x8 RGB patches around every cell, mean removed, of unit length: [T, 192, h / 4, w / 4]."""
+    t, _, h, w = images.shape
+    x = F.unfold(F.pad(images, (4, 4, 4, 4), mode="replicate"), 8, stride=STRIDE)
+    x = x.unflatten(1, (3, -1))
+    x = (x - x.mean(2, keepdim=True)).flatten(1, 2).unflatten(2, (h // STRIDE + 1, w // STRIDE + 1))
+    return F.normalize(x[..., :-1, :-1], dim=1)
+
+
+def match_errors(maps: Tensor, clip: dict, random: np.random.Generator) -> np.ndarray:
+    """Pixel errors of the best cell, over the whole frame and within three cells: [2, N]."""
+    h, w = maps.shape[2:]
+    out = []
+    for _ in range(4):
+        a, b = random.permutation(len(maps))[:2]
+        query = points_in(clip, a, POINTS, random)
+        xy, visible, _ = (np.asarray(x) for x in world.tracks(clip, query))
+        keep = visible[b]
+        if not keep.any():
+            continue
+        truth = torch.from_numpy(xy[b][keep]).float()
+        score = at_points(maps[a], torch.from_numpy(query[keep, 1:]).float() / STRIDE) @ maps[b].flatten(1)
+        cells = torch.stack(torch.meshgrid(torch.arange(w), torch.arange(h), indexing="xy"), -1).flatten(0, 1)
+        off = (cells * STRIDE - truth[:, None]).abs().amax(-1)
+        near = score.masked_fill(off > 3 * STRIDE, -torch.inf)
+        errors = [(cells[s.argmax(-1)] * STRIDE - truth).norm(dim=-1) for s in (score, near)]
+        out.append(torch.stack(errors).numpy())
+    return np.concatenate(out, 1)
+
+
+def gate(fnet: torch.nn.Module, clips: list[Path]) -> dict[str, float]:
+    """Shares of points matched within 4 and 8 pixels, beside those of RGB patches."""
+    errors = {"features": [], "rgb": []}
+    with torch.inference_mode():
+        for n, path in enumerate(clips):
+            clip = dict(np.load(path))
+            images = torch.from_numpy(clip["video"]).permute(0, 3, 1, 2).float()
+            for name, maps in (("features", fnet(images)), ("rgb", rgb_patches(images))):
+                errors[name].append(match_errors(maps, clip, np.random.default_rng(n)))
+    scores = {}
+    for name, parts in errors.items():
+        whole, near = np.concatenate(parts, 1)
+        scores |= {f"{name}_{px}": round(float((whole < px).mean()), 4) for px in (4, 8, 16)}
+        scores[f"{name}_local_4"] = round(float((near < 4).mean()), 4)
+    return scores
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=Path, nargs="+", required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--held", type=int, default=12, help="clips for the gate")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(1)
+    torch.manual_seed(args.seed)
+    fnet = new_tracker().fnet
+    scales = torch.nn.Parameter(torch.full((len(LOSS_LEVELS),), math.log(15)))
+    optimiser = torch.optim.AdamW([{"params": fnet.parameters()}, {"params": [scales], "weight_decay": 0}],
+                                  args.rate, weight_decay=1e-3, betas=(0.9, 0.98))
+    state = State(args.state / "features.pt", {"fnet": fnet, "optimiser": optimiser}, {"scales": scales})
+    log = Log(state)
+    for step in range(state.step, args.steps):
+        random = np.random.default_rng((args.seed, step))
+        for group in optimiser.param_groups:
+            group["lr"] = args.rate * rate(step, args.steps)
+        loss = sum(clip_loss(fnet, scales, dict(np.load(pick(args.clips, random))), random) for _ in range(2)) / 2
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(fnet.parameters(), 1.0)
+        optimiser.step()
+        log.add(step, {"loss": loss.item()})
+        if state.due() or step + 1 == args.steps:
+            state.save(step + 1)
+        if step % 500 == 499 or step + 1 == args.steps:
+            print("gate", gate(fnet, held(args.clips, args.held)), flush=True)
+    log.end()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""Trains the lite tracker on features that train_features.py's encoder made.
+
+    src/lite/train_tracker.py --clips DIR... --state DIR [--steps N]
+
+First one iteration from starts all over the image, then up to four from the query's position, each with
+its own loss, positions cut off between them. Goes on from DIR/tracker.pt when it is there.
+"""
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import window
+from lite_config import CONFIG, LEVELS, STRIDE, VISIBLE_LOGIT
+from state import Log, State, rate
+from tracker import Maps, Small, Tracker, nearest_vectors, posenc
+from tracker_data import Sample, backward, choose, features, make_sample
+from train_features import held, pick
+
+DECAY, ITERATIONS, FIRST_PHASE = 0.8, 4, 0.4
+SQUARE = torch.tensor([1, 256 / 192])  # scores are those of a 256x256 image
+HIDDEN, OUTSIDE = 0.2, 0.05  # weights of points that cannot be seen
+
+
+class Frozen(Tracker):
+    """The tracker with an encoder that is not trained: what the correlation multiplies needs no
+    gradients, so the products of an integer patch are made once and interpolated."""
+
+    def correlate(self, maps: Maps, level: int, small: Small, tracks: slice, query: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            xy = small.xy[:, tracks].transpose(0, 1) / 2 ** level
+            corner, fraction = xy.floor(), (xy - xy.floor())[..., None, None]
+            rows, points = (self.around(m, corner.long()) for m in (maps.features[level], maps.points[level]))
+            n, frames, side = *xy.shape[:2], 2 * self.radius + 1
+            products = rows.flatten(1, 2) @ maps.templates[level][tracks].transpose(1, 2)
+            volume = self.between(products.view(n, frames, side + 1, side + 1, -1), fraction).flatten(2)
+            points = self.between(points.view(n, frames, side + 1, side + 1, 3), fraction).flatten(2, 3)
+            near, order = nearest_vectors(points - small.normal[:, tracks].transpose(0, 1)[:, :, None],
+                                          self.neighbours)
+            picked = self.picked(rows, order[..., 0], fraction[..., 0])
+        corr = self.corr_mlp(volume)
+        position = self.rel_pos_mlp(posenc(near, 12))
+        target = self.corr_xyz_mlp(torch.cat([position, picked], -1))
+        mixed = self.corr_transformer[0](query[tracks, None].expand(-1, frames, -1, -1), target, position)
+        corr3 = self.corr_depth_mlp(mixed).transpose(0, 1)
+        return corr.transpose(0, 1), corr3 * small.valid[:, tracks, None]
+
+    def around(self, maps: Tensor, corner: Tensor) -> Tensor:
+        """All whole cells that a patch at corner [N, T, 2] touches: [N, T, (side + 1)^2, C], x first."""
+        frames, _, h, w = maps.shape
+        steps = torch.arange(-self.radius, self.radius + 2)
+        x = (corner[..., 0, None] + steps).clamp(0, w - 1)
+        y = (corner[..., 1, None] + steps).clamp(0, h - 1)
+        t = torch.arange(frames)[None, :, None, None]
+        index = (t * h + y[:, :, None]) * w + x[..., None]
+        return maps.permute(0, 2, 3, 1).reshape(frames * h * w, -1)[index.flatten(2)]
+
+    @staticmethod
+    def between(x: Tensor, fraction: Tensor) -> Tensor:
+        """Interpolates the two patch axes of [N, T, side + 1, side + 1, .]."""
+        x = torch.lerp(x[:, :, :-1], x[:, :, 1:], fraction[:, :, 0, None])
+        return torch.lerp(x[:, :, :, :-1], x[:, :, :, 1:], fraction[:, :, 1, None])
+
+    def picked(self, rows: Tensor, order: Tensor, fraction: Tensor) -> Tensor:
+        """The interpolated features of the patch's samples `order` [N, T, K]."""
+        side = 2 * self.radius + 1
+        at = order // side * (side + 1) + order % side
+        corner = [rows.gather(2, (at + step)[..., None].expand(-1, -1, -1, rows.shape[-1]))
+                  for step in (0, 1, side + 1, side + 2)]
+        fx, fy = fraction[:, :, 0, None], fraction[:, :, 1, None]
+        return torch.lerp(torch.lerp(corner[0], corner[1], fy), torch.lerp(corner[2], corner[3], fy), fx)
+
+
+def prepare(model: Frozen) -> None:
+    """A start from which tracking is learned soon: correlations at shifts of the template as the first
+    hidden units, small residual steps, encodings of high frequency quiet."""
+    side = 2 * model.radius + 1
+    cells = np.indices((side, side)).reshape(2, -1).T - model.radius
+    rows = [(reach, shift) for reach in (model.radius, 1, 0) for shift in cells]
+    with torch.no_grad():
+        weight, bias = model.corr_mlp.fc1.weight, model.corr_mlp.fc1.bias
+        for row, (reach, shift) in enumerate(rows[:len(weight)]):
+            template = cells[np.abs(cells).max(1) <= reach]
+            template = template[np.abs(template + shift).max(1) <= model.radius]
+            a, b = ((x + model.radius) @ [side, 1] for x in (template + shift, template))
+            weight[row] *= 0.3
+            weight[row, torch.from_numpy(a * side * side + b)] += 3 / len(a)
+            bias[row] = -1
+        for former in (model.updateformer, model.updateformer3D):
+            for name, parameter in former.named_parameters():
+                if name.endswith(("to_out.weight", "mlp.fc2.weight")):
+                    parameter *= 0.1
+        quiet = 0.7 ** torch.arange(10.).repeat_interleave(4).repeat(2)
+        model.updateformer.input_transform.weight[:, -80:] *= quiet
+        quiet = 0.7 ** torch.arange(12.).repeat_interleave(6).repeat(2)
+        model.proj_xyz_embed.fc1.weight[:, -144:] *= quiet
+
+
+class Run:
+    """The state of a window under way; `step` is one iteration, without replacement and adjustment."""
+
+    def __init__(self, model: Frozen, sample: Sample, xy: Tensor):
+        self.model, self.sample, self.xy = model, sample, xy / STRIDE
+        self.normal = self.normalise(sample.query_point).expand(len(xy), -1, -1)
+        zeros = xy.new_zeros(xy.shape[:2])
+        self.vis, self.conf, self.dyn, self.weight = zeros, zeros, zeros, zeros
+        self.c2w = torch.eye(4).repeat(len(xy), 1, 1)
+
+    def normalise(self, p: Tensor) -> Tensor:
+        return 2 * (p - self.sample.lo) / (self.sample.hi - self.sample.lo) - 1
+
+    def inputs(self) -> Small:
+        frame = self.sample.query[:, 0].long()
+        world = window.transform(self.c2w[frame], self.sample.query_point[:, None])[:, 0]
+        rigid = window.transform(torch.linalg.inv(self.c2w), world)
+        z = (self.normal[..., 2] + 1) / 2 * (self.sample.hi - self.sample.lo)[2] + self.sample.lo[2]
+        return Small(self.xy, self.normal, (z > 0).float(), self.normalise(rigid), self.sample.query[:, 0],
+                     self.vis, self.conf, self.dyn)
+
+    def step(self) -> None:
+        maps, model = self.sample.maps, self.model
+        queries = [model.query_side(t, p) for t, p in zip(maps.templates, maps.template_points)]
+        steps = model.update(maps, self.inputs(), queries, self.xy.shape[1])
+        self.xy = self.xy + steps["flow"]
+        self.vis, self.conf = self.vis + steps["vis_conf"][..., 0], self.conf + steps["vis_conf"][..., 1]
+        self.normal = self.normal + steps["point"][..., :3]
+        self.dyn, self.weight = self.dyn + steps["point"][..., 3], self.weight + steps["weight"][..., 0]
+
+    def place(self) -> Tensor:
+        """[T, N, 2] in model pixels."""
+        return self.xy * STRIDE
+
+    def cut(self) -> None:
+        """No gradients from the next iteration into this one."""
+        for name in ("xy", "normal", "vis", "conf", "dyn", "weight"):
+            setattr(self, name, getattr(self, name).detach())
+
+
+def balanced(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy in which both answers count the same."""
+    loss = F.binary_cross_entropy_with_logits(logits, truth.float(), reduction="none") * weight
+    share = ((truth * weight).sum() / weight.sum().clamp_min(1)).clamp(0.1, 0.9)
+    return (loss * torch.where(truth, 0.5 / share, 0.5 / (1 - share))).sum() / weight.sum().clamp_min(1)
+
+
+def losses(run: Run) -> dict[str, Tensor]:
+    sample = run.sample
+    frames = torch.arange(len(run.xy))[:, None]
+    asked = (frames != sample.query[:, 0]).float()
+    weight = torch.where(sample.visible, 1.0, torch.where(sample.inside, HIDDEN, OUTSIDE)) * asked
+    error = ((run.place() - sample.xy).square().sum(-1) + 0.01).sqrt()
+    off = (run.normal - run.normalise(sample.point)).abs().clamp_max(4)
+    certain = sample.visible & (error.detach() < 4)
+    moving = sample.moving.expand(len(run.xy), -1)
+    return {"flow": ((1 + error).log() * weight).sum() / weight.sum(),
+            "point": ((1 + 20 * off).log().mean(-1) * weight).sum() / weight.sum(),
+            "vis": balanced(run.vis - VISIBLE_LOGIT, sample.visible, asked),
+            "conf": balanced(run.conf, certain, asked),
+            "dyn": balanced(run.dyn, moving, torch.ones_like(asked)),
+            "weight": balanced(run.weight, moving, torch.ones_like(asked))}
+
+
+FACTORS = {"flow": 1.0, "point": 0.2, "vis": 0.5, "conf": 0.2, "dyn": 0.1, "weight": 0.05}
+
+
+def starts(sample: Sample, far: bool, random: np.random.Generator) -> Tensor:
+    """Where the tracks begin [T, N, 2]. far: anywhere around the truth, for the first phase; else the
+    query's position, and for some windows within a few pixels of the truth."""
+    shape = sample.xy.shape
+    if not far and random.random() < 0.7:
+        return sample.query[:, 1:].expand(shape)
+    span = np.exp(random.uniform(np.log(0.5), np.log(48 if far else 4), (1, shape[1], 1)))
+    noise = random.normal(size=(1, *shape[1:])) * 0.5 + random.normal(size=shape)
+    xy = sample.xy + torch.from_numpy(noise * span).float()
+    return torch.where(torch.rand(1, shape[1], 1) < 0.3, sample.query[:, 1:].expand(shape), xy) if far else xy
+
+
+def camera_guess(sample: Sample, random: np.random.Generator) -> Tensor:
+    """Cameras as good as the program's own: between standing still and the truth."""
+    share = float(random.uniform(0, 1.1))
+    out = torch.eye(4).repeat(len(sample.c2w), 1, 1)
+    out[:, :3] = torch.lerp(out[:, :3], sample.c2w[:, :3], share)
+    u, _, vt = torch.linalg.svd(out[:, :3, :3])
+    out[:, :3, :3] = u @ vt
+    return out
+
+
+def train_on(model: Frozen, sample: Sample, far: bool, random: np.random.Generator) -> dict[str, float]:
+    """Adds a window's gradients; the last iteration's losses."""
+    run = Run(model, sample, starts(sample, far, random))
+    iterations = 1 if far else int(random.integers(2, ITERATIONS + 1))
+    for i in range(iterations):
+        run.step()
+        parts = losses(run)
+        total = sum(FACTORS[name] * part for name, part in parts.items())
+        (total * DECAY ** (iterations - 1 - i)).backward()
+        run.cut()
+        if random.random() < 0.5:
+            run.c2w = camera_guess(sample, random)
+    return {name: part.item() for name, part in parts.items()}
+
+
+def scores(xy: Tensor, shown: Tensor, sample_xy: Tensor, visible: Tensor, frame: Tensor) -> dict[str, float]:
+    """As ../tools/evaluate.py has them; positions in pixels at 256x256."""
+    after = torch.arange(len(xy))[:, None] > frame
+    truth, error = visible & after, (xy - sample_xy).norm(dim=-1)
+    near = [error < px for px in (1, 2, 4, 8, 16)]
+    delta = [((e & truth).sum() / truth.sum().clamp_min(1)).item() for e in near]
+    jaccard = [((e & truth & shown).sum() / (truth.sum() + (shown & after & ~(e & visible)).sum()).clamp_min(1)).item()
+               for e in near]
+    hidden = ~visible & after
+    hit = (truth & shown).sum() / truth.sum().clamp_min(1)
+    rejected = (hidden & ~shown).sum() / hidden.sum().clamp_min(1)
+    return {"delta_avg": float(np.mean(delta)), "delta_1": delta[0], "delta_4": delta[2], "AJ": float(np.mean(jaccard)),
+            "balanced": ((hit + rejected) / 2).item()}
+
+
+def validate(model: Frozen, paths: list[Path], cache: Path) -> dict[str, float]:
+    """Means over held clips, without replacement and bundle adjustment."""
+    parts = []
+    with torch.inference_mode():
+        for n, path in enumerate(paths):
+            random, clip = np.random.default_rng(n), dict(np.load(path))
+            query = choose(clip, 48, random)
+            sample = make_sample(features(model.fnet, path, clip, cache), clip, query, model.radius, random)
+            run = Run(model, sample, sample.query[:, 1:].expand(sample.xy.shape))
+            for _ in range(ITERATIONS):
+                run.step()
+            parts.append(scores(run.place() * SQUARE, run.vis > VISIBLE_LOGIT, sample.xy * SQUARE,
+                                sample.visible, sample.query[:, 0]))
+    return {name: round(float(np.mean([p[name] for p in parts])), 4) for name in parts[0]}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=Path, nargs="+", required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--tracks", type=int, default=40)
+    parser.add_argument("--held", type=int, default=12, help="clips to validate on")
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def window_of(model: Frozen, args: argparse.Namespace, step: int, random: np.random.Generator) -> Sample:
+    """Three steps in a row use one clip, since a new one costs as much as a step."""
+    path = pick(args.clips, np.random.default_rng((args.seed, step // 3, 1)))
+    clip = dict(np.load(path))
+    maps = features(model.fnet, path, clip, args.state / "maps")
+    if random.random() < 0.5:
+        clip, maps = backward(clip), maps.flip(0)
+    return make_sample(maps, clip, choose(clip, args.tracks, random), model.radius, random)
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(1)
+    torch.manual_seed(args.seed)
+    model = Frozen(CONFIG)
+    prepare(model)
+    trained = torch.load(args.state / "features.pt", weights_only=True)
+    model.fnet.load_state_dict(trained["parts"]["fnet"])
+    model.fnet.requires_grad_(False)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, args.rate, weight_decay=1e-3, betas=(0.9, 0.98))
+    state = State(args.state / "tracker.pt", {"model": model, "optimiser": optimiser})
+    state.more["seed"] = args.seed
+    log = Log(state)
+    for step in range(state.step, args.steps):
+        random = np.random.default_rng((args.seed, step))
+        torch.manual_seed(step)
+        sample = window_of(model, args, step, random)
+        for group in optimiser.param_groups:
+            group["lr"] = args.rate * rate(step, args.steps)
+        optimiser.zero_grad()
+        log.add(step, train_on(model, sample, step < FIRST_PHASE * args.steps, random))
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        if state.due() or step + 1 == args.steps:
+            state.save(step + 1)
+        if step % 250 == 249 or step + 1 == args.steps:
+            print("held", validate(model, held(args.clips, args.held), args.state / "maps"), flush=True)
+    log.end()
+
+
+if __name__ == "__main__":
+    main()
