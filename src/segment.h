@@ -16,8 +16,8 @@ SpStatus sp_segment_weights(const SpJob *job);
 
 /* Opens the weights, runs SAM on the clip's kept frame and releases everything: *mask is of the
  * input video's size, malloc'ed and the caller's; where objects overlap the first stays. `stage`
- * says what it took. SP_USAGE for a prompt outside the frame, or when nothing is found; SP_CHECKPOINT;
- * SP_MEMORY. */
+ * says what it took. SP_USAGE for a prompt outside the frame, or when nothing is found;
+ * SP_CHECKPOINT; SP_MEMORY. */
 SpStatus sp_segment_run(const SpJob *job, const SpPrompts *prompts, const SpClip *clip,
                         SpDevice *device, SpConsole *console, uint8_t **mask, SpStageReport *stage);
 
