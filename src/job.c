@@ -110,19 +110,10 @@ static void tell_weights(const SpRun *run)
 {
     const SpLocated *const places[] = {&run->front_place, &run->tracker_place};
     SpCheckpoint *const weights[] = {run->front_weights, run->tracker_weights};
-    bool embedded = false, untrained = false;
+    bool embedded = false;
     for (int i = 0; i < 2; i++)
-        if (weights[i] && places[i]->embedded) {
-            const char *trained = sp_checkpoint_metadata(weights[i], "trained");
-            embedded = true;
-            untrained = untrained || !trained || strcmp(trained, "no") == 0;
-        }
-    if (untrained)
-        sp_console_warn(run->console,
-                        "the built-in weights are UNTRAINED: the result means nothing; "
-                        "get the published ones with make -f weights.mk front %s",
-                        tracker_model(run->job));
-    else if (embedded)
+        embedded = embedded || (weights[i] && places[i]->embedded);
+    if (embedded)
         sp_console_note(run->console,
                         "using the built-in lite weights; get the published ones with "
                         "make -f weights.mk front %s",
