@@ -75,9 +75,10 @@ static SpStatus check_query(const Reader *reader, const double query[3])
                             "video",
                             reader->path, reader->line, axis[i], query[1 + i],
                             (long long)extent[i] - 1);
+    const bool crops = reader->plan->height < reader->plan->resized_height;
     float x, y;
     sp_point_to_working(reader->plan, (float)query[1], (float)query[2], &x, &y);
-    if (y < -0.5f || y > (float)reader->plan->height - 0.5f)
+    if (crops && (y < -0.5f || y > (float)reader->plan->height - 0.5f))
         return sp_error(SP_USAGE,
                         "%.300s:%lld: y is %.9g, which is cropped from a frame taller than wide; "
                         "use --portrait fit",

@@ -394,8 +394,11 @@ static void short_clips_are_as_offline(void **state)
     sp_tracker_close(whole);
 }
 
-int main(void)
+/* With an argument, the published dims against their golden: "whole" or "windows". */
+int main(int argc, char **argv)
 {
+    const struct CMUnitTest whole[] = {cmocka_unit_test(whole_run)};
+    const struct CMUnitTest windows[] = {cmocka_unit_test(forced_windows)};
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(windows_follow_mode_and_weights),
         cmocka_unit_test(memory_does_not_grow),
@@ -403,8 +406,10 @@ int main(void)
         cmocka_unit_test(queries_start_in_any_window),
         cmocka_unit_test(nothing_to_track_at_first),
         cmocka_unit_test(short_clips_are_as_offline),
-        cmocka_unit_test(forced_windows),
-        cmocka_unit_test(whole_run),
     };
+    if (argc > 1 && strcmp(argv[1], "whole") == 0)
+        return cmocka_run_group_tests_name("online, whole", whole, open_models, close_models);
+    if (argc > 1)
+        return cmocka_run_group_tests_name("online, windows", windows, open_models, close_models);
     return cmocka_run_group_tests_name("online", cases, open_models, close_models);
 }
