@@ -32,7 +32,9 @@ def build() -> ctypes.CDLL:
     source = Path(__file__).with_name("world_cast.c")
     with tempfile.TemporaryDirectory() as folder:
         library = f"{folder}/world_cast.so"
-        options = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]
+        options = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+        if " avx2 " in Path("/proc/cpuinfo").read_text():
+            options += ["-mavx2", "-mfma"]
         compiler = os.environ.get("CC", "cc").split()
         subprocess.run([*compiler, *options, "-shared", "-fPIC", "-o", library, source, "-lm"],
                        check=True)
