@@ -324,9 +324,32 @@ typedef struct SpOps {
     void (*halve)(SpDevice *, const SpHalve *);
 } SpOps;
 
+/* In which number format the products, convolutions and attentions of a device work; arrays stay
+ * float32 and sums are float32. A device without a format works in F32. */
+typedef enum SpPrecision { SP_PRECISION_F32, SP_PRECISION_BF16 } SpPrecision;
+
+/* Weights come to a device through slots: while the ops of one slot's weights run, the other slot
+ * is filled. */
+enum { SP_FETCH_SLOTS = 2 };
+
 struct SpDevice {
     const char *name; /* "cpu" */
     SpOps ops;
+    /* Ops read host memory as well (the CPU): weights may be used where their file is mapped. */
+    bool reads_host;
+    /* Bytes of the fixed workspace that the device took when it was opened. */
+    size_t workspace_bytes;
+    /* Bytes of device memory that could be taken now. */
+    size_t (*free_memory)(SpDevice *);
+    /* The format for the ops issued from now on. */
+    void (*set_precision)(SpDevice *, SpPrecision);
+    /* Starts to copy `bytes` bytes of host memory to device memory beside the ops, after every op
+     * issued before the slot's last `spent`. Host memory need not be pinned and must stay. */
+    void (*fetch)(SpDevice *, int slot, void *to, const void *from, size_t bytes);
+    /* Ops issued from now on wait for what was fetched into the slot. */
+    void (*fetched)(SpDevice *, int slot);
+    /* The ops issued so far are the last that read what stands in the slot. */
+    void (*spent)(SpDevice *, int slot);
     /* Reserves `bytes` of device memory for an arena, zero pages, at least 64-byte aligned;
      * NULL when it cannot be had. */
     void *(*take_memory)(SpDevice *, size_t bytes);

@@ -21,6 +21,26 @@ static void give_memory(SpDevice *device, void *memory, size_t bytes)
     munmap(memory, bytes);
 }
 
+/* One format; and copying beside the ops would take a core from them. */
+static void set_precision(SpDevice *device, SpPrecision precision)
+{
+    (void)device;
+    (void)precision;
+}
+
+static void fetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
+{
+    (void)device;
+    (void)slot;
+    memcpy(to, from, bytes);
+}
+
+static void no_wait(SpDevice *device, int slot)
+{
+    (void)device;
+    (void)slot;
+}
+
 static SpStatus never_fails(SpDevice *device)
 {
     (void)device;
@@ -70,6 +90,11 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
                              .ops = strcmp(isa, "avx512") == 0 ? sp_cpu_ops_avx512
                                     : strcmp(isa, "avx2") == 0 ? sp_cpu_ops_avx2
                                                                : sp_cpu_ops_baseline,
+                             .reads_host = true,
+                             .set_precision = set_precision,
+                             .fetch = fetch,
+                             .fetched = no_wait,
+                             .spent = no_wait,
                              .take_memory = take_memory,
                              .give_memory = give_memory,
                              .status = never_fails,
@@ -77,6 +102,7 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
     cpu->work_bytes =
         ((size_t)cpu->threads * SP_WORK_FLOATS + SP_SHARED_FLOATS) * sizeof *cpu->work;
     cpu->work = take_memory(&cpu->device, cpu->work_bytes);
+    cpu->device.workspace_bytes = cpu->work_bytes;
     if (!cpu->work) {
         free(cpu);
         return sp_no_memory("the CPU's workspace");
