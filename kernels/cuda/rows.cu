@@ -1,0 +1,134 @@
+/* Small work on rows. */
+#include "kernel.cuh"
+
+static __global__ void posenc_kernel(SpPosenc a)
+{
+    const int64_t turns = a.c * a.degree, width = a.c + turns;
+    SP_EACH(at, a.rows * width)
+    {
+        int64_t i, k, axis;
+        const int64_t r = sp_divide(at, width, &i);
+        const float *v = a.v + r * a.ldx;
+        float *y = a.y + r * a.ldy;
+        if (i < a.c) {
+            y[i] = v[i];
+        } else {
+            k = sp_divide(i - a.c, a.c, &axis);
+            const float angle = sp_times(v[axis], (float)(1 << k));
+            y[i] = sinf(angle);
+            y[i + turns] = sinf(angle + 1.57079632679489662f);
+        }
+    }
+}
+
+static __global__ void group_mean_kernel(SpGroupMean a)
+{
+    const float share = 1 / (float)a.size;
+    SP_EACH(at, a.groups * a.c)
+    {
+        int64_t i;
+        const int64_t g = sp_divide(at, a.c, &i);
+        const float *x = a.x + g * a.size * a.c + i;
+        float sum = x[0];
+        for (int64_t r = 1; r < a.size; r++)
+            sum += x[r * a.c];
+        a.y[at] = sum * share;
+    }
+}
+
+static __global__ void pick_rows_kernel(SpPickRows a)
+{
+    SP_EACH(at, a.groups * a.keep * a.c)
+    {
+        int64_t i, which;
+        const int64_t r = sp_divide(at, a.c, &i), g = sp_divide(r, a.keep, &which);
+        a.y[r * a.ldy + i] = a.x[(g * a.count + a.index[r]) * a.c + i];
+    }
+}
+
+static __global__ void add_rows_kernel(SpAddRows a)
+{
+    SP_EACH(at, a.rows * a.c)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, a.c, &i);
+        a.x[at] += a.other[r * a.ldo + i];
+    }
+}
+
+static __global__ void scale_rows_kernel(SpScaleRows a)
+{
+    SP_EACH(at, a.rows * a.c)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, a.c, &i);
+        a.y[r * a.ldy + i] = a.x[at] * a.factor[r];
+    }
+}
+
+static __global__ void unit_rows_kernel(SpUnitRows a)
+{
+    const int lane = (int)threadIdx.x % SP_WARP;
+    const int64_t r = (int64_t)blockIdx.x * SP_BLOCK_WARPS + threadIdx.x / SP_WARP;
+    if (r >= a.rows)
+        return;
+    float *x = a.x + r * a.c, sum = 0;
+    for (int64_t i = lane; i < a.c; i += SP_WARP)
+        sum += x[i] * x[i];
+    const float length = sqrtf(fmaxf(sp_warp_sum(sum), 1e-12f));
+    for (int64_t i = lane; i < a.c; i += SP_WARP)
+        x[i] /= length;
+}
+
+static __global__ void modulate_kernel(SpModulate a)
+{
+    SP_EACH(at, a.rows * a.width)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, a.width, &i);
+        const float *m = a.m + r * 3 * a.width + i;
+        a.y[at] = a.c[at] + m[2 * a.width] * (a.n[at] * (1 + m[a.width]) + m[0]);
+    }
+}
+
+static __global__ void finish_kernel(SpFinish a)
+{
+    SP_EACH(at, a.rows * a.width)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, a.width, &i);
+        float v = a.x[r * a.ldx + i];
+        if (a.b)
+            v += a.b[i];
+        v = sp_activate(v, a.act);
+        if (a.gain)
+            v *= a.gain[i];
+        if (a.residual)
+            v += a.residual[r * a.ldr + i];
+        a.y[r * a.ldy + i] = v;
+    }
+}
+
+#define OP(name, type, count)                                                                      \
+    extern "C" void sp_cuda_##name(SpDevice *device, const type *a)                                \
+    {                                                                                              \
+        SpCuda *cuda = sp_cuda(device);                                                            \
+        SP_LAUNCH(cuda, #name, name##_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);            \
+    }
+OP(posenc, SpPosenc, a->rows *a->c *(1 + a->degree))
+OP(group_mean, SpGroupMean, a->groups *a->c)
+OP(pick_rows, SpPickRows, a->groups *a->keep *a->c)
+OP(add_rows, SpAddRows, a->rows *a->c)
+OP(scale_rows, SpScaleRows, a->rows *a->c)
+OP(modulate, SpModulate, a->rows *a->width)
+
+extern "C" void sp_cuda_unit_rows(SpDevice *device, const SpUnitRows *a)
+{
+    SpCuda *cuda = sp_cuda(device);
+    SP_LAUNCH(cuda, "unit_rows", unit_rows_kernel, sp_warp_blocks(a->rows), SP_BLOCK, 0, *a);
+}
+
+extern "C" void sp_cuda_finish(SpCuda *cuda, const SpFinish *a)
+{
+    SP_LAUNCH(cuda, "finish", finish_kernel, sp_blocks(cuda, a->rows * a->width), SP_BLOCK, 0, *a);
+}

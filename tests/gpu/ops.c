@@ -1,0 +1,748 @@
+#include "gpu/ops.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/synth.h"
+
+/* Device memory of one case. */
+typedef struct Scope {
+    SpDevice *device;
+    int used;
+    void *memory[16];
+    size_t bytes[16];
+} Scope;
+
+static void *checked(void *memory)
+{
+    if (!memory) {
+        fputs("no memory for the test of an op\n", stderr);
+        abort();
+    }
+    return memory;
+}
+
+float *op_noise(const char *name, int64_t count)
+{
+    float *x = checked(malloc((size_t)count * sizeof *x));
+    synth_fill(name, 1, 0, 0, count, x);
+    return x;
+}
+
+static void transfer(Scope *s, SpCopyKind kind, void *to, const void *from, size_t bytes)
+{
+    s->device->ops.copy(s->device, &(SpCopy){kind, to, bytes, from, bytes, bytes, 1});
+}
+
+static void *put(Scope *s, const void *data, size_t bytes)
+{
+    void *memory = checked(s->device->take_memory(s->device, bytes));
+    s->bytes[s->used] = bytes;
+    s->memory[s->used++] = memory;
+    transfer(s, SP_UPLOAD, memory, data, bytes);
+    return memory;
+}
+
+static float *put_noise(Scope *s, const char *name, int64_t count)
+{
+    float *x = op_noise(name, count), *memory = put(s, x, (size_t)count * sizeof *x);
+    s->device->status(s->device); /* the copy may still read x */
+    free(x);
+    return memory;
+}
+
+/* `count` floats of the device to y. */
+static void get(Scope *s, const float *from, float *y, int64_t count)
+{
+    transfer(s, SP_DOWNLOAD, y, from, (size_t)count * sizeof *y);
+    s->device->status(s->device);
+}
+
+static void end(Scope *s)
+{
+    s->device->status(s->device);
+    for (int i = 0; i < s->used; i++)
+        s->device->give_memory(s->device, s->memory[i], s->bytes[i]);
+}
+
+/* ---- products ---- */
+
+enum { ROWS = 777, IN = 70, OUTS = 130, LDX = 75, LDY = 137 };
+
+static void linear_case(SpDevice *device, float *y, SpActivation act, bool gain, bool in_place)
+{
+    Scope s = {.device = device};
+    float *out = put(&s, y, ROWS * LDY * sizeof *y);
+    const float *other = put_noise(&s, "residual", ROWS * OUTS);
+    SpLinear a = {.x = put_noise(&s, "x", ROWS * LDX),
+                  .rows = ROWS,
+                  .ldx = LDX,
+                  .w = {put_noise(&s, "w", OUTS * IN), SP_F32, 2, {OUTS, IN}},
+                  .b = put_noise(&s, "b", OUTS),
+                  .act = act,
+                  .gain = gain ? put_noise(&s, "gain", OUTS) : NULL,
+                  .residual = in_place ? out : other,
+                  .ldr = in_place ? LDY : OUTS,
+                  .y = out,
+                  .ldy = LDY};
+    device->ops.linear(device, &a);
+    get(&s, out, y, ROWS * LDY);
+    end(&s);
+}
+
+static void linear_fused(SpDevice *device, float *y)
+{
+    linear_case(device, y, SP_IDENTITY, false, false);
+}
+
+static void linear_in_place(SpDevice *device, float *y)
+{
+    linear_case(device, y, SP_IDENTITY, true, true);
+}
+
+static void linear_gelu(SpDevice *device, float *y)
+{
+    linear_case(device, y, SP_GELU, true, false);
+}
+
+static void linear_gelu_tanh(SpDevice *device, float *y)
+{
+    linear_case(device, y, SP_GELU_TANH, false, true);
+}
+
+static void linear_silu(SpDevice *device, float *y)
+{
+    linear_case(device, y, SP_SILU, false, false);
+}
+
+/* Halves that are exact, in the products' own padding or not. */
+static void linear_halves(SpDevice *device, float *y, SpDtype dtype, int64_t rows, int64_t in,
+                          int64_t outs)
+{
+    Scope s = {.device = device};
+    uint16_t *w = checked(malloc((size_t)(outs * in) * sizeof *w));
+    for (int64_t i = 0; i < outs * in; i++)
+        w[i] = (uint16_t)((dtype == SP_BF16 ? 0x3f80 : 0x3c00) | (i * 7 % 3 ? 0 : 0x8000));
+    SpLinear a = {.x = put_noise(&s, "x", rows * in),
+                  .rows = rows,
+                  .ldx = in,
+                  .w = {put(&s, w, (size_t)(outs * in) * sizeof *w), dtype, 2, {outs, in}},
+                  .act = SP_RELU,
+                  .y = put(&s, y, (size_t)(rows * outs) * sizeof *y),
+                  .ldy = outs};
+    device->ops.linear(device, &a);
+    get(&s, a.y, y, rows * outs);
+    end(&s);
+    free(w);
+}
+
+static void linear_bf16(SpDevice *device, float *y)
+{
+    linear_halves(device, y, SP_BF16, 19, 48, 70);
+}
+
+static void linear_f16(SpDevice *device, float *y)
+{
+    linear_halves(device, y, SP_F16, 19, 33, 70);
+}
+
+/* More rows than go together. */
+static void linear_chunks(SpDevice *device, float *y)
+{
+    enum { MANY = 8 * SP_ROW_TILE + 29, WIDTH = 12 };
+    Scope s = {.device = device};
+    SpLinear a = {.x = put_noise(&s, "x", MANY * WIDTH),
+                  .rows = MANY,
+                  .ldx = WIDTH,
+                  .w = {put_noise(&s, "w", WIDTH * WIDTH), SP_F32, 2, {WIDTH, WIDTH}},
+                  .act = SP_GELU,
+                  .y = put(&s, y, MANY * WIDTH * sizeof *y),
+                  .ldy = WIDTH};
+    device->ops.linear(device, &a);
+    get(&s, a.y, y, MANY * WIDTH);
+    end(&s);
+}
+
+/* Weights that are converted in several pieces. */
+static void linear_pieces(SpDevice *device, float *y)
+{
+    linear_halves(device, y, SP_F16, 3, 16384, 1600);
+}
+
+static void conv_case(SpDevice *device, float *y, int64_t cin, int64_t cout, int64_t k,
+                      int64_t stride, int64_t pad, bool in_place)
+{
+    enum { N = 2, H = 13, W = 17 };
+    const int64_t ho = (H + 2 * pad - k) / stride + 1, wo = (W + 2 * pad - k) / stride + 1;
+    const int64_t ldy = in_place ? cout : cout + 3, count = cout * cin * k * k;
+    Scope s = {.device = device};
+    float *packed = put_noise(&s, "packed", count);
+    float *out = put(&s, y, (size_t)(N * ho * wo * ldy) * sizeof *y);
+    const float *other = put_noise(&s, "residual", N * ho * wo * cout);
+    const SpTensor w = {put_noise(&s, "w", count), SP_F32, 4, {cout, cin, k, k}};
+    device->ops.conv_pack(device, &(SpConvPack){w, packed});
+    device->ops.conv2d(device, &(SpConv2d){.x = put_noise(&s, "x", N * H * W * (cin + 1)),
+                                           .n = N,
+                                           .h = H,
+                                           .w = W,
+                                           .cin = cin,
+                                           .ldx = in_place ? cin : cin + 1,
+                                           .packed = packed,
+                                           .cout = cout,
+                                           .kh = k,
+                                           .kw = k,
+                                           .stride = stride,
+                                           .pad = pad,
+                                           .b = put_noise(&s, "b", cout),
+                                           .act = SP_RELU,
+                                           .residual = in_place ? out : other,
+                                           .y = out,
+                                           .ldy = ldy});
+    get(&s, out, y, N * ho * wo * ldy);
+    end(&s);
+}
+
+static void conv_stem(SpDevice *device, float *y)
+{
+    conv_case(device, y, 3, 11, 7, 2, 3, false);
+}
+
+static void conv_fours(SpDevice *device, float *y)
+{
+    conv_case(device, y, 20, 17, 3, 1, 1, true);
+}
+
+static void conv_pointwise(SpDevice *device, float *y)
+{
+    conv_case(device, y, 6, 13, 1, 1, 0, false);
+}
+
+static void conv_strided(SpDevice *device, float *y)
+{
+    conv_case(device, y, 6, 13, 1, 2, 0, true);
+}
+
+enum { DECONV_COUT = 9, DECONV_S = 4 };
+static void deconv(SpDevice *device, float *y)
+{
+    enum { N = 2, H = 5, W = 7, CIN = 12, COUNT = CIN * DECONV_COUT * DECONV_S * DECONV_S };
+    Scope s = {.device = device};
+    float *packed = put_noise(&s, "packed", COUNT);
+    const SpTensor w = {
+        put_noise(&s, "w", COUNT), SP_F32, 4, {CIN, DECONV_COUT, DECONV_S, DECONV_S}};
+    SpDeconv a = {put_noise(&s, "x", N * H * W * CIN), N, H, W, CIN, packed, DECONV_COUT, DECONV_S,
+                  put_noise(&s, "b", DECONV_COUT), NULL};
+    a.y = put(&s, y, N * H * W * DECONV_COUT * DECONV_S * DECONV_S * sizeof *y);
+    device->ops.deconv_pack(device, &(SpConvPack){w, packed});
+    device->ops.deconv(device, &a);
+    get(&s, a.y, y, N * H * W * DECONV_COUT * DECONV_S * DECONV_S);
+    end(&s);
+}
+
+/* ---- attentions ---- */
+
+typedef struct Shape {
+    int64_t batch, nq, nk, heads, head, share, pad;
+} Shape;
+
+/* Packed rows of q, k, v, or apart; in place over q without `share`. */
+static void attention_case(SpDevice *device, float *y, Shape n)
+{
+    const int64_t width = n.heads * n.head, row = width + n.pad;
+    Scope s = {.device = device};
+    SpAttention a = {.batch = n.batch,
+                     .nq = n.nq,
+                     .nk = n.nk,
+                     .heads = n.heads,
+                     .head = n.head,
+                     .scale = 2.5f / sqrtf((float)n.head),
+                     .k = put_noise(&s, "k", n.batch * n.nk * row),
+                     .v = put_noise(&s, "v", n.batch * n.nk * row),
+                     .q_share = n.share,
+                     .q_batch = n.nq * row,
+                     .q_row = row,
+                     .k_batch = n.nk * row,
+                     .k_row = row,
+                     .v_batch = n.nk * row,
+                     .v_row = row,
+                     .y_batch = n.nq * row,
+                     .y_row = row};
+    float *out = put(&s, y, (size_t)(n.batch * n.nq * row) * sizeof *y);
+    a.q = n.share ? put_noise(&s, "q", n.batch * n.nq * row) : out;
+    a.y = out;
+    device->ops.attention(device, &a);
+    get(&s, out, y, n.batch * n.nq * row);
+    end(&s);
+}
+
+#define ATTENTION(name, ...)                                                                       \
+    static void name(SpDevice *device, float *y)                                                   \
+    {                                                                                              \
+        attention_case(device, y, (Shape){__VA_ARGS__});                                           \
+    }
+ATTENTION(attention_long, 1, 141, 333, 2, 64, 0, 0)
+ATTENTION(attention_odd, 2, 63, 130, 2, 48, 0, 5)
+ATTENTION(attention_shared, 6, 16, 16, 8, 16, 3, 0)
+ATTENTION(attention_one_query, 5, 1, 16, 8, 16, 0, 0)
+ATTENTION(attention_time, 7, 24, 24, 2, 48, 0, 4)
+ATTENTION(attention_one_key, 1, 1, 1, 2, 20, 0, 1)
+ATTENTION(attention_128, 2, 70, 65, 2, 128, 2, 8)
+ATTENTION(attention_small_heads, 1, 9, 90, 3, 20, 0, 1)
+ATTENTION(attention_narrow, 1, 9, 90, 3, 12, 0, 1)
+ATTENTION(attention_256, 1, 17, 33, 1, 200, 0, 3)
+ATTENTION(attention_wide, 1, 3, 7, 2, 300, 0, 0)
+
+static void grid_case(SpDevice *device, float *y, int64_t h, int64_t w, int64_t side, int64_t heads,
+                      int64_t head, bool in_place)
+{
+    const int64_t width = heads * head, entries = 2 * side - 1;
+    Scope s = {.device = device};
+    float *qkv = put_noise(&s, "qkv", h * w * 3 * width);
+    SpGridAttention a = {qkv,
+                         h,
+                         w,
+                         side,
+                         heads,
+                         head,
+                         2.5f / sqrtf((float)head),
+                         put_noise(&s, "beyond", 3 * width),
+                         put_noise(&s, "rows", entries * head),
+                         put_noise(&s, "columns", entries * head),
+                         qkv,
+                         3 * width};
+    if (!in_place) {
+        a.y = put(&s, y, (size_t)(h * w * width) * sizeof *y);
+        a.y_row = width;
+    }
+    device->ops.grid_attention(device, &a);
+    get(&s, a.y, y, h * w * a.y_row);
+    end(&s);
+}
+
+static void grid_windows(SpDevice *device, float *y)
+{
+    grid_case(device, y, 16, 16, 14, 2, 16, false);
+}
+
+static void grid_global(SpDevice *device, float *y)
+{
+    grid_case(device, y, 12, 12, 12, 1, 80, true);
+}
+
+static void grid_ragged(SpDevice *device, float *y)
+{
+    grid_case(device, y, 9, 13, 5, 2, 64, true);
+}
+
+static void grid_one_window(SpDevice *device, float *y)
+{
+    grid_case(device, y, 3, 4, 7, 1, 130, false);
+}
+
+static void rope_case(SpDevice *device, float *y, int64_t head, bool norm)
+{
+    enum { N = 21, HEADS = 3, PERIOD = 7 };
+    int32_t position[2 * PERIOD];
+    for (int i = 0; i < 2 * PERIOD; i++)
+        position[i] = i * 5 % 12;
+    Scope s = {.device = device};
+    float *qkv = put(&s, y, (size_t)(N * 3 * HEADS * head) * sizeof *y);
+    SpQkNormRope a = {.qkv = qkv,
+                      .rows = N,
+                      .heads = HEADS,
+                      .head = head,
+                      .eps = 1e-5f,
+                      .position = put(&s, position, sizeof position),
+                      .period = PERIOD,
+                      .max_position = 11,
+                      .rope_base = 100};
+    if (norm) {
+        a.q_weight = put_noise(&s, "qw", head);
+        a.q_bias = put_noise(&s, "qb", head);
+        a.k_weight = put_noise(&s, "kw", head);
+        a.k_bias = put_noise(&s, "kb", head);
+    }
+    device->ops.qk_norm_rope(device, &a);
+    get(&s, qkv, y, N * 3 * HEADS * head);
+    end(&s);
+}
+
+static void rope_normed(SpDevice *device, float *y)
+{
+    rope_case(device, y, 64, true);
+}
+
+static void rope_plain(SpDevice *device, float *y)
+{
+    rope_case(device, y, 20, false);
+}
+
+/* ---- norms and maps ---- */
+
+enum { NORM_ROWS = 9, NORM_WIDTH = 131, NORM_LD = 140 };
+static void layer_norm(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *out = put(&s, y, NORM_ROWS * NORM_LD * sizeof *y);
+    device->ops.layer_norm(device, &(SpLayerNorm){.x = out,
+                                                  .rows = NORM_ROWS,
+                                                  .width = NORM_WIDTH,
+                                                  .ldx = NORM_LD,
+                                                  .weight = put_noise(&s, "w", NORM_WIDTH),
+                                                  .bias = put_noise(&s, "b", NORM_WIDTH),
+                                                  .eps = 1e-6f,
+                                                  .y = out,
+                                                  .ldy = NORM_LD});
+    get(&s, out, y, NORM_ROWS * NORM_LD);
+    end(&s);
+}
+
+static void layer_norm_plain(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *out = put(&s, y, NORM_ROWS * NORM_WIDTH * sizeof *y);
+    device->ops.layer_norm(device,
+                           &(SpLayerNorm){put_noise(&s, "x", NORM_ROWS * NORM_LD), NORM_ROWS,
+                                          NORM_WIDTH, NORM_LD, NULL, NULL, 1e-5f, out, NORM_WIDTH});
+    get(&s, out, y, NORM_ROWS * NORM_WIDTH);
+    end(&s);
+}
+
+enum { IMAGES = 2, PIXELS = 2500, CHANNELS = 19 };
+static void instance_norm(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *out = put(&s, y, IMAGES * PIXELS * CHANNELS * sizeof *y);
+    device->ops.instance_norm(device,
+                              &(SpInstanceNorm){out, IMAGES, PIXELS, CHANNELS, 1e-5f, true, out});
+    get(&s, out, y, IMAGES * PIXELS * CHANNELS);
+    end(&s);
+}
+
+enum { MAP = 1200, PERIOD = 120 };
+static void map_case(SpDevice *device, float *y, float scale, int64_t period, SpActivation act)
+{
+    Scope s = {.device = device};
+    float *out = put(&s, y, MAP * sizeof *y);
+    device->ops.map(device, &(SpMap){put_noise(&s, "x", MAP), MAP, scale,
+                                     period < 0 ? NULL : put_noise(&s, "add", MAP),
+                                     period < 0 ? 0 : period, act, out});
+    get(&s, out, y, MAP);
+    end(&s);
+}
+
+static void map_gelu(SpDevice *device, float *y)
+{
+    map_case(device, y, 6, 0, SP_GELU);
+}
+
+static void map_periodic(SpDevice *device, float *y)
+{
+    map_case(device, y, 6, PERIOD, SP_SILU);
+}
+
+static void map_relu(SpDevice *device, float *y)
+{
+    map_case(device, y, 1, -1, SP_RELU);
+}
+
+enum { MAP_H = 6, MAP_W = 5, MAP_C = 14 };
+static void axis_add(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *x = put(&s, y, MAP_H * MAP_W * MAP_C * sizeof *y);
+    device->ops.axis_add(device, &(SpAxisAdd){x, MAP_H, MAP_W, MAP_C,
+                                              put_noise(&s, "u", MAP_W * MAP_C / 2),
+                                              put_noise(&s, "v", MAP_H * MAP_C / 2)});
+    get(&s, x, y, MAP_H * MAP_W * MAP_C);
+    end(&s);
+}
+
+static void modulate(SpDevice *device, float *y)
+{
+    enum { N = 7, WIDTH = 31 };
+    Scope s = {.device = device};
+    float *out = put(&s, y, N * WIDTH * sizeof *y);
+    device->ops.modulate(device, &(SpModulate){put_noise(&s, "n", N * WIDTH),
+                                               put_noise(&s, "m", N * WIDTH * 3),
+                                               put_noise(&s, "c", N * WIDTH), N, WIDTH, out});
+    get(&s, out, y, N * WIDTH);
+    end(&s);
+}
+
+enum { RESIZE_H = 13, RESIZE_W = 19, RESIZE_LD = 11 };
+static void resize(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *out = put(&s, y, 2 * RESIZE_H * RESIZE_W * RESIZE_LD * sizeof *y);
+    device->ops.resize(device, &(SpResize){put_noise(&s, "x", 2 * 6 * 7 * 9), 2, 6, 7, 9, out,
+                                           RESIZE_H, RESIZE_W, RESIZE_LD});
+    get(&s, out, y, 2 * RESIZE_H * RESIZE_W * RESIZE_LD);
+    end(&s);
+}
+
+static void halve(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *out = put(&s, y, 2 * 3 * 4 * 5 * sizeof *y);
+    device->ops.halve(device, &(SpHalve){put_noise(&s, "x", 2 * 7 * 9 * 5), 2, 7, 9, 5, out});
+    get(&s, out, y, 2 * 3 * 4 * 5);
+    end(&s);
+}
+
+/* ---- the tracker's ops ---- */
+
+enum { FRAMES = 3, MAP_ROWS = 11, MAP_COLUMNS = 14, PAIRS = 6 };
+
+/* Points inside, at the edges and far outside the map; the last pair's frame too. */
+static void points(float *xy, float *frame)
+{
+    static const float at[2 * PAIRS] = {4.3f, 5.7f, 0, 0, 12.9f, 10.2f, -40, 3.5f, 5, 1e9f, 7.5f, 2};
+    memcpy(xy, at, sizeof at);
+    for (int p = 0; p < PAIRS; p++)
+        frame[p] = p == PAIRS - 1 ? 9 : (float)(p % FRAMES);
+}
+
+static void sample_case(SpDevice *device, float *y, int64_t c, const int32_t *pick, int64_t picks)
+{
+    enum { SIDE = 7 };
+    float xy[2 * PAIRS], frame[PAIRS];
+    const int64_t samples = pick ? picks : SIDE * SIDE, ldy = c + 2;
+    points(xy, frame);
+    Scope s = {.device = device};
+    float *out = put(&s, y, (size_t)(PAIRS * samples * ldy) * sizeof *y);
+    device->ops.sample_patches(
+        device,
+        &(SpSamplePatches){
+            .map = put_noise(&s, "map", FRAMES * MAP_ROWS * MAP_COLUMNS * c),
+            .frames = FRAMES,
+            .h = MAP_ROWS,
+            .w = MAP_COLUMNS,
+            .c = c,
+            .xy = put(&s, xy, sizeof xy),
+            .frame = put(&s, frame, sizeof frame),
+            .pairs = PAIRS,
+            .side = SIDE,
+            .pick = pick ? put(&s, pick, (size_t)(PAIRS * picks) * sizeof *pick) : NULL,
+            .picks = picks,
+            .out = out,
+            .ldy = ldy});
+    get(&s, out, y, PAIRS * samples * ldy);
+    end(&s);
+}
+
+static void sample_patches(SpDevice *device, float *y)
+{
+    sample_case(device, y, 3, NULL, 0);
+}
+
+static void sample_picked(SpDevice *device, float *y)
+{
+    int32_t pick[PAIRS * 5];
+    for (int i = 0; i < PAIRS * 5; i++)
+        pick[i] = i * 11 % 49;
+    sample_case(device, y, 20, pick, 5);
+}
+
+static void correlate_case(SpDevice *device, float *y, int64_t side, int64_t c)
+{
+    enum { RUN = 3 };
+    const int64_t n = side * side;
+    float xy[2 * PAIRS], frame[PAIRS];
+    points(xy, frame);
+    Scope s = {.device = device};
+    float *out = put(&s, y, (size_t)(PAIRS * n * n) * sizeof *y);
+    device->ops.correlate(
+        device,
+        &(SpCorrelate){.map = put_noise(&s, "map", FRAMES * MAP_ROWS * MAP_COLUMNS * c),
+                       .frames = FRAMES,
+                       .h = MAP_ROWS,
+                       .w = MAP_COLUMNS,
+                       .c = c,
+                       .xy = put(&s, xy, sizeof xy),
+                       .frame = put(&s, frame, sizeof frame),
+                       .pairs = PAIRS,
+                       .run = RUN,
+                       .side = side,
+                       .templates = put_noise(&s, "templates", PAIRS / RUN * n * c),
+                       .out = out});
+    get(&s, out, y, PAIRS * n * n);
+    end(&s);
+}
+
+static void correlate(SpDevice *device, float *y)
+{
+    correlate_case(device, y, 7, 40);
+}
+
+static void correlate_large(SpDevice *device, float *y)
+{
+    correlate_case(device, y, 9, 20);
+}
+
+enum { POINTS = 49, KEEP = 16 };
+static void neighbours(SpDevice *device, float *y)
+{
+    int32_t index[PAIRS * KEEP];
+    float *cloud = op_noise("points", PAIRS * POINTS * 3);
+    memcpy(cloud + 3 * 40, cloud + 3 * 7, 3 * sizeof *cloud); /* as far as an earlier one */
+    Scope s = {.device = device};
+    SpNeighbours a = {.points = put(&s, cloud, PAIRS * POINTS * 3 * sizeof *cloud),
+                      .origin = put_noise(&s, "origin", PAIRS * 3),
+                      .pairs = PAIRS,
+                      .count = POINTS,
+                      .keep = KEEP,
+                      .index = put(&s, index, sizeof index),
+                      .vector = put(&s, y, PAIRS * KEEP * 3 * sizeof *y)};
+    device->ops.neighbours(device, &a);
+    transfer(&s, SP_DOWNLOAD, index, a.index, sizeof index);
+    get(&s, a.vector, y, PAIRS * KEEP * 3);
+    for (int i = 0; i < PAIRS * KEEP; i++)
+        y[PAIRS * KEEP * 3 + i] = (float)index[i];
+    end(&s);
+    free(cloud);
+}
+
+enum { SMALL_ROWS = 13, SMALL_C = 10, SMALL_LD = 15 };
+static void posenc(SpDevice *device, float *y)
+{
+    enum { C = 3, DEGREE = 10, LD = C * (1 + 2 * DEGREE) + 1 };
+    Scope s = {.device = device};
+    float *out = put(&s, y, SMALL_ROWS * LD * sizeof *y);
+    device->ops.posenc(device,
+                       &(SpPosenc){put_noise(&s, "v", SMALL_ROWS * 4), SMALL_ROWS, C, 4, DEGREE, out,
+                                   LD});
+    get(&s, out, y, SMALL_ROWS * LD);
+    end(&s);
+}
+
+static void group_mean(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *out = put(&s, y, 5 * SMALL_C * sizeof *y);
+    device->ops.group_mean(device,
+                           &(SpGroupMean){put_noise(&s, "x", 5 * 16 * SMALL_C), 5, 16, SMALL_C, out});
+    get(&s, out, y, 5 * SMALL_C);
+    end(&s);
+}
+
+static void pick_rows(SpDevice *device, float *y)
+{
+    enum { GROUPS = 4, COUNT = 9, PICKS = 3 };
+    int32_t index[GROUPS * PICKS];
+    for (int i = 0; i < GROUPS * PICKS; i++)
+        index[i] = i * 5 % COUNT;
+    Scope s = {.device = device};
+    float *out = put(&s, y, GROUPS * PICKS * SMALL_LD * sizeof *y);
+    device->ops.pick_rows(device, &(SpPickRows){put_noise(&s, "x", GROUPS * COUNT * SMALL_C),
+                                                put(&s, index, sizeof index), GROUPS, COUNT, PICKS,
+                                                SMALL_C, out, SMALL_LD});
+    get(&s, out, y, GROUPS * PICKS * SMALL_LD);
+    end(&s);
+}
+
+static void add_rows(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *x = put(&s, y, SMALL_ROWS * SMALL_C * sizeof *y);
+    device->ops.add_rows(device, &(SpAddRows){x, put_noise(&s, "other", SMALL_ROWS * SMALL_LD),
+                                              SMALL_LD, SMALL_ROWS, SMALL_C});
+    get(&s, x, y, SMALL_ROWS * SMALL_C);
+    end(&s);
+}
+
+static void scale_rows(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *out = put(&s, y, SMALL_ROWS * SMALL_LD * sizeof *y);
+    device->ops.scale_rows(device, &(SpScaleRows){put_noise(&s, "x", SMALL_ROWS * SMALL_C),
+                                                  put_noise(&s, "factor", SMALL_ROWS), SMALL_ROWS,
+                                                  SMALL_C, out, SMALL_LD});
+    get(&s, out, y, SMALL_ROWS * SMALL_LD);
+    end(&s);
+}
+
+static void unit_rows(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    memset(y, 0, SMALL_C * sizeof *y); /* a row without a length */
+    float *x = put(&s, y, SMALL_ROWS * SMALL_C * sizeof *y);
+    device->ops.unit_rows(device, &(SpUnitRows){x, SMALL_ROWS, SMALL_C});
+    get(&s, x, y, SMALL_ROWS * SMALL_C);
+    end(&s);
+}
+
+/* Rows apart, up, across and down. */
+static void copy(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *rows = op_noise("rows", SMALL_ROWS * SMALL_C);
+    float *middle = put_noise(&s, "middle", SMALL_ROWS * SMALL_C);
+    float *out = put(&s, y, SMALL_ROWS * SMALL_LD * sizeof *y);
+    const size_t c = SMALL_C * sizeof *y, ld = SMALL_LD * sizeof *y;
+    device->ops.copy(device, &(SpCopy){SP_UPLOAD, middle, c, rows, c, c - 8, SMALL_ROWS});
+    device->ops.copy(device, &(SpCopy){SP_ON_DEVICE, out, ld, middle, 0, c, SMALL_ROWS / 2});
+    device->ops.copy(device, &(SpCopy){SP_DOWNLOAD, y, ld, out, ld, c, SMALL_ROWS / 2});
+    end(&s);
+    free(rows);
+}
+
+#define LINEAR_COUNT (ROWS * LDY)
+const OpCase op_cases[] = {
+    {"linear fused", linear_fused, LINEAR_COUNT, 1e-5, 5e-2, false},
+    {"linear in place", linear_in_place, LINEAR_COUNT, 1e-5, 5e-2, false},
+    {"linear gelu", linear_gelu, LINEAR_COUNT, 1e-5, 5e-2, false},
+    {"linear gelu tanh", linear_gelu_tanh, LINEAR_COUNT, 1e-5, 5e-2, false},
+    {"linear silu", linear_silu, LINEAR_COUNT, 1e-5, 5e-2, false},
+    {"linear bf16", linear_bf16, 19 * 70, 1e-5, 5e-2, false},
+    {"linear f16", linear_f16, 19 * 70, 1e-5, 5e-2, false},
+    {"linear chunks", linear_chunks, (8 * SP_ROW_TILE + 29) * 12, 1e-5, 5e-2, false},
+    {"linear pieces", linear_pieces, 3 * 1600, 3e-4, 5e-1, true},
+    {"conv stem", conv_stem, 2 * 7 * 9 * 14, 2e-5, 8e-2, false},
+    {"conv fours", conv_fours, 2 * 13 * 17 * 17, 2e-5, 8e-2, false},
+    {"conv pointwise", conv_pointwise, 2 * 13 * 17 * 16, 1e-5, 5e-2, false},
+    {"conv strided", conv_strided, 2 * 7 * 9 * 13, 1e-5, 5e-2, false},
+    {"deconv", deconv, 2 * 5 * 7 * DECONV_COUT * DECONV_S * DECONV_S, 1e-5, 5e-2, false},
+    {"attention long", attention_long, 141 * 128, 1e-5, 2e-2, false},
+    {"attention odd", attention_odd, 2 * 63 * 101, 1e-5, 2e-2, false},
+    {"attention shared", attention_shared, 6 * 16 * 128, 1e-5, 2e-2, false},
+    {"attention one query", attention_one_query, 5 * 128, 1e-5, 2e-2, false},
+    {"attention time", attention_time, 7 * 24 * 100, 1e-5, 2e-2, false},
+    {"attention one key", attention_one_key, 41, 1e-5, 2e-2, false},
+    {"attention 128", attention_128, 2 * 70 * 264, 1e-5, 2e-2, false},
+    {"attention small heads", attention_small_heads, 9 * 61, 1e-5, 2e-2, false},
+    {"attention narrow", attention_narrow, 9 * 37, 1e-5, 2e-2, false},
+    {"attention 256", attention_256, 17 * 203, 1e-5, 2e-2, false},
+    {"attention wide", attention_wide, 3 * 600, 1e-5, 2e-2, false},
+    {"grid windows", grid_windows, 16 * 16 * 32, 1e-5, 2e-2, false},
+    {"grid global", grid_global, 12 * 12 * 240, 2e-5, 2e-2, false},
+    {"grid ragged", grid_ragged, 9 * 13 * 384, 2e-5, 2e-2, false},
+    {"grid one window", grid_one_window, 3 * 4 * 130, 2e-5, 2e-2, false},
+    {"rope normed", rope_normed, 21 * 9 * 64, 1e-5, 0, false},
+    {"rope plain", rope_plain, 21 * 9 * 20, 1e-5, 0, false},
+    {"layer norm", layer_norm, NORM_ROWS * NORM_LD, 1e-5, 0, false},
+    {"layer norm plain", layer_norm_plain, NORM_ROWS * NORM_WIDTH, 1e-5, 0, false},
+    {"instance norm", instance_norm, IMAGES * PIXELS * CHANNELS, 1e-5, 0, false},
+    {"map gelu", map_gelu, MAP, 2e-6, 0, false},
+    {"map periodic", map_periodic, MAP, 2e-6, 0, false},
+    {"map relu", map_relu, MAP, 0, 0, false},
+    {"axis add", axis_add, MAP_H * MAP_W * MAP_C, 0, 0, false},
+    {"modulate", modulate, 7 * 31, 1e-6, 0, false},
+    {"resize", resize, 2 * RESIZE_H * RESIZE_W * RESIZE_LD, 5e-6, 0, false},
+    {"halve", halve, 2 * 3 * 4 * 5, 1e-6, 0, false},
+    {"sample patches", sample_patches, PAIRS * 49 * 5, 2e-6, 0, false},
+    {"sample picked", sample_picked, PAIRS * 5 * 22, 2e-6, 0, false},
+    {"correlate", correlate, PAIRS * 49 * 49, 1e-5, 0, false},
+    {"correlate large", correlate_large, PAIRS * 81 * 81, 1e-5, 0, false},
+    {"neighbours", neighbours, PAIRS * KEEP * 4, 1e-6, 0, false},
+    {"posenc", posenc, SMALL_ROWS * 64, 2e-6, 0, false},
+    {"group mean", group_mean, 5 * SMALL_C, 1e-6, 0, false},
+    {"pick rows", pick_rows, 4 * 3 * SMALL_LD, 0, 0, false},
+    {"add rows", add_rows, SMALL_ROWS * SMALL_C, 0, 0, false},
+    {"scale rows", scale_rows, SMALL_ROWS * SMALL_LD, 1e-6, 0, false},
+    {"unit rows", unit_rows, SMALL_ROWS * SMALL_C, 1e-6, 0, false},
+    {"copy", copy, SMALL_ROWS * SMALL_LD, 0, 0, false},
+};
+const size_t op_case_count = sizeof op_cases / sizeof *op_cases;
