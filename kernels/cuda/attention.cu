@@ -90,12 +90,14 @@ template <int HEAD> static __global__ void few_kernel(SpAttention a)
         const float *from =
             a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + i * a.q_row + h * a.head;
         float q[HEAD], sum[HEAD], most = -INFINITY, weight = 0;
+        SP_UNROLL
         for (int e = 0; e < HEAD; e++) {
             q[e] = e < a.head ? from[e] * a.scale : 0;
             sum[e] = 0;
         }
         for (int64_t j = 0; j < a.nk; j++, k += a.k_row, v += a.v_row) {
             float score = 0;
+            SP_UNROLL
             for (int e = 0; e < HEAD; e++)
                 if (e < a.head)
                     score += q[e] * k[e];
@@ -103,11 +105,13 @@ template <int HEAD> static __global__ void few_kernel(SpAttention a)
             const float p = expf(score - larger);
             most = larger;
             weight = weight * shrink + p;
+            SP_UNROLL
             for (int e = 0; e < HEAD; e++)
                 if (e < a.head)
                     sum[e] = sum[e] * shrink + p * v[e];
         }
         float *y = a.y + b * a.y_batch + i * a.y_row + h * a.head;
+        SP_UNROLL
         for (int e = 0; e < HEAD; e++)
             if (e < a.head)
                 y[e] = sum[e] / weight;

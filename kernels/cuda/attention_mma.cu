@@ -22,6 +22,7 @@ template <typename Half>
 static __device__ inline uint4 convert_piece(const float *row, int piece, int head)
 {
     float v[8];
+    SP_UNROLL
     for (int i = 0; i < 8; i++)
         v[i] = 8 * piece + i < head ? row[8 * piece + i] : 0.0f;
     return make_uint4(sp_pack(Half(), v[0], v[1]), sp_pack(Half(), v[2], v[3]),
@@ -65,14 +66,19 @@ static __device__ inline void score(const Warp<HEAD, TILES> &w, const char *k,
                                     float s[TILES][KEYS / 8][4])
 {
     const int lane = (int)threadIdx.x % SP_WARP, matrix = lane / 8, row = lane % 8;
+    SP_UNROLL
     for (int n = 0; n < KEYS / 16; n++) {
+        SP_UNROLL
         for (int m = 0; m < TILES; m++)
+            SP_UNROLL
             for (int i = 0; i < 4; i++)
                 s[m][2 * n][i] = s[m][2 * n + 1][i] = 0;
+        SP_UNROLL
         for (int d = 0; d < HEAD / 16; d++) {
             uint32_t b[4];
             sp_load_matrices(
                 b, k + place<HEAD>(16 * n + matrix / 2 * 8 + row, 2 * d + matrix % 2));
+            SP_UNROLL
             for (int m = 0; m < TILES; m++) {
                 sp_mma(Half(), s[m][2 * n], w.q[m][d], b);
                 sp_mma(Half(), s[m][2 * n + 1], w.q[m][d], b + 2);
@@ -88,10 +94,14 @@ static __device__ inline void soften(Warp<HEAD, TILES> &w, float s[TILES][KEYS /
                                      int64_t keys)
 {
     const int column = (int)threadIdx.x % 4 * 2;
+    SP_UNROLL
     for (int m = 0; m < TILES; m++)
+        SP_UNROLL
         for (int half = 0; half < 2; half++) {
             float largest = w.most[m][half], total = 0;
+            SP_UNROLL
             for (int n = 0; n < KEYS / 8; n++)
+                SP_UNROLL
                 for (int i = 2 * half; i < 2 * half + 2; i++) {
                     if (8 * n + column + i % 2 >= keys)
                         s[m][n][i] = -INFINITY;
@@ -100,14 +110,18 @@ static __device__ inline void soften(Warp<HEAD, TILES> &w, float s[TILES][KEYS /
             largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
             largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
             const float shrink = sp_exp2(w.most[m][half] - largest);
+            SP_UNROLL
             for (int n = 0; n < KEYS / 8; n++)
+                SP_UNROLL
                 for (int i = 2 * half; i < 2 * half + 2; i++) {
                     s[m][n][i] = sp_exp2(s[m][n][i] * scale - largest);
                     total += s[m][n][i];
                 }
             w.most[m][half] = largest;
             w.weight[m][half] = w.weight[m][half] * shrink + total;
+            SP_UNROLL
             for (int n = 0; n < HEAD / 8; n++)
+                SP_UNROLL
                 for (int i = 2 * half; i < 2 * half + 2; i++)
                     w.sum[m][n][i] *= shrink;
         }
@@ -118,16 +132,21 @@ static __device__ inline void weigh(Warp<HEAD, TILES> &w, const float s[TILES][K
                                     const char *v)
 {
     const int lane = (int)threadIdx.x % SP_WARP, matrix = lane / 8, row = lane % 8;
+    SP_UNROLL
     for (int k = 0; k < KEYS / 16; k++) {
         uint32_t p[TILES][4];
+        SP_UNROLL
         for (int m = 0; m < TILES; m++)
+            SP_UNROLL
             for (int i = 0; i < 4; i++)
                 p[m][i] = sp_pack(Half(), s[m][2 * k + i / 2][i % 2 * 2],
                                   s[m][2 * k + i / 2][i % 2 * 2 + 1]);
+        SP_UNROLL
         for (int n = 0; n < HEAD / 16; n++) {
             uint32_t b[4];
             sp_load_matrices_turned(
                 b, v + place<HEAD>(16 * k + matrix % 2 * 8 + row, 2 * n + matrix / 2));
+            SP_UNROLL
             for (int m = 0; m < TILES; m++) {
                 sp_mma(Half(), w.sum[m][2 * n], p[m], b);
                 sp_mma(Half(), w.sum[m][2 * n + 1], p[m], b + 2);
@@ -141,13 +160,18 @@ static __device__ inline void begin(Warp<HEAD, TILES> &w, const char *q)
 {
     const int lane = (int)threadIdx.x % SP_WARP, matrix = lane / 8, row = lane % 8;
     const int first = (int)threadIdx.x / SP_WARP * 16 * TILES;
+    SP_UNROLL
     for (int m = 0; m < TILES; m++) {
+        SP_UNROLL
         for (int d = 0; d < HEAD / 16; d++)
             sp_load_matrices(w.q[m][d], q + place<HEAD>(first + 16 * m + matrix % 2 * 8 + row,
                                                         2 * d + matrix / 2));
+        SP_UNROLL
         for (int n = 0; n < HEAD / 8; n++)
+            SP_UNROLL
             for (int i = 0; i < 4; i++)
                 w.sum[m][n][i] = 0;
+        SP_UNROLL
         for (int half = 0; half < 2; half++) {
             w.most[m][half] = -INFINITY;
             w.weight[m][half] = 0;
@@ -161,13 +185,19 @@ static __device__ inline void finish(const Warp<HEAD, TILES> &w, const SpAttenti
 {
     const int lane = (int)threadIdx.x % SP_WARP;
     first += (int)threadIdx.x / SP_WARP * 16 * TILES + lane / 4;
+    SP_UNROLL
     for (int m = 0; m < TILES; m++)
+        SP_UNROLL
         for (int half = 0; half < 2; half++) {
             float weight = w.weight[m][half];
             weight += __shfl_xor_sync(0xffffffffu, weight, 1);
             weight += __shfl_xor_sync(0xffffffffu, weight, 2);
             const int64_t i = first + 16 * m + 8 * half;
-            for (int n = 0; i < a.nq && n < HEAD / 8; n++)
+            if (i >= a.nq)
+                continue;
+            SP_UNROLL
+            for (int n = 0; n < HEAD / 8; n++)
+                SP_UNROLL
                 for (int e = 0; e < 2; e++)
                     if (8 * n + lane % 4 * 2 + e < a.head)
                         y[i * a.y_row + 8 * n + lane % 4 * 2 + e] =

@@ -128,6 +128,9 @@ typedef struct SpFinish {
 } SpFinish;
 void sp_cuda_finish(SpCuda *, const SpFinish *);
 
+/* SP_ON_DEVICE of the copy op; a from_pitch of 0 repeats one row. */
+void sp_cuda_copy_rows(SpCuda *, const SpCopy *);
+
 /* Deconvolution's end: t [m, s s cout], the products of pixels first .. first + m, to its places in
  * y with the bias. */
 void sp_cuda_scatter(SpCuda *, const SpDeconv *, int64_t first, int64_t m, const float *t);

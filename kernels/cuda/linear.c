@@ -124,8 +124,9 @@ void sp_cuda_linear_rows(SpCuda *cuda, const SpLinear *a, const SpConv2d *conv)
     SpProduct p = {.format = cuda->format, .ldw = padded(cuda->format, in)};
     const int64_t row_bytes = p.ldw * element_bytes(p.format);
     const bool ready = has_format(&a->w, p.format, p.ldw);
-    const int64_t fit = WEIGHT_BYTES / row_bytes, step = ready || fit >= outs ? outs : fit;
-    for (int64_t out = 0; out < outs && step > 0; out += step) {
+    const int64_t fit = WEIGHT_BYTES / row_bytes;
+    const int64_t step = ready || fit >= outs ? outs : fit > 0 ? fit : 1;
+    for (int64_t out = 0; out < outs && sp_cuda_live(cuda); out += step) {
         const size_t mark = cuda->taken;
         p.n = least(step, outs - out);
         if (ready) {

@@ -105,18 +105,24 @@ static __global__ void correlate_kernel(SpCorrelate a)
                 load_channels(right, n - t0, begin, c,
                               [&](int r) { return samples + (int64_t)(t0 + r) * c; });
                 __syncthreads();
+                SP_UNROLL
                 for (int k = 0; k < CHANNELS; k++) {
                     float l[4], r[4];
+                    SP_UNROLL
                     for (int i = 0; i < 4; i++) {
                         l[i] = left[(ty + 16 * i) * (CHANNELS + 1) + k];
                         r[i] = right[(tx + 16 * i) * (CHANNELS + 1) + k];
                     }
+                    SP_UNROLL
                     for (int i = 0; i < 4; i++)
+                        SP_UNROLL
                         for (int j = 0; j < 4; j++)
                             sum[i][j] += l[i] * r[j];
                 }
             }
+            SP_UNROLL
             for (int i = 0; i < 4; i++)
+                SP_UNROLL
                 for (int j = 0; j < 4; j++)
                     if (p0 + ty + 16 * i < pixels && t0 + tx + 16 * j < n)
                         products[(p0 + ty + 16 * i) * n + t0 + tx + 16 * j] = sum[i][j];
@@ -152,6 +158,7 @@ static __global__ void neighbours_kernel(SpNeighbours a)
     const float *points = a.points + p * a.count * 3, *origin = a.origin + 3 * p;
     float length[LANE_POINTS];
     bool taken[LANE_POINTS];
+    SP_UNROLL
     for (int i = 0; i < LANE_POINTS; i++) {
         const int64_t at = lane + SP_WARP * i;
         taken[i] = at >= a.count;
@@ -165,6 +172,7 @@ static __global__ void neighbours_kernel(SpNeighbours a)
     for (int64_t k = -1; k < a.keep; k++) {
         float least = 0;
         int nearest = -1;
+        SP_UNROLL
         for (int i = 0; i < LANE_POINTS; i++)
             if (!taken[i] && (nearest < 0 || length[i] < least)) {
                 least = length[i];
@@ -179,6 +187,7 @@ static __global__ void neighbours_kernel(SpNeighbours a)
                 nearest = which;
             }
         }
+        SP_UNROLL
         for (int i = 0; i < LANE_POINTS; i++)
             taken[i] = taken[i] || lane + SP_WARP * i == nearest;
         if (k < 0)

@@ -109,6 +109,38 @@ static __global__ void finish_kernel(SpFinish a)
     }
 }
 
+template <typename Word> static __global__ void copy_kernel(SpCopy a)
+{
+    const int64_t words = (int64_t)(a.bytes / sizeof(Word));
+    SP_EACH(at, words * (int64_t)a.rows)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, words, &i);
+        const char *from = static_cast<const char *>(a.from) + r * (int64_t)a.from_pitch;
+        reinterpret_cast<Word *>(static_cast<char *>(a.to) + r * (int64_t)a.to_pitch)[i] =
+            reinterpret_cast<const Word *>(from)[i];
+    }
+}
+
+template <typename Word> static void copy_as(SpCuda *cuda, const SpCopy *a)
+{
+    SP_LAUNCH(cuda, "copy", copy_kernel<Word>,
+              sp_blocks(cuda, (int64_t)(a->bytes / sizeof(Word) * a->rows)), SP_BLOCK, 0, *a);
+}
+
+/* By the widest words that all places and lengths allow. */
+extern "C" void sp_cuda_copy_rows(SpCuda *cuda, const SpCopy *a)
+{
+    const uintptr_t all = (uintptr_t)a->to | (uintptr_t)a->from | a->to_pitch | a->from_pitch |
+                          a->bytes;
+    if (all % sizeof(float4) == 0)
+        copy_as<float4>(cuda, a);
+    else if (all % sizeof(float) == 0)
+        copy_as<float>(cuda, a);
+    else
+        copy_as<char>(cuda, a);
+}
+
 #define OP(name, type, count)                                                                      \
     extern "C" void sp_cuda_##name(SpDevice *device, const type *a)                                \
     {                                                                                              \

@@ -47,16 +47,21 @@ template <int ROWS>
 static __device__ inline void multiply(const float *left, const float *right, int pitch, int tx,
                                        int ty, float scores[ROWS][ROWS])
 {
+    SP_UNROLL
     for (int i = 0; i < ROWS; i++)
+        SP_UNROLL
         for (int j = 0; j < ROWS; j++)
             scores[i][j] = 0;
     for (int e = 0; e < pitch - 4; e += 4) {
         float4 l[ROWS], r[ROWS];
+        SP_UNROLL
         for (int i = 0; i < ROWS; i++) {
             l[i] = *reinterpret_cast<const float4 *>(left + (ty + 16 * i) * pitch + e);
             r[i] = *reinterpret_cast<const float4 *>(right + (tx + 16 * i) * pitch + e);
         }
+        SP_UNROLL
         for (int i = 0; i < ROWS; i++)
+            SP_UNROLL
             for (int j = 0; j < ROWS; j++)
                 scores[i][j] += l[i].x * r[j].x + l[i].y * r[j].y + l[i].z * r[j].z +
                                 l[i].w * r[j].w;
@@ -77,9 +82,11 @@ static __global__ void __launch_bounds__(SP_BLOCK)
     const int count = left < BQ ? (int)left : BQ;
     const int tx = (int)threadIdx.x % 16, ty = (int)threadIdx.x / 16;
     float most[ROWS], weight[ROWS], sum[ROWS][COLUMNS];
+    SP_UNROLL
     for (int i = 0; i < ROWS; i++) {
         most[i] = -INFINITY;
         weight[i] = 0;
+        SP_UNROLL
         for (int t = 0; t < COLUMNS; t++)
             sum[i][t] = 0;
     }
@@ -96,8 +103,10 @@ static __global__ void __launch_bounds__(SP_BLOCK)
         });
         __syncthreads();
         multiply<ROWS>(q, kv, PITCH, tx, ty, scores);
+        SP_UNROLL
         for (int i = 0; i < ROWS; i++) {
             float largest = most[i], total = 0;
+            SP_UNROLL
             for (int j = 0; j < ROWS; j++) {
                 const int64_t key = at + tx + 16 * j;
                 scores[i][j] = key < keys ? scores[i][j] * scale +
@@ -107,6 +116,7 @@ static __global__ void __launch_bounds__(SP_BLOCK)
             }
             largest = lanes_largest(largest);
             const float shrink = expf(most[i] - largest);
+            SP_UNROLL
             for (int j = 0; j < ROWS; j++) {
                 const float e = expf(scores[i][j] - largest);
                 p[(ty + 16 * i) * (BQ + 1) + tx + 16 * j] = e;
@@ -114,6 +124,7 @@ static __global__ void __launch_bounds__(SP_BLOCK)
             }
             most[i] = largest;
             weight[i] = weight[i] * shrink + lanes_sum(total);
+            SP_UNROLL
             for (int t = 0; t < COLUMNS; t++)
                 sum[i][t] *= shrink;
         }
@@ -123,12 +134,15 @@ static __global__ void __launch_bounds__(SP_BLOCK)
         });
         __syncthreads();
         for (int j = 0; j < BQ; j++)
+            SP_UNROLL
             for (int t = 0; t < COLUMNS; t++) {
                 const float v = kv[j * PITCH + tx + 16 * t];
+                SP_UNROLL
                 for (int i = 0; i < ROWS; i++)
                     sum[i][t] += p[(ty + 16 * i) * (BQ + 1) + j] * v;
             }
     }
+    SP_UNROLL
     for (int i = 0; i < ROWS; i++) {
         const int r = ty + 16 * i;
         float *y = r < count ? layout.result(unit, first + r) : nullptr;

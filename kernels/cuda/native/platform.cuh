@@ -17,6 +17,9 @@ struct Bf16 {
 struct F16 {
 };
 
+/* Before a loop over an array that must stay in registers. */
+#define SP_UNROLL _Pragma("unroll")
+
 /* Dynamic shared memory of the block as an array of `type`, aligned to 16 bytes. */
 #define SP_SHARED(type, name)                                                                      \
     extern __shared__ __align__(16) unsigned char sp_shared_bytes[];                               \

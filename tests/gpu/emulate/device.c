@@ -60,7 +60,10 @@ SpDevice *emulated_open(int major)
 
 void sp_cuda_copy(SpDevice *device, const SpCopy *a)
 {
-    (void)device;
+    if (a->kind == SP_ON_DEVICE) {
+        sp_cuda_copy_rows(sp_cuda(device), a);
+        return;
+    }
     for (size_t r = 0; r < a->rows; r++)
         memcpy((char *)a->to + r * a->to_pitch, (const char *)a->from + r * a->from_pitch,
                a->bytes);

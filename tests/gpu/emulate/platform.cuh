@@ -13,6 +13,7 @@
 #include "gpu/emulate/emulate.h"
 #include "kernels/cuda/internal.h"
 
+#define SP_UNROLL
 #define __global__
 #define __device__
 #define __launch_bounds__(...)
