@@ -7,7 +7,7 @@
 
 #include "geometry/camera.h"
 #include "job_overlay.h"
-#include "memory.h"
+#include "base/memory.h"
 #include "output/result.h"
 #include "queries.h"
 #include "segment.h"

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 
 #include "job_internal.h"
-#include "memory.h"
+#include "base/memory.h"
 
 static const double REPLACE_RATIO = 0.2;
 

@@ -5,7 +5,7 @@
 #include "base/nearest.h"
 #include "lite/embedded.h"
 #include "media/png.h"
-#include "memory.h"
+#include "base/memory.h"
 #include "store/locate.h"
 
 static const char *const folder_of[] = {[SP_SAM_BASE] = "sam-base",

@@ -1,6 +1,6 @@
 /* Host memory: how much there is to have, and how much was used. */
-#ifndef SP_MEMORY_H
-#define SP_MEMORY_H
+#ifndef SP_BASE_MEMORY_H
+#define SP_BASE_MEMORY_H
 
 #include <stddef.h>
 
