@@ -11,4 +11,7 @@ size_t sp_memory_available(void);
 /* The most resident bytes so far, mapped files included. */
 size_t sp_memory_peak(void);
 
+/* Resident bytes now, mapped files included; 0 when nothing tells. */
+size_t sp_memory_resident(void);
+
 #endif

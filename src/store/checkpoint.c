@@ -209,6 +209,18 @@ SpWeights *sp_checkpoint_weights(const SpCheckpoint *checkpoint)
     return checkpoint->weights;
 }
 
+size_t sp_checkpoint_bytes(const SpCheckpoint *checkpoint)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < checkpoint->files; i++)
+        for (size_t k = 0; k < sp_safetensors_count(checkpoint->file[i]); k++) {
+            const SpTensor *tensor;
+            sp_safetensors_at(checkpoint->file[i], k, &tensor);
+            bytes += (size_t)sp_tensor_count(tensor) * sp_dtype_size(tensor->dtype);
+        }
+    return bytes;
+}
+
 size_t sp_checkpoint_bound_bytes(const SpCheckpoint *checkpoint)
 {
     return checkpoint->bound_bytes;

@@ -36,6 +36,9 @@ const char *sp_checkpoint_metadata(const SpCheckpoint *checkpoint, const char *k
 /* Where what was bound is, and can be brought to; the checkpoint's own. */
 SpWeights *sp_checkpoint_weights(const SpCheckpoint *checkpoint);
 
+/* Bytes of all its tensors. */
+size_t sp_checkpoint_bytes(const SpCheckpoint *checkpoint);
+
 /* Bytes of the tensors bound so far. */
 size_t sp_checkpoint_bound_bytes(const SpCheckpoint *checkpoint);
 

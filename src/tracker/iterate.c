@@ -151,11 +151,16 @@ void sp_window_iterate(const SpTracker *t, SpNn *nn, const SpTrackerSettings *se
     for (int i = 0; i < INPUTS; i++)
         *part[i] = sp_nn_floats(nn, pairs * width_of[i]);
     pack(t, nn, w, &in);
-    for (int64_t n = 0; n < w->tracks; n += group) {
+    /* No group needs more memory than the first: a dry run looks at that. */
+    const double times = nn->times;
+    const int64_t end = nn->dry && group < w->tracks ? group : w->tracks;
+    nn->times *= (double)w->tracks / (double)end;
+    for (int64_t n = 0; n < end; n += group) {
         const int64_t count = w->tracks - n < group ? w->tracks - n : group;
         chunk(t, nn, w, &in, n, count, stream2, stream3);
         sp_progress(nn->progress, (double)(n + count), (double)w->tracks);
     }
+    nn->times = times;
     sp_nn_release(nn, inputs);
     sp_former_run(t, nn, w->tracks, w->frames, stream2, stream3, &updates);
     sp_nn_release(nn, network);
