@@ -3,8 +3,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "batch.h"
 #include "console.h"
-#include "job.h"
+#include "info.h"
 #include "options.h"
 #include "output/atomic.h"
 #include "version.h"
@@ -47,7 +48,7 @@ static SpStatus run(SpOptions *options)
     if (!settings)
         return sp_no_memory("the settings");
     options->job.settings = settings;
-    const SpStatus status = sp_job_run(&options->job, &console);
+    const SpStatus status = sp_batch_run(&options->job, options->video, options->videos, &console);
     free(settings);
     return status;
 }
@@ -61,6 +62,8 @@ int main(int argc, char **argv)
         sp_options_help(stdout);
     } else if (status.code == SP_OK && options.version) {
         sp_version_print(stdout);
+    } else if (status.code == SP_OK && options.info) {
+        sp_info_print(stdout, options.job.weights);
     } else if (status.code == SP_OK) {
         restrain_spinning(argv);
         status = run(&options);
@@ -69,5 +72,6 @@ int main(int argc, char **argv)
         status = sp_error(SP_OUTPUT, "cannot write to standard output");
     if (status.code != SP_OK)
         fprintf(stderr, "spatrack: %s\n", status.text);
+    sp_options_free(&options);
     return (int)status.code;
 }
