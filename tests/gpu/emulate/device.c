@@ -24,6 +24,23 @@ static void give_memory(SpDevice *device, void *memory, size_t bytes)
     free(memory);
 }
 
+static void fetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
+{
+    (void)device, (void)slot;
+    memcpy(to, from, bytes);
+}
+
+static void no_wait(SpDevice *device, int slot)
+{
+    (void)device, (void)slot;
+}
+
+static size_t free_memory(SpDevice *device)
+{
+    (void)device;
+    return (size_t)1 << 30;
+}
+
 static SpStatus status(SpDevice *device)
 {
     return sp_cuda(device)->failure;
@@ -42,6 +59,11 @@ SpDevice *emulated_open(int major)
         abort();
     cuda->device = (SpDevice){.name = "emulated",
                               .ops = sp_cuda_ops,
+                              .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
+                              .free_memory = free_memory,
+                              .fetch = fetch,
+                              .fetched = no_wait,
+                              .spent = no_wait,
                               .set_precision = set_precision,
                               .take_memory = take_memory,
                               .give_memory = give_memory,
