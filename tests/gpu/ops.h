@@ -18,8 +18,12 @@ typedef struct OpCase {
     bool slow; /* too much for an emulated device */
 } OpCase;
 
-extern const OpCase op_cases[];
-extern const size_t op_case_count;
+/* The i-th case, NULL behind the last. */
+const OpCase *op_case(size_t i);
+
+/* Where the cases are. */
+extern const OpCase op_products[], op_small[];
+extern const size_t op_products_count, op_small_count;
 
 /* `count` numbers of [-1, 1) that depend on the name alone; the caller frees them. Ends the program
  * when there is no memory. */

@@ -53,13 +53,12 @@ static void each_case(int major, SpPrecision precision)
     SpDevice *cpu, *emulated = emulated_open(major);
     assert_int_equal(sp_cpu_open(1, &cpu).code, SP_OK);
     emulated->set_precision(emulated, precision);
-    for (size_t i = 0; i < op_case_count; i++) {
-        const double half = op_cases[i].half_tolerance;
-        if (op_cases[i].slow)
-            continue;
-        if (precision == SP_PRECISION_F32 || half > 0)
-            compare(&op_cases[i], cpu, emulated,
-                    precision == SP_PRECISION_F32 ? op_cases[i].tolerance : half);
+    for (size_t i = 0; op_case(i); i++) {
+        const OpCase *c = op_case(i);
+        const double tolerance =
+            precision == SP_PRECISION_F32 ? c->tolerance : c->half_tolerance;
+        if (!c->slow && (precision == SP_PRECISION_F32 || tolerance > 0))
+            compare(c, cpu, emulated, tolerance);
     }
     cpu->close(cpu);
     emulated->close(emulated);
