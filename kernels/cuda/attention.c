@@ -9,11 +9,11 @@
 #include "kernels/cuda/internal.h"
 
 enum {
-    FEW_KEYS = 64,        /* up to here a thread a query */
+    FEW_KEYS = 64, /* up to here a thread a query */
     FEW_HEAD = 64,
     MOST_MMA_HEAD = 128,
     MOST_TILED_HEAD = 256,
-    LIBRARY_KEYS = 512    /* from here cuDNN's attention, where there is one */
+    LIBRARY_KEYS = 512 /* from here cuDNN's attention, where there is one */
 };
 
 static int64_t least(int64_t a, int64_t b)
@@ -23,11 +23,8 @@ static int64_t least(int64_t a, int64_t b)
 
 static SpUnits units(const SpAttention *a, int64_t first, int64_t count, int64_t width)
 {
-    return (SpUnits){.first = first,
-                     .count = count,
-                     .heads = a->heads,
-                     .head = a->head,
-                     .width = width};
+    return (SpUnits){
+        .first = first, .count = count, .heads = a->heads, .head = a->head, .width = width};
 }
 
 static void pack_keys(SpCuda *cuda, const SpAttention *a, SpUnits u, void *k, void *v)

@@ -71,13 +71,12 @@ static __device__ inline void score(const Warp<HEAD, TILES> &w, const char *k,
         SP_UNROLL
         for (int m = 0; m < TILES; m++)
             SP_UNROLL
-            for (int i = 0; i < 4; i++)
-                s[m][2 * n][i] = s[m][2 * n + 1][i] = 0;
+        for (int i = 0; i < 4; i++)
+            s[m][2 * n][i] = s[m][2 * n + 1][i] = 0;
         SP_UNROLL
         for (int d = 0; d < HEAD / 16; d++) {
             uint32_t b[4];
-            sp_load_matrices(
-                b, k + place<HEAD>(16 * n + matrix / 2 * 8 + row, 2 * d + matrix % 2));
+            sp_load_matrices(b, k + place<HEAD>(16 * n + matrix / 2 * 8 + row, 2 * d + matrix % 2));
             SP_UNROLL
             for (int m = 0; m < TILES; m++) {
                 sp_mma(Half(), s[m][2 * n], w.q[m][d], b);
@@ -87,44 +86,52 @@ static __device__ inline void score(const Warp<HEAD, TILES> &w, const char *k,
     }
 }
 
-/* Scores to exponentials; the sums so far shrink to the new maxima. scale is in powers of two; keys
- * from `keys` on do not exist. */
-template <int HEAD, int TILES>
-static __device__ inline void soften(Warp<HEAD, TILES> &w, float s[TILES][KEYS / 8][4], float scale,
-                                     int64_t keys)
+/* Keys from `keys` on do not exist. */
+template <int TILES> static __device__ inline void leave_out(float s[TILES][KEYS / 8][4], int keys)
 {
     const int column = (int)threadIdx.x % 4 * 2;
     SP_UNROLL
     for (int m = 0; m < TILES; m++)
         SP_UNROLL
-        for (int half = 0; half < 2; half++) {
-            float largest = w.most[m][half], total = 0;
+    for (int n = 0; n < KEYS / 8; n++)
+        SP_UNROLL
+    for (int i = 0; i < 4; i++)
+        if (8 * n + column + i % 2 >= keys)
+            s[m][n][i] = -INFINITY;
+}
+
+/* Scores to exponentials; the sums so far shrink to the new maxima. scale is in powers of two. */
+template <int HEAD, int TILES>
+static __device__ inline void soften(Warp<HEAD, TILES> &w, float s[TILES][KEYS / 8][4], float scale)
+{
+    SP_UNROLL
+    for (int m = 0; m < TILES; m++)
+        SP_UNROLL
+    for (int half = 0; half < 2; half++) {
+        float largest = w.most[m][half], total = 0;
+        SP_UNROLL
+        for (int n = 0; n < KEYS / 8; n++)
             SP_UNROLL
-            for (int n = 0; n < KEYS / 8; n++)
-                SP_UNROLL
-                for (int i = 2 * half; i < 2 * half + 2; i++) {
-                    if (8 * n + column + i % 2 >= keys)
-                        s[m][n][i] = -INFINITY;
-                    largest = fmaxf(largest, s[m][n][i] * scale);
-                }
-            largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
-            largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
-            const float shrink = sp_exp2(w.most[m][half] - largest);
+        for (int i = 2 * half; i < 2 * half + 2; i++)
+            largest = fmaxf(largest, s[m][n][i] * scale);
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
+        const float shrink = sp_exp2(w.most[m][half] - largest);
+        SP_UNROLL
+        for (int n = 0; n < KEYS / 8; n++)
             SP_UNROLL
-            for (int n = 0; n < KEYS / 8; n++)
-                SP_UNROLL
-                for (int i = 2 * half; i < 2 * half + 2; i++) {
-                    s[m][n][i] = sp_exp2(s[m][n][i] * scale - largest);
-                    total += s[m][n][i];
-                }
-            w.most[m][half] = largest;
-            w.weight[m][half] = w.weight[m][half] * shrink + total;
-            SP_UNROLL
-            for (int n = 0; n < HEAD / 8; n++)
-                SP_UNROLL
-                for (int i = 2 * half; i < 2 * half + 2; i++)
-                    w.sum[m][n][i] *= shrink;
+        for (int i = 2 * half; i < 2 * half + 2; i++) {
+            s[m][n][i] = sp_exp2(s[m][n][i] * scale - largest);
+            total += s[m][n][i];
         }
+        w.most[m][half] = largest;
+        w.weight[m][half] = w.weight[m][half] * shrink + total;
+        SP_UNROLL
+        for (int n = 0; n < HEAD / 8; n++)
+            SP_UNROLL
+        for (int i = 2 * half; i < 2 * half + 2; i++)
+            w.sum[m][n][i] *= shrink;
+    }
 }
 
 template <typename Half, int HEAD, int TILES>
@@ -138,9 +145,9 @@ static __device__ inline void weigh(Warp<HEAD, TILES> &w, const float s[TILES][K
         SP_UNROLL
         for (int m = 0; m < TILES; m++)
             SP_UNROLL
-            for (int i = 0; i < 4; i++)
-                p[m][i] = sp_pack(Half(), s[m][2 * k + i / 2][i % 2 * 2],
-                                  s[m][2 * k + i / 2][i % 2 * 2 + 1]);
+        for (int i = 0; i < 4; i++)
+            p[m][i] =
+                sp_pack(Half(), s[m][2 * k + i / 2][i % 2 * 2], s[m][2 * k + i / 2][i % 2 * 2 + 1]);
         SP_UNROLL
         for (int n = 0; n < HEAD / 16; n++) {
             uint32_t b[4];
@@ -169,8 +176,8 @@ static __device__ inline void begin(Warp<HEAD, TILES> &w, const char *q)
         SP_UNROLL
         for (int n = 0; n < HEAD / 8; n++)
             SP_UNROLL
-            for (int i = 0; i < 4; i++)
-                w.sum[m][n][i] = 0;
+        for (int i = 0; i < 4; i++)
+            w.sum[m][n][i] = 0;
         SP_UNROLL
         for (int half = 0; half < 2; half++) {
             w.most[m][half] = -INFINITY;
@@ -188,21 +195,20 @@ static __device__ inline void finish(const Warp<HEAD, TILES> &w, const SpAttenti
     SP_UNROLL
     for (int m = 0; m < TILES; m++)
         SP_UNROLL
-        for (int half = 0; half < 2; half++) {
-            float weight = w.weight[m][half];
-            weight += __shfl_xor_sync(0xffffffffu, weight, 1);
-            weight += __shfl_xor_sync(0xffffffffu, weight, 2);
-            const int64_t i = first + 16 * m + 8 * half;
-            if (i >= a.nq)
-                continue;
+    for (int half = 0; half < 2; half++) {
+        float weight = w.weight[m][half];
+        weight += __shfl_xor_sync(0xffffffffu, weight, 1);
+        weight += __shfl_xor_sync(0xffffffffu, weight, 2);
+        const int64_t i = first + 16 * m + 8 * half;
+        if (i >= a.nq)
+            continue;
+        SP_UNROLL
+        for (int n = 0; n < HEAD / 8; n++)
             SP_UNROLL
-            for (int n = 0; n < HEAD / 8; n++)
-                SP_UNROLL
-                for (int e = 0; e < 2; e++)
-                    if (8 * n + lane % 4 * 2 + e < a.head)
-                        y[i * a.y_row + 8 * n + lane % 4 * 2 + e] =
-                            w.sum[m][n][2 * half + e] / weight;
-        }
+        for (int e = 0; e < 2; e++)
+            if (8 * n + lane % 4 * 2 + e < a.head)
+                y[i * a.y_row + 8 * n + lane % 4 * 2 + e] = w.sum[m][n][2 * half + e] / weight;
+    }
 }
 
 template <typename Half, int HEAD, int TILES, bool COPIED>
@@ -241,7 +247,9 @@ static __global__ void __launch_bounds__(THREADS)
             sp_copies_commit();
         }
         score<Half>(w, here, s);
-        soften(w, s, scale, a.nk - at);
+        if (a.nk - at < KEYS)
+            leave_out<TILES>(s, (int)(a.nk - at));
+        soften(w, s, scale);
         weigh<Half>(w, s, here + BYTES);
     }
     finish(w, a, tile * QUERIES, a.y + b * a.y_batch + head_at);

@@ -2,9 +2,9 @@
  * Products by cuBLASLt, loaded at run time. Its matrices are column-major: our y [m, n] is its
  * [n, m], the product of w transposed with x.
  *
- * An algorithm is chosen once for each pair of widths, formats, alignments and epilogue, for a fixed
- * number of rows, without splitting the inner sum: so a row's bits do not depend on how many rows
- * there are.
+ * An algorithm is chosen once for each pair of widths, formats, alignments and epilogue, for a
+ * fixed number of rows, without splitting the inner sum: so a row's bits do not depend on how many
+ * rows there are.
  */
 #include <cublasLt.h>
 #include <dlfcn.h>
@@ -76,13 +76,6 @@ static bool load(struct SpCudaBlas *blas, const char **why)
     return all;
 }
 
-static void unload(struct SpCudaBlas *blas)
-{
-    if (blas->library)
-        dlclose(blas->library);
-    free(blas);
-}
-
 SpStatus sp_cuda_blas_open(SpCuda *cuda)
 {
     const char *why = "";
@@ -90,14 +83,14 @@ SpStatus sp_cuda_blas_open(SpCuda *cuda)
     if (!blas)
         return sp_no_memory("the CUDA device");
     if (!load(blas, &why)) {
-        unload(blas);
+        free(blas);
         return sp_error(SP_DEVICE,
                         "cuda: " LIBRARY " cannot be used (%s): install CUDA's libraries, or set "
                         "LD_LIBRARY_PATH to where they are",
                         why);
     }
     if (blas->cublasLtCreate(&blas->handle) != CUBLAS_STATUS_SUCCESS) {
-        unload(blas);
+        free(blas);
         return sp_error(SP_DEVICE, "cuda: " LIBRARY " does not start on this card");
     }
     cuda->blas = blas;
@@ -109,7 +102,7 @@ void sp_cuda_blas_close(SpCuda *cuda)
     if (!cuda->blas)
         return;
     cuda->blas->cublasLtDestroy(cuda->blas->handle);
-    unload(cuda->blas);
+    free(cuda->blas);
     cuda->blas = NULL;
 }
 
@@ -118,8 +111,7 @@ size_t sp_cuda_blas_version(void)
     const char *why = "";
     struct SpCudaBlas *blas = calloc(1, sizeof *blas);
     const size_t version = blas && load(blas, &why) ? blas->cublasLtGetVersion() : 0;
-    if (blas)
-        unload(blas);
+    free(blas);
     return version;
 }
 
@@ -173,10 +165,10 @@ static bool describe(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, Cal
                               : p->format == SP_FORMAT_BF16 ? CUDA_R_16BF
                                                             : CUDA_R_16F;
     const cublasOperation_t turned = CUBLAS_OP_T;
-    const cublasLtEpilogue_t epilogue = p->relu ? (p->bias ? CUBLASLT_EPILOGUE_RELU_BIAS
-                                                           : CUBLASLT_EPILOGUE_RELU)
-                                        : p->bias ? CUBLASLT_EPILOGUE_BIAS
-                                                  : CUBLASLT_EPILOGUE_DEFAULT;
+    const cublasLtEpilogue_t epilogue =
+        p->relu   ? (p->bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU)
+        : p->bias ? CUBLASLT_EPILOGUE_BIAS
+                  : CUBLASLT_EPILOGUE_DEFAULT;
     const uint64_t m = (uint64_t)rows, n = (uint64_t)p->n, k = (uint64_t)p->k;
     *call = (Call){0};
     /* CUBLAS_COMPUTE_32F: float32 operands stay float32, no TF32. */

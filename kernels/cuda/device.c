@@ -82,8 +82,8 @@ static SpStatus status(SpDevice *device)
     return cuda->failure;
 }
 
-/* Host memory may be reused when this returns: from pageable memory the runtime stages a copy before
- * it returns, and downloads are waited for. */
+/* Host memory may be reused when this returns: from pageable memory the runtime stages a copy
+ * before it returns, and downloads are waited for. */
 void sp_cuda_copy(SpDevice *device, const SpCopy *a)
 {
     SpCuda *cuda = sp_cuda(device);

@@ -93,20 +93,13 @@ static bool load(struct SpCudaDnn *dnn)
     return all;
 }
 
-static void unload(struct SpCudaDnn *dnn)
-{
-    if (dnn->library)
-        dlclose(dnn->library);
-    free(dnn);
-}
-
 SpStatus sp_cuda_dnn_open(SpCuda *cuda)
 {
     struct SpCudaDnn *dnn = calloc(1, sizeof *dnn);
     if (!dnn)
         return sp_no_memory("the CUDA device");
     if (!load(dnn) || dnn->cudnnCreate(&dnn->handle) != CUDNN_STATUS_SUCCESS) {
-        unload(dnn);
+        free(dnn);
         return sp_ok();
     }
     cuda->dnn = dnn;
@@ -124,7 +117,7 @@ void sp_cuda_dnn_close(SpCuda *cuda)
         if (dnn->plan[i].plan)
             dnn->cudnnBackendDestroyDescriptor(dnn->plan[i].plan);
     dnn->cudnnDestroy(dnn->handle);
-    unload(dnn);
+    free(dnn);
     cuda->dnn = NULL;
 }
 
@@ -132,8 +125,7 @@ size_t sp_cuda_dnn_version(void)
 {
     struct SpCudaDnn *dnn = calloc(1, sizeof *dnn);
     const size_t version = dnn && load(dnn) ? dnn->cudnnGetVersion() : 0;
-    if (dnn)
-        unload(dnn);
+    free(dnn);
     return version;
 }
 
@@ -316,8 +308,8 @@ static cudnnBackendDescriptor_t make(Build *b, cudnnBackendDescriptorType_t type
 static void set(Build *b, cudnnBackendDescriptor_t to, cudnnBackendAttributeName_t name,
                 cudnnBackendAttributeType_t type, int64_t count, const void *values)
 {
-    b->good = b->good && b->d->cudnnBackendSetAttribute(to, name, type, count, values) ==
-                             CUDNN_STATUS_SUCCESS;
+    b->good = b->good &&
+              b->d->cudnnBackendSetAttribute(to, name, type, count, values) == CUDNN_STATUS_SUCCESS;
 }
 
 static void finalize(Build *b, cudnnBackendDescriptor_t what)

@@ -15,7 +15,7 @@ enum {
     JOBS = 256,
     BUFFERS = 2,
     BUFFER_BYTES = 8 << 20,
-    COPIERS = 4,       /* threads that fill a buffer: one reaches a sixth of the bus */
+    COPIERS = 4, /* threads that fill a buffer: one reaches a sixth of the bus */
     COPIER_BYTES = 1 << 18
 };
 
@@ -68,8 +68,8 @@ static cudaError_t run(struct SpCudaFetch *f, const Job *job)
         if (error != cudaSuccess)
             break;
         fill(f->buffer[b], job->from + at, bytes);
-        error = cudaMemcpyAsync(job->to + at, f->buffer[b], bytes, cudaMemcpyHostToDevice,
-                                f->stream);
+        error =
+            cudaMemcpyAsync(job->to + at, f->buffer[b], bytes, cudaMemcpyHostToDevice, f->stream);
         if (error == cudaSuccess)
             error = cudaEventRecord(f->emptied[b], f->stream);
     }
@@ -205,8 +205,8 @@ void sp_cuda_spent(SpDevice *device, int slot)
 {
     SpCuda *cuda = sp_cuda(device);
     if (sp_cuda_live(cuda))
-        sp_cuda_ok(cuda, cudaEventRecord(cuda->fetch->spent[slot], cuda->stream),
-                   "marking a slot", "spent");
+        sp_cuda_ok(cuda, cudaEventRecord(cuda->fetch->spent[slot], cuda->stream), "marking a slot",
+                   "spent");
 }
 
 void sp_cuda_fetch_wait(SpCuda *cuda)

@@ -88,8 +88,8 @@ extern "C" void sp_cuda_grid_attention(SpDevice *device, const SpGridAttention *
     SpCuda *cuda = sp_cuda(device);
     const Grid layout = {*a};
     const int64_t windows = ((a->h + a->side - 1) / a->side) * ((a->w + a->side - 1) / a->side);
-    const Tiling t = {"grid_attention", windows * a->heads, a->side * a->side, a->head,
-                      a->scale,         2 * a->side};
+    const Tiling t = {"grid_attention", windows * a->heads, a->side * a->side,
+                      a->head,          a->scale,           2 * a->side};
     if (a->head > 128 || a->side > 64) /* the terms of 32 queries would not fit */
         run_tiled<16, 1>(cuda, t, layout);
     else if (a->head <= 32)

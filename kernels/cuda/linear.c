@@ -146,11 +146,30 @@ void sp_cuda_linear(SpDevice *device, const SpLinear *a)
     sp_cuda_linear_rows(sp_cuda(device), a, NULL);
 }
 
+/* The library without the epilogue, where it has none for these widths, and ours after it. */
+static bool product_then_finish(SpCuda *cuda, const SpProduct *p)
+{
+    SpProduct plain = *p;
+    plain.bias = NULL;
+    plain.relu = false;
+    if ((!p->bias && !p->relu) || !sp_cuda_blas_product(cuda, &plain))
+        return false;
+    sp_cuda_finish(cuda, &(SpFinish){.x = p->y,
+                                     .rows = p->m,
+                                     .width = p->n,
+                                     .ldx = p->ldy,
+                                     .b = p->bias,
+                                     .act = p->relu ? SP_RELU : SP_IDENTITY,
+                                     .y = p->y,
+                                     .ldy = p->ldy});
+    return true;
+}
+
 void sp_cuda_product(SpCuda *cuda, const SpProduct *p)
 {
     if (!sp_cuda_live(cuda) || p->m == 0 || p->n == 0)
         return;
-    if (cuda->own_kernels || !sp_cuda_blas_product(cuda, p))
+    if (cuda->own_kernels || (!sp_cuda_blas_product(cuda, p) && !product_then_finish(cuda, p)))
         sp_cuda_own_product(cuda, p);
 }
 
@@ -173,18 +192,18 @@ static bool conv_by_library(SpCuda *cuda, const SpConv2d *a, int64_t pixels)
         float *y = a->y + i * pixels * a->ldy, *result = direct ? y : tile;
         done = sp_cuda_dnn_conv(cuda, &image, result);
         if (done)
-            sp_cuda_finish(cuda,
-                           &(SpFinish){.x = result,
-                                       .rows = pixels,
-                                       .width = a->cout,
-                                       .ldx = a->cout,
-                                       .b = a->b,
-                                       .act = a->act,
-                                       .residual =
-                                           a->residual ? a->residual + i * pixels * a->cout : NULL,
-                                       .ldr = a->cout,
-                                       .y = y,
-                                       .ldy = a->ldy});
+            sp_cuda_finish(
+                cuda,
+                &(SpFinish){.x = result,
+                            .rows = pixels,
+                            .width = a->cout,
+                            .ldx = a->cout,
+                            .b = a->b,
+                            .act = a->act,
+                            .residual = a->residual ? a->residual + i * pixels * a->cout : NULL,
+                            .ldr = a->cout,
+                            .y = y,
+                            .ldy = a->ldy});
     }
     cuda->taken = mark;
     return done;
@@ -219,8 +238,7 @@ void sp_cuda_deconv(SpDevice *device, const SpDeconv *a)
     const int64_t pixels = a->n * a->h * a->w, outs = a->s * a->s * a->cout;
     const int64_t fit = WEIGHT_BYTES / (outs * (int64_t)sizeof(float)) / SP_ROW_TILE * SP_ROW_TILE;
     const int64_t step = least(MOST_ROWS, fit > 0 ? fit : SP_ROW_TILE);
-    float *tile =
-        sp_cuda_scratch(cuda, (size_t)(least(step, pixels) * outs) * sizeof *tile);
+    float *tile = sp_cuda_scratch(cuda, (size_t)(least(step, pixels) * outs) * sizeof *tile);
     for (int64_t first = 0; first < pixels && sp_cuda_live(cuda); first += step) {
         const int64_t m = least(step, pixels - first);
         sp_cuda_linear_rows(cuda,

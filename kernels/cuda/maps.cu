@@ -72,6 +72,6 @@ static __global__ void resize_kernel(SpResize a)
         SP_LAUNCH(cuda, #name, name##_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);            \
     }
 OP(map, SpMap, a->count)
-OP(axis_add, SpAxisAdd, a->h *a->w *a->c)
+OP(axis_add, SpAxisAdd, a->h * a->w * a->c)
 OP(halve, SpHalve, a->n *(a->h / 2) * (a->w / 2) * a->c)
-OP(resize, SpResize, a->n *a->ho *a->wo *a->c)
+OP(resize, SpResize, a->n * a->ho * a->wo * a->c)

@@ -91,8 +91,7 @@ extern "C" void sp_cuda_qk_norm_rope(SpDevice *device, const SpQkNormRope *a)
 {
     SpCuda *cuda = sp_cuda(device);
     const int64_t entries = (a->max_position + 1) * (a->head / 4);
-    float *table =
-        static_cast<float *>(sp_cuda_scratch(cuda, (size_t)entries * 2 * sizeof(float)));
+    float *table = static_cast<float *>(sp_cuda_scratch(cuda, (size_t)entries * 2 * sizeof(float)));
     SP_LAUNCH(cuda, "rope_table", rope_table_kernel, sp_blocks(cuda, entries), SP_BLOCK, 0, *a,
               table);
     SP_LAUNCH(cuda, "qk_norm_rope", rope_kernel, sp_warp_blocks(a->rows * 2 * a->heads), SP_BLOCK,
@@ -137,8 +136,7 @@ static __global__ void pixel_moment_kernel(SpInstanceNorm a, int64_t blocks, con
     }
 }
 
-static __global__ void instance_norm_kernel(SpInstanceNorm a, const float *mean,
-                                            const float *scale)
+static __global__ void instance_norm_kernel(SpInstanceNorm a, const float *mean, const float *scale)
 {
     SP_EACH(at, a.n * a.pixels * a.c)
     {
@@ -159,8 +157,8 @@ static void normalise_images(SpCuda *cuda, const SpInstanceNorm *a, float *work)
         SP_LAUNCH(cuda, "pixel_moment", pixel_moment_kernel, sp_blocks(cuda, a->n * a->c), SP_BLOCK,
                   0, *a, blocks, sums, pass == 1, pass ? scale : mean);
     }
-    SP_LAUNCH(cuda, "instance_norm", instance_norm_kernel,
-              sp_blocks(cuda, a->n * a->pixels * a->c), SP_BLOCK, 0, *a, mean, scale);
+    SP_LAUNCH(cuda, "instance_norm", instance_norm_kernel, sp_blocks(cuda, a->n * a->pixels * a->c),
+              SP_BLOCK, 0, *a, mean, scale);
 }
 
 /* As many images at a time as the scratch has room for the sums of. */

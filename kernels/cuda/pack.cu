@@ -25,8 +25,7 @@ static __device__ inline void store4(Float, void *out, int64_t i, float4 v)
 template <typename Half>
 static __device__ inline void store4(Half half, void *out, int64_t i, float4 v)
 {
-    static_cast<uint2 *>(out)[i] =
-        make_uint2(sp_pack(half, v.x, v.y), sp_pack(half, v.z, v.w));
+    static_cast<uint2 *>(out)[i] = make_uint2(sp_pack(half, v.x, v.y), sp_pack(half, v.z, v.w));
 }
 
 /* Launches kernel<Float | Bf16 | F16>. */

@@ -47,10 +47,10 @@ static __global__ void sample_patches_kernel(SpSamplePatches a)
         const int64_t x0 = clamped(x.first + i, a.w), x1 = clamped(x.first + i + 1, a.w);
         const int64_t y0 = clamped(y.first + j, a.h), y1 = clamped(y.first + j + 1, a.h);
         const float fx = x.fraction, fy = y.fraction;
-        a.out[row * a.ldy + k] =
-            (1 - fy) * (1 - fx) * map[(y0 * a.w + x0) * c] +
-            (1 - fy) * fx * map[(y0 * a.w + x1) * c] + fy * (1 - fx) * map[(y1 * a.w + x0) * c] +
-            fy * fx * map[(y1 * a.w + x1) * c];
+        a.out[row * a.ldy + k] = (1 - fy) * (1 - fx) * map[(y0 * a.w + x0) * c] +
+                                 (1 - fy) * fx * map[(y0 * a.w + x1) * c] +
+                                 fy * (1 - fx) * map[(y1 * a.w + x0) * c] +
+                                 fy * fx * map[(y1 * a.w + x1) * c];
     }
 }
 
@@ -116,25 +116,24 @@ static __global__ void correlate_kernel(SpCorrelate a)
                     SP_UNROLL
                     for (int i = 0; i < 4; i++)
                         SP_UNROLL
-                        for (int j = 0; j < 4; j++)
-                            sum[i][j] += l[i] * r[j];
+                    for (int j = 0; j < 4; j++)
+                        sum[i][j] += l[i] * r[j];
                 }
             }
             SP_UNROLL
             for (int i = 0; i < 4; i++)
                 SP_UNROLL
-                for (int j = 0; j < 4; j++)
-                    if (p0 + ty + 16 * i < pixels && t0 + tx + 16 * j < n)
-                        products[(p0 + ty + 16 * i) * n + t0 + tx + 16 * j] = sum[i][j];
+            for (int j = 0; j < 4; j++)
+                if (p0 + ty + 16 * i < pixels && t0 + tx + 16 * j < n)
+                    products[(p0 + ty + 16 * i) * n + t0 + tx + 16 * j] = sum[i][j];
         }
     __syncthreads();
     const float fx = x.fraction, fy = y.fraction;
     for (int at = (int)threadIdx.x; at < n * n; at += (int)blockDim.x) {
         const int s = at / n, k = at % n;
         const float *p = products + (s / side * (side + 1) + s % side) * n + k;
-        a.out[pair * n * n + at] = (1 - fy) * (1 - fx) * p[0] +
-                                   (1 - fy) * fx * p[(side + 1) * n] + fy * (1 - fx) * p[n] +
-                                   fy * fx * p[(side + 2) * n];
+        a.out[pair * n * n + at] = (1 - fy) * (1 - fx) * p[0] + (1 - fy) * fx * p[(side + 1) * n] +
+                                   fy * (1 - fx) * p[n] + fy * fx * p[(side + 2) * n];
     }
 }
 
@@ -181,8 +180,8 @@ static __global__ void neighbours_kernel(SpNeighbours a)
         for (int lanes = SP_WARP / 2; lanes; lanes /= 2) {
             const float other = __shfl_xor_sync(0xffffffffu, least, lanes);
             const int which = __shfl_xor_sync(0xffffffffu, nearest, lanes);
-            if (which >= 0 && (nearest < 0 || other < least ||
-                               (!(least < other) && which < nearest))) {
+            if (which >= 0 &&
+                (nearest < 0 || other < least || (!(least < other) && which < nearest))) {
                 least = other;
                 nearest = which;
             }

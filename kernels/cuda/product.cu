@@ -53,16 +53,16 @@ static __global__ void product_kernel(SpProduct a, int64_t across)
         SP_UNROLL
         for (int k = 0; k < DEPTH; k++)
             SP_UNROLL
-            for (int i = 0; i < 4; i++)
-                SP_UNROLL
-                for (int j = 0; j < 4; j++)
-                    sum[i][j] += x[(ty + 16 * i) * PITCH + k] * w[(tx + 16 * j) * PITCH + k];
+        for (int i = 0; i < 4; i++)
+            SP_UNROLL
+        for (int j = 0; j < 4; j++)
+            sum[i][j] += x[(ty + 16 * i) * PITCH + k] * w[(tx + 16 * j) * PITCH + k];
     }
     SP_UNROLL
     for (int i = 0; i < 4; i++)
         SP_UNROLL
-        for (int j = 0; j < 4; j++)
-            write(a, row + ty + 16 * i, column + tx + 16 * j, sum[i][j]);
+    for (int j = 0; j < 4; j++)
+        write(a, row + ty + 16 * i, column + tx + 16 * j, sum[i][j]);
 }
 
 extern "C" void sp_cuda_own_product(SpCuda *cuda, const SpProduct *a)

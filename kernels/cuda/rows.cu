@@ -131,8 +131,8 @@ template <typename Word> static void copy_as(SpCuda *cuda, const SpCopy *a)
 /* By the widest words that all places and lengths allow. */
 extern "C" void sp_cuda_copy_rows(SpCuda *cuda, const SpCopy *a)
 {
-    const uintptr_t all = (uintptr_t)a->to | (uintptr_t)a->from | a->to_pitch | a->from_pitch |
-                          a->bytes;
+    const uintptr_t all =
+        (uintptr_t)a->to | (uintptr_t)a->from | a->to_pitch | a->from_pitch | a->bytes;
     if (all % sizeof(float4) == 0)
         copy_as<float4>(cuda, a);
     else if (all % sizeof(float) == 0)
@@ -147,12 +147,12 @@ extern "C" void sp_cuda_copy_rows(SpCuda *cuda, const SpCopy *a)
         SpCuda *cuda = sp_cuda(device);                                                            \
         SP_LAUNCH(cuda, #name, name##_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);            \
     }
-OP(posenc, SpPosenc, a->rows *a->c *(1 + a->degree))
-OP(group_mean, SpGroupMean, a->groups *a->c)
-OP(pick_rows, SpPickRows, a->groups *a->keep *a->c)
-OP(add_rows, SpAddRows, a->rows *a->c)
-OP(scale_rows, SpScaleRows, a->rows *a->c)
-OP(modulate, SpModulate, a->rows *a->width)
+OP(posenc, SpPosenc, a->rows * a->c * (1 + a->degree))
+OP(group_mean, SpGroupMean, a->groups * a->c)
+OP(pick_rows, SpPickRows, a->groups * a->keep * a->c)
+OP(add_rows, SpAddRows, a->rows * a->c)
+OP(scale_rows, SpScaleRows, a->rows * a->c)
+OP(modulate, SpModulate, a->rows * a->width)
 
 extern "C" void sp_cuda_unit_rows(SpDevice *device, const SpUnitRows *a)
 {

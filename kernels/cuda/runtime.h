@@ -10,7 +10,8 @@
  * when it succeeded. */
 bool sp_cuda_ok(SpCuda *cuda, cudaError_t error, const char *what, const char *where);
 
-/* A library by its name, or beside the toolkit; NULL and dlerror's line in `why`. */
+/* A library by its name, or beside the toolkit; NULL and the reason in `why`. It stays loaded: what
+ * CUDA's libraries registered with the driver outlives their unloading badly. */
 void *sp_cuda_library(const char *name, const char **why);
 
 /* cuBLASLt and cuDNN for `cuda`, and their ends. cuDNN may be missing: cuda->dnn stays NULL. */

@@ -7,8 +7,8 @@
  *     unit(which)                   a unit's place
  *     query(u, i), key, value       rows; NULL queries are left out of the result
  *     result(u, i)                  where a query's result goes, or NULL
- *     prepare(u, first, count, q, pitch, terms)   fills `terms` [count][...] from the tile's queries
- *     added(terms, r, j)            added to the score of the tile's query r and key j
+ *     prepare(u, first, count, q, pitch, terms)   fills `terms` [count][...] from the tile's
+ * queries added(terms, r, j)            added to the score of the tile's query r and key j
  */
 #ifndef SP_KERNELS_CUDA_TILED_CUH
 #define SP_KERNELS_CUDA_TILED_CUH
@@ -50,8 +50,8 @@ static __device__ inline void multiply(const float *left, const float *right, in
     SP_UNROLL
     for (int i = 0; i < ROWS; i++)
         SP_UNROLL
-        for (int j = 0; j < ROWS; j++)
-            scores[i][j] = 0;
+    for (int j = 0; j < ROWS; j++)
+        scores[i][j] = 0;
     for (int e = 0; e < pitch - 4; e += 4) {
         float4 l[ROWS], r[ROWS];
         SP_UNROLL
@@ -62,9 +62,8 @@ static __device__ inline void multiply(const float *left, const float *right, in
         SP_UNROLL
         for (int i = 0; i < ROWS; i++)
             SP_UNROLL
-            for (int j = 0; j < ROWS; j++)
-                scores[i][j] += l[i].x * r[j].x + l[i].y * r[j].y + l[i].z * r[j].z +
-                                l[i].w * r[j].w;
+        for (int j = 0; j < ROWS; j++)
+            scores[i][j] += l[i].x * r[j].x + l[i].y * r[j].y + l[i].z * r[j].z + l[i].w * r[j].w;
     }
 }
 
@@ -90,17 +89,15 @@ static __global__ void __launch_bounds__(SP_BLOCK)
         for (int t = 0; t < COLUMNS; t++)
             sum[i][t] = 0;
     }
-    load_rows<BQ>(q, PITCH, head, [&](int r) {
-        return r < count ? layout.query(unit, first + r) : nullptr;
-    });
+    load_rows<BQ>(q, PITCH, head,
+                  [&](int r) { return r < count ? layout.query(unit, first + r) : nullptr; });
     __syncthreads();
     layout.prepare(unit, first, count, q, PITCH, terms);
     for (int64_t at = 0; at < keys; at += BQ) {
         float scores[ROWS][ROWS];
         __syncthreads();
-        load_rows<BQ>(kv, PITCH, head, [&](int r) {
-            return at + r < keys ? layout.key(unit, at + r) : nullptr;
-        });
+        load_rows<BQ>(kv, PITCH, head,
+                      [&](int r) { return at + r < keys ? layout.key(unit, at + r) : nullptr; });
         __syncthreads();
         multiply<ROWS>(q, kv, PITCH, tx, ty, scores);
         SP_UNROLL
@@ -109,9 +106,9 @@ static __global__ void __launch_bounds__(SP_BLOCK)
             SP_UNROLL
             for (int j = 0; j < ROWS; j++) {
                 const int64_t key = at + tx + 16 * j;
-                scores[i][j] = key < keys ? scores[i][j] * scale +
-                                                layout.added(terms, ty + 16 * i, key)
-                                          : -INFINITY;
+                scores[i][j] = key < keys
+                                   ? scores[i][j] * scale + layout.added(terms, ty + 16 * i, key)
+                                   : -INFINITY;
                 largest = fmaxf(largest, scores[i][j]);
             }
             largest = lanes_largest(largest);
@@ -129,18 +126,17 @@ static __global__ void __launch_bounds__(SP_BLOCK)
                 sum[i][t] *= shrink;
         }
         __syncthreads();
-        load_rows<BQ>(kv, PITCH, head, [&](int r) {
-            return at + r < keys ? layout.value(unit, at + r) : nullptr;
-        });
+        load_rows<BQ>(kv, PITCH, head,
+                      [&](int r) { return at + r < keys ? layout.value(unit, at + r) : nullptr; });
         __syncthreads();
         for (int j = 0; j < BQ; j++)
             SP_UNROLL
-            for (int t = 0; t < COLUMNS; t++) {
-                const float v = kv[j * PITCH + tx + 16 * t];
-                SP_UNROLL
-                for (int i = 0; i < ROWS; i++)
-                    sum[i][t] += p[(ty + 16 * i) * (BQ + 1) + j] * v;
-            }
+        for (int t = 0; t < COLUMNS; t++) {
+            const float v = kv[j * PITCH + tx + 16 * t];
+            SP_UNROLL
+            for (int i = 0; i < ROWS; i++)
+                sum[i][t] += p[(ty + 16 * i) * (BQ + 1) + j] * v;
+        }
     }
     SP_UNROLL
     for (int i = 0; i < ROWS; i++) {

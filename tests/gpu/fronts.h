@@ -40,7 +40,8 @@ SpStatus front_need(const Front *front, SpDevice *device, const SpPlan *plan, Cl
                     SpNeed *need);
 
 /* The run in exactly that memory. */
-SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip, Took *took);
+SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
+                   Took *took);
 
 /* The plan that fits into `room` bytes of device memory beside the workspace; false: none does. */
 bool front_fit(const Front *front, SpDevice *device, size_t room, SpPrecision precision, Clip *clip,

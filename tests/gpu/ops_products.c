@@ -167,8 +167,9 @@ static void deconv(SpDevice *device, float *y)
     float *packed = put_noise(&s, "packed", COUNT);
     const SpTensor w = {
         put_noise(&s, "w", COUNT), SP_F32, 4, {CIN, DECONV_COUT, DECONV_S, DECONV_S}};
-    SpDeconv a = {put_noise(&s, "x", N * H * W * CIN), N, H, W, CIN, packed, DECONV_COUT, DECONV_S,
-                  put_noise(&s, "b", DECONV_COUT), NULL};
+    SpDeconv a = {
+        put_noise(&s, "x", N * H * W * CIN), N,   H, W, CIN, packed, DECONV_COUT, DECONV_S,
+        put_noise(&s, "b", DECONV_COUT),     NULL};
     a.y = put(&s, y, N * H * W * DECONV_COUT * DECONV_S * DECONV_S * sizeof *y);
     device->ops.deconv_pack(device, &(SpConvPack){w, packed});
     device->ops.deconv(device, &a);
@@ -329,7 +330,7 @@ const OpCase op_products[] = {
     {"conv fours", conv_fours, 2 * 13 * 17 * 17, 2e-5, 4e-2, false},
     {"conv pointwise", conv_pointwise, 2 * 13 * 17 * 16, 1e-5, 4e-2, false},
     {"conv strided", conv_strided, 2 * 7 * 9 * 13, 1e-5, 4e-2, false},
-    {"deconv", deconv, 2 * 5 * 7 * DECONV_COUT * DECONV_S * DECONV_S, 1e-5, 4e-2, false},
+    {"deconv", deconv, 2 * 5 * 7 * DECONV_COUT *DECONV_S *DECONV_S, 1e-5, 4e-2, false},
     {"attention long", attention_long, 141 * 128, 1e-5, 4e-3, false},
     {"attention odd", attention_odd, 2 * 63 * 101, 1e-5, 4e-3, false},
     {"attention shared", attention_shared, 6 * 16 * 128, 1e-5, 4e-3, false},

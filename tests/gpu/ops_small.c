@@ -76,9 +76,9 @@ static void axis_add(SpDevice *device, float *y)
 {
     Scope s = {.device = device};
     float *x = put(&s, y, MAP_H * MAP_W * MAP_C * sizeof *y);
-    device->ops.axis_add(device, &(SpAxisAdd){x, MAP_H, MAP_W, MAP_C,
-                                              put_noise(&s, "u", MAP_W * MAP_C / 2),
-                                              put_noise(&s, "v", MAP_H * MAP_C / 2)});
+    device->ops.axis_add(device,
+                         &(SpAxisAdd){x, MAP_H, MAP_W, MAP_C, put_noise(&s, "u", MAP_W * MAP_C / 2),
+                                      put_noise(&s, "v", MAP_H * MAP_C / 2)});
     get(&s, x, y, MAP_H * MAP_W * MAP_C);
     end(&s);
 }
@@ -122,7 +122,8 @@ enum { FRAMES = 3, MAP_ROWS = 11, MAP_COLUMNS = 14, PAIRS = 6 };
 /* Points inside, at the edges and far outside the map; the last pair's frame too. */
 static void points(float *xy, float *frame)
 {
-    static const float at[2 * PAIRS] = {4.3f, 5.7f, 0, 0, 12.9f, 10.2f, -40, 3.5f, 5, 1e9f, 7.5f, 2};
+    static const float at[2 * PAIRS] = {4.3f, 5.7f, 0, 0,    12.9f, 10.2f,
+                                        -40,  3.5f, 5, 1e9f, 7.5f,  2};
     memcpy(xy, at, sizeof at);
     for (int p = 0; p < PAIRS; p++)
         frame[p] = p == PAIRS - 1 ? 9 : (float)(p % FRAMES);
@@ -137,21 +138,20 @@ static void sample_case(SpDevice *device, float *y, int64_t c, const int32_t *pi
     Scope s = {.device = device};
     float *out = put(&s, y, (size_t)(PAIRS * samples * ldy) * sizeof *y);
     device->ops.sample_patches(
-        device,
-        &(SpSamplePatches){
-            .map = put_noise(&s, "map", FRAMES * MAP_ROWS * MAP_COLUMNS * c),
-            .frames = FRAMES,
-            .h = MAP_ROWS,
-            .w = MAP_COLUMNS,
-            .c = c,
-            .xy = put(&s, xy, sizeof xy),
-            .frame = put(&s, frame, sizeof frame),
-            .pairs = PAIRS,
-            .side = SIDE,
-            .pick = pick ? put(&s, pick, (size_t)(PAIRS * picks) * sizeof *pick) : NULL,
-            .picks = picks,
-            .out = out,
-            .ldy = ldy});
+        device, &(SpSamplePatches){
+                    .map = put_noise(&s, "map", FRAMES * MAP_ROWS * MAP_COLUMNS * c),
+                    .frames = FRAMES,
+                    .h = MAP_ROWS,
+                    .w = MAP_COLUMNS,
+                    .c = c,
+                    .xy = put(&s, xy, sizeof xy),
+                    .frame = put(&s, frame, sizeof frame),
+                    .pairs = PAIRS,
+                    .side = SIDE,
+                    .pick = pick ? put(&s, pick, (size_t)(PAIRS * picks) * sizeof *pick) : NULL,
+                    .picks = picks,
+                    .out = out,
+                    .ldy = ldy});
     get(&s, out, y, PAIRS * samples * ldy);
     end(&s);
 }
@@ -178,19 +178,18 @@ static void correlate_case(SpDevice *device, float *y, int64_t side, int64_t c)
     Scope s = {.device = device};
     float *out = put(&s, y, (size_t)(PAIRS * n * n) * sizeof *y);
     device->ops.correlate(
-        device,
-        &(SpCorrelate){.map = put_noise(&s, "map", FRAMES * MAP_ROWS * MAP_COLUMNS * c),
-                       .frames = FRAMES,
-                       .h = MAP_ROWS,
-                       .w = MAP_COLUMNS,
-                       .c = c,
-                       .xy = put(&s, xy, sizeof xy),
-                       .frame = put(&s, frame, sizeof frame),
-                       .pairs = PAIRS,
-                       .run = RUN,
-                       .side = side,
-                       .templates = put_noise(&s, "templates", PAIRS / RUN * n * c),
-                       .out = out});
+        device, &(SpCorrelate){.map = put_noise(&s, "map", FRAMES * MAP_ROWS * MAP_COLUMNS * c),
+                               .frames = FRAMES,
+                               .h = MAP_ROWS,
+                               .w = MAP_COLUMNS,
+                               .c = c,
+                               .xy = put(&s, xy, sizeof xy),
+                               .frame = put(&s, frame, sizeof frame),
+                               .pairs = PAIRS,
+                               .run = RUN,
+                               .side = side,
+                               .templates = put_noise(&s, "templates", PAIRS / RUN * n * c),
+                               .out = out});
     get(&s, out, y, PAIRS * n * n);
     end(&s);
 }
@@ -234,9 +233,8 @@ static void posenc(SpDevice *device, float *y)
     enum { C = 3, DEGREE = 10, LD = C * (1 + 2 * DEGREE) + 1 };
     Scope s = {.device = device};
     float *out = put(&s, y, SMALL_ROWS * LD * sizeof *y);
-    device->ops.posenc(device,
-                       &(SpPosenc){put_noise(&s, "v", SMALL_ROWS * 4), SMALL_ROWS, C, 4, DEGREE, out,
-                                   LD});
+    device->ops.posenc(
+        device, &(SpPosenc){put_noise(&s, "v", SMALL_ROWS * 4), SMALL_ROWS, C, 4, DEGREE, out, LD});
     get(&s, out, y, SMALL_ROWS * LD);
     end(&s);
 }
@@ -245,8 +243,8 @@ static void group_mean(SpDevice *device, float *y)
 {
     Scope s = {.device = device};
     float *out = put(&s, y, 5 * SMALL_C * sizeof *y);
-    device->ops.group_mean(device,
-                           &(SpGroupMean){put_noise(&s, "x", 5 * 16 * SMALL_C), 5, 16, SMALL_C, out});
+    device->ops.group_mean(
+        device, &(SpGroupMean){put_noise(&s, "x", 5 * 16 * SMALL_C), 5, 16, SMALL_C, out});
     get(&s, out, y, 5 * SMALL_C);
     end(&s);
 }
@@ -313,27 +311,27 @@ static void copy(SpDevice *device, float *y)
 }
 
 const OpCase op_small[] = {
-    {"layer norm", layer_norm, NORM_ROWS * NORM_LD, 1e-5, 0, false},
-    {"layer norm plain", layer_norm_plain, NORM_ROWS * NORM_WIDTH, 1e-5, 0, false},
-    {"instance norm", instance_norm, IMAGES * PIXELS * CHANNELS, 1e-5, 0, false},
+    {"layer norm", layer_norm, NORM_ROWS *NORM_LD, 1e-5, 0, false},
+    {"layer norm plain", layer_norm_plain, NORM_ROWS *NORM_WIDTH, 1e-5, 0, false},
+    {"instance norm", instance_norm, IMAGES *PIXELS *CHANNELS, 1e-5, 0, false},
     {"map gelu", map_gelu, MAP, 2e-6, 0, false},
     {"map periodic", map_periodic, MAP, 2e-6, 0, false},
     {"map relu", map_relu, MAP, 0, 0, false},
-    {"axis add", axis_add, MAP_H * MAP_W * MAP_C, 0, 0, false},
+    {"axis add", axis_add, MAP_H *MAP_W *MAP_C, 0, 0, false},
     {"modulate", modulate, 7 * 31, 1e-6, 0, false},
-    {"resize", resize, 2 * RESIZE_H * RESIZE_W * RESIZE_LD, 5e-6, 0, false},
+    {"resize", resize, 2 * RESIZE_H *RESIZE_W *RESIZE_LD, 5e-6, 0, false},
     {"halve", halve, 2 * 3 * 4 * 5, 1e-6, 0, false},
     {"sample patches", sample_patches, PAIRS * 49 * 5, 2e-6, 0, false},
     {"sample picked", sample_picked, PAIRS * 5 * 22, 2e-6, 0, false},
     {"correlate", correlate, PAIRS * 49 * 49, 1e-5, 0, false},
     {"correlate large", correlate_large, PAIRS * 81 * 81, 1e-5, 0, false},
-    {"neighbours", neighbours, PAIRS * KEEP * 4, 1e-6, 0, false},
+    {"neighbours", neighbours, PAIRS *KEEP * 4, 1e-6, 0, false},
     {"posenc", posenc, SMALL_ROWS * 64, 2e-6, 0, false},
     {"group mean", group_mean, 5 * SMALL_C, 1e-6, 0, false},
     {"pick rows", pick_rows, 4 * 3 * SMALL_LD, 0, 0, false},
-    {"add rows", add_rows, SMALL_ROWS * SMALL_C, 0, 0, false},
-    {"scale rows", scale_rows, SMALL_ROWS * SMALL_LD, 1e-6, 0, false},
-    {"unit rows", unit_rows, SMALL_ROWS * SMALL_C, 1e-6, 0, false},
-    {"copy", copy, SMALL_ROWS * SMALL_LD, 0, 0, false},
+    {"add rows", add_rows, SMALL_ROWS *SMALL_C, 0, 0, false},
+    {"scale rows", scale_rows, SMALL_ROWS *SMALL_LD, 1e-6, 0, false},
+    {"unit rows", unit_rows, SMALL_ROWS *SMALL_C, 1e-6, 0, false},
+    {"copy", copy, SMALL_ROWS *SMALL_LD, 0, 0, false},
 };
 const size_t op_small_count = sizeof op_small / sizeof *op_small;

@@ -110,14 +110,14 @@ void times_of_ops(SpDevice *gpu)
         double operations;
         bool slow_in_f32;
     } op[] = {
-        {"linear 6144 x 1024 -> 4096, GELU, weights f32", product,
-         2.0 * TOKENS * WIDTH * 4 * WIDTH, false},
-        {"linear 6144 x 1024 -> 3072, weights bf16", product_bf16,
-         2.0 * TOKENS * WIDTH * 3 * WIDTH, false},
+        {"linear 6144 x 1024 -> 4096, GELU, weights f32", product, 2.0 * TOKENS * WIDTH * 4 * WIDTH,
+         false},
+        {"linear 6144 x 1024 -> 3072, weights bf16", product_bf16, 2.0 * TOKENS * WIDTH * 3 * WIDTH,
+         false},
         {"attention 4 x 893, 16 heads of 64", attention_frame, 4.0 * 4 * 893 * 893 * WIDTH, false},
         {"attention 15360, 16 heads of 64", attention_global, 4.0 * GLOBAL * GLOBAL * WIDTH, true},
-        {"convolution 96 x 148 x 256, 3 x 3 -> 256", convolution,
-         2.0 * 96 * 148 * 9 * 256 * 256, false},
+        {"convolution 96 x 148 x 256, 3 x 3 -> 256", convolution, 2.0 * 96 * 148 * 9 * 256 * 256,
+         false},
     };
     const size_t bytes = (size_t)GLOBAL * 3 * WIDTH * sizeof(float);
     Bench b = {gpu, gpu->take_memory(gpu, bytes), gpu->take_memory(gpu, bytes),
@@ -169,8 +169,7 @@ void times_of_front(const char *goldens, SpDevice *gpu)
     if (!check_status(front_make(goldens, "front", SP_BF16, &front), "front, bf16 weights"))
         return;
     Clip large = clip_of_noise(100, 336, 518), clip = clip_of_noise(80, 294, 518);
-    SpPlan plan = {
-        .weights = SP_RESIDENT, .taps_on_device = true, .precision = SP_PRECISION_BF16};
+    SpPlan plan = {.weights = SP_RESIDENT, .taps_on_device = true, .precision = SP_PRECISION_BF16};
     timed_run(&front, gpu, &plan, &large, "front, 100 frames of 336x518, resident");
     const double resident =
         timed_run(&front, gpu, &plan, &clip, "front, 80 frames of 294x518, resident");

@@ -14,7 +14,8 @@ static void set_precision(SpDevice *device, SpPrecision precision)
 static void *take_memory(SpDevice *device, size_t bytes)
 {
     (void)device;
-    return aligned_alloc(SP_CUDA_ALIGN, (bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN);
+    return aligned_alloc(SP_CUDA_ALIGN,
+                         (bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN);
 }
 
 static void give_memory(SpDevice *device, void *memory, size_t bytes)

@@ -43,7 +43,8 @@ emulate_switch:
 #error "tests/gpu/emulate needs emulate_switch for this processor"
 #endif
 
-namespace {
+namespace
+{
 
 enum State { RUNS, WAITS_WARP, WAITS_BLOCK, DONE };
 enum { WARP = 32, STACK = 64 << 10, MOST_SHARED = 64 << 10 };

@@ -17,8 +17,8 @@ struct EmulateIndex {
 struct EmulateThread {
     EmulateIndex thread, block, block_size, grid_size;
     int lane;
-    char *shared;               /* the block's dynamic shared memory */
-    unsigned char given[32];    /* what the lane offers to the others of its warp */
+    char *shared;            /* the block's dynamic shared memory */
+    unsigned char given[32]; /* what the lane offers to the others of its warp */
 };
 
 /* The thread that runs, and a lane of its warp. */

@@ -3,31 +3,40 @@
 #include "kernels/cuda/kernel.cuh"
 #include "kernels/cuda/tiled.cuh"
 
-namespace attention {
+namespace attention
+{
 #include "kernels/cuda/attention.cu"
 }
-namespace attention_mma {
+namespace attention_mma
+{
 #include "kernels/cuda/attention_mma.cu"
 }
-namespace grid_attention {
+namespace grid_attention
+{
 #include "kernels/cuda/grid_attention.cu"
 }
-namespace maps {
+namespace maps
+{
 #include "kernels/cuda/maps.cu"
 }
 #undef OP
-namespace norm {
+namespace norm
+{
 #include "kernels/cuda/norm.cu"
 }
-namespace pack {
+namespace pack
+{
 #include "kernels/cuda/pack.cu"
 }
-namespace patches {
+namespace patches
+{
 #include "kernels/cuda/patches.cu"
 }
-namespace product {
+namespace product
+{
 #include "kernels/cuda/product.cu"
 }
-namespace rows {
+namespace rows
+{
 #include "kernels/cuda/rows.cu"
 }

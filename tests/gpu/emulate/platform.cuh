@@ -144,8 +144,9 @@ static inline uint32_t sp_pack(F16, float low, float high)
 
 static inline float sp_half_to_float(uint16_t bits)
 {
-    const float size = (bits & 0x7c00) ? __uint_as_float(((uint32_t)(bits & 0x7fff) << 13) + 0x38000000)
-                                       : (float)(bits & 0x3ff) * 0x1p-24f;
+    const float size = (bits & 0x7c00)
+                           ? __uint_as_float(((uint32_t)(bits & 0x7fff) << 13) + 0x38000000)
+                           : (float)(bits & 0x3ff) * 0x1p-24f;
     return bits & 0x8000 ? -size : size;
 }
 
@@ -180,8 +181,8 @@ static inline void sp_mma(Half half, float d[4], const uint32_t a[4], const uint
     emulate_wait_warp();
 }
 
-/* PTX ISA, "ldmatrix": lane l has row l / 4 and columns 2 (l % 4) and on of each matrix, or, turned,
- * column l / 4 and these rows. */
+/* PTX ISA, "ldmatrix": lane l has row l / 4 and columns 2 (l % 4) and on of each matrix, or,
+ * turned, column l / 4 and these rows. */
 static inline void emulate_matrices(uint32_t out[4], const void *row, bool turned)
 {
     EmulateThread *self = emulate_thread();

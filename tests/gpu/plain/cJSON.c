@@ -168,9 +168,8 @@ cJSON *cJSON_Parse(const char *text)
 cJSON *cJSON_GetObjectItemCaseSensitive(const cJSON *object, const char *name)
 {
     cJSON *item;
-    cJSON_ArrayForEach(item, object)
-        if (item->string && strcmp(item->string, name) == 0)
-            return item;
+    cJSON_ArrayForEach(item,
+                       object) if (item->string && strcmp(item->string, name) == 0) return item;
     return NULL;
 }
 
@@ -288,9 +287,10 @@ static void print(FILE *out, const cJSON *item)
         fputs(item->valuedouble != 0 ? "true" : "false", out);
         break;
     case PLAIN_NUMBER:
-        fprintf(out, fabs(item->valuedouble) < 1e15 && floor(item->valuedouble) == item->valuedouble
-                         ? "%.0f"
-                         : "%.17g",
+        fprintf(out,
+                fabs(item->valuedouble) < 1e15 && floor(item->valuedouble) == item->valuedouble
+                    ? "%.0f"
+                    : "%.17g",
                 item->valuedouble);
         break;
     case PLAIN_STRING:

@@ -73,9 +73,8 @@ void cblas_dtrsv(enum CBLAS_ORDER order, enum CBLAS_UPLO uplo, CBLAS_TRANSPOSE t
         const blasint i = trans == CblasNoTrans ? k : n - 1 - k;
         double sum = x[i];
         for (blasint j = 0; j < k; j++)
-            sum -= trans == CblasNoTrans
-                       ? a[(ptrdiff_t)i * lda + j] * x[j]
-                       : a[(ptrdiff_t)(n - 1 - j) * lda + i] * x[n - 1 - j];
+            sum -= trans == CblasNoTrans ? a[(ptrdiff_t)i * lda + j] * x[j]
+                                         : a[(ptrdiff_t)(n - 1 - j) * lda + i] * x[n - 1 - j];
         x[i] = sum / a[(ptrdiff_t)i * lda + i];
     }
 }
