@@ -91,6 +91,15 @@ static __global__ void modulate_kernel(SpModulate a)
     }
 }
 
+static __device__ inline void load_four(const float *from, float to[4])
+{
+    const float4 v = *reinterpret_cast<const float4 *>(from);
+    to[0] = v.x;
+    to[1] = v.y;
+    to[2] = v.z;
+    to[3] = v.w;
+}
+
 static __global__ void finish_kernel(SpFinish a)
 {
     SP_EACH(at, a.rows * a.width)
@@ -107,6 +116,52 @@ static __global__ void finish_kernel(SpFinish a)
             v += a.residual[r * a.ldr + i];
         a.y[r * a.ldy + i] = v;
     }
+}
+
+/* Four columns at a time, where every row and column begins at a multiple of four. */
+static __global__ void finish_fours_kernel(SpFinish a)
+{
+    const int64_t fours = a.width / 4;
+    SP_EACH(at, a.rows * fours)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, fours, &i);
+        float v[4], other[4];
+        load_four(a.x + r * a.ldx + 4 * i, v);
+        if (a.b) {
+            load_four(a.b + 4 * i, other);
+            for (int k = 0; k < 4; k++)
+                v[k] += other[k];
+        }
+        for (int k = 0; k < 4; k++)
+            v[k] = sp_activate(v[k], a.act);
+        if (a.gain) {
+            load_four(a.gain + 4 * i, other);
+            for (int k = 0; k < 4; k++)
+                v[k] *= other[k];
+        }
+        if (a.residual) {
+            load_four(a.residual + r * a.ldr + 4 * i, other);
+            for (int k = 0; k < 4; k++)
+                v[k] += other[k];
+        }
+        reinterpret_cast<float4 *>(a.y + r * a.ldy)[i] = make_float4(v[0], v[1], v[2], v[3]);
+    }
+}
+
+/* Zero bits where every row is aligned to four floats. */
+static uintptr_t ragged(const float *x, int64_t ld)
+{
+    return (uintptr_t)x | (uintptr_t)ld * sizeof(float);
+}
+
+static bool in_fours(const SpFinish *a)
+{
+    uintptr_t bits = ragged(a->x, a->ldx) | ragged(a->y, a->ldy) | ragged(a->b, a->width) |
+                     ragged(a->gain, a->width);
+    if (a->residual)
+        bits |= ragged(a->residual, a->ldr);
+    return bits % sizeof(float4) == 0;
 }
 
 template <typename Word> static __global__ void copy_kernel(SpCopy a)
@@ -162,5 +217,9 @@ extern "C" void sp_cuda_unit_rows(SpDevice *device, const SpUnitRows *a)
 
 extern "C" void sp_cuda_finish(SpCuda *cuda, const SpFinish *a)
 {
-    SP_LAUNCH(cuda, "finish", finish_kernel, sp_blocks(cuda, a->rows * a->width), SP_BLOCK, 0, *a);
+    const int64_t count = a->rows * a->width;
+    if (in_fours(a))
+        SP_LAUNCH(cuda, "finish", finish_fours_kernel, sp_blocks(cuda, count / 4), SP_BLOCK, 0, *a);
+    else
+        SP_LAUNCH(cuda, "finish", finish_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);
 }
