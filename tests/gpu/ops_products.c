@@ -83,6 +83,28 @@ static void linear_f16(SpDevice *device, float *y)
     linear_halves(device, y, SP_F16, 19, 33, 70);
 }
 
+/* All aligned to four floats and eight halves. */
+static void linear_aligned(SpDevice *device, float *y)
+{
+    enum { N = 37, WIDTH = 40, WIDE = 72 };
+    Scope s = {.device = device};
+    float *out = put(&s, y, N * WIDE * sizeof *y);
+    SpLinear a = {.x = put_noise(&s, "x", N * WIDTH),
+                  .rows = N,
+                  .ldx = WIDTH,
+                  .w = {put_noise(&s, "w", WIDE * WIDTH), SP_F32, 2, {WIDE, WIDTH}},
+                  .b = put_noise(&s, "b", WIDE),
+                  .act = SP_SILU,
+                  .gain = put_noise(&s, "gain", WIDE),
+                  .residual = out,
+                  .ldr = WIDE,
+                  .y = out,
+                  .ldy = WIDE};
+    device->ops.linear(device, &a);
+    get(&s, out, y, N * WIDE);
+    end(&s);
+}
+
 /* More rows than go together. */
 static void linear_chunks(SpDevice *device, float *y)
 {
@@ -322,6 +344,7 @@ const OpCase op_products[] = {
     {"linear gelu", linear_gelu, LINEAR_COUNT, 1e-5, 4e-2, false},
     {"linear gelu tanh", linear_gelu_tanh, LINEAR_COUNT, 1e-5, 4e-2, false},
     {"linear silu", linear_silu, LINEAR_COUNT, 1e-5, 4e-2, false},
+    {"linear aligned", linear_aligned, 37 * 72, 1e-5, 4e-2, false},
     {"linear bf16", linear_bf16, 19 * 70, 1e-5, 4e-2, false},
     {"linear f16", linear_f16, 19 * 70, 1e-5, 4e-2, false},
     {"linear chunks", linear_chunks, (8 * SP_ROW_TILE + 29) * 12, 1e-5, 4e-2, false},
