@@ -111,8 +111,8 @@ static SpStatus plan_all(SpRun *run, int64_t frames, int64_t queries, const SpRo
     return sp_ok();
 }
 
-/* The largest count below `beyond` that fits, the smaller of which all do; 0: none. `frames` 0: counts
- * frames; else points on so many. */
+/* The largest count below `beyond` that fits, the smaller of which all do; 0: none. `frames` 0:
+ * counts frames; else points on so many. */
 static SpStatus most(SpRun *run, int64_t frames, int64_t queries, int64_t beyond, int64_t *out)
 {
     SpNeed need[SP_STAGES];

@@ -91,9 +91,19 @@ void sp_models_close(SpModels *models)
     close_device(models);
 }
 
+static SpPrecision precision_of(const SpModels *models)
+{
+    return models->job->precision != SP_WANT_F32 && sp_devices_bf16(models->device)
+               ? SP_PRECISION_BF16
+               : SP_PRECISION_F32;
+}
+
 static SpStatus open_model(SpModels *models, SpStage stage, SpModel *model)
 {
     SP_TRY(sp_weights_open(&model->place, model->name, &model->checkpoint));
+    if (stage == SP_STAGE_FRONT && precision_of(models) == SP_PRECISION_BF16 &&
+        !model->place.embedded)
+        SP_TRY(sp_checkpoint_use_compact(model->checkpoint));
     if (stage == SP_STAGE_FRONT)
         return sp_front_open(model->checkpoint, &model->front);
     if (stage == SP_STAGE_TRACKER)
@@ -108,7 +118,9 @@ SpStatus sp_models_wake(SpModels *models, SpStage stage, const char *name, const
         model->idle = false;
         return sp_ok();
     }
+    SpDevice *device;
     sp_models_discard(models, stage);
+    SP_TRY(sp_models_device(models, &device));
     const double began = sp_clock();
     *model = (SpModel){.name = name, .place = *place};
     const SpStatus status = open_model(models, stage, model);
@@ -143,13 +155,6 @@ SpStatus sp_models_room(SpModels *models, size_t taken, SpRoom *room)
         room->device = rest < room->device ? rest : room->device;
     }
     return sp_ok();
-}
-
-static SpPrecision precision_of(const SpModels *models)
-{
-    return models->job->precision != SP_WANT_F32 && sp_devices_bf16(models->device)
-               ? SP_PRECISION_BF16
-               : SP_PRECISION_F32;
 }
 
 SpStatus sp_models_plan(SpModels *models, SpStage stage, const SpRoom *room,
