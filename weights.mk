@@ -80,7 +80,7 @@ endef
 
 # Where the program has a GPU, the front's compact copy for it, which is made once.
 define prepare
-if test '$(1)' = front && $(SPATRACK) --info 2> /dev/null | grep -q '^cuda: .* MB'; then \
+if test '$(1)' = front && $(SPATRACK) --info 2> /dev/null | grep -q '^cuda [0-9].* GB'; then \
     $(SPATRACK) --prepare --weights '$(DEST)'; fi
 endef
 

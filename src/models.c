@@ -52,8 +52,9 @@ SpStatus sp_models_device(SpModels *models, SpDevice **device)
     SpStatus fell_back = sp_ok();
     if (!models->device)
         SP_TRY(sp_devices_open(job->device, (int)job->threads, &models->device, &fell_back));
-    if (fell_back.code != SP_OK)
+    if (fell_back.code != SP_OK && !models->told)
         sp_console_note(models->console, "%s; using the CPU", fell_back.text);
+    models->told = true;
     *device = models->device;
     if (job->precision == SP_WANT_BF16 && !sp_devices_bf16(models->device))
         return sp_error(SP_USAGE, "--precision bf16: the %s computes in f32", models->device->name);

@@ -82,6 +82,10 @@ def the_plan_is_what_is_measured():
             assert activations < peak and peak > WORKSPACE >> 20
             assert (measured["moved_bytes"] > 1e6) == (mode != "in-place"), measured
     assert len({read(os.path.join(folder, mode + ".npz")) for mode in ("in-place", "resident", "streamed")}) == 1
+    report = os.path.join(folder, "online.json")
+    good(*clip_of(24, "--mode", "online"), "-o", os.path.join(folder, "online.npz"), "--report", report)
+    for measured in stages(report).values():
+        assert measured["planned_device_bytes"] == measured["peak_device_bytes"], measured
     assert not [name for name in os.listdir(TEMPORARY) if name.endswith(".npz")]
 
 
@@ -125,9 +129,9 @@ def too_small_a_budget_says_what_fits():
     assert os.listdir(folder) == [] and "--vram-budget" in line
     good(*clip_of(told), "--vram-budget", budget, *out)
     os.remove(out[1])
-    refused(5, "fit", *clip_of(told + 1), "--vram-budget", budget, *out)
+    refused(5, "--max-frames", *clip_of(told + 1), "--vram-budget", budget, *out)
     refused(5, "not even one frame", *clip_of(24), "--vram-budget", "13M", *out)
-    refused(5, "fit", *clip_of(24), "--vram-budget", "1K", "--plan")
+    refused(5, "not even one frame", *clip_of(24), "--vram-budget", "1K", "--plan")
     assert os.listdir(folder) == []
 
 
