@@ -553,7 +553,7 @@ def bad_cases():
     noise = random.Random(1).randbytes(20000)
     out = ["-o", at("old.npz")]
     yield "no video", out, 2, "which video?"
-    yield "two videos", [BALL, BALL, *out], 2, "a second one"
+    yield "two videos", [BALL, BALL, *out], 2, "-o takes a folder"
     yield "unknown flag", [BALL, "--frobnicate", *out], 2, "no flag --frobnicate"
     yield "unknown letter", [BALL, "-z", *out], 2, "no flag -z"
     yield "missing value", [*out, BALL, "--grid"], 2, "--grid needs a value"

@@ -26,6 +26,10 @@ def cases(folder):
     subprocess.run([PROGRAM, ball, "--stop-after", "front", "-o", geometry, *fast[:2]], check=True,
                    stderr=subprocess.DEVNULL)
     yield "whole run with a report", [ball, *fast, "--report", os.path.join(folder, "r.json")]
+    yield "streamed weights, sleeping in full", [ball, *fast, "--weight-mode", "streamed", "--sleep-level", "2",
+                                                 "--report", os.path.join(folder, "r2.json")]
+    yield "resident weights", [ball, *fast, "--weight-mode", "resident"]
+    yield "a plan", [ball, *fast, "--plan"]
     yield "given geometry and queries", [ball, "--geometry", geometry, "--queries", queries,
                                          "--max-frames", "2", "--vo-points", "0", "--iters", "1"]
     for name in ("o.mp4", "o.png"):
