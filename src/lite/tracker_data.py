@@ -83,14 +83,18 @@ def faulty_depth(depth: Tensor, random: np.random.Generator) -> tuple[Tensor, Te
 
 
 def choose(clip: dict, count: int, random: np.random.Generator) -> np.ndarray:
-    """Queries [count, 3]: most in the first frame, half of them on objects or edges."""
+    """Queries [count, 3]: most in the first frame, half of them on what moves by itself, if anything
+    does in their frame."""
     frames, h, w = clip["depth"].shape
     frame = np.where(random.random(count) < 0.6, 0, random.integers(frames, size=count))
-    xy = random.uniform(0, 1, (8, count, 2)) * [w - 1, h - 1]
-    at = np.rint(xy).astype(int)
-    wanted = clip["moving"][clip["label"][frame, at[..., 1], at[..., 0]]]  # [8, count]
-    first = np.where(random.random(count) < 0.3, wanted.argmax(0), 0)
-    return np.concatenate([frame[:, None], xy[first, np.arange(count)]], 1)
+    xy = random.uniform(0, 1, (count, 2)) * [w - 1, h - 1]
+    moving = {t: np.flatnonzero(clip["moving"][clip["label"][t]]) for t in set(frame)}
+    for n in np.flatnonzero(random.random(count) < 0.5):
+        pixels = moving[frame[n]]
+        if len(pixels):
+            at = pixels[random.integers(len(pixels))]
+            xy[n] = at % w, at // w
+    return np.concatenate([frame[:, None], xy], 1)
 
 
 def backward(clip: dict) -> dict:

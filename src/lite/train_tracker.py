@@ -24,7 +24,8 @@ from train_features import held, pick
 
 DECAY, ITERATIONS, FIRST_PHASE = 0.8, 4, 0.4
 SQUARE = torch.tensor([1, 256 / 192])  # scores are those of a 256x256 image
-SKIPS = (0.4, 0.4, 0.2)  # how often every, every second, every third frame is taken
+SKIPS = (0.3, 0.3, 0.25, 0.15)  # how often every, every second, third, fourth frame is taken
+LOST = 0.04  # a pull on visible points that are far off, a pixel
 HIDDEN, OUTSIDE = 0.2, 0.05  # weights of points that cannot be seen
 
 
@@ -158,7 +159,8 @@ def losses(run: Run) -> dict[str, Tensor]:
     off = (run.normal - run.normalise(sample.point)).abs().clamp_max(4)
     certain = sample.visible & (error.detach() < 4)
     moving = sample.moving.expand(len(run.xy), -1)
-    return {"flow": ((1 + error).log() * weight).sum() / weight.sum(),
+    lost = torch.where(sample.visible, LOST * error.clamp_max(64), 0)
+    return {"flow": (((1 + error).log() + lost) * weight).sum() / weight.sum(),
             "point": ((1 + 20 * off).log().mean(-1) * weight).sum() / weight.sum(),
             "vis": balanced(run.vis - VISIBLE_LOGIT, sample.visible, asked),
             "conf": balanced(run.conf, certain, asked),
@@ -257,7 +259,7 @@ def window_of(model: Frozen, args: argparse.Namespace, step: int, random: np.ran
     maps = features(model.fnet, path, clip, args.state / "maps")
     if random.random() < 0.5:
         clip, maps = backward(clip), maps.flip(0)
-    skip = random.choice([1, 2, 3], p=SKIPS)
+    skip = random.choice([1, 2, 3, 4], p=SKIPS)
     clip, maps = every(clip, skip), maps[::skip]
     return make_sample(maps, clip, choose(clip, args.tracks, random), model.radius, random)
 

@@ -198,7 +198,7 @@ def look(forward, pitch) -> np.ndarray:
 def motion(rng, pose, radius, floating):
     """-> time -> pose: a smooth path and turn from a rest pose; on the floor a slide or hops."""
     path, turn = curve(rng, 3), curve(rng, 3)
-    size = np.exp(rng.uniform(np.log(0.15), np.log(3.0)))
+    size = np.exp(rng.uniform(np.log(0.2), np.log(6.0)))
     spin = rng.choice([0, 0.4, 1.5, 4.0])
     hop = rng.uniform(0.2, 1) if not floating and rng.random() < 0.3 else 0.0
     rate = rng.uniform(0.7, 2.5)
@@ -277,7 +277,7 @@ def attempt(rng, frames: int) -> Scene | None:
     times = np.arange(max(frames, 2)) / SECOND
     path = np.stack([eye(t)[:3, 3] for t in times])
     poses, moving = [lambda time: np.eye(4)], [False]
-    wanted_moving = rng.integers(0, 6)
+    wanted_moving = rng.integers(0, 9)
     for _ in range(rng.integers(5, 13)):
         prims = shape(rng)
         pose, radius, floating = place(rng, prims, eye(0.0), half, height, fov, focus, is_open)
