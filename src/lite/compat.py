@@ -1,4 +1,6 @@
 """What PyTorch 1.13 (Debian 12) lacks, made from what it has; PyTorch 2 uses its own."""
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,6 +29,11 @@ def lerp_(means: list[Tensor], values: list[Tensor], weight: float) -> None:
         return
     for mean, value in zip(means, values):
         mean.lerp_(value, weight)
+
+
+def load(path: Path):
+    """A training state. The careful reader of PyTorch 1 knows no floats."""
+    return torch.load(path, weights_only=PYTORCH_2)
 
 
 def unset(kind: type, config: dict) -> nn.Module:

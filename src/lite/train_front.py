@@ -249,7 +249,7 @@ class Run:
             self.optimiser.load_state_dict(self.state["optimiser"])
 
     def load(self) -> None:
-        self.state = torch.load(self.path)
+        self.state = compat.load(self.path)
         self.trainee.load_state_dict(self.state["trainee"])
         self.average.load_state_dict(self.state["average"])
         for name in ("step", "seed", "threshold", "scores", "frames"):
