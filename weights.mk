@@ -37,7 +37,7 @@ help:
 	@echo
 	@echo 'lite                trains the weights in src/lite from seeds: many hours; make -j2 for two cores'
 	@echo 'LITE=DIR            where its clips (17 GB) and its state are kept ($(LITE))'
-	@echo 'PYTHON=PYTHON       an interpreter with torch, opencv and safetensors, for lite ($(PYTHON))'
+	@echo 'PYTHON=PYTHON       an interpreter with torch and opencv, for lite ($(PYTHON))'
 	@echo
 	@echo 'DEST=DIR            where they go ($(DEST))'
 	@echo 'REVISION=COMMIT     which revision (main); REVISION_front=COMMIT for one model'

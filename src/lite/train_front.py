@@ -14,7 +14,6 @@ import copy
 import json
 import os
 import signal
-import struct
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import compat
 import front_data
+from export import write as write_checkpoint
 from front import Front
 from lite_config import FRONT_PATCH, FRONT_WIDTH
 
@@ -227,12 +228,6 @@ class Validation:
                 for name in rows[0]}
 
 
-def write_atomically(path: Path, write) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    write(part)
-    os.replace(part, path)
-
-
 class Run:
     def __init__(self, folder: Path, seed: int, rate: float):
         self.folder, self.path = folder, folder / "state.pt"
@@ -249,12 +244,12 @@ class Run:
             initialise(self.trainee, clips, self.seed)
             self.average.load_state_dict(self.trainee.front.state_dict())
         self.trainee.front.aggregator.patch_embed.patch_embed.proj.requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(groups(self.trainee), betas=(0.9, 0.98), fused=True)
+        self.optimiser = compat.adamw(groups(self.trainee), betas=(0.9, 0.98))
         if self.path.exists():
             self.optimiser.load_state_dict(self.state["optimiser"])
 
     def load(self) -> None:
-        self.state = torch.load(self.path)
+        self.state = compat.load(self.path)
         self.trainee.load_state_dict(self.state["trainee"])
         self.average.load_state_dict(self.state["average"])
         for name in ("step", "seed", "threshold", "scores", "frames"):
@@ -264,7 +259,9 @@ class Run:
         state = {"trainee": self.trainee.state_dict(), "average": self.average.state_dict(),
                  "optimiser": self.optimiser.state_dict(), "step": self.step, "seed": self.seed,
                  "threshold": self.threshold, "scores": self.scores, "frames": self.frames}
-        write_atomically(self.path, lambda part: torch.save(state, part))
+        part = self.path.with_suffix(".part")
+        torch.save(state, part)
+        os.replace(part, self.path)
 
     def advance(self, clips: front_data.Clips, steps: int) -> dict:
         count, frames = BATCHES[self.step % len(BATCHES)]
@@ -280,8 +277,8 @@ class Run:
         self.step += 1
         self.frames += count * frames
         keep = min(0.998, self.step / (self.step + 20))
-        torch._foreach_lerp_(list(self.average.parameters()),
-                             [p.detach() for p in self.trainee.front.parameters()], 1 - keep)
+        compat.lerp_(list(self.average.parameters()),
+                     [p.detach() for p in self.trainee.front.parameters()], 1 - keep)
         return {**{name: part.item() for name, part in parts.items()}, "norm": norm.item()}
 
 
@@ -328,22 +325,10 @@ def export(run: Run, path: Path, validation: Validation) -> None:
     calibrate(run.average, validation)
     run.average.half().float()
     run.scores = validation.scores(run.average)
-    header = {"__metadata__": {
-        "config": json.dumps(CONFIG), "trained": "yes", "step": str(run.step),
-        "seed": str(run.seed), "frames": str(run.frames), "confidence_threshold": f"{run.threshold:.3f}",
-        "validation": json.dumps(run.scores)}}
-    blobs, at = [], 0
-    for name, tensor in run.average.state_dict().items():
-        blob = tensor.half().numpy().tobytes()
-        header[name] = {"dtype": "F16", "shape": list(tensor.shape),
-                        "data_offsets": [at, at + len(blob)]}
-        blobs.append(blob)
-        at += len(blob)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 64)
-    whole = struct.pack("<Q", len(text)) + text + b"".join(blobs)
-    write_atomically(path, lambda part: part.write_bytes(whole))
-    print(f"{path}: {at // 2} values, {at / 1e6:.1f} MB, {json.dumps(run.scores)}")
+    size = write_checkpoint(path, run.average, CONFIG, {
+        "step": run.step, "seed": run.seed, "frames": run.frames,
+        "confidence_threshold": round(run.threshold, 3), "validation": run.scores})
+    print(f"{path}: {size / 1e6:.1f} MB, {json.dumps(run.scores)}")
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import compat
 import window
 from lite_config import CONFIG, LEVELS, STRIDE, VISIBLE_LOGIT
 from state import Log, State, rate
@@ -270,9 +271,9 @@ def main() -> None:
     torch.manual_seed(args.seed)
     model = Frozen(CONFIG)
     prepare(model)
-    trained = torch.load(args.state / "features.pt", weights_only=True)
+    trained = compat.load(args.state / "features.pt")
     if args.start:
-        model.load_state_dict(torch.load(args.start, weights_only=True)["parts"]["model"])
+        model.load_state_dict(compat.load(args.start)["parts"]["model"])
     model.fnet.load_state_dict(trained["parts"]["fnet"])
     model.fnet.requires_grad_(False)
     parameters = [p for p in model.parameters() if p.requires_grad]
