@@ -251,8 +251,8 @@ SpStatus sp_models_run(SpModels *models, SpStage stage, const SpNeed *need, doub
     SpDevice *device;
     SpNn nn;
     double loading;
+    sleep_idle(models); /* which may close the device */
     SP_TRY(sp_models_device(models, &device));
-    sleep_idle(models);
     sp_console_begin(models->console, stage_name[stage], frames);
     SP_TRY(load(models, stage, need, &loading));
     SP_TRY(sp_nn_open(device, need->device, need->host, &nn));
