@@ -26,9 +26,10 @@ from torch import Tensor, nn
 
 import front_data
 from front import Front
+from lite_config import FRONT_PATCH, FRONT_WIDTH
 
 CONFIG = {
-    "img_size": 192, "patch_size": 16, "embed_dim": 96,
+    "img_size": FRONT_WIDTH, "patch_size": FRONT_PATCH, "embed_dim": 96,
     "pe_depth": 2, "pe_num_heads": 3, "pe_mlp_ratio": 2, "pe_num_register_tokens": 1,
     "pe_norm_eps": 1e-6, "pe_pos_grid": 16,
     "agg_depth": 2, "agg_num_heads": 3, "agg_mlp_ratio": 2, "agg_num_register_tokens": 1,
@@ -38,7 +39,7 @@ CONFIG = {
     "dpt_features": 24, "dpt_out_channels": [24, 24, 24, 24], "dpt_layers": [0, 0, 1, 1],
     "dpt_head_channels": 8, "dpt_output_dim": 2, "dpt_norm_eps": 1e-5, "dpt_chunk": 8,
     "dpt_pos_ratio": 0.1, "dpt_pos_omega": 100.0}
-SIZE = (144, 192)         # training frames, multiples of the patch size
+SIZE = (192, 256)         # training frames, multiples of the patch size
 BATCHES = ((8, 1), (8, 1), (8, 1), (4, 2), (8, 1), (8, 1), (4, 2), (2, 4))  # clips, frames; in turn
 DENSE = 4                 # frames a step that go through the depth head
 TRUE_SHARE = 0.65         # of the pixels are good enough to be confident in

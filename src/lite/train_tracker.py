@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Trains the lite tracker on features that train_features.py's encoder made.
 
-    src/lite/train_tracker.py --clips DIR... --state DIR [--steps N]
+    src/lite/train_tracker.py --clips DIR... --state DIR [--steps N] [--start TRACKER.pt]
 
 First one iteration from starts all over the image, then up to four from the query's position, each with
-its own loss, positions cut off between them. Goes on from DIR/tracker.pt when it is there.
+its own loss, positions cut off between them. Goes on from DIR/tracker.pt when it is there. With --start
+the weights of another run are taken, but for the encoder's, and the first phase is left out.
 """
 import argparse
 from pathlib import Path
@@ -18,11 +19,12 @@ import window
 from lite_config import CONFIG, LEVELS, STRIDE, VISIBLE_LOGIT
 from state import Log, State, rate
 from tracker import Maps, Small, Tracker, nearest_vectors, posenc
-from tracker_data import Sample, backward, choose, features, make_sample
+from tracker_data import Sample, backward, choose, every, features, make_sample
 from train_features import held, pick
 
 DECAY, ITERATIONS, FIRST_PHASE = 0.8, 4, 0.4
 SQUARE = torch.tensor([1, 256 / 192])  # scores are those of a 256x256 image
+SKIPS = (0.4, 0.4, 0.2)  # how often every, every second, every third frame is taken
 HIDDEN, OUTSIDE = 0.2, 0.05  # weights of points that cannot be seen
 
 
@@ -240,6 +242,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=Path, nargs="+", required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--start", type=Path, metavar="TRACKER.pt")
     parser.add_argument("--tracks", type=int, default=40)
     parser.add_argument("--held", type=int, default=12, help="clips to validate on")
     parser.add_argument("--rate", type=float, default=1.5e-3)
@@ -254,6 +257,8 @@ def window_of(model: Frozen, args: argparse.Namespace, step: int, random: np.ran
     maps = features(model.fnet, path, clip, args.state / "maps")
     if random.random() < 0.5:
         clip, maps = backward(clip), maps.flip(0)
+    skip = random.choice([1, 2, 3], p=SKIPS)
+    clip, maps = every(clip, skip), maps[::skip]
     return make_sample(maps, clip, choose(clip, args.tracks, random), model.radius, random)
 
 
@@ -264,6 +269,8 @@ def main() -> None:
     model = Frozen(CONFIG)
     prepare(model)
     trained = torch.load(args.state / "features.pt", weights_only=True)
+    if args.start:
+        model.load_state_dict(torch.load(args.start, weights_only=True)["parts"]["model"])
     model.fnet.load_state_dict(trained["parts"]["fnet"])
     model.fnet.requires_grad_(False)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -271,6 +278,7 @@ def main() -> None:
     state = State(args.state / "tracker.pt", {"model": model, "optimiser": optimiser})
     state.more["seed"] = args.seed
     log = Log(state)
+    first_phase = 0 if args.start else FIRST_PHASE * args.steps
     for step in range(state.step, args.steps):
         random = np.random.default_rng((args.seed, step))
         torch.manual_seed(step)
@@ -278,7 +286,7 @@ def main() -> None:
         for group in optimiser.param_groups:
             group["lr"] = args.rate * rate(step, args.steps)
         optimiser.zero_grad()
-        log.add(step, train_on(model, sample, step < FIRST_PHASE * args.steps, random))
+        log.add(step, train_on(model, sample, step < first_phase, random))
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         if state.due() or step + 1 == args.steps:
