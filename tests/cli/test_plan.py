@@ -177,6 +177,24 @@ def check_events(after, level, first, second):
     assert after == "0" or loaded == again, (loaded, again)  # no byte held twice
 
 
+def a_model_leaves_where_another_needs_the_room():
+    folder = place("room")
+    names = [os.path.join(folder, name) for name in ("a.mp4", "b.mp4")]
+    for name in names:
+        os.symlink(BALL, name)
+    how = [*names, *FAST, "-o", folder + "/", "--report", folder + "/", "--weight-mode", "resident"]
+    good(*how, "--sleep-after", "never")
+    both = read(os.path.join(folder, "b.npz"))
+    assert events(os.path.join(folder, "b.json")) == []
+    budget = max(stage["peak_device_bytes"] for stage in stages(os.path.join(folder, "a.json")).values())
+    for level in (1, 2):
+        good(*how, "--sleep-after", "never", "--vram-budget", budget, "--sleep-level", level)
+        found = events(os.path.join(folder, "b.json"))
+        assert [event["model"] for event in found if event["event"] == "sleep"] == ["front"], found
+        assert all(event["device_bytes"] <= budget for event in found)
+        assert read(os.path.join(folder, "b.npz")) == both
+
+
 def nothing_grows_over_many_videos():
     folder = place("many")
     names = [os.path.join(folder, f"{i}.mp4") for i in range(10)]
@@ -278,7 +296,8 @@ def bad_requests_are_refused():
 
 
 CASES = [the_plan_is_what_is_measured, a_plan_runs_nothing, a_budget_is_kept,
-         too_small_a_budget_says_what_fits, sleeping_changes_no_bit, nothing_grows_over_many_videos,
+         too_small_a_budget_says_what_fits, sleeping_changes_no_bit,
+         a_model_leaves_where_another_needs_the_room, nothing_grows_over_many_videos,
          a_failure_does_not_stop_the_next, a_folder_takes_the_videos_name, info_tells_what_there_is,
          sam_keeps_the_budget_too, prepare_makes_a_copy_once,
          bad_requests_are_refused]
