@@ -18,6 +18,11 @@ static SpWeights *weights_of(const SpModel *model)
     return model->checkpoint ? sp_checkpoint_weights(model->checkpoint) : NULL;
 }
 
+static bool is_loaded(const SpModel *model)
+{
+    return model->checkpoint && sp_weights_loaded(weights_of(model));
+}
+
 /* Bytes of weights that all models have on the device. */
 static size_t loaded(const SpModels *models)
 {
@@ -206,13 +211,16 @@ static SpStatus load(SpModels *models, SpStage stage, const SpNeed *need, double
 {
     SpModel *model = &models->model[stage];
     SpWeights *weights = weights_of(model);
+    SpDevice *device;
     SpRoom room;
     *seconds = 0;
     SP_TRY(sp_models_room(models, 0, &room));
     const size_t others = loaded(models) - sp_weights_loaded(weights);
     for (SpStage other = 0; other < SP_STAGES; other++)
-        if (other != stage && need->device + need->weights + others > room.device)
-            drop(models, &models->model[other]);
+        if (other != stage && is_loaded(&models->model[other]) &&
+            need->device + need->weights + others > room.device)
+            put_to_sleep(models, other);
+    SP_TRY(sp_models_device(models, &device)); /* the last of them may have closed it */
     if (need->plan.weights != SP_RESIDENT) {
         drop(models, model);
         return sp_ok();
@@ -220,8 +228,8 @@ static SpStatus load(SpModels *models, SpStage stage, const SpNeed *need, double
     if (sp_weights_loaded(weights))
         return sp_ok();
     const double began = sp_clock();
-    SP_TRY(sp_weights_load(weights, models->device));
-    SP_TRY(models->device->status(models->device));
+    SP_TRY(sp_weights_load(weights, device));
+    SP_TRY(device->status(device));
     *seconds = sp_clock() - began;
     note(models, "load", model->name, *seconds);
     return sp_ok();
@@ -251,10 +259,10 @@ SpStatus sp_models_run(SpModels *models, SpStage stage, const SpNeed *need, doub
     SpDevice *device;
     SpNn nn;
     double loading;
-    SP_TRY(sp_models_device(models, &device));
     sleep_idle(models);
     sp_console_begin(models->console, stage_name[stage], frames);
     SP_TRY(load(models, stage, need, &loading));
+    SP_TRY(sp_models_device(models, &device));
     SP_TRY(sp_nn_open(device, need->device, need->host, &nn));
     nn.plan = need->plan;
     nn.weights = weights_of(model);

@@ -177,6 +177,24 @@ def check_events(after, level, first, second):
     assert after == "0" or loaded == again, (loaded, again)  # no byte held twice
 
 
+def a_model_leaves_where_another_needs_the_room():
+    folder = place("room")
+    names = [os.path.join(folder, name) for name in ("a.mp4", "b.mp4")]
+    for name in names:
+        os.symlink(BALL, name)
+    how = [*names, *FAST, "-o", folder + "/", "--report", folder + "/", "--weight-mode", "resident"]
+    good(*how, "--sleep-after", "never")
+    both = read(os.path.join(folder, "b.npz"))
+    assert events(os.path.join(folder, "b.json")) == []
+    budget = max(stage["peak_device_bytes"] for stage in stages(os.path.join(folder, "a.json")).values())
+    for level in (1, 2):
+        good(*how, "--sleep-after", "never", "--vram-budget", budget, "--sleep-level", level)
+        found = events(os.path.join(folder, "b.json"))
+        assert [event["model"] for event in found if event["event"] == "sleep"] == ["front"], found
+        assert all(event["device_bytes"] <= budget for event in found)
+        assert read(os.path.join(folder, "b.npz")) == both
+
+
 def nothing_grows_over_many_videos():
     folder = place("many")
     names = [os.path.join(folder, f"{i}.mp4") for i in range(10)]
@@ -215,6 +233,28 @@ def info_tells_what_there_is():
     assert re.search(r"^cpu: .* threads, .* MB of memory free$", text, re.M), text
     assert re.search(r"^front: 2\.\d MB, built in$", text, re.M) and "sam-huge: none" in text, text
     assert re.search(r"^cuda: ", text, re.M), text
+
+
+def sam_keeps_the_budget_too():
+    folder, data = place("sam"), place(".local/share/spatrack/weights/sam-base")
+    subprocess.run([SYNTH, os.path.join(ROOT, "tests/golden/manifest/sam_tiny.json"), data], check=True)
+    masks = set()
+    for mode in ("in-place", "resident", "streamed"):
+        mask, report = os.path.join(folder, "m.png"), os.path.join(folder, "r.json")
+        how = [BALL, "--point", "240,180", "--mask-out", mask, "--stop-after", "sam", "--threads", 1,
+               "--weight-mode", mode]
+        plan = rows(good(*how, "--plan").stdout)
+        good(*how, "--report", report)
+        measured = stages(report)["sam"]
+        assert measured["planned_device_bytes"] == measured["peak_device_bytes"], measured
+        assert abs(plan["sam-base"][1][2] - measured["peak_device_bytes"] / (1 << 20)) < 0.051, plan
+        masks.add(read(mask))
+        os.remove(mask)
+        good(*how, "--vram-budget", measured["peak_device_bytes"])
+        refused(5, "SAM needs", *how, "--vram-budget", WORKSPACE + 1000)
+        os.remove(mask)
+    assert len(masks) == 1
+    shutil.rmtree(os.path.join(TEMPORARY, ".local"))
 
 
 def prepare_makes_a_copy_once():
@@ -256,9 +296,10 @@ def bad_requests_are_refused():
 
 
 CASES = [the_plan_is_what_is_measured, a_plan_runs_nothing, a_budget_is_kept,
-         too_small_a_budget_says_what_fits, sleeping_changes_no_bit, nothing_grows_over_many_videos,
+         too_small_a_budget_says_what_fits, sleeping_changes_no_bit,
+         a_model_leaves_where_another_needs_the_room, nothing_grows_over_many_videos,
          a_failure_does_not_stop_the_next, a_folder_takes_the_videos_name, info_tells_what_there_is,
-         prepare_makes_a_copy_once,
+         sam_keeps_the_budget_too, prepare_makes_a_copy_once,
          bad_requests_are_refused]
 
 
