@@ -12,8 +12,10 @@ static void duration(double seconds, char *out, size_t size)
 {
     if (seconds < 100)
         snprintf(out, size, "%.1f s", seconds);
-    else
+    else if (seconds < 6000)
         snprintf(out, size, "%d:%02d min", (int)seconds / 60, (int)seconds % 60);
+    else
+        snprintf(out, size, "%.1f h", seconds / 3600);
 }
 
 static void print_stage(const SpRun *run, SpStage stage, const char *name, const SpNeed *need,

@@ -111,8 +111,8 @@ static SpStatus plan_all(SpRun *run, int64_t frames, int64_t queries, const SpRo
     return sp_ok();
 }
 
-/* The largest count below `beyond` that fits, the smaller of which all do; 0: none. `frames` 0: counts
- * frames; else points on so many. */
+/* The largest count below `beyond` that fits, the smaller of which all do; 0: none. `frames` 0:
+ * counts frames; else points on so many. */
 static SpStatus most(SpRun *run, int64_t frames, int64_t queries, int64_t beyond, int64_t *out)
 {
     SpNeed need[SP_STAGES];
@@ -166,10 +166,10 @@ static SpStatus does_not_fit(SpRun *run, SpStage stage, int64_t queries, const S
         snprintf(advice, sizeof advice,
                  frames ? "use --max-frames %lld" : "at most %lld points fit",
                  (long long)(frames ? frames : points));
-    return sp_error(SP_MEMORY, "%s: %lld frames%s need %zu MB%s, %zu MB are %s; %s",
+    return sp_error(SP_MEMORY, "%s: %lld frames%s need %.1f MB%s, %.1f MB are %s; %s",
                     stage == SP_STAGE_FRONT ? "front" : "tracker", (long long)run->clip.frames,
-                    stage == SP_STAGE_FRONT ? "" : " and these points", needs >> 20,
-                    budget ? " on the device" : "", there >> 20,
+                    stage == SP_STAGE_FRONT ? "" : " and these points", (double)needs / 0x1p20,
+                    budget ? " on the device" : "", (double)there / 0x1p20,
                     budget && run->job->vram_budget ? "allowed (--vram-budget)" : "available",
                     advice);
 }

@@ -8,6 +8,7 @@
 #include "info.h"
 #include "options.h"
 #include "output/atomic.h"
+#include "prepare.h"
 #include "version.h"
 
 static void interrupted(int signal)
@@ -56,12 +57,16 @@ static SpStatus run(SpOptions *options)
 int main(int argc, char **argv)
 {
     SpOptions options;
+    SpConsole console;
     catch_signals();
     SpStatus status = sp_options_parse(argc, argv, &options);
     if (status.code == SP_OK && options.help) {
         sp_options_help(stdout);
     } else if (status.code == SP_OK && options.version) {
         sp_version_print(stdout);
+    } else if (status.code == SP_OK && options.prepare) {
+        sp_console_open(&console, stderr, options.quiet, options.verbose);
+        status = sp_prepare(options.job.weights, &console);
     } else if (status.code == SP_OK && options.info) {
         sp_info_print(stdout, options.job.weights);
     } else if (status.code == SP_OK) {

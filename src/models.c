@@ -18,6 +18,11 @@ static SpWeights *weights_of(const SpModel *model)
     return model->checkpoint ? sp_checkpoint_weights(model->checkpoint) : NULL;
 }
 
+static bool is_loaded(const SpModel *model)
+{
+    return model->checkpoint && sp_weights_loaded(weights_of(model));
+}
+
 /* Bytes of weights that all models have on the device. */
 static size_t loaded(const SpModels *models)
 {
@@ -52,8 +57,9 @@ SpStatus sp_models_device(SpModels *models, SpDevice **device)
     SpStatus fell_back = sp_ok();
     if (!models->device)
         SP_TRY(sp_devices_open(job->device, (int)job->threads, &models->device, &fell_back));
-    if (fell_back.code != SP_OK)
+    if (fell_back.code != SP_OK && !models->told)
         sp_console_note(models->console, "%s; using the CPU", fell_back.text);
+    models->told = true;
     *device = models->device;
     if (job->precision == SP_WANT_BF16 && !sp_devices_bf16(models->device))
         return sp_error(SP_USAGE, "--precision bf16: the %s computes in f32", models->device->name);
@@ -91,9 +97,19 @@ void sp_models_close(SpModels *models)
     close_device(models);
 }
 
+static SpPrecision precision_of(const SpModels *models)
+{
+    return models->job->precision != SP_WANT_F32 && sp_devices_bf16(models->device)
+               ? SP_PRECISION_BF16
+               : SP_PRECISION_F32;
+}
+
 static SpStatus open_model(SpModels *models, SpStage stage, SpModel *model)
 {
     SP_TRY(sp_weights_open(&model->place, model->name, &model->checkpoint));
+    if (stage == SP_STAGE_FRONT && precision_of(models) == SP_PRECISION_BF16 &&
+        !model->place.embedded)
+        SP_TRY(sp_checkpoint_use_compact(model->checkpoint));
     if (stage == SP_STAGE_FRONT)
         return sp_front_open(model->checkpoint, &model->front);
     if (stage == SP_STAGE_TRACKER)
@@ -108,7 +124,9 @@ SpStatus sp_models_wake(SpModels *models, SpStage stage, const char *name, const
         model->idle = false;
         return sp_ok();
     }
+    SpDevice *device;
     sp_models_discard(models, stage);
+    SP_TRY(sp_models_device(models, &device));
     const double began = sp_clock();
     *model = (SpModel){.name = name, .place = *place};
     const SpStatus status = open_model(models, stage, model);
@@ -143,13 +161,6 @@ SpStatus sp_models_room(SpModels *models, size_t taken, SpRoom *room)
         room->device = rest < room->device ? rest : room->device;
     }
     return sp_ok();
-}
-
-static SpPrecision precision_of(const SpModels *models)
-{
-    return models->job->precision != SP_WANT_F32 && sp_devices_bf16(models->device)
-               ? SP_PRECISION_BF16
-               : SP_PRECISION_F32;
 }
 
 SpStatus sp_models_plan(SpModels *models, SpStage stage, const SpRoom *room,
@@ -200,13 +211,16 @@ static SpStatus load(SpModels *models, SpStage stage, const SpNeed *need, double
 {
     SpModel *model = &models->model[stage];
     SpWeights *weights = weights_of(model);
+    SpDevice *device;
     SpRoom room;
     *seconds = 0;
     SP_TRY(sp_models_room(models, 0, &room));
     const size_t others = loaded(models) - sp_weights_loaded(weights);
     for (SpStage other = 0; other < SP_STAGES; other++)
-        if (other != stage && need->device + need->weights + others > room.device)
-            drop(models, &models->model[other]);
+        if (other != stage && is_loaded(&models->model[other]) &&
+            need->device + need->weights + others > room.device)
+            put_to_sleep(models, other);
+    SP_TRY(sp_models_device(models, &device)); /* the last of them may have closed it */
     if (need->plan.weights != SP_RESIDENT) {
         drop(models, model);
         return sp_ok();
@@ -214,8 +228,8 @@ static SpStatus load(SpModels *models, SpStage stage, const SpNeed *need, double
     if (sp_weights_loaded(weights))
         return sp_ok();
     const double began = sp_clock();
-    SP_TRY(sp_weights_load(weights, models->device));
-    SP_TRY(models->device->status(models->device));
+    SP_TRY(sp_weights_load(weights, device));
+    SP_TRY(device->status(device));
     *seconds = sp_clock() - began;
     note(models, "load", model->name, *seconds);
     return sp_ok();
@@ -245,10 +259,10 @@ SpStatus sp_models_run(SpModels *models, SpStage stage, const SpNeed *need, doub
     SpDevice *device;
     SpNn nn;
     double loading;
-    SP_TRY(sp_models_device(models, &device));
     sleep_idle(models);
     sp_console_begin(models->console, stage_name[stage], frames);
     SP_TRY(load(models, stage, need, &loading));
+    SP_TRY(sp_models_device(models, &device));
     SP_TRY(sp_nn_open(device, need->device, need->host, &nn));
     nn.plan = need->plan;
     nn.weights = weights_of(model);

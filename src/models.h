@@ -32,6 +32,7 @@ struct SpModels {
     const SpJob *job; /* whose flags hold for all videos */
     SpConsole *console;
     SpDevice *device; /* NULL: closed */
+    bool told;        /* that there is no GPU */
     SpModel model[SP_STAGES];
     SpCacheEvent event[SP_REPORT_EVENTS]; /* of the video that runs */
     int events;

@@ -112,6 +112,9 @@ static const Option options[] = {
      1024, 0, false},
     {FLAG, "quiet", 'q', NULL, "say nothing but warnings and errors", TOP(quiet), 0, 0, 0, false},
     {FLAG, "verbose", 'v', NULL, "say what each stage took", TOP(verbose), 0, 0, 0, false},
+    {FLAG, "prepare", 0, NULL,
+     "make the compact copy of the front's weights that GPUs read, and exit", TOP(prepare), 0, 0, 0,
+     false},
     {FLAG, "info", 0, NULL, "print devices and the checkpoints found, and exit", TOP(info), 0, 0, 0,
      false},
     {FLAG, "version", 0, NULL, "print the version and exit", TOP(version), 0, 0, 0, false},
@@ -337,6 +340,8 @@ static SpStatus check_all(SpOptions *out)
 {
     SpJob other = out->job;
     char name[SP_NAME_ROOM], other_name[SP_NAME_ROOM];
+    if (out->videos > 1)
+        SP_TRY(check_many(&out->job));
     for (int i = out->videos - 1; i >= 0; i--) {
         out->job.video = out->video[i];
         SP_TRY(check(out));
@@ -350,7 +355,7 @@ static SpStatus check_all(SpOptions *out)
                 return sp_error(SP_USAGE, "%.200s: two videos would be written there", name);
         }
     }
-    return out->videos > 1 ? check_many(&out->job) : check(out);
+    return out->videos ? sp_ok() : check(out);
 }
 
 static SpStatus read_sleep(SpJob *job)

@@ -87,11 +87,13 @@ static SpStatus does_not_fit(const SpModels *models, const SpNeed *need, const S
     const SpDevice *device = models->device;
     const size_t on_device = need->device + need->weights, beside = device->workspace_bytes;
     if (on_device > room->device)
-        return sp_error(SP_MEMORY, "SAM needs %zu MB on the device, %zu MB are %s",
-                        (on_device + beside) >> 20, (room->device + beside) >> 20,
+        return sp_error(SP_MEMORY, "SAM needs %.1f MB on the device, %.1f MB are %s",
+                        (double)(on_device + beside) / 0x1p20,
+                        (double)(room->device + beside) / 0x1p20,
                         models->job->vram_budget ? "allowed (--vram-budget)" : "available");
-    return sp_error(SP_MEMORY, "SAM needs %zu MB, %zu MB are available",
-                    (need->host + (device->reads_host ? on_device : 0)) >> 20, room->host >> 20);
+    return sp_error(SP_MEMORY, "SAM needs %.1f MB, %.1f MB are available",
+                    (double)(need->host + (device->reads_host ? on_device : 0)) / 0x1p20,
+                    (double)room->host / 0x1p20);
 }
 
 /* What --sam asks for; with auto the largest that is there and fits. */

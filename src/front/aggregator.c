@@ -15,7 +15,8 @@ SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims
             host[2 * (special + p)] = (int32_t)(p / dims->gw + 1);
             host[2 * (special + p) + 1] = (int32_t)(p % dims->gw + 1);
         }
-        sp_nn_run(nn, copy, &(SpCopy){SP_UPLOAD, device, bytes, host, 0, bytes, 2});
+        sp_nn_run(nn, copy, &(SpCopy){SP_UPLOAD, device, bytes, host, bytes, bytes, 1});
+        sp_nn_copy(nn, SP_ON_DEVICE, device + 2 * dims->tokens, device, 2 * dims->tokens);
     }
     sp_nn_release(nn, mark);
     return (SpPositions){.yx = (const int32_t *)(const void *)device,

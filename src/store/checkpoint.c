@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/half.h"
+#include "store/compact.h"
 
 enum { NAME_SIZE = 256, PATH_SIZE = 4096, JSON_LIMIT = 64 << 20 };
 
@@ -21,7 +22,8 @@ typedef struct Copy {
 
 struct SpCheckpoint {
     char label[PATH_SIZE];
-    SpSafetensors **file; /* the shards */
+    SpSafetensors *compact; /* looked into first; NULL: none */
+    SpSafetensors **file;   /* the shards */
     size_t files;
     cJSON *config; /* NULL when there is none */
     Copy *copies;
@@ -170,10 +172,16 @@ SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *la
     return finish_open(checkpoint, status, out);
 }
 
+SpStatus sp_checkpoint_use_compact(SpCheckpoint *checkpoint)
+{
+    return checkpoint->compact ? sp_ok() : sp_compact_open(checkpoint->label, &checkpoint->compact);
+}
+
 void sp_checkpoint_close(SpCheckpoint *checkpoint)
 {
     if (!checkpoint)
         return;
+    sp_safetensors_close(checkpoint->compact);
     for (size_t i = 0; i < checkpoint->files; i++)
         sp_safetensors_close(checkpoint->file[i]);
     for (Copy *copy = checkpoint->copies, *next; copy; copy = next) {
@@ -193,7 +201,8 @@ const char *sp_checkpoint_label(const SpCheckpoint *checkpoint)
 
 const SpTensor *sp_checkpoint_find(const SpCheckpoint *checkpoint, const char *name)
 {
-    const SpTensor *found = NULL;
+    const SpTensor *found =
+        checkpoint->compact ? sp_safetensors_find(checkpoint->compact, name) : NULL;
     for (size_t i = 0; i < checkpoint->files && !found; i++)
         found = sp_safetensors_find(checkpoint->file[i], name);
     return found;

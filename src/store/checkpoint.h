@@ -17,6 +17,11 @@ typedef struct SpCheckpoint SpCheckpoint;
  * tensor; SP_MEMORY. The caller closes it (NULL allowed). */
 SpStatus sp_checkpoint_open(const char *folder, SpCheckpoint **out);
 
+/* From now on tensors are found in the compact copy beside the folder's file (store/compact.h)
+ * before the file itself; nothing changes where there is no current one. To be called before
+ * anything is bound, for a device that computes in bf16. SP_CHECKPOINT, SP_MEMORY. */
+SpStatus sp_checkpoint_use_compact(SpCheckpoint *checkpoint);
+
 /* A checkpoint in memory that stays valid until close: safetensors whose metadata holds the
  * configuration as JSON text under "config". `label` is its name in messages. */
 SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *label,

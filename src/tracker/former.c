@@ -73,9 +73,11 @@ void sp_former_run(const SpTracker *t, SpNn *nn, int64_t tracks, int64_t frames,
     const int64_t width = f->time[0].width, rows = tracks * frames;
     float *v = stream2 + rows * width;
     const SpNnMark mark = sp_nn_mark(nn);
-    for (int64_t i = 0; i < f->virtual_tracks; i++)
-        sp_nn_copy_rows(nn, SP_UPLOAD, v + i * frames * width, width, f->virtual_token + i * width,
-                        0, width, frames);
+    for (int64_t i = 0; i < f->virtual_tracks; i++) {
+        float *first = v + i * frames * width;
+        sp_nn_copy(nn, SP_UPLOAD, first, f->virtual_token + i * width, width);
+        sp_nn_copy_rows(nn, SP_ON_DEVICE, first + width, width, first, 0, width, frames - 1);
+    }
     SpStream stream = sp_stream_begin(nn, f->first_segment, f->segments, false);
     for (int64_t j = 0; j < f->depth; j++) {
         sp_stream_use(nn, &stream, f->time[j].segment);
