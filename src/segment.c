@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/nearest.h"
-#include "lite/embedded.h"
 #include "media/png.h"
 #include "memory.h"
 #include "store/locate.h"
@@ -17,27 +16,18 @@ static const char *const folder_of[] = {[SP_SAM_BASE] = "sam-base",
 static const SpSamChoice preferred[] = {SP_SAM_HUGE, SP_SAM_LARGE, SP_SAM_BASE, SP_SAM_LITE};
 enum { PREFERRED = sizeof preferred / sizeof *preferred };
 
-/* Whether the weights are there, and where. */
+/* Whether the weights are there, and where: for lite at least in the program. */
 static bool locate(const SpJob *job, SpSamChoice choice, SpLocated *place)
 {
-    const char *name = folder_of[choice];
-    const void *data;
-    size_t size;
-    if (sp_weights_locate(job->weights, name, place).code == SP_OK && !place->embedded)
+    if (sp_weights_locate(job->weights, folder_of[choice], place).code == SP_OK && !place->embedded)
         return true;
     *place = (SpLocated){.embedded = true, .where = "built in"};
-    return choice == SP_SAM_LITE && sp_embedded(name, &data, &size);
+    return choice == SP_SAM_LITE;
 }
 
 static SpStatus not_there(const SpJob *job, SpSamChoice choice)
 {
     SpLocated place;
-    if (choice == SP_SAM_LITE)
-        return sp_error(SP_CHECKPOINT, "this program has no built-in lite weights for SAM yet; "
-                                       "make -f weights.mk sam-base fetches published ones");
-    if (choice == SP_SAM_AUTO)
-        return sp_error(SP_CHECKPOINT, "no weights for SAM are installed, and none are built in "
-                                       "yet; make -f weights.mk sam-base fetches some");
     SP_TRY(sp_weights_locate(job->weights, folder_of[choice], &place));
     return sp_error(SP_CHECKPOINT,
                     "no %s weights are installed; make -f weights.mk %s fetches them",
@@ -47,9 +37,7 @@ static SpStatus not_there(const SpJob *job, SpSamChoice choice)
 SpStatus sp_segment_weights(const SpJob *job)
 {
     SpLocated place;
-    bool found = job->sam != SP_SAM_AUTO && locate(job, job->sam, &place);
-    for (int i = 0; job->sam == SP_SAM_AUTO && !found && i < PREFERRED; i++)
-        found = locate(job, preferred[i], &place);
+    const bool found = job->sam == SP_SAM_AUTO || locate(job, job->sam, &place);
     return found ? sp_ok() : not_there(job, job->sam);
 }
 
@@ -59,6 +47,7 @@ typedef struct Model {
     SpCheckpoint *checkpoint;
     SpSam *sam;
     size_t device, host;
+    size_t passed; /* bytes that a better one needs, which is there but does not fit; or 0 */
 } Model;
 
 static void close_model(Model *model)
@@ -101,6 +90,7 @@ static SpStatus choose_model(const SpJob *job, SpDevice *device, const SpSamInpu
         if (job->sam == SP_SAM_AUTO ? !locate(job, preferred[i], &place) : preferred[i] != job->sam)
             continue;
         SP_TRY(open_model(job, preferred[i], device, input, model));
+        model->passed = need;
         if (fits(model))
             return sp_ok();
         need = model->device + model->host;
@@ -109,6 +99,19 @@ static SpStatus choose_model(const SpJob *job, SpDevice *device, const SpSamInpu
     return need ? sp_error(SP_MEMORY, "SAM needs %zu MB, %zu MB are available", need >> 20,
                            sp_memory_available() >> 20)
                 : not_there(job, job->sam);
+}
+
+/* Says which weights are used where that is not what might be expected. */
+static void tell_weights(SpConsole *console, const Model *model)
+{
+    if (model->place.embedded && model->passed)
+        sp_console_note(console,
+                        "using the built-in lite weights for SAM: larger ones need %zu MB, %zu MB "
+                        "are available",
+                        model->passed >> 20, sp_memory_available() >> 20);
+    else if (model->place.embedded)
+        sp_console_note(console, "using the built-in lite weights for SAM; get published ones with "
+                                 "make -f weights.mk sam-base");
 }
 
 /* Says what was found; an error when that is nothing at all. */
@@ -168,6 +171,7 @@ SpStatus sp_segment_run(const SpJob *job, const SpPrompts *prompts, const SpClip
                         (long long)job->prompt_frame, (long long)clip->frames - 1);
     SP_TRY(sp_prompts_check(prompts, input.height, input.width));
     SP_TRY(choose_model(job, device, &input, &model));
+    tell_weights(console, &model);
     *mask = malloc((size_t)(input.height * input.width));
     const SpStatus status = *mask
                                 ? run_model(prompts, &model, &input, device, console, *mask, stage)
