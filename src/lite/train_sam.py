@@ -22,16 +22,16 @@ from torch import Tensor, nn
 import export
 import sam_data
 from sam import Sam, upscale
-from state import Log, State, rate
+from state import Log, State
 
 CONFIG = {
-    "image_size": 224, "grid": 28, "patch_size": 8, "vision_hidden": 112, "vision_layers": 6,
-    "vision_heads": 4, "vision_mlp": 224, "vision_window": 14, "vision_global_layers": [2, 5],
-    "vision_out": 80, "decoder_hidden": 80, "pos_feats": 40, "decoder_heads": 4,
-    "decoder_downsample": 2, "decoder_mlp": 160, "decoder_layers": 2, "decoder_mask_tokens": 4,
-    "iou_hidden": 80, "iou_depth": 3}
+    "image_size": 160, "grid": 20, "patch_size": 8, "vision_hidden": 112, "vision_layers": 4,
+    "vision_heads": 2, "vision_mlp": 224, "vision_window": 10, "vision_global_layers": [2],
+    "vision_out": 64, "decoder_hidden": 64, "pos_feats": 32, "decoder_heads": 4,
+    "decoder_downsample": 2, "decoder_mlp": 128, "decoder_layers": 2, "decoder_mask_tokens": 4,
+    "iou_hidden": 64, "iou_depth": 3}
 SIDE, CELL = CONFIG["image_size"], CONFIG["patch_size"] // 4  # a mask's cell in pixels
-IMAGES, PROMPTS = 4, 8          # of a step, prompts an image
+IMAGES, PROMPTS = 2, 8          # of a step, prompts an image
 TOKENS, SHARES = (2, 3, 4), (0.7, 0.2, 0.1)
 FIRST, OTHERS, SINGLE, IOU, MAPS = 1.0, 0.3, 0.2, 0.5, 1.0  # weights of the losses
 SCORED = 200                    # pixels of the smallest held-out object
@@ -136,6 +136,12 @@ def groups(trainee: Trainee) -> list[dict]:
             {"params": [p for (_, p), d in zip(named, decays) if not d], "weight_decay": 0.0}]
 
 
+def rate(step: int, steps: int) -> float:
+    """The learning rate's factor: a rise, a plateau, a fall over the last 40 %, so that the number of
+    steps can be changed on the way."""
+    return min(1, (step + 1) / min(100, steps / 4), max(0.02, (steps - step) / (0.4 * steps)))
+
+
 def held_objects(path: Path, frames: tuple[int, ...]):
     """Pictures of a clip kept aside, each with the masks of its objects."""
     with np.load(path) as clip:
@@ -162,10 +168,11 @@ def segment(model: Sam, image: np.ndarray, prompts: list[dict]) -> Tensor:
     embedding = model.vision_encoder(torch.from_numpy(sam_data.normalised(small, SIDE))[None])
     out = []
     for p in prompts:
-        points, box = (None if p.get(k) is None else scale * torch.tensor(p[k]) for k in ("points", "box"))
+        points, box = (torch.from_numpy(scale * np.stack(p[k])) if k in p else None
+                       for k in ("points", "box"))
         labels = None if points is None else torch.ones(len(points), dtype=torch.int64)
         masks, _ = model.decode(embedding, model.sparse(points, labels, box))
-        out.append(upscale(masks[:, 1], SIDE, size, (h, w))[0] > 0)
+        out.append(upscale(masks[:, 1:2], SIDE, size, (h, w))[0, 0] > 0)
     return torch.stack(out)
 
 
@@ -191,9 +198,9 @@ def train(args, trainee: Trainee, average: Sam, state: State, optimiser, source:
         sum(parts.values()).backward()
         nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
         for group in optimiser.param_groups:
-            group["lr"] = args.rate * rate(step, args.steps, 100)
+            group["lr"] = args.rate * rate(step, args.steps)
         optimiser.step()
-        keep = min(0.998, step / (step + 20))
+        keep = min(0.995, step / (step + 20))
         torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in trainee.sam.parameters()], 1 - keep)
         log.add(step, {name: part.item() for name, part in parts.items()})
         mean += 0.02 * (found - mean)
@@ -208,7 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=Path, required=True, help="folder of train/ and held/")
     parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--held", type=int, default=16, help="clips to validate on while training")
     parser.add_argument("--check", type=int, default=400, help="steps between two validations")
     parser.add_argument("--rate", type=float, default=1e-3)
