@@ -69,6 +69,25 @@ def principal_patches(model: Sam, source: sam_data.Source, seed: int) -> None:
     conv.bias.copy_(-weight @ x.mean(0))
 
 
+def local_attention(model: Sam) -> None:
+    """Between tokens and image every head starts as a bump over the distance of two places: queries
+    and keys are the same sines and cosines of the position code, from coarse to fine, since
+    cos(f x) cos(f y) + sin(f x) sin(f y) = cos(f (x - y))."""
+    inner = model.mask_decoder.transformer
+    crossing = [inner.final_attn_token_to_image]
+    for layer in inner.layers:
+        crossing += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    for attention in crossing:
+        weight = torch.zeros_like(attention.q_proj.weight)
+        count, half = len(weight) // 2, weight.shape[1] // 2
+        for i in range(count):
+            f = i * half // count
+            weight[2 * i, f], weight[2 * i + 1, half + f] = 1.6, 1.6
+        for proj in (attention.q_proj, attention.k_proj):
+            proj.weight.mul_(0.3).add_(weight)
+            proj.bias.zero_()
+
+
 @torch.no_grad()
 def initialise(model: Sam, source: sam_data.Source, seed: int) -> None:
     """Patches and positions of about unit size; position codes from coarse to fine."""
@@ -83,6 +102,7 @@ def initialise(model: Sam, source: sam_data.Source, seed: int) -> None:
     code = model.shared_image_embedding.positional_embedding
     size = torch.logspace(-0.7, 0.7, code.shape[1])
     code.copy_(torch.randn(code.shape) * size)
+    local_attention(model)
     for layer in model.vision_encoder.layers:
         layer.attn.proj.weight.mul_(0.5)
         layer.mlp.lin2.weight.mul_(0.5)
