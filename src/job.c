@@ -101,16 +101,25 @@ const char *sp_run_tracker_model(const SpJob *job)
     return job->mode == SP_TRACKER_ONLINE ? "online" : "offline";
 }
 
-/* Which stages there are, and where their weights. */
-static SpStatus find_models(SpRun *run)
+static SpStatus open_front(SpRun *run)
+{
+    if (!run->with_front)
+        return sp_ok();
+    SP_TRY(sp_weights_locate(run->job->weights, "front", &run->front_place));
+    return sp_models_wake(run->models, SP_STAGE_FRONT, "front", &run->front_place);
+}
+
+static SpStatus open_tracker(SpRun *run)
 {
     const SpJob *job = run->job;
-    run->with_front = !job->geometry && job->stop_after != SP_STOP_SAM;
-    run->with_tracker = job->stop_after == SP_STOP_NEVER;
-    if (run->with_front)
-        SP_TRY(sp_weights_locate(job->weights, "front", &run->front_place));
-    if (run->with_tracker)
-        SP_TRY(sp_weights_locate(job->weights, sp_run_tracker_model(job), &run->tracker_place));
+    const char *name = sp_run_tracker_model(job);
+    if (!run->with_tracker)
+        return sp_ok();
+    SP_TRY(sp_weights_locate(job->weights, name, &run->tracker_place));
+    SP_TRY(sp_models_wake(run->models, SP_STAGE_TRACKER, name, &run->tracker_place));
+    run->support = job->vo_points < 0
+                       ? sp_tracker_support(run->models->model[SP_STAGE_TRACKER].tracker)
+                       : job->vo_points;
     return sp_ok();
 }
 
@@ -141,8 +150,8 @@ static SpStatus working_size(SpRun *run)
     run->patch = PUBLISHED_PATCH;
     if (!run->with_front && !belongs)
         return sp_ok();
-    SP_TRY(sp_models_wake(run->models, SP_STAGE_FRONT, "front",
-                          run->with_front ? &run->front_place : &run->tracker_place));
+    if (!run->with_front)
+        SP_TRY(sp_models_wake(run->models, SP_STAGE_FRONT, "front", &run->tracker_place));
     const SpFront *front = run->models->model[SP_STAGE_FRONT].front;
     run->width = sp_front_width(front);
     run->patch = sp_front_patch(front);
@@ -154,16 +163,13 @@ static SpStatus working_size(SpRun *run)
 static SpStatus open_models(SpRun *run)
 {
     SpDevice *device;
-    const int64_t asked = run->job->vo_points;
+    const SpJob *job = run->job;
+    run->with_front = !job->geometry && job->stop_after != SP_STOP_SAM;
+    run->with_tracker = job->stop_after == SP_STOP_NEVER;
     SP_TRY(sp_models_device(run->models, &device));
-    SP_TRY(find_models(run));
+    SP_TRY(open_front(run));
+    SP_TRY(open_tracker(run));
     SP_TRY(working_size(run));
-    if (run->with_tracker) {
-        SP_TRY(sp_models_wake(run->models, SP_STAGE_TRACKER, sp_run_tracker_model(run->job),
-                              &run->tracker_place));
-        const SpTracker *tracker = run->models->model[SP_STAGE_TRACKER].tracker;
-        run->support = asked < 0 ? sp_tracker_support(tracker) : asked;
-    }
     tell_weights(run);
     return sp_ok();
 }
