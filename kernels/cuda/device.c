@@ -126,14 +126,24 @@ void sp_cuda_prefer_own(SpDevice *device, bool own)
     sp_cuda(device)->own_kernels = own;
 }
 
+/* How many cards there are; 0 and the reason, which the runtime words as if a driver were there. */
+static int cards(const char **why)
+{
+    int count = 0, driver = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    *why = error == cudaSuccess ? "the driver lists none" : cudaGetErrorString(error);
+    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
+        *why = "no NVIDIA driver is installed";
+    return error == cudaSuccess ? count : 0;
+}
+
 /* SP_DEVICE unless card `index` is one that we have code for. */
 static SpStatus look_at_card(SpCuda *cuda, int index)
 {
-    int count = 0;
-    const cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess || count == 0)
-        return sp_error(SP_DEVICE, "cuda: no card: %s",
-                        error == cudaSuccess ? "the driver lists none" : cudaGetErrorString(error));
+    const char *why;
+    const int count = cards(&why);
+    if (count == 0)
+        return sp_error(SP_DEVICE, "cuda: no card: %s", why);
     if (index < 0 || index >= count)
         return sp_error(SP_DEVICE, "cuda: no card %d: there are %d", index, count);
     cudaDeviceGetAttribute(&cuda->major, cudaDevAttrComputeCapabilityMajor, index);
@@ -209,10 +219,11 @@ static void describe_card(FILE *stream, int index)
 
 void sp_cuda_describe(FILE *stream)
 {
-    int count = 0, driver = 0, runtime = 0;
-    const cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess) {
-        fprintf(stream, "cuda: no driver or card: %s\n", cudaGetErrorString(error));
+    const char *why;
+    const int count = cards(&why);
+    int driver = 0, runtime = 0;
+    if (count == 0) {
+        fprintf(stream, "cuda: no card: %s\n", why);
         return;
     }
     for (int i = 0; i < count; i++)

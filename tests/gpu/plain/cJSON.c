@@ -50,6 +50,11 @@ void cJSON_Delete(cJSON *item)
     }
 }
 
+void cJSON_free(void *text)
+{
+    free(text);
+}
+
 /* ---- reading ---- */
 
 typedef struct Text {

@@ -27,6 +27,7 @@ typedef struct cJSON {
 cJSON *cJSON_Parse(const char *text);
 cJSON *cJSON_ParseWithLength(const char *text, size_t length);
 void cJSON_Delete(cJSON *item);
+void cJSON_free(void *text); /* of cJSON_Print */
 char *cJSON_Print(const cJSON *item);
 char *cJSON_PrintUnformatted(const cJSON *item);
 
