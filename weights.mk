@@ -27,7 +27,7 @@ LITE_CLIPS  = 2400
 LITE_HELD   = 40
 LITE_RECIPE = src/lite
 
-.PHONY: help lite lite-clips lite-tracker lite-front $(MODELS)
+.PHONY: help lite lite-clips lite-tracker lite-front lite-sam $(MODELS)
 
 help:
 	@echo 'make -f weights.mk MODEL...   (models: $(MODELS))'
@@ -88,7 +88,7 @@ $(MODELS):
 	@$(call fetch,$@)
 	@$(call prepare,$@)
 
-lite: lite-tracker lite-front
+lite: lite-tracker lite-front lite-sam
 
 # Seeds from 900000 on are kept aside. No compiler tells make what .incbin includes: hence touch.
 lite-clips:
@@ -106,4 +106,10 @@ lite-front: lite-clips
 		--held '$(LITE)/clips/held'
 	$(PYTHON) $(LITE_RECIPE)/train_front.py '$(LITE)/front' --train '$(LITE)/clips/train' \
 		--held '$(LITE)/clips/held' --export $(LITE_RECIPE)/front.safetensors
+	touch $(LITE_RECIPE)/embedded.c
+
+lite-sam: lite-clips
+	$(PYTHON) $(LITE_RECIPE)/train_sam.py --clips '$(LITE)/clips' --state '$(LITE)/sam'
+	$(PYTHON) $(LITE_RECIPE)/train_sam.py --clips '$(LITE)/clips' --state '$(LITE)/sam' \
+		--export $(LITE_RECIPE)/sam.safetensors
 	touch $(LITE_RECIPE)/embedded.c

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/nearest.h"
-#include "lite/embedded.h"
 #include "media/png.h"
 
 static const char *const folder_of[] = {[SP_SAM_BASE] = "sam-base",
@@ -15,27 +14,18 @@ static const char *const folder_of[] = {[SP_SAM_BASE] = "sam-base",
 static const SpSamChoice preferred[] = {SP_SAM_HUGE, SP_SAM_LARGE, SP_SAM_BASE, SP_SAM_LITE};
 enum { PREFERRED = sizeof preferred / sizeof *preferred };
 
-/* Whether the weights are there, and where. */
+/* Whether the weights are there, and where: for lite at least in the program. */
 static bool locate(const SpJob *job, SpSamChoice choice, SpLocated *place)
 {
-    const char *name = folder_of[choice];
-    const void *data;
-    size_t size;
-    if (sp_weights_locate(job->weights, name, place).code == SP_OK && !place->embedded)
+    if (sp_weights_locate(job->weights, folder_of[choice], place).code == SP_OK && !place->embedded)
         return true;
     *place = (SpLocated){.embedded = true, .where = "built in"};
-    return choice == SP_SAM_LITE && sp_embedded(name, &data, &size);
+    return choice == SP_SAM_LITE;
 }
 
 static SpStatus not_there(const SpJob *job, SpSamChoice choice)
 {
     SpLocated place;
-    if (choice == SP_SAM_LITE)
-        return sp_error(SP_CHECKPOINT, "this program has no built-in lite weights for SAM yet; "
-                                       "make -f weights.mk sam-base fetches published ones");
-    if (choice == SP_SAM_AUTO)
-        return sp_error(SP_CHECKPOINT, "no weights for SAM are installed, and none are built in "
-                                       "yet; make -f weights.mk sam-base fetches some");
     SP_TRY(sp_weights_locate(job->weights, folder_of[choice], &place));
     return sp_error(SP_CHECKPOINT,
                     "no %s weights are installed; make -f weights.mk %s fetches them",
@@ -45,9 +35,7 @@ static SpStatus not_there(const SpJob *job, SpSamChoice choice)
 SpStatus sp_segment_weights(const SpJob *job)
 {
     SpLocated place;
-    bool found = job->sam != SP_SAM_AUTO && locate(job, job->sam, &place);
-    for (int i = 0; job->sam == SP_SAM_AUTO && !found && i < PREFERRED; i++)
-        found = locate(job, preferred[i], &place);
+    const bool found = job->sam == SP_SAM_AUTO || locate(job, job->sam, &place);
     return found ? sp_ok() : not_there(job, job->sam);
 }
 
@@ -56,6 +44,7 @@ typedef struct Call {
     const SpModels *models;
     SpSamInput input;
     SpSamOutput output;
+    size_t passed; /* bytes that a better one needs, which is there but does not fit; or 0 */
 } Call;
 
 static SpStatus call_sam(void *self, SpNn *nn)
@@ -115,6 +104,7 @@ static SpStatus choose_model(const SpJob *job, SpModels *models, Call *call, SpN
         if (fits)
             return sp_ok();
         status = does_not_fit(models, need, &room);
+        call->passed = need->device + need->weights + need->host;
     }
     return status;
 }
@@ -125,6 +115,22 @@ SpStatus sp_segment_plan(const SpJob *job, const SpPrompts *prompts, const SpCli
     Call call;
     SP_TRY(make_call(job, prompts, clip, models, &call));
     return choose_model(job, models, &call, need, name);
+}
+
+/* Says which weights are used where that is not what might be expected. */
+static void tell_weights(SpConsole *console, const SpModels *models, const Call *call)
+{
+    if (!models->model[SP_STAGE_SAM].place.embedded)
+        return;
+    if (call->passed)
+        sp_console_note(
+            console,
+            "using the built-in lite weights for SAM: larger ones need %.1f MB, more than "
+            "there is",
+            (double)call->passed / 0x1p20);
+    else
+        sp_console_note(console, "using the built-in lite weights for SAM; get published ones with "
+                                 "make -f weights.mk sam-base");
 }
 
 /* Says what was found; an error when that is nothing at all. */
@@ -156,6 +162,7 @@ SpStatus sp_segment_run(const SpJob *job, const SpPrompts *prompts, const SpClip
     *mask = NULL;
     SP_TRY(make_call(job, prompts, clip, models, &call));
     SP_TRY(choose_model(job, models, &call, &need, &name));
+    tell_weights(console, models, &call);
     const SpLocated *place = &models->model[SP_STAGE_SAM].place;
     sp_console_detail(console, "weights: %s (%s)", place->embedded ? "SAM" : place->folder,
                       place->where);

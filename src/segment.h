@@ -11,8 +11,8 @@
 #include "output/report.h"
 #include "prompt.h"
 
-/* Fails before any work when the weights that --sam asks for, or with auto any, are not there.
- * SP_CHECKPOINT. No checkpoint is opened. */
+/* Fails before any work when the weights that --sam asks for are not there (auto finds at least the
+ * built-in ones). SP_CHECKPOINT. No checkpoint is opened. */
 SpStatus sp_segment_weights(const SpJob *job);
 
 /* Opens the model that --sam asks for, with auto the largest that is there and fits, and plans it

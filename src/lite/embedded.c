@@ -17,14 +17,22 @@
 
 EMBED(front);
 EMBED(offline);
+EMBED(sam);
+
+static const struct {
+    const char *name, *begin, *end;
+} embedded[] = {{"front", sp_embedded_front, sp_embedded_front_end},
+                {"offline", sp_embedded_offline, sp_embedded_offline_end},
+                {"online", sp_embedded_offline, sp_embedded_offline_end},
+                {"sam-lite", sp_embedded_sam, sp_embedded_sam_end}};
 
 bool sp_embedded(const char *name, const void **data, size_t *size)
 {
-    const bool front = strcmp(name, "front") == 0;
-    if (!front && strcmp(name, "offline") != 0 && strcmp(name, "online") != 0)
-        return false;
-    const char *begin = front ? sp_embedded_front : sp_embedded_offline;
-    *data = begin;
-    *size = (size_t)((front ? sp_embedded_front_end : sp_embedded_offline_end) - begin);
-    return true;
+    for (size_t i = 0; i < sizeof embedded / sizeof *embedded; i++)
+        if (strcmp(name, embedded[i].name) == 0) {
+            *data = embedded[i].begin;
+            *size = (size_t)(embedded[i].end - embedded[i].begin);
+            return true;
+        }
+    return false;
 }

@@ -8,8 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The bytes of model `name` ("front", "offline", "online"), which live as long as the program. The
- * tracker's are the same in both modes, whose windows sp_tracker_open chooses. */
+/* The bytes of model `name` ("front", "offline", "online", "sam-lite"), which live as long as the
+ * program; false: there is no such model. The tracker's are the same in both modes, whose windows
+ * sp_tracker_open chooses. */
 bool sp_embedded(const char *name, const void **data, size_t *size);
 
 #endif

@@ -183,10 +183,11 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Head(d, config["iou_hidden"], masks, config["iou_depth"])
 
     def forward(self, image: Tensor, position: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
-        """image (with its dense prompt), position [1, D, G, G], sparse [1, n, D] to masks
-        [1, 4, 4G, 4G] and IoUs [1, 4]."""
+        """image [B, D, G, G] (with its dense prompt), position [1, D, G, G], sparse [B, n, D] to
+        masks [B, 4, 4G, 4G] and IoUs [B, 4]."""
         grid, inner = image.shape[2:], self.transformer
-        tp = t = torch.cat([self.iou_token.weight[None], self.mask_tokens.weight[None], sparse], 1)
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tp = t = torch.cat([own.expand(len(sparse), -1, -1), sparse], 1)
         z, zp = (x.flatten(2).transpose(1, 2) for x in (image, position))
         for layer in inner.layers:
             t, z = layer(t, z, tp, zp)
@@ -217,20 +218,27 @@ class Sam(nn.Module):
         y, x = torch.meshgrid(at, at, indexing="ij")
         return self.code(torch.stack([x, y], -1)).permute(2, 0, 1)[None]
 
+    def tokens(self, places: Tensor, kinds: Tensor) -> Tensor:
+        """Places [..., 2] in the model image's pixels and what is there: 0 background, 1 object, 2 and
+        3 a box's corners, -1 no point, -10 nothing at all; to tokens [..., D]."""
+        encoder = self.prompt_encoder
+        table = torch.cat([*(e.weight for e in encoder.point_embed), encoder.not_a_point_embed.weight])
+        code = self.code((places.double() + 0.5) / self.side) * (kinds >= 0)[..., None]
+        return code + table[kinds.clamp_min(-1)] * (kinds >= -1)[..., None]
+
     def sparse(self, points: Tensor | None, labels: Tensor | None, box: Tensor | None) -> Tensor:
         """Points [n, 2], labels [n], box [4], in the model image's pixels, to tokens [1, n', D]."""
-        encoder, rows = self.prompt_encoder, []
+        places, kinds = [], []
         if points is not None:
-            for code, label in zip(self.code((points.double() + 0.5) / self.side), labels.tolist()):
-                kind = encoder.point_embed[int(label > 0)].weight[0]
-                rows.append(code + kind if label >= 0 else
-                            encoder.not_a_point_embed.weight[0] if label == -1 else torch.zeros_like(code))
+            places.append(points.double())
+            kinds += [min(label, 1) for label in labels.tolist()]
             if box is None:
-                rows.append(encoder.not_a_point_embed.weight[0])
+                places.append(points.new_zeros(1, 2).double())
+                kinds.append(-1)
         if box is not None:
-            corners = self.code((box.double().view(2, 2) + 0.5) / self.side)
-            rows += [code + encoder.point_embed[2 + i].weight[0] for i, code in enumerate(corners)]
-        return torch.stack(rows)[None]
+            places.append(box.double().view(2, 2))
+            kinds += [2, 3]
+        return self.tokens(torch.cat(places), torch.tensor(kinds))[None]
 
     def decode(self, embedding: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
         image = embedding + self.prompt_encoder.no_mask_embed.weight[0][:, None, None]
@@ -238,7 +246,7 @@ class Sam(nn.Module):
 
     def forward(self, pixels: Tensor, points: Tensor | None = None, labels: Tensor | None = None,
                 box: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """pixels [1, 3, S, S] and a prompt in its pixels to masks [1, 4, 4G, 4G], IoUs [1, 4]."""
+        """Pixels [1, 3, S, S] and a prompt in its pixels to masks [1, 4, 4G, 4G], IoUs [1, 4]."""
         return self.decode(self.vision_encoder(pixels), self.sparse(points, labels, box))
 
 

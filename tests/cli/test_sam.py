@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Points, boxes and masks of the real program, with the tiny synthetic SAM. Prints TAP.
+"""Points, boxes and masks of the real program, with the tiny synthetic SAM and the built-in one.
+Prints TAP.
 
     tests/cli/test_sam.py SPATRACK SOURCE_ROOT SYNTH [part of a case's name]
 
@@ -26,6 +27,7 @@ BARE = {**{k: v for k, v in os.environ.items() if k != "SPATRACK_WEIGHTS"}, "HOM
 DATA = os.path.join(TEMPORARY, "data")
 WITH_SAM = {**BARE, "XDG_DATA_HOME": DATA}
 ON_BALL, BESIDE = "240,180", "20,300"
+DISC = 74.5, 255.5, 73, 70  # the ball in frame 0: centre, half axes
 
 
 def path(*names):
@@ -49,6 +51,20 @@ def make_sam(folder, name):
     subprocess.run([SYNTH, os.path.join(ROOT, "tests/golden/manifest/sam_tiny.json"), target],
                    check=True)
     return target
+
+
+def blind_sam():
+    """Weights whose first mask is 0 everywhere: nothing is above it."""
+    folder = os.path.join(TEMPORARY, "blind")
+    shutil.copytree(os.path.join(DATA, "spatrack/weights"), folder)
+    with open(os.path.join(folder, "sam-base/model.safetensors"), "r+b") as file:
+        size = struct.unpack("<Q", file.read(8))[0]
+        for name, tensor in json.loads(file.read(size)).items():
+            if "mlps.1.proj_out" in name:
+                begin, end = tensor["data_offsets"]
+                file.seek(8 + size + begin)
+                file.write(bytes(end - begin))
+    return folder
 
 
 def chunk(kind, data):
@@ -183,6 +199,44 @@ def no_prompt_opens_no_sam():
     assert done.returncode == 4 and b"sam-base" in done.stderr, done.stderr
 
 
+def overlap_with_the_ball(name):
+    """IoU of a mask of frame 0."""
+    x0, y0, a, b = DISC
+    both = either = 0
+    for y, row in enumerate(read_png(name)):
+        for x, value in enumerate(row):
+            ball = ((x - x0) / a) ** 2 + ((y - y0) / b) ** 2 < 1
+            both += ball and value > 0
+            either += ball or value > 0
+    return both / either
+
+
+def the_built_in_sam_finds_the_ball():
+    x0, y0, a, b = DISC
+    box, point = f"{x0 - a},{y0 - b},{x0 + a},{y0 + b}", f"{x0},{y0}"
+    for prompt, least in ((["--box", box], 0.8), (["--point", point], 0.7)):
+        told = good(BALL, *prompt, "--mask-out", "lite.png", "--stop-after", "sam", environment=BARE)
+        lines = [line for line in told.splitlines() if "built-in" in line]
+        assert len(lines) == 1 and "lite weights for SAM" in lines[0] and "sam-base" in lines[0], told
+        assert overlap_with_the_ball("lite.png") >= least, (prompt, overlap_with_the_ball("lite.png"))
+    good(BALL, *prompt, "--mask-out", "asked.png", "--stop-after", "sam", "--sam", "lite")
+    assert read_png("asked.png") == read_png("lite.png")
+    good(BALL, *prompt, "--mask-out", "beside.png", "--stop-after", "sam", "--weights", TEMPORARY)
+    assert read_png("beside.png") == read_png("lite.png")
+
+
+def the_built_in_weights_track_an_object():
+    x0, y0, a, b = DISC
+    told = good(BALL, "--point", f"ball={x0},{y0}", "--box", "crate=300,193,426,307", "-o", "lite.npz",
+                "--mask-out", "both.png", "--grid", 12, *FAST, environment=BARE)
+    assert told.count("using the built-in lite weights") == 2, told
+    arrays, rows = read_npz("lite.npz"), read_png("both.png")
+    shape, objects = arrays["object"]
+    assert shape[0] > 4 and set(objects) == {0, 1}, arrays["object"]
+    for index, (t, x, y) in zip(objects, zip(*[iter(arrays["queries"][1])] * 3)):
+        assert t == 0 and lies_on(rows, (127, 255)[index], x, y), (index, x, y)
+
+
 # What is refused ---------------------------------------------------------------------------------
 
 def refused():
@@ -212,9 +266,11 @@ def refused():
     yield "no such frame", [BALL, *point, "--prompt-frame", 3, *FAST, *out], 2, "used frames 0..2"
     yield "no such frame alone", [BALL, *point, "--prompt-frame", 99, "--stop-after", "sam", *mask], 2, \
         "used frames 0..23"
-    yield "lite", [BALL, *point, "--sam", "lite", *out], 4, "no built-in lite weights"
     yield "huge", [BALL, *point, "--sam", "huge", *out], 4, "make -f weights.mk sam-huge"
-    yield "none in --weights", [BALL, *point, "--weights", TEMPORARY, *out], 4, "weights.mk sam-base"
+    yield "none in --weights", [BALL, *point, "--sam", "base", "--weights", TEMPORARY, *out], 4, \
+        "weights.mk sam-base"
+    yield "nothing there", [BALL, *point, "--weights", blind_sam(), *mask, "--stop-after", "sam"], 2, \
+        "SAM found nothing there"
     huge = struct.pack(">IIBBBBB", 32768, 32768, 8, 0, 0, 0, 0)
     with open(path("bomb.png"), "wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", huge) +
@@ -241,7 +297,8 @@ def check_refused(arguments, code, message):
 
 def case_list():
     for case in (the_mask_can_be_had_alone, tracks_start_on_the_mask, several_objects_have_names,
-                 threads_change_no_mask, masks_of_any_kind_are_read, no_prompt_opens_no_sam):
+                 threads_change_no_mask, masks_of_any_kind_are_read, no_prompt_opens_no_sam,
+                 the_built_in_sam_finds_the_ball, the_built_in_weights_track_an_object):
         yield case.__name__, case
     for name, *rest in refused():
         yield "refused: " + name, lambda rest=rest: check_refused(*rest)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The recipe of the lite weights on a toy schedule: clips, training of tracker and front, export.
+"""The recipe of the lite weights on a toy schedule: clips, training of tracker, front and SAM, export.
 
     test_recipe.py BUILD SOURCE [Recipe.TEST...]
 
 Proves that a clip is the same for a seed and true to its tracks, that C and PyTorch render the same,
-that both losses fall, that training goes on where it was stopped, and that C and PyTorch agree about
+that every loss falls, that training goes on where it was stopped, and that C and PyTorch agree about
 the exported checkpoints on a rendered clip.
 Where PyTorch or OpenCV are missing it goes on under the system's interpreter; where that lacks them too,
 exit status 77 (skipped).
@@ -12,6 +12,7 @@ exit status 77 (skipped).
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ BUILD, SOURCE = (Path(a).resolve() for a in sys.argv[1:3])
 LITE = SOURCE / "src" / "lite"
 sys.path.insert(0, str(LITE))
 import tensorfile  # noqa: E402
+import train_sam  # noqa: E402
 import world  # noqa: E402
 import world_cast  # noqa: E402
 import world_degrade  # noqa: E402
@@ -118,22 +120,33 @@ class Recipe(unittest.TestCase):
                                 for name, array in arrays.items()})
         return path
 
-    def check_agreement(self, stage: str, exported: Path, *more) -> None:
+    def picture(self, side: int) -> Path:
+        """A rendered frame with a point on its largest object, as bench.c and twin.py take it."""
+        path, clip = self.root / "picture.safetensors", self.clip("held/900001.npz")
+        size = (side, side * 3 // 4)
+        rgb = cv2.resize(clip["video"][0], size, interpolation=cv2.INTER_AREA)
+        label = cv2.resize(clip["label"][0], size, interpolation=cv2.INTER_NEAREST)
+        mask = label == 1 + np.bincount(label.ravel())[1:].argmax()
+        point = torch.from_numpy(train_sam.middle(mask))
+        tensorfile.write(path, {"rgb": torch.from_numpy(rgb), "point": point})
+        return path
+
+    def check_agreement(self, stage: str, exported: Path, clip: Path, *more) -> list[float]:
         """C and PyTorch on the same clip with the exported weights: the means of every output."""
-        folder = self.root / stage
+        folder = self.root / exported.stem
         folder.mkdir(exist_ok=True)
         meta = tensorfile.Reader(exported).metadata
         for key in ("config", "trained", "seed"):
             self.assertIn(key, meta)
         (folder / "config.json").write_text(meta["config"])
-        os.replace(exported, folder / "model.safetensors")
-        clip = self.input()
+        shutil.copy(exported, folder / "model.safetensors")
         commands = ([BUILD / "tests" / "bench", stage, folder, clip, "1", *more],
                     [sys.executable, SOURCE / "tests" / "bench" / "twin.py", stage, folder, clip,
                      *more])
         ours, twin = (json.loads(subprocess.run(c, check=True, stdout=subprocess.PIPE).stdout)
                       for c in commands)
         np.testing.assert_allclose(ours["means"], twin["means"], rtol=2e-3, atol=2e-3)
+        return ours["means"]
 
     def check_fall(self, log: str) -> None:
         losses = re.search(r"first and last quarter: ([\d.]+) ([\d.]+)", log).groups()
@@ -149,7 +162,7 @@ class Recipe(unittest.TestCase):
         log = python("train_tracker.py", *common, "--steps", 40, "--tracks", 16, "--held", 1)
         self.check_fall(log)
         python("export_tracker.py", *common, "--held", HELD, "--output", out)
-        self.check_agreement("tracker", out, "32")
+        self.check_agreement("tracker", out, self.input(), "32")
 
     def test_front(self):
         run, out = self.root / "run", self.root / "front.safetensors"
@@ -159,7 +172,23 @@ class Recipe(unittest.TestCase):
         depth = [s["depth"] for s in steps if "depth" in s]
         self.assertLess(depth[-1], depth[0])
         python("train_front.py", run, *clips, "--export", out)
-        self.check_agreement("front", out)
+        self.check_agreement("front", out, self.input())
+
+    def test_sam(self):
+        state, out = self.root / "sam-state", self.root / "sam.safetensors"
+        common = ("--clips", self.clips, "--state", state, "--held", 1)
+        log = python("train_sam.py", *common, "--steps", 24)
+        self.check_fall(log)
+        log = python("train_sam.py", *common, "--steps", 25)
+        self.assertIn("goes on after step 24", log)
+        python("train_sam.py", *common, "--export", out)
+        self.check_agreement("sam", out, self.picture(train_sam.SIDE))
+
+    def test_built_in_sam(self):
+        """The trained weights, where C and PyTorch have a mask to agree about."""
+        share, iou = self.check_agreement("sam", LITE / "sam.safetensors", self.picture(train_sam.SIDE))
+        self.assertTrue(0.002 < share < 0.5, share)
+        self.assertTrue(0.1 < iou < 1.1, iou)
 
 
 if __name__ == "__main__":

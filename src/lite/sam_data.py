@@ -1,0 +1,304 @@
+"""Samples for SAM: pictures with labelled objects, and prompts that point at one of them.
+
+A picture is a window of a rendered frame (world.py) or a texture, with shapes of other textures laid
+over it: labels u8, 0 where there is no object. Everything follows from seeds.
+"""
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import front_data
+import world_texture
+
+KEPT = 4            # frames of a clip that are used, evenly spaced
+TEXTURES = 160
+LEAST = 40          # pixels of the smallest object that is pointed at
+ASPECTS = (3 / 4, 3 / 4, 9 / 16, 9 / 16, 1, 4 / 3)
+NO_POINT, OUTSIDE, ON_IT, FIRST_CORNER, LAST_CORNER = -1, 0, 1, 2, 3  # kinds of tokens (sam.py)
+MEAN, STD = (255 * np.array(x, np.float32) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+def mapped(path: Path, name: str) -> np.ndarray:
+    """An array of an uncompressed npz, of which only what is used is read."""
+    with zipfile.ZipFile(path) as archive:
+        begin = archive.getinfo(name + ".npy").header_offset
+    with open(path, "rb") as file:
+        file.seek(begin + 26)
+        file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return np.memmap(path, dtype, "r", file.tell(), shape)
+
+
+class Source:
+    """Frames of the clips in a folder and textures, both kept in memory once used."""
+
+    def __init__(self, folder: Path, seed: int):
+        self.names, self.seed, self.kept = sorted(folder.glob("[0-9]*.npz")), seed, {}
+
+    def clip(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """u8 [KEPT, H, W, 3], labels [KEPT, H, W]."""
+        name = self.names[index]
+        if name not in self.kept:
+            both = (mapped(name, part) for part in ("video", "label"))
+            self.kept[name] = tuple(np.array(a[::max(1, len(a) // KEPT)]) for a in both)
+        return self.kept[name]
+
+    def frame(self, rng) -> tuple[np.ndarray, np.ndarray]:
+        video, label = self.clip(int(rng.integers(len(self.names))))
+        t = rng.integers(len(video))
+        return video[t], label[t]
+
+    def texture(self, rng) -> np.ndarray:
+        index = int(rng.integers(TEXTURES))
+        if index not in self.kept:
+            picture = world_texture.texture(np.random.default_rng([self.seed, 1 << 20, index]), 0.25)
+            self.kept[index] = (255 * picture).astype(np.uint8)
+        return self.kept[index]
+
+
+def window(rng, extent: tuple[int, int], size: tuple[int, int], least: float) -> np.ndarray:
+    """The matrix from pixels of `size` (h, w) to those of a random window of a picture: at least
+    `least` of it wide, turned and stretched a little, mirrored in half of the cases."""
+    (high, wide), (h, w) = extent, size
+    share = np.exp(rng.uniform(np.log(least), 0))
+    step = share * min(wide / w, high / h) * np.exp(rng.normal(0, 0.08, 2))
+    turn, mirror = rng.normal(0, 0.12), rng.choice([-1, 1])
+    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * step
+    matrix[:, 0] *= mirror
+    room = np.array([wide, high]) / 2 - np.abs(matrix) @ [w / 2, h / 2]
+    centre = np.array([wide, high]) / 2 + rng.uniform(-1, 1, 2) * room.clip(0)
+    return np.column_stack([matrix, centre - matrix @ [w / 2, h / 2]])
+
+
+def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], how: int) -> np.ndarray:
+    return cv2.warpAffine(picture, matrix, size[::-1], flags=how | cv2.WARP_INVERSE_MAP,
+                          borderMode=cv2.BORDER_REFLECT_101)
+
+
+def material(rng, source: Source, size: tuple[int, int]) -> np.ndarray:
+    """A surface u8 [h, w, 3]: a texture, part of a frame, or two of them side by side."""
+    def one() -> np.ndarray:
+        picture = source.frame(rng)[0] if rng.random() < 0.3 else source.texture(rng)
+        picture = warp(picture, window(rng, picture.shape[:2], size, 0.1), size, cv2.INTER_LINEAR)
+        return front_data.recolour(rng, picture) if rng.random() < 0.3 else picture
+    if rng.random() < 0.7:
+        return one()
+    grid = rng.random((int(rng.integers(3, 9)),) * 2, dtype=np.float32)
+    field = cv2.resize(grid, size[::-1], interpolation=cv2.INTER_CUBIC)[..., None]
+    soft = ((field - rng.uniform(0.3, 0.7)) * rng.choice([5, 50]) + 0.5).clip(0, 1)
+    return (one() * soft + one() * (1 - soft)).astype(np.uint8)
+
+
+def outline(rng, radius: float) -> np.ndarray:
+    """A closed line [n, 2] around 0: round with waves, or corners joined by straight edges."""
+    if rng.random() < 0.3:
+        angle = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 10)))
+        reach = rng.uniform(0.4, 1.2, len(angle))
+    else:
+        angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+        reach, size = np.ones(72), rng.choice([0, 0.15, 0.5])
+        for k in range(2, 8):
+            reach = reach + rng.normal(0, size / k) * np.cos(k * angle + rng.uniform(0, 6.3))
+    line = reach.clip(0.15)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    turn, stretch = rng.uniform(0, np.pi), np.exp(rng.normal(0, 0.35))
+    turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return radius * line * [stretch, 1 / stretch] @ turned
+
+
+def fill(canvas: np.ndarray, line: np.ndarray) -> None:
+    cv2.fillPoly(canvas, [np.rint(16 * line).astype(np.int32)], 255, cv2.LINE_AA, 4)
+
+
+def creature(rng, canvas: np.ndarray, centre: np.ndarray, radius: float) -> None:
+    """A body with parts joined to it: rounds along a bent line, thin limbs."""
+    at, heading = centre.copy(), rng.uniform(0, 6.3)
+    for _ in range(rng.integers(2, 5)):
+        part = radius * rng.uniform(0.3, 0.7)
+        fill(canvas, at + outline(rng, part))
+        for _ in range(rng.integers(0, 3)):
+            way = rng.uniform(0, 6.3)
+            end = at + part * rng.uniform(1, 2.2) * np.array([np.cos(way), np.sin(way)])
+            thick = max(1, int(part * rng.uniform(0.15, 0.6)))
+            cv2.line(canvas, at.astype(int).tolist(), end.astype(int).tolist(), 255, thick, cv2.LINE_AA)
+        heading += rng.normal(0, 0.7)
+        at = at + part * rng.uniform(0.8, 1.4) * np.array([np.cos(heading), np.sin(heading)])
+
+
+def shape(rng, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Coverage of a random shape f32 [h, w] in 0..1, its centre, its radius in pixels."""
+    canvas = np.zeros(size, np.uint8)
+    radius = np.exp(rng.uniform(np.log(7), np.log(0.45 * max(size))))
+    centre = rng.uniform(0, 1, 2) * size[::-1]
+    if rng.random() < 0.35:
+        creature(rng, canvas, centre, radius)
+    else:
+        fill(canvas, centre + outline(rng, radius))
+        if rng.random() < 0.1:      # a hole or a bite
+            hole = np.zeros_like(canvas)
+            fill(hole, centre + rng.normal(0, radius / 2, 2) + outline(rng, radius * rng.uniform(0.2, 0.6)))
+            canvas = np.minimum(canvas, 255 - hole)
+    if rng.random() < 0.5:
+        canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.4, 1.5))
+    return canvas.astype(np.float32) / 255, centre, radius
+
+
+def shading(rng, cover: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
+    """Light from one side and darker rims, as on round things: factors [h, w, 1]."""
+    y, x = np.ogrid[:cover.shape[0], :cover.shape[1]]
+    way, slope = rng.uniform(0, 6.3), rng.uniform(0, 0.6)
+    light = 1 + slope * ((x - centre[0]) * np.cos(way) + (y - centre[1]) * np.sin(way)) / radius
+    inside = cv2.distanceTransform((cover > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    rim = 1 - (inside / max(1.0, inside.max() * rng.uniform(0.3, 1))).clip(0, 1)
+    return (light - rng.uniform(-0.3, 0.6) * rim ** 2)[..., None].clip(0.15, 2)
+
+
+def lay(rng, source: Source, image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Lays a new object over the picture, f32 [h, w, 3] 0..255, and into `label`."""
+    cover, centre, radius = shape(rng, label.shape)
+    if rng.random() < 0.4:
+        soft = cv2.GaussianBlur(cover, (0, 0), max(1, radius * rng.uniform(0.05, 0.3)))
+        moved = np.float32([[1, 0, rng.normal(0, radius / 4)], [0, 1, abs(rng.normal(0, radius / 4))]])
+        image = image * (1 - rng.uniform(0.1, 0.6) * cv2.warpAffine(soft, moved, label.shape[::-1]))[..., None]
+    surface = material(rng, source, label.shape).astype(np.float32)
+    if rng.random() < 0.7:
+        surface = (surface * shading(rng, cover, centre, radius)).clip(0, 255)
+    label[cover > 0.5] = label.max() + 1
+    return image + cover[..., None] * (surface - image)
+
+
+def lit(rng, image: np.ndarray) -> np.ndarray:
+    """Light that falls unevenly on the whole picture."""
+    grid = np.exp(rng.normal(0, rng.uniform(0.1, 0.5), (3, 3))).astype(np.float32)
+    light = cv2.resize(grid, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return image * light.clip(0.2, 2)[..., None]
+
+
+def picture(source: Source, seed: list[int], side: int) -> tuple[np.ndarray, np.ndarray]:
+    """u8 [h, w, 3] and labels [h, w], the longer side `side`, with an object to point at."""
+    for attempt in range(100):
+        rng = np.random.default_rng([*seed, attempt])
+        cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
+        aspect = rng.choice(ASPECTS)
+        size = round(side * min(1, aspect)), round(side * min(1, 1 / aspect))
+        if rng.random() < 0.75:
+            image, label = source.frame(rng)
+            matrix = window(rng, label.shape, size, 0.3)
+            image = warp(image, matrix, size, cv2.INTER_CUBIC)
+            label, count = warp(label, matrix, size, cv2.INTER_NEAREST), rng.choice([0, 1, 1, 2])
+        else:
+            image, label = material(rng, source, size), np.zeros(size, np.uint8)
+            count = rng.integers(1, 5)
+        image = image.astype(np.float32)
+        for _ in range(count):
+            image = lay(rng, source, image, label)
+        if rng.random() < 0.3:
+            image = lit(rng, image)
+        image = image.clip(0, 255).astype(np.uint8)
+        if rng.random() < 0.8:
+            image = front_data.recolour(rng, image)
+        if (np.bincount(label.ravel())[1:] >= LEAST).any():
+            break
+    return front_data.degrade(rng, np.ascontiguousarray(image)), label
+
+
+def point_in(rng, mask: np.ndarray) -> np.ndarray:
+    """A pixel x, y of the mask, more often near its middle."""
+    weight = mask.astype(np.float32)
+    if rng.random() < 0.6:
+        inner = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+        weight = cv2.distanceTransform(inner, cv2.DIST_L2, 3)[1:-1, 1:-1] ** 2
+    total = np.cumsum(weight.ravel(), dtype=np.float64)
+    at = min(int(np.searchsorted(total, rng.random() * total[-1], "right")), mask.size - 1)
+    return np.array([at % mask.shape[1], at // mask.shape[1]], np.float32)
+
+
+def box_of(mask: np.ndarray) -> np.ndarray:
+    """The mask's first and last column and row: x0, y0, x1, y1."""
+    x, y = (np.flatnonzero(mask.any(axis)) for axis in (0, 1))
+    return np.array([x[0], y[0], x[-1], y[-1]], np.float32)
+
+
+def loose(rng, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The box as a hand draws it: some pixels off, in half of the cases hardly any."""
+    extent = np.tile(box[2:] - box[:2] + 1, 2)
+    off = rng.normal(0, 0.06 if rng.random() < 0.5 else 0.01, 4) * extent
+    moved = (box + off.clip(-16, 16)).clip(0, np.tile(size[::-1], 2) - 1)
+    return moved if (moved[2:] - moved[:2] >= 2).all() else box
+
+
+def beside(rng, mask: np.ndarray, box: np.ndarray) -> np.ndarray | None:
+    """A pixel near the object that does not belong to it."""
+    h, w = mask.shape
+    low = (box[:2] - 0.3 * (box[2:] - box[:2]) - 3).clip(0).astype(int)
+    high = (box[2:] + 0.3 * (box[2:] - box[:2]) + 4).clip(0, (w, h)).astype(int)
+    y, x = np.nonzero(~mask[low[1]:high[1], low[0]:high[0]])
+    if not len(x):
+        return None
+    pick = rng.integers(len(x))
+    return np.array([x[pick], y[pick]], np.float32) + low
+
+
+def prompt(rng, mask: np.ndarray, tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """A box with points, or points alone and the token that closes them: places [tokens, 2] and
+    kinds [tokens]."""
+    box, boxed = box_of(mask), rng.random() < 0.5
+    places, kinds = [], []
+    for i in range(tokens - 2 if boxed else tokens - 1):
+        off = beside(rng, mask, box) if (boxed or i) and rng.random() < 0.35 else None
+        places.append(point_in(rng, mask) if off is None else off)
+        kinds.append(ON_IT if off is None else OUTSIDE)
+    if boxed:
+        places += list(loose(rng, box, mask.shape).reshape(2, 2))
+        kinds += [FIRST_CORNER, LAST_CORNER]
+    else:
+        places.append(np.zeros(2))
+        kinds.append(NO_POINT)
+    return np.array(places, np.float32), np.array(kinds)
+
+
+def cells(full: np.ndarray, side: int, cell: int) -> np.ndarray:
+    """[h, w] in the top left of a square, as shares of cells: f32 [side / cell, side / cell]."""
+    square = np.zeros((side, side), np.float32)
+    square[:full.shape[0], :full.shape[1]] = full
+    return square.reshape(side // cell, cell, side // cell, cell).mean((1, 3))
+
+
+def edges(label: np.ndarray) -> np.ndarray:
+    """Pixels whose right or lower neighbour belongs to something else, and those neighbours."""
+    out = np.zeros(label.shape, bool)
+    down, right = label[1:] != label[:-1], label[:, 1:] != label[:, :-1]
+    out[1:] |= down
+    out[:-1] |= down
+    out[:, 1:] |= right
+    out[:, :-1] |= right
+    return out
+
+
+def normalised(image: np.ndarray, side: int) -> np.ndarray:
+    """u8 [h, w, 3] to the model's picture f32 [3, side, side]."""
+    out = np.zeros((3, side, side), np.float32)
+    out[:, :image.shape[0], :image.shape[1]] = ((image - MEAN) / STD).transpose(2, 0, 1)
+    return out
+
+
+def sample(source: Source, seed: list[int], side: int, cell: int, prompts: int, tokens: int) -> dict:
+    """A picture and `prompts` prompts with what they mean: pixels [3, S, S], places
+    [prompts, tokens, 2], kinds [prompts, tokens], masks [prompts, S / cell, S / cell], and maps
+    [2, ...] of edges and of objects."""
+    image, label = picture(source, seed, side)
+    rng = np.random.default_rng([*seed, 1 << 20])
+    count = np.bincount(label.ravel())
+    known = 1 + np.flatnonzero(count[1:] >= LEAST)
+    weight = count[known] ** 0.3
+    chosen = rng.choice(known, prompts, p=weight / weight.sum())
+    drawn = [prompt(rng, label == k, tokens) for k in chosen]
+    maps = (cells(edges(label), side, cell) > 0, cells(label > 0, side, cell))
+    return {"pixels": normalised(image, side), "places": np.stack([d[0] for d in drawn]),
+            "kinds": np.stack([d[1] for d in drawn]),
+            "masks": np.stack([cells(label == k, side, cell) for k in chosen]),
+            "maps": np.stack(maps).astype(np.float32)}
