@@ -4,6 +4,7 @@
     train_front.py RUN --train DIR... --held DIR... [--steps N] [--minutes M] [--threads 1]
     train_front.py RUN --train DIR... --held DIR... --export FILE.safetensors
     train_front.py RUN --train DIR --held DIR --toy     seconds; exit status 1 unless the loss falls
+                                                        on the few batches that it sees again
 
 Depth and confidence come from single frames and from a few frames of a clip together; the camera
 head learns the fields of view and answers "still" (identity, no translation), which the tracker's
@@ -229,8 +230,8 @@ class Validation:
 
 
 class Run:
-    def __init__(self, folder: Path, seed: int, rate: float):
-        self.folder, self.path = folder, folder / "state.pt"
+    def __init__(self, folder: Path, seed: int, rate: float, toy: bool):
+        self.folder, self.path, self.toy = folder, folder / "state.pt", toy
         torch.manual_seed(seed)
         self.trainee = Trainee()
         self.step, self.frames, self.seed, self.peak = 0, 0, seed, rate
@@ -265,7 +266,8 @@ class Run:
 
     def advance(self, clips: front_data.Clips, steps: int) -> dict:
         count, frames = BATCHES[self.step % len(BATCHES)]
-        batch = front_data.batch(clips, self.seed, self.step, count, frames)
+        which = self.step % len(BATCHES) if self.toy else self.step
+        batch = front_data.batch(clips, self.seed, which, count, frames)
         parts, wrong = losses(self.trainee, batch, count, self.threshold)
         self.optimiser.zero_grad(set_to_none=True)
         sum(WEIGHTS[name] * part for name, part in parts.items()).backward()
@@ -348,14 +350,14 @@ def main() -> int:
     args = parser.parse_args()
     args.run.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
-    run = Run(args.run, args.seed, args.rate)
+    run = Run(args.run, args.seed, args.rate, args.toy)
     if args.export:
         run.load()
         held, clips = front_data.Clips(args.held, SIZE), front_data.Clips(args.train, SIZE)
         export(run, args.export, Validation(held, clips, frames=8))
         return 0
     if args.toy:
-        args.steps, args.log_every, args.check_every = 30, 5, 30
+        args.steps, args.log_every, args.check_every = 3 * len(BATCHES), len(BATCHES), 3 * len(BATCHES)
     means = train(run, args)
     return args.toy and means[-1] >= means[0]
 

@@ -52,7 +52,7 @@ def python(name: str, *args) -> str:
     done = subprocess.run([sys.executable, LITE / name, *map(str, args)], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
-        raise AssertionError(f"{name} failed:\n{done.stdout[-3000:]}")
+        raise AssertionError(f"{name} failed with status {done.returncode}:\n{done.stdout[-3000:]}")
     return done.stdout
 
 
@@ -167,7 +167,7 @@ class Recipe(unittest.TestCase):
     def test_front(self):
         run, out = self.root / "run", self.root / "front.safetensors"
         clips = ("--train", self.clips / "train", "--held", self.clips / "held")
-        log = python("train_front.py", run, *clips, "--toy")
+        log = python("train_front.py", run, *clips, "--toy", "--rate", 4e-3)
         steps = [json.loads(line) for line in log.splitlines() if line.startswith('{"step"')]
         depth = [s["depth"] for s in steps if "depth" in s]
         self.assertLess(depth[-1], depth[0])
