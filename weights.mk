@@ -9,6 +9,7 @@
 BASE      = https://huggingface.co
 REVISION  = main
 DEST      = $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/spatrack/weights
+SPATRACK  = spatrack
 CURL      = curl --fail --silent --show-error --location --retry 3 --retry-delay 2
 
 MODELS    = front offline online sam-base sam-large sam-huge
@@ -36,11 +37,12 @@ help:
 	@echo
 	@echo 'lite                trains the weights in src/lite from seeds: many hours; make -j2 for two cores'
 	@echo 'LITE=DIR            where its clips (17 GB) and its state are kept ($(LITE))'
-	@echo 'PYTHON=PYTHON       an interpreter with torch, opencv and safetensors, for lite ($(PYTHON))'
+	@echo 'PYTHON=PYTHON       an interpreter with torch and opencv, for lite ($(PYTHON))'
 	@echo
 	@echo 'DEST=DIR            where they go ($(DEST))'
 	@echo 'REVISION=COMMIT     which revision (main); REVISION_front=COMMIT for one model'
 	@echo 'BASE=URL            another server ($(BASE))'
+	@echo 'SPATRACK=PROGRAM    makes the compact copy of front for a GPU, where there is one ($(SPATRACK))'
 
 # $(call revision,MODEL), $(call url,MODEL,resolve|raw,FILE)
 revision = $(or $(REVISION_$(1)),$(REVISION))
@@ -76,8 +78,15 @@ rm -f model.sha256; mv model.safetensors.part model.safetensors; mv part.sha256 
 echo "$(1): $$folder/model.safetensors, SHA-256 $$sum"
 endef
 
+# Where the program has a GPU, the front's compact copy for it, which is made once.
+define prepare
+if test '$(1)' = front && $(SPATRACK) --info 2> /dev/null | grep -q '^cuda [0-9].* GB'; then \
+    $(SPATRACK) --prepare --weights '$(DEST)'; fi
+endef
+
 $(MODELS):
 	@$(call fetch,$@)
+	@$(call prepare,$@)
 
 lite: lite-tracker lite-front lite-sam
 

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "geometry/camera.h"
 #include "job_overlay.h"
-#include "memory.h"
 #include "output/result.h"
 #include "queries.h"
 #include "segment.h"
@@ -17,12 +17,6 @@ enum { PUBLISHED_WIDTH = 518, PUBLISHED_PATCH = 14, GRID = 10, GRID_WITH_MASK = 
 
 static void run_free(SpRun *run)
 {
-    sp_front_close(run->front);
-    sp_tracker_close(run->tracker);
-    sp_checkpoint_close(run->front_weights);
-    sp_checkpoint_close(run->tracker_weights);
-    if (run->device)
-        run->device->close(run->device);
     sp_clip_free(&run->clip);
     free(run->mask);
     free(run->object);
@@ -42,30 +36,50 @@ static bool is_csv(const char *path)
     return length >= 4 && strcmp(path + length - 4, ".csv") == 0;
 }
 
-/* Where the result goes: as asked, or the video's name with .npz. */
+/* The video's own name without folder and end: of "a/b.mp4" "b", of "a/.hidden" and "a.d/b" all. */
+static void own_name(const char *video, int *begin, int *end)
+{
+    int stop = (int)strlen(video), dot;
+    while (stop > 1 && video[stop - 1] == '/')
+        stop--;
+    for (*begin = stop; *begin > 0 && video[*begin - 1] != '/';)
+        --*begin;
+    for (dot = stop - 1; dot > *begin && video[dot] != '.';)
+        dot--;
+    *end = dot > *begin ? dot : stop;
+}
+
+/* A file that is asked for, or in the folder asked for (ends in /) the video's name with `suffix`;
+ * of nothing asked for the same beside the video. */
+static SpStatus file_name(const SpJob *job, const char *asked, const char *suffix,
+                          char out[SP_NAME_ROOM])
+{
+    int begin, end, length;
+    own_name(job->video, &begin, &end);
+    const bool folder = asked && *asked && asked[strlen(asked) - 1] == '/';
+    if (asked && !folder)
+        length = snprintf(out, SP_NAME_ROOM, "%s", asked);
+    else
+        length = snprintf(out, SP_NAME_ROOM, "%s%.*s%s", folder ? asked : "",
+                          folder ? end - begin : end, job->video + (folder ? begin : 0), suffix);
+    if (length < 0 || length >= SP_NAME_ROOM)
+        return sp_error(SP_USAGE, "the result's name is longer than %d characters", SP_NAME_ROOM);
+    return sp_ok();
+}
+
+SpStatus sp_job_output_name(const SpJob *job, char out[SP_NAME_ROOM])
+{
+    return file_name(job, job->output, ".npz", out);
+}
+
 static SpStatus name_output(SpRun *run)
 {
     const SpJob *job = run->job;
-    int length;
-    if (job->output) {
-        length = snprintf(run->output, sizeof run->output, "%s", job->output);
-    } else {
-        size_t end = strlen(job->video), stem;
-        while (end > 1 && job->video[end - 1] == '/')
-            end--;
-        for (stem = end; stem > 0 && job->video[stem - 1] != '.' && job->video[stem - 1] != '/';)
-            stem--;
-        /* "a/b.mp4" loses its end; "a/.hidden" and "a.d/b" have none */
-        const bool has_end = stem > 1 && job->video[stem - 1] == '.' && job->video[stem - 2] != '/';
-        stem = has_end ? stem - 1 : end;
-        length = snprintf(run->output, sizeof run->output, "%.*s.npz", (int)stem, job->video);
-    }
-    if (length < 0 || (size_t)length >= sizeof run->output)
-        return sp_error(SP_USAGE, "the result's name is longer than %d characters", PATH_ROOM);
+    SP_TRY(sp_job_output_name(job, run->output));
     if (strcmp(run->output, job->video) == 0)
         return sp_error(SP_USAGE, "%.400s: the result would replace the video; name it with -o",
                         run->output);
-    if (job->report && strcmp(run->output, job->report) == 0)
+    if (job->report && strcmp(run->output, run->report_name) == 0)
         return sp_error(SP_USAGE, "%.400s: --report would replace the result; name another file",
                         run->output);
     if (job->no_clobber && access(run->output, F_OK) == 0)
@@ -82,98 +96,94 @@ static SpStatus try_output(const char *path, const char *flag)
     return sp_ok();
 }
 
-static SpStatus open_front(SpRun *run)
-{
-    if (run->job->geometry)
-        return sp_ok();
-    SP_TRY(sp_weights_locate(run->job->weights, "front", &run->front_place));
-    SP_TRY(sp_weights_open(&run->front_place, "front", &run->front_weights));
-    return sp_front_open(run->front_weights, &run->front);
-}
-
-static const char *tracker_model(const SpJob *job)
+const char *sp_run_tracker_model(const SpJob *job)
 {
     return job->mode == SP_TRACKER_ONLINE ? "online" : "offline";
 }
 
-static SpStatus open_tracker(SpRun *run)
+/* Which stages there are, and where their weights. */
+static SpStatus find_models(SpRun *run)
 {
-    if (run->job->stop_after == SP_STOP_FRONT)
-        return sp_ok();
-    const char *model = tracker_model(run->job);
-    SP_TRY(sp_weights_locate(run->job->weights, model, &run->tracker_place));
-    SP_TRY(sp_weights_open(&run->tracker_place, model, &run->tracker_weights));
-    return sp_tracker_open(run->tracker_weights, run->job->mode, &run->tracker);
+    const SpJob *job = run->job;
+    run->with_front = !job->geometry && job->stop_after != SP_STOP_SAM;
+    run->with_tracker = job->stop_after == SP_STOP_NEVER;
+    if (run->with_front)
+        SP_TRY(sp_weights_locate(job->weights, "front", &run->front_place));
+    if (run->with_tracker)
+        SP_TRY(sp_weights_locate(job->weights, sp_run_tracker_model(job), &run->tracker_place));
+    return sp_ok();
 }
 
 static void tell_weights(const SpRun *run)
 {
     const SpLocated *const places[] = {&run->front_place, &run->tracker_place};
-    SpCheckpoint *const weights[] = {run->front_weights, run->tracker_weights};
+    const bool with[] = {run->with_front, run->with_tracker};
     bool embedded = false;
     for (int i = 0; i < 2; i++)
-        embedded = embedded || (weights[i] && places[i]->embedded);
+        embedded = embedded || (with[i] && places[i]->embedded);
     if (embedded)
         sp_console_note(run->console,
                         "using the built-in lite weights; get the published ones with "
                         "make -f weights.mk front %s",
-                        tracker_model(run->job));
+                        sp_run_tracker_model(run->job));
     for (int i = 0; i < 2; i++)
-        if (weights[i] && !places[i]->embedded)
+        if (with[i] && !places[i]->embedded)
             sp_console_detail(run->console, "weights: %s (%s)", places[i]->folder,
                               places[i]->where);
 }
 
-static SpStatus open_models(SpRun *run)
+/* Pixels across the working frames and a patch: what the front was made for. Where the user's
+ * geometry takes its place: what the front would be that belongs to the tracker's weights. */
+static SpStatus working_size(SpRun *run)
 {
-    SP_TRY(sp_cpu_open((int)run->job->threads, &run->device));
-    SP_TRY(open_front(run));
-    SP_TRY(open_tracker(run));
-    tell_weights(run);
+    const bool belongs = run->with_tracker && run->tracker_place.embedded;
+    run->width = PUBLISHED_WIDTH;
+    run->patch = PUBLISHED_PATCH;
+    if (!run->with_front && !belongs)
+        return sp_ok();
+    SP_TRY(sp_models_wake(run->models, SP_STAGE_FRONT, "front",
+                          run->with_front ? &run->front_place : &run->tracker_place));
+    const SpFront *front = run->models->model[SP_STAGE_FRONT].front;
+    run->width = sp_front_width(front);
+    run->patch = sp_front_patch(front);
+    if (!run->with_front)
+        sp_models_discard(run->models, SP_STAGE_FRONT);
     return sp_ok();
 }
 
-/* Pixels across the working frames and a patch: what the front was made for. Where the user's
- * geometry takes its place: what the front would be that belongs to the tracker's weights. */
-static SpStatus working_size(const SpRun *run, int64_t *width, int64_t *patch)
+static SpStatus open_models(SpRun *run)
 {
-    SpCheckpoint *checkpoint;
-    SpFront *front;
-    *width = PUBLISHED_WIDTH;
-    *patch = PUBLISHED_PATCH;
-    if (run->front) {
-        *width = sp_front_width(run->front);
-        *patch = sp_front_patch(run->front);
-        return sp_ok();
+    SpDevice *device;
+    const int64_t asked = run->job->vo_points;
+    SP_TRY(sp_models_device(run->models, &device));
+    SP_TRY(find_models(run));
+    SP_TRY(working_size(run));
+    if (run->with_tracker) {
+        SP_TRY(sp_models_wake(run->models, SP_STAGE_TRACKER, sp_run_tracker_model(run->job),
+                              &run->tracker_place));
+        const SpTracker *tracker = run->models->model[SP_STAGE_TRACKER].tracker;
+        run->support = asked < 0 ? sp_tracker_support(tracker) : asked;
     }
-    if (!run->tracker_place.embedded)
-        return sp_ok();
-    SP_TRY(sp_weights_open(&run->tracker_place, "front", &checkpoint));
-    SpStatus status = sp_front_open(checkpoint, &front);
-    if (status.code == SP_OK) {
-        *width = sp_front_width(front);
-        *patch = sp_front_patch(front);
-    }
-    sp_front_close(front);
-    sp_checkpoint_close(checkpoint);
-    return status;
+    tell_weights(run);
+    return sp_ok();
 }
 
 static SpStatus read_clip(SpRun *run)
 {
     const SpJob *job = run->job;
-    SpClipSettings settings = {.reader = {job->start, job->stride, job->max_frames},
+    SpClipSettings settings = {.size = run->width,
+                               .patch = run->patch,
+                               .reader = {job->start, job->stride, job->max_frames},
                                .portrait = job->portrait,
                                .max_short_side = job->max_input_side,
                                .keep = run->prompts.objects > 0,
                                .keep_frame = job->prompt_frame};
     if (job->stop_after == SP_STOP_SAM)
         settings.reader.max_frames = job->prompt_frame + 1;
-    SP_TRY(working_size(run, &settings.size, &settings.patch));
     sp_console_begin(run->console, "frames", 0);
     const SpStatus status =
         sp_clip_read(job->video, &settings, &run->console->progress, &run->clip);
-    sp_run_add_stage(run, "frames", sp_console_end(run->console), NULL, NULL);
+    sp_run_add_stage(run, "frames", sp_console_end(run->console));
     if (status.code != SP_OK)
         return status;
     const SpClip *clip = &run->clip;
@@ -199,7 +209,7 @@ static SpStatus find_mask(SpRun *run)
         return sp_mask_read(job->mask, &run->clip.plan, &run->mask);
     if (run->prompts.objects == 0)
         return sp_ok();
-    SP_TRY(sp_segment_run(job, &run->prompts, &run->clip, run->device, run->console, &run->mask,
+    SP_TRY(sp_segment_run(job, &run->prompts, &run->clip, run->models, run->console, &run->mask,
                           stage));
     run->report.stage_count++;
     sp_clip_drop_kept(&run->clip);
@@ -224,7 +234,7 @@ static SpStatus grid_queries(SpRun *run)
 static SpStatus make_queries(SpRun *run)
 {
     const SpJob *job = run->job;
-    if (!run->tracker)
+    if (!run->with_tracker)
         return sp_ok();
     SP_TRY(job->queries ? sp_queries_read(job->queries, run->clip.frames, &run->clip.plan,
                                           &run->query, &run->queries)
@@ -266,7 +276,7 @@ static SpResult result_of(const SpRun *run)
 {
     const SpGeometry *given = &run->geometry;
     const SpTrackerOutput *found = &run->found;
-    const bool tracked = run->tracker != NULL;
+    const bool tracked = run->with_tracker;
     return (SpResult){.clip = &run->clip,
                       .depth = tracked ? found->depth : given->depth,
                       .confidence = tracked ? found->valid : given->confidence,
@@ -290,7 +300,7 @@ static SpStatus write_result(SpRun *run)
 {
     SpAtomicFile *file = &run->result_file;
     SP_TRY(name_version(run));
-    if (!run->tracker)
+    if (!run->with_tracker)
         to_first_camera(run);
     const SpResult result = result_of(run);
     SP_TRY(sp_atomic_open(run->output, file));
@@ -300,7 +310,7 @@ static SpStatus write_result(SpRun *run)
                                                                 !run->job->no_compress);
     if (status.code == SP_OK)
         status = sp_atomic_settle(file);
-    sp_run_add_stage(run, "result", sp_console_end(run->console), NULL, NULL);
+    sp_run_add_stage(run, "result", sp_console_end(run->console));
     return status;
 }
 
@@ -310,14 +320,14 @@ static SpStatus write_overlay(SpRun *run)
     double seconds;
     const SpStatus status =
         sp_job_overlay_write(run->job, &result, run->console, &run->overlay_file, &seconds);
-    sp_run_add_stage(run, "overlay", seconds, NULL, NULL);
+    sp_run_add_stage(run, "overlay", seconds);
     return status;
 }
 
 static SpStatus write_report(SpRun *run, double seconds)
 {
     SpReport *report = &run->report;
-    const SpLocated *place = run->front ? &run->front_place : &run->tracker_place;
+    const SpLocated *place = run->with_front ? &run->front_place : &run->tracker_place;
     report->program_version = SP_VERSION;
     report->settings_json = run->job->settings;
     report->input = run->job->video;
@@ -326,34 +336,23 @@ static SpStatus write_report(SpRun *run, double seconds)
     report->used_frames = run->clip.frames;
     report->left_out_frames = run->clip.left_out;
     report->rate = run->clip.rate;
-    report->device = run->device->name;
-    report->isa = sp_cpu_isa(run->device);
-    report->threads = sp_cpu_threads(run->device);
     report->weights = place->embedded ? "built in" : *place->folder ? place->folder : NULL;
     report->seconds = seconds;
     report->peak_rss_bytes = sp_memory_peak();
+    report->event_count = run->models->events;
+    report->events = run->models->event;
     report->library_count = sp_libraries(report->libraries, SP_REPORT_LIBRARIES);
-    SP_TRY(sp_atomic_open_for(run->job->report, "--report", &run->report_file));
+    SP_TRY(sp_atomic_open_for(run->report_name, "--report", &run->report_file));
     SP_TRY(sp_report_write(&run->report_file, report));
     return sp_atomic_settle(&run->report_file);
 }
 
-/* --stop-after sam: one frame and its mask. */
-static SpStatus run_sam(SpRun *run)
+static SpStatus commit(SpRun *run)
 {
-    const SpJob *job = run->job;
-    const double began = sp_clock();
-    SP_TRY(sp_cpu_open((int)job->threads, &run->device));
-    SP_TRY(read_clip(run));
-    SP_TRY(find_mask(run));
-    if (job->report)
-        SP_TRY(write_report(run, sp_clock() - began));
+    SP_TRY(sp_atomic_commit(&run->result_file));
     SP_TRY(sp_atomic_commit(&run->mask_file));
-    SP_TRY(sp_atomic_commit(&run->report_file));
-    sp_console_note(run->console, "%s: %lld object%s, %.1f s", job->mask_out,
-                    (long long)run->prompts.objects, run->prompts.objects == 1 ? "" : "s",
-                    sp_clock() - began);
-    return sp_ok();
+    SP_TRY(sp_atomic_commit(&run->overlay_file));
+    return sp_atomic_commit(&run->report_file);
 }
 
 /* What can fail before any work. */
@@ -361,48 +360,88 @@ static SpStatus begin(SpRun *run)
 {
     const SpJob *job = run->job;
     SP_TRY(sp_prompts_parse(&job->points, &job->boxes, &run->prompts));
-    if (job->stop_after != SP_STOP_SAM) {
+    if (job->report)
+        SP_TRY(file_name(job, job->report, ".json", run->report_name));
+    if (job->stop_after != SP_STOP_SAM && !job->plan) {
         SP_TRY(name_output(run));
         SP_TRY(try_output(run->output, "-o"));
     }
-    if (job->report)
-        SP_TRY(try_output(job->report, "--report"));
-    if (job->mask_out)
+    if (job->report && !job->plan)
+        SP_TRY(try_output(run->report_name, "--report"));
+    if (job->mask_out && !job->plan)
         SP_TRY(try_output(job->mask_out, "--mask-out"));
-    if (job->overlay)
+    if (job->overlay && !job->plan)
         SP_TRY(sp_job_overlay_begin(job, run->output));
     return run->prompts.objects ? sp_segment_weights(job) : sp_ok();
+}
+
+/* --plan: of a mask that is not known yet, as if it held every point of the grid. */
+static SpStatus tell_plan(SpRun *run)
+{
+    const SpJob *job = run->job;
+    const int64_t side = job->grid ? job->grid : GRID_WITH_MASK;
+    SpNeed sam;
+    const char *name;
+    if (run->prompts.objects == 0) {
+        SP_TRY(find_mask(run));
+        SP_TRY(make_queries(run));
+        return sp_run_print_plan(run, run->queries, NULL, NULL);
+    }
+    SP_TRY(sp_segment_plan(job, &run->prompts, &run->clip, run->models, &sam, &name));
+    return sp_run_print_plan(run, run->with_tracker ? side * side : 0, &sam, name);
+}
+
+/* Everything is planned before the first network runs; with prompts the tracker for one point, and
+ * again once SAM has found how many there are. */
+static SpStatus compute(SpRun *run)
+{
+    if (run->prompts.objects)
+        SP_TRY(sp_run_plan(run, run->with_tracker));
+    SP_TRY(find_mask(run));
+    if (run->job->stop_after == SP_STOP_SAM)
+        return sp_ok();
+    SP_TRY(make_queries(run));
+    SP_TRY(sp_run_plan(run, run->queries));
+    SP_TRY(sp_run_stages(run));
+    SP_TRY(write_result(run));
+    return run->job->overlay ? write_overlay(run) : sp_ok();
+}
+
+static void tell_end(const SpRun *run, double seconds)
+{
+    const int64_t objects = run->prompts.objects;
+    if (run->job->stop_after == SP_STOP_SAM)
+        sp_console_note(run->console, "%s: %lld object%s, %.1f s", run->job->mask_out,
+                        (long long)objects, objects == 1 ? "" : "s", seconds);
+    else
+        sp_console_note(run->console, "%s: %lld frames, %lld tracks, %.1f s", run->output,
+                        (long long)run->clip.frames, (long long)run->queries, seconds);
 }
 
 static SpStatus run_all(SpRun *run)
 {
     const double began = sp_clock();
     SP_TRY(begin(run));
-    if (run->job->stop_after == SP_STOP_SAM)
-        return run_sam(run);
     SP_TRY(open_models(run));
+    run->report.device = run->models->device->name;
+    run->report.isa = sp_devices_isa(run->models->device);
+    run->report.threads = sp_devices_threads(run->models->device);
     SP_TRY(read_clip(run));
-    SP_TRY(find_mask(run));
-    SP_TRY(make_queries(run));
-    SP_TRY(sp_run_check_memory(run));
-    SP_TRY(sp_run_stages(run));
-    SP_TRY(write_result(run));
-    if (run->job->overlay)
-        SP_TRY(write_overlay(run));
+    if (run->job->plan)
+        return tell_plan(run);
+    SP_TRY(compute(run));
+    sp_models_end_video(run->models);
     if (run->job->report)
         SP_TRY(write_report(run, sp_clock() - began));
-    SP_TRY(sp_atomic_commit(&run->result_file));
-    SP_TRY(sp_atomic_commit(&run->mask_file));
-    SP_TRY(sp_atomic_commit(&run->overlay_file));
-    SP_TRY(sp_atomic_commit(&run->report_file));
-    sp_console_note(run->console, "%s: %lld frames, %lld tracks, %.1f s", run->output,
-                    (long long)run->clip.frames, (long long)run->queries, sp_clock() - began);
+    SP_TRY(commit(run));
+    tell_end(run, sp_clock() - began);
     return sp_ok();
 }
 
-SpStatus sp_job_run(const SpJob *job, SpConsole *console)
+SpStatus sp_job_run(const SpJob *job, SpModels *models, SpConsole *console)
 {
-    SpRun run = {.job = job, .console = console};
+    SpRun run = {.job = job, .models = models, .console = console};
+    models->events = 0;
     const SpStatus status = run_all(&run);
     run_free(&run);
     return status;

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "console.h"
+#include "kernels/devices.h"
 #include "media/prepare.h"
 #include "output/overlay.h"
 #include "sam/sam.h"
@@ -22,7 +23,19 @@ typedef enum SpSamChoice {
     SP_SAM_HUGE,
     SP_SAM_LITE
 } SpSamChoice;
-typedef enum SpDeviceChoice { SP_DEVICE_AUTO, SP_DEVICE_CPU } SpDeviceChoice;
+typedef enum SpPrecisionChoice { SP_WANT_BEST, SP_WANT_F32, SP_WANT_BF16 } SpPrecisionChoice;
+typedef enum SpWeightChoice {
+    SP_WANT_ANY,
+    SP_WANT_IN_PLACE,
+    SP_WANT_RESIDENT,
+    SP_WANT_STREAMED
+} SpWeightChoice;
+typedef enum SpSleepAfter {
+    SP_SLEEP_STAGE,
+    SP_SLEEP_VIDEO,
+    SP_SLEEP_NEVER,
+    SP_SLEEP_SECONDS
+} SpSleepAfter;
 
 /* What a flag that may be repeated was given, in order. */
 enum { SP_MOST_TEXTS = 64 };
@@ -53,12 +66,29 @@ typedef struct SpJob {
     SpTrackerMode mode;
     SpStopAfter stop_after;
     SpDeviceChoice device;
+    SpPrecisionChoice precision;
+    SpWeightChoice weight_mode;
+    int64_t vram_budget; /* bytes, 0: what is free */
+    const char *sleep;   /* as given, which the next two say */
+    SpSleepAfter sleep_after;
+    double sleep_seconds;
+    int64_t sleep_level; /* 1 or 2 */
+    bool plan;           /* only say what it would take */
     bool fixed_camera, no_compress, no_clobber;
     const char *settings; /* JSON that is written into the result */
 } SpJob;
 
-/* Runs the job. What is worth saying goes to `console`; a failure leaves an existing output as it
- * was. Codes as in base/status.h. */
-SpStatus sp_job_run(const SpJob *job, SpConsole *console);
+typedef struct SpModels SpModels;
+
+/* The names of a job's files, where the user gave none or a folder. */
+enum { SP_NAME_ROOM = 4096 };
+
+/* Where the result goes: as asked, in the folder asked for (a name that ends in /) with the video's
+ * own name, or beside the video. SP_USAGE when the name is too long. */
+SpStatus sp_job_output_name(const SpJob *job, char out[SP_NAME_ROOM]);
+
+/* Runs the job with models that may be open from the video before (models.h). What is worth saying
+ * goes to `console`; a failure leaves an existing output as it was. Codes as in base/status.h. */
+SpStatus sp_job_run(const SpJob *job, SpModels *models, SpConsole *console);
 
 #endif

@@ -6,25 +6,23 @@
 #include "given.h"
 #include "job.h"
 #include "media/clip.h"
-#include "nn/nn.h"
+#include "models.h"
 #include "output/atomic.h"
 #include "output/report.h"
 #include "prompt.h"
-#include "store/locate.h"
-#include "tracker/tracker.h"
-
-enum { PATH_ROOM = 4096 };
 
 /* Everything a run holds; run_free releases it. */
 typedef struct SpRun {
     const SpJob *job;
     SpConsole *console;
-    char output[PATH_ROOM];
-    SpDevice *device;
+    SpModels *models;
+    char output[SP_NAME_ROOM], report_name[SP_NAME_ROOM];
+    bool with_front, with_tracker; /* which stages there are */
     SpLocated front_place, tracker_place;
-    SpCheckpoint *front_weights, *tracker_weights;
-    SpFront *front;
-    SpTracker *tracker;
+    int64_t width, patch;   /* of the working frames */
+    int64_t support;        /* points that the tracker adds */
+    SpNeed need[SP_STAGES]; /* of the front and the tracker, once planned */
+    bool planned;
     SpClip clip;
     SpPrompts prompts;
     uint8_t *mask;   /* of the input video's size: what to track; NULL: everything */
@@ -41,13 +39,23 @@ typedef struct SpRun {
         report_file; /* in place once all are whole */
 } SpRun;
 
-/* Adds a stage to the report; nn and weights may be NULL. */
-void sp_run_add_stage(SpRun *run, const char *name, double seconds, const SpNn *nn,
-                      const SpCheckpoint *weights);
+/* The tracker's name: "offline" or "online". */
+const char *sp_run_tracker_model(const SpJob *job);
 
-/* Whether the stages and results of the clip fit: nothing starts that cannot end for lack of
- * memory. SP_MEMORY telling how many frames would fit. */
-SpStatus sp_run_check_memory(SpRun *run);
+/* Adds a stage without a network to the report. */
+void sp_run_add_stage(SpRun *run, const char *name, double seconds);
+
+/* Plans the front and the tracker for `queries` points, so that nothing starts that cannot end for
+ * lack of memory. SP_MEMORY telling how many frames, or points, would fit. */
+SpStatus sp_run_plan(SpRun *run, int64_t queries);
+
+/* The longest clip, and the most points on this one, that fit, up to these; 0: not even one. */
+enum { SP_MOST_FRAMES = 10000, SP_MOST_POINTS = 1000000 };
+SpStatus sp_run_most_frames(SpRun *run, int64_t queries, int64_t *frames);
+SpStatus sp_run_most_points(SpRun *run, int64_t *queries);
+
+/* --plan: the table on standard output. SP_MEMORY when the clip does not fit. */
+SpStatus sp_run_print_plan(SpRun *run, int64_t queries, const SpNeed *sam, const char *sam_name);
 
 /* Front, or the user's geometry, and tracker into geometry and found, whose memory is taken here.
  */

@@ -1,19 +1,14 @@
-#include <stdlib.h>
-
 #include "job_internal.h"
-#include "memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 static const double REPLACE_RATIO = 0.2;
 
-void sp_run_add_stage(SpRun *run, const char *name, double seconds, const SpNn *nn,
-                      const SpCheckpoint *weights)
+void sp_run_add_stage(SpRun *run, const char *name, double seconds)
 {
     SpReport *report = &run->report;
-    report->stages[report->stage_count++] =
-        (SpStageReport){.name = name,
-                        .seconds = seconds,
-                        .peak_host_bytes = nn ? nn->host.peak + nn->arena.peak : 0,
-                        .weight_bytes = weights ? sp_checkpoint_bound_bytes(weights) : 0};
+    report->stages[report->stage_count++] = (SpStageReport){.name = name, .seconds = seconds};
 }
 
 static SpFrontInput front_input(const SpRun *run, int64_t frames)
@@ -24,7 +19,7 @@ static SpFrontInput front_input(const SpRun *run, int64_t frames)
                           .video = run->clip.video};
 }
 
-static SpTrackerInput tracker_input(const SpRun *run, int64_t frames)
+static SpTrackerInput tracker_input(const SpRun *run, int64_t frames, int64_t queries)
 {
     return (SpTrackerInput){.frames = frames,
                             .height = run->clip.plan.height,
@@ -34,102 +29,176 @@ static SpTrackerInput tracker_input(const SpRun *run, int64_t frames)
                             .confident = run->geometry.confidence,
                             .intrinsics = run->geometry.intrinsics,
                             .c2w = run->geometry.c2w,
-                            .queries = run->queries,
+                            .queries = queries,
                             .query = run->working};
 }
 
 static SpTrackerSettings tracker_settings(const SpRun *run)
 {
     const SpJob *job = run->job;
-    const int64_t asked = job->vo_points;
     return (SpTrackerSettings){.iterations = (int)job->iterations,
-                               .support = asked < 0 ? sp_tracker_support(run->tracker) : asked,
+                               .support = run->support,
                                .seed = (uint64_t)job->seed,
                                .fixed_camera = job->fixed_camera,
                                .replace_ratio = REPLACE_RATIO};
 }
 
-/* What a stage needs for that many frames of the clip. */
-typedef struct Need {
-    size_t device, host;
-} Need;
+/* A stage's call, for dry runs without output. */
+typedef struct Call {
+    SpRun *run;
+    int64_t frames, queries;
+    const SpFrontOutput *output;
+} Call;
 
-static SpStatus front_need(const SpRun *run, int64_t frames, Need *need)
+static SpStatus call_front(void *self, SpNn *nn)
 {
-    const SpFrontInput input = front_input(run, frames);
-    SpNn dry = sp_nn_dry(run->device);
-    *need = (Need){0};
-    if (!run->front)
-        return sp_ok();
-    SP_TRY(sp_front_run(run->front, &dry, &input, NULL));
-    *need = (Need){dry.arena.peak, dry.host.peak};
-    return sp_ok();
+    const Call *call = self;
+    const SpFrontInput input = front_input(call->run, call->frames);
+    return sp_front_run(call->run->models->model[SP_STAGE_FRONT].front, nn, &input, call->output);
 }
 
-static SpStatus tracker_need(const SpRun *run, int64_t frames, Need *need)
+static SpStatus call_tracker(void *self, SpNn *nn)
 {
-    const SpTrackerInput input = tracker_input(run, frames);
-    SpNn dry = sp_nn_dry(run->device);
-    *need = (Need){0};
-    if (!run->tracker)
-        return sp_ok();
+    const Call *call = self;
+    SpRun *run = call->run;
+    const SpTrackerInput input = tracker_input(run, call->frames, call->queries);
     const SpTrackerSettings settings = tracker_settings(run);
-    SP_TRY(sp_tracker_run(run->tracker, &dry, &input, &settings, NULL));
-    *need = (Need){dry.arena.peak, dry.host.peak};
-    return sp_ok();
+    return sp_tracker_run(run->models->model[SP_STAGE_TRACKER].tracker, nn, &input, &settings,
+                          &run->found);
 }
 
-/* Floats of geometry and found for that many frames. */
-static size_t result_floats(const SpRun *run, int64_t frames)
+/* Floats of geometry and found. */
+static size_t result_floats(const SpRun *run, int64_t frames, int64_t queries)
 {
     const int64_t area = run->clip.plan.height * run->clip.plan.width;
-    const int64_t geometry = 2 * area + 9 + 9 + 16, pairs = (3 + 3 + 1 + 1) * run->queries;
-    const int64_t found = run->tracker ? 9 + 16 + pairs : 0;
-    return (size_t)(frames * (geometry + found) + run->queries);
+    const int64_t geometry = 2 * area + 9 + 9 + 16, pairs = (3 + 3 + 1 + 1) * queries;
+    const int64_t found = run->with_tracker ? 9 + 16 + pairs : 0;
+    return (size_t)(frames * (geometry + found) + queries);
 }
 
-/* The bytes that stages and results need on top of the clip. */
-static SpStatus need_of(const SpRun *run, int64_t frames, size_t *bytes)
+static SpStatus wake(SpRun *run)
 {
-    Need front, tracker;
-    SP_TRY(front_need(run, frames, &front));
-    SP_TRY(tracker_need(run, frames, &tracker));
-    const size_t a = front.device + front.host, b = tracker.device + tracker.host;
-    *bytes = (a > b ? a : b) + result_floats(run, frames) * sizeof(float);
+    if (run->with_front)
+        SP_TRY(sp_models_wake(run->models, SP_STAGE_FRONT, "front", &run->front_place));
+    if (run->with_tracker)
+        SP_TRY(sp_models_wake(run->models, SP_STAGE_TRACKER, sp_run_tracker_model(run->job),
+                              &run->tracker_place));
     return sp_ok();
 }
 
-SpStatus sp_run_check_memory(SpRun *run)
+/* Plans of all stages for that many frames and points in `room`, less the results; *fits is the
+ * first stage that does not, or SP_STAGES. */
+static SpStatus plan_all(SpRun *run, int64_t frames, int64_t queries, const SpRoom *room,
+                         SpNeed need[SP_STAGES], SpStage *failing)
 {
-    const size_t available = sp_memory_available();
-    size_t need;
-    SP_TRY(need_of(run, run->clip.frames, &need));
-    sp_console_detail(run->console, "memory: needs %zu MB, %zu MB are available", need >> 20,
-                      available >> 20);
-    if (need <= available)
-        return sp_ok();
-    int64_t fits = 0;
-    for (int64_t most = run->clip.frames; fits + 1 < most;) {
-        const int64_t middle = fits + (most - fits) / 2;
-        size_t bytes;
-        SP_TRY(need_of(run, middle, &bytes));
-        *(bytes <= available ? &fits : &most) = middle;
+    static SpStatus (*const calls[])(void *, SpNn *) = {
+        [SP_STAGE_FRONT] = call_front, [SP_STAGE_TRACKER] = call_tracker};
+    const bool with[] = {
+        [SP_STAGE_FRONT] = run->with_front, [SP_STAGE_TRACKER] = run->with_tracker};
+    const size_t results = result_floats(run, frames, queries) * sizeof(float);
+    const SpRoom left = {room->device, room->host > results ? room->host - results : 0};
+    Call call = {run, frames, queries, NULL};
+    *failing = SP_STAGES;
+    for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++) {
+        bool fits = true;
+        need[stage] = (SpNeed){0};
+        if (with[stage])
+            SP_TRY(sp_models_plan(run->models, stage, &left, calls[stage], &call, &need[stage],
+                                  &fits));
+        if (!fits && *failing == SP_STAGES)
+            *failing = stage;
     }
-    if (fits == 0)
-        return sp_error(SP_MEMORY,
-                        "%lld frames need %zu MB, %zu MB are available; not even one frame "
-                        "fits",
-                        (long long)run->clip.frames, need >> 20, available >> 20);
-    return sp_error(SP_MEMORY,
-                    "%lld frames need %zu MB, %zu MB are available; use --max-frames %lld",
-                    (long long)run->clip.frames, need >> 20, available >> 20, (long long)fits);
+    return sp_ok();
+}
+
+/* The largest count below `beyond` that fits, the smaller of which all do; 0: none. `frames` 0:
+ * counts frames; else points on so many. */
+static SpStatus most(SpRun *run, int64_t frames, int64_t queries, int64_t beyond, int64_t *out)
+{
+    SpNeed need[SP_STAGES];
+    SpStage failing = SP_STAGES;
+    SpRoom room;
+    bool bounded = false; /* beyond is known not to fit */
+    SP_TRY(sp_models_room(run->models, 0, &room));
+    for (*out = 0; *out + 1 < beyond;) {
+        const int64_t twice = *out ? 2 * *out : 1, middle = *out + (beyond - *out) / 2;
+        const int64_t count = !bounded && twice < beyond ? twice : middle;
+        SP_TRY(plan_all(run, frames ? frames : count, frames ? count : queries, &room, need,
+                        &failing));
+        bounded = bounded || failing != SP_STAGES;
+        *(failing == SP_STAGES ? out : &beyond) = count;
+    }
+    return sp_ok();
+}
+
+SpStatus sp_run_most_frames(SpRun *run, int64_t queries, int64_t *frames)
+{
+    return most(run, 0, queries, SP_MOST_FRAMES + 1, frames);
+}
+
+SpStatus sp_run_most_points(SpRun *run, int64_t *queries)
+{
+    *queries = 0;
+    return run->with_tracker ? most(run, run->clip.frames, 0, SP_MOST_POINTS + 1, queries)
+                             : sp_ok();
+}
+
+/* What to do instead. */
+static SpStatus does_not_fit(SpRun *run, SpStage stage, int64_t queries, const SpNeed *need,
+                             const SpRoom *room)
+{
+    const SpDevice *device = run->models->device;
+    const size_t on_device = need->device + need->weights, beside = device->workspace_bytes;
+    const bool budget = on_device > room->device, shared = device->reads_host;
+    const size_t needs = budget ? on_device + beside
+                                : need->host + (shared ? on_device : 0) +
+                                      result_floats(run, run->clip.frames, queries) * sizeof(float);
+    const size_t there = budget ? room->device + beside : room->host;
+    char advice[120] = "not even one frame fits";
+    int64_t frames, points = 0;
+    SP_TRY(most(run, 0, queries, run->clip.frames, &frames));
+    if (stage == SP_STAGE_TRACKER)
+        SP_TRY(most(run, run->clip.frames, 0, queries, &points));
+    if (frames && points)
+        snprintf(advice, sizeof advice, "use --max-frames %lld, or at most %lld points",
+                 (long long)frames, (long long)points);
+    else if (frames || points)
+        snprintf(advice, sizeof advice,
+                 frames ? "use --max-frames %lld" : "at most %lld points fit",
+                 (long long)(frames ? frames : points));
+    return sp_error(SP_MEMORY, "%s: %lld frames%s need %.1f MB%s, %.1f MB are %s; %s",
+                    stage == SP_STAGE_FRONT ? "front" : "tracker", (long long)run->clip.frames,
+                    stage == SP_STAGE_FRONT ? "" : " and these points", (double)needs / 0x1p20,
+                    budget ? " on the device" : "", (double)there / 0x1p20,
+                    budget && run->job->vram_budget ? "allowed (--vram-budget)" : "available",
+                    advice);
+}
+
+SpStatus sp_run_plan(SpRun *run, int64_t queries)
+{
+    SpRoom room;
+    SpStage failing;
+    SP_TRY(wake(run));
+    SP_TRY(sp_models_room(run->models, 0, &room));
+    SP_TRY(plan_all(run, run->clip.frames, queries, &room, run->need, &failing));
+    run->planned = true;
+    if (failing != SP_STAGES)
+        return does_not_fit(run, failing, queries, &run->need[failing], &room);
+    for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++)
+        if (run->need[stage].device)
+            sp_console_detail(
+                run->console, "%s: plans %zu MB on the device, weights %s, and %zu MB on the host",
+                stage == SP_STAGE_FRONT ? "front" : "tracker",
+                (run->need[stage].device + run->need[stage].weights) >> 20,
+                sp_weight_mode_name(run->need[stage].plan.weights), run->need[stage].host >> 20);
+    return sp_ok();
 }
 
 static SpStatus take_results(SpRun *run)
 {
     const int64_t t = run->clip.frames, n = run->queries;
     const int64_t area = t * run->clip.plan.height * run->clip.plan.width;
-    float *at = run->memory = malloc(result_floats(run, t) * sizeof *at);
+    float *at = run->memory = malloc(result_floats(run, t, n) * sizeof *at);
     if (!at)
         return sp_no_memory("depth and tracks; use fewer frames with --max-frames");
     float **const part[] = {
@@ -139,7 +208,7 @@ static SpStatus take_results(SpRun *run)
         &run->found.confidence, &run->found.dynamic};
     const int64_t size[] = {area,      area,      9 * t, 16 * t, 9 * t, 16 * t,
                             3 * t * n, 3 * t * n, t * n, t * n,  n};
-    const int parts = run->tracker ? 11 : 4;
+    const int parts = run->with_tracker ? 11 : 4;
     for (int i = 0; i < parts; i++, at += size[i - 1])
         *part[i] = at;
     run->found.depth = run->geometry.depth; /* in place: see SpTrackerOutput */
@@ -149,45 +218,29 @@ static SpStatus take_results(SpRun *run)
 
 static SpStatus run_front(SpRun *run)
 {
-    const SpFrontInput input = front_input(run, run->clip.frames);
-    Need need;
-    SpNn nn;
-    SP_TRY(front_need(run, run->clip.frames, &need));
-    float *encoding = malloc((size_t)(9 * input.frames) * sizeof *encoding);
+    const int64_t frames = run->clip.frames;
+    float *encoding = malloc((size_t)(9 * frames) * sizeof *encoding);
     if (!encoding)
         return sp_no_memory("the camera encodings");
     const SpFrontOutput output = {run->geometry.depth, run->geometry.confidence, encoding,
                                   run->geometry.c2w, run->geometry.intrinsics};
-    sp_console_begin(run->console, "front", (double)input.frames);
-    SpStatus status = sp_nn_open(run->device, need.device, need.host, &nn);
-    if (status.code == SP_OK) {
-        nn.progress = &run->console->progress;
-        status = sp_front_run(run->front, &nn, &input, &output);
-        sp_run_add_stage(run, "front", sp_console_end(run->console), &nn, run->front_weights);
-        sp_nn_close(&nn);
-    }
+    Call call = {run, frames, run->queries, &output};
+    const SpStatus status =
+        sp_models_run(run->models, SP_STAGE_FRONT, &run->need[SP_STAGE_FRONT], (double)frames,
+                      call_front, &call, &run->report.stages[run->report.stage_count++]);
     free(encoding);
     return status;
 }
 
 static SpStatus run_tracker(SpRun *run)
 {
-    const SpTrackerInput input = tracker_input(run, run->clip.frames);
-    const SpTrackerSettings settings = tracker_settings(run);
-    Need need;
-    SpNn nn;
-    for (int64_t i = 0; i < input.frames * input.height * input.width; i++)
+    const SpFramePlan *plan = &run->clip.plan;
+    Call call = {run, run->clip.frames, run->queries, NULL};
+    for (int64_t i = 0; i < run->clip.frames * plan->height * plan->width; i++)
         run->geometry.confidence[i] = run->geometry.confidence[i] > 0.5f;
-    SP_TRY(tracker_need(run, run->clip.frames, &need));
-    sp_console_begin(run->console, "tracker", (double)input.frames);
-    SpStatus status = sp_nn_open(run->device, need.device, need.host, &nn);
-    if (status.code != SP_OK)
-        return status;
-    nn.progress = &run->console->progress;
-    status = sp_tracker_run(run->tracker, &nn, &input, &settings, &run->found);
-    sp_run_add_stage(run, "tracker", sp_console_end(run->console), &nn, run->tracker_weights);
-    sp_nn_close(&nn);
-    return status;
+    return sp_models_run(run->models, SP_STAGE_TRACKER, &run->need[SP_STAGE_TRACKER],
+                         (double)run->clip.frames, call_tracker, &call,
+                         &run->report.stages[run->report.stage_count++]);
 }
 
 SpStatus sp_run_stages(SpRun *run)
@@ -195,10 +248,11 @@ SpStatus sp_run_stages(SpRun *run)
     const SpJob *job = run->job;
     const SpFramePlan *plan = &run->clip.plan;
     SP_TRY(take_results(run));
-    if (run->front)
+    SP_TRY(wake(run));
+    if (run->with_front)
         SP_TRY(run_front(run));
     else
         SP_TRY(sp_geometry_read(job->geometry, run->clip.frames, plan->height, plan->width,
                                 &run->geometry));
-    return run->tracker ? run_tracker(run) : sp_ok();
+    return run->with_tracker ? run_tracker(run) : sp_ok();
 }

@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "batch.h"
 #include "console.h"
-#include "job.h"
+#include "info.h"
 #include "options.h"
 #include "output/atomic.h"
+#include "prepare.h"
 #include "version.h"
 
 static void interrupted(int signal)
@@ -47,7 +49,7 @@ static SpStatus run(SpOptions *options)
     if (!settings)
         return sp_no_memory("the settings");
     options->job.settings = settings;
-    const SpStatus status = sp_job_run(&options->job, &console);
+    const SpStatus status = sp_batch_run(&options->job, options->video, options->videos, &console);
     free(settings);
     return status;
 }
@@ -55,12 +57,18 @@ static SpStatus run(SpOptions *options)
 int main(int argc, char **argv)
 {
     SpOptions options;
+    SpConsole console;
     catch_signals();
     SpStatus status = sp_options_parse(argc, argv, &options);
     if (status.code == SP_OK && options.help) {
         sp_options_help(stdout);
     } else if (status.code == SP_OK && options.version) {
         sp_version_print(stdout);
+    } else if (status.code == SP_OK && options.prepare) {
+        sp_console_open(&console, stderr, options.quiet, options.verbose);
+        status = sp_prepare(options.job.weights, &console);
+    } else if (status.code == SP_OK && options.info) {
+        sp_info_print(stdout, options.job.weights);
     } else if (status.code == SP_OK) {
         restrain_spinning(argv);
         status = run(&options);
@@ -69,5 +77,6 @@ int main(int argc, char **argv)
         status = sp_error(SP_OUTPUT, "cannot write to standard output");
     if (status.code != SP_OK)
         fprintf(stderr, "spatrack: %s\n", status.text);
+    sp_options_free(&options);
     return (int)status.code;
 }

@@ -12,7 +12,7 @@
 
 enum { MOST_FRAMES = 80, MOST_FRAMES_ONLINE = 300 };
 
-typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, TEXT, TEXTS, CHOICE } Kind;
+typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, SIZE, TEXT, TEXTS, CHOICE } Kind;
 
 typedef struct Option {
     Kind kind;
@@ -74,8 +74,8 @@ static const Option options[] = {
     {FLAG, "fixed-camera", 0, NULL, "keep the cameras the tracker is given", JOB(fixed_camera), 0,
      0, 0, true},
     {HEADING, "Output", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {TEXT, "output", 'o', "FILE", "result, .npz or .csv (the video's name with .npz)", JOB(output),
-     0, 0, 0, false},
+    {TEXT, "output", 'o', "FILE", "result, .npz or .csv, or FOLDER/ (the video's name with .npz)",
+     JOB(output), 0, 0, 0, false},
     {WHOLE, "max-side", 0, "N", "longer side of saved depth and video in pixels (336)",
      JOB(max_side), 1, 16384, 336, true},
     {FLAG, "no-compress", 0, NULL, "store arrays as they are", JOB(no_compress), 0, 0, 0, false},
@@ -95,11 +95,28 @@ static const Option options[] = {
     {HEADING, "Running", 0, NULL, NULL, 0, 0, 0, 0, false},
     {TEXT, "weights", 0, "DIR", "take the models from DIR/front, DIR/offline or DIR/online",
      JOB(weights), 0, 0, 0, false},
-    {CHOICE, "device", 0, "auto|cpu", "where to compute (auto)", JOB(device), 0, 1, 0, false},
+    {CHOICE, "device", 0, "auto|cpu|cuda", "where to compute (auto)", JOB(device), 0, 2, 0, false},
+    {CHOICE, "precision", 0, "auto|f32|bf16", "of the front on a GPU (auto: bf16)", JOB(precision),
+     0, 2, 0, true},
+    {SIZE, "vram-budget", 0, "SIZE", "most memory of the device: 4G, 900M (what is free)",
+     JOB(vram_budget), 1, 1e15, 0, false},
+    {CHOICE, "weight-mode", 0, "auto|in-place|resident|streamed",
+     "how weights reach the device (auto: as fits)", JOB(weight_mode), 0, 3, 0, false},
+    {TEXT, "sleep-after", 0, "WHEN", "models leave the device after: stage, video, never, SECONDS",
+     JOB(sleep), 0, 0, 0, false},
+    {WHOLE, "sleep-level", 0, "1|2", "2: also unmap their files and close the device (1)",
+     JOB(sleep_level), 1, 2, 1, false},
+    {FLAG, "plan", 0, NULL, "say what it would take and what would fit; run nothing", JOB(plan), 0,
+     0, 0, false},
     {WHOLE, "threads", 0, "N", "CPU threads (as many as there are processors)", JOB(threads), 1,
      1024, 0, false},
     {FLAG, "quiet", 'q', NULL, "say nothing but warnings and errors", TOP(quiet), 0, 0, 0, false},
     {FLAG, "verbose", 'v', NULL, "say what each stage took", TOP(verbose), 0, 0, 0, false},
+    {FLAG, "prepare", 0, NULL,
+     "make the compact copy of the front's weights that GPUs read, and exit", TOP(prepare), 0, 0, 0,
+     false},
+    {FLAG, "info", 0, NULL, "print devices and the checkpoints found, and exit", TOP(info), 0, 0, 0,
+     false},
     {FLAG, "version", 0, NULL, "print the version and exit", TOP(version), 0, 0, 0, false},
     {FLAG, "help", 'h', NULL, "print this and exit", TOP(help), 0, 0, 0, false},
 };
@@ -115,7 +132,7 @@ static void set_number(SpOptions *out, const Option *option, double value)
 {
     if (option->kind == NUMBER)
         *(double *)field_of(out, option) = value;
-    else if (option->kind == WHOLE)
+    else if (option->kind == WHOLE || option->kind == SIZE)
         *(int64_t *)field_of(out, option) = (int64_t)value;
     else if (option->kind == CHOICE)
         *(int *)field_of(out, option) = (int)value;
@@ -149,6 +166,22 @@ static SpStatus read_number(const Option *option, const char *text, double *valu
         return sp_error(SP_USAGE, "--%s takes a %snumber from %.15g to %.15g, not \"%.80s\"",
                         option->name, option->kind == WHOLE ? "whole " : "", option->least,
                         option->most, text);
+    return sp_ok();
+}
+
+/* "900M": a number of bytes, or of K, M, G, T, each 1024 of the one before. */
+static SpStatus read_size(const Option *option, const char *text, double *value)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    *value = strtod(text, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (end != text && unit)
+        *value *= pow(1024, (double)(unit - units + 1));
+    if (end == text || (*end && (!unit || end[1])) || !(*value >= option->least) ||
+        !(*value <= option->most))
+        return sp_error(SP_USAGE, "--%s takes bytes like 4G or 900M, not \"%.80s\"", option->name,
+                        text);
     return sp_ok();
 }
 
@@ -187,6 +220,7 @@ static SpStatus take_value(const Option *option, const char *text, SpOptions *ou
     if (option->kind == TEXTS)
         return add_text(option, text, field_of(out, option));
     SP_TRY(option->kind == CHOICE ? read_choice(option, text, &value)
+           : option->kind == SIZE ? read_size(option, text, &value)
                                   : read_number(option, text, &value));
     set_number(out, option, value);
     return sp_ok();
@@ -266,8 +300,9 @@ static SpStatus check(const SpOptions *out)
     SP_TRY(check_prompts(job));
     if (job->geometry && job->stop_after == SP_STOP_FRONT)
         return sp_error(SP_USAGE, "with --geometry there is no front to stop after");
-    if (job->output && !ends_with(job->output, ".npz") && !ends_with(job->output, ".csv"))
-        return sp_error(SP_USAGE, "%.200s: the result's name must end in .npz or .csv",
+    if (job->output && !ends_with(job->output, ".npz") && !ends_with(job->output, ".csv") &&
+        !ends_with(job->output, "/"))
+        return sp_error(SP_USAGE, "%.200s: the result's name must end in .npz or .csv, or in /",
                         job->output);
     if (job->output && ends_with(job->output, ".csv") && job->stop_after == SP_STOP_FRONT)
         return sp_error(SP_USAGE, "--stop-after front gives no tracks for a .csv; name an .npz");
@@ -284,6 +319,63 @@ static SpStatus check(const SpOptions *out)
     return sp_ok();
 }
 
+/* Several videos: each has files of its own. */
+static SpStatus check_many(const SpJob *job)
+{
+    const char *const single[] = {job->overlay, job->mask_out, job->geometry};
+    const char *const name[] = {"--overlay", "--mask-out", "--geometry"};
+    const char *const folder[] = {job->output, job->report};
+    for (int i = 0; i < 3; i++)
+        if (single[i])
+            return sp_error(SP_USAGE, "%s is one video's; give one video", name[i]);
+    for (int i = 0; i < 2; i++)
+        if (folder[i] && !ends_with(folder[i], "/"))
+            return sp_error(SP_USAGE, "several videos: %s takes a folder, \"%.200s/\"",
+                            i ? "--report" : "-o", folder[i]);
+    return sp_ok();
+}
+
+/* Every video by itself, and that no result would replace another. */
+static SpStatus check_all(SpOptions *out)
+{
+    SpJob other = out->job;
+    char name[SP_NAME_ROOM], other_name[SP_NAME_ROOM];
+    if (out->videos > 1)
+        SP_TRY(check_many(&out->job));
+    for (int i = out->videos - 1; i >= 0; i--) {
+        out->job.video = out->video[i];
+        SP_TRY(check(out));
+        if (out->videos > 1 && strcmp(out->job.video, "-") == 0)
+            return sp_error(SP_USAGE, "several videos cannot come from a pipe");
+        SP_TRY(sp_job_output_name(&out->job, name));
+        for (int k = i + 1; k < out->videos; k++) {
+            other.video = out->video[k];
+            SP_TRY(sp_job_output_name(&other, other_name));
+            if (strcmp(name, other_name) == 0)
+                return sp_error(SP_USAGE, "%.200s: two videos would be written there", name);
+        }
+    }
+    return out->videos ? sp_ok() : check(out);
+}
+
+static SpStatus read_sleep(SpJob *job)
+{
+    static const char *const words[] = {"stage", "video", "never"};
+    char *end;
+    for (int i = 0; i < 3; i++)
+        if (!job->sleep || strcmp(job->sleep, words[i]) == 0) {
+            job->sleep_after = (SpSleepAfter)i;
+            return sp_ok();
+        }
+    job->sleep_after = SP_SLEEP_SECONDS;
+    job->sleep_seconds = strtod(job->sleep, &end);
+    if (end == job->sleep || *end || !(job->sleep_seconds >= 0) || !(job->sleep_seconds <= 1e9))
+        return sp_error(SP_USAGE,
+                        "--sleep-after takes stage, video, never or seconds, not \"%.80s\"",
+                        job->sleep);
+    return sp_ok();
+}
+
 /* Defaults that depend on other flags. */
 static void settle(SpJob *job)
 {
@@ -297,24 +389,31 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
     *out = (SpOptions){0};
     for (int i = 0; i < OPTIONS; i++)
         set_number(out, options + i, options[i].otherwise);
+    out->video = malloc((size_t)(argc + 1) * sizeof *out->video);
+    if (!out->video)
+        return sp_no_memory("the names");
     for (int i = 1; i < argc; i++) {
         if (!only_names && strcmp(argv[i], "--") == 0)
             only_names = true;
         else if (!only_names && argv[i][0] == '-' && argv[i][1])
             SP_TRY(take_flag(argc, argv, &i, out));
-        else if (out->job.video)
-            return sp_error(SP_USAGE, "one video at a time: \"%.80s\" is a second one", argv[i]);
         else
-            out->job.video = argv[i];
+            out->video[out->videos++] = argv[i];
     }
     settle(&out->job);
-    return out->help || out->version ? sp_ok() : check(out);
+    SP_TRY(read_sleep(&out->job));
+    return out->help || out->version || out->info || out->prepare ? sp_ok() : check_all(out);
+}
+
+void sp_options_free(SpOptions *out)
+{
+    free(out->video);
 }
 
 void sp_options_help(FILE *stream)
 {
-    fputs("usage: spatrack [FLAGS] VIDEO\n\n"
-          "Turns a video into 3D point tracks, depth and camera poses.\n"
+    fputs("usage: spatrack [FLAGS] VIDEO...\n\n"
+          "Turns videos into 3D point tracks, depth and camera poses.\n"
           "VIDEO: a file, a folder or printf pattern of images, or - for a pipe.\n",
           stream);
     for (const Option *o = options; o < options + OPTIONS; o++) {
@@ -340,6 +439,7 @@ static cJSON *json_of(const SpOptions *in, const Option *option)
     switch (option->kind) {
     case FLAG:
         return cJSON_CreateBool(*(const bool *)field);
+    case SIZE:
     case WHOLE: /* below the least: not given, chosen by the run */
         return (double)*(const int64_t *)field < option->least
                    ? cJSON_CreateNull()

@@ -12,15 +12,19 @@
 
 /* What to do with the process's arguments. */
 typedef struct SpOptions {
-    bool help, version;
-    SpJob job;
+    bool help, version, info, prepare;
+    SpJob job;          /* of the first video */
+    const char **video; /* all of them */
+    int videos;
     bool quiet, verbose;
 } SpOptions;
 
-/* Reads argv into `options`, whose texts are views of argv. With --help or --version nothing else
- * is asked for. SP_USAGE in one line for an unknown flag, a missing or bad value, flags that
- * exclude each other, or no video. */
+/* Reads argv into `options`, whose texts are views of argv; release with sp_options_free, also
+ * after a failure. With --help, --version, --info or --prepare nothing else is asked for. SP_USAGE
+ * in one line for an unknown flag, a missing or bad value, flags that exclude each other, or no
+ * video; SP_MEMORY. */
 SpStatus sp_options_parse(int argc, char **argv, SpOptions *options);
+void sp_options_free(SpOptions *out);
 
 /* Writes the text of --help. */
 void sp_options_help(FILE *stream);

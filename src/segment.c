@@ -4,8 +4,6 @@
 
 #include "base/nearest.h"
 #include "media/png.h"
-#include "memory.h"
-#include "store/locate.h"
 
 static const char *const folder_of[] = {[SP_SAM_BASE] = "sam-base",
                                         [SP_SAM_LARGE] = "sam-large",
@@ -41,75 +39,96 @@ SpStatus sp_segment_weights(const SpJob *job)
     return found ? sp_ok() : not_there(job, job->sam);
 }
 
-/* An open model and the memory that a run takes. */
-typedef struct Model {
-    SpLocated place;
-    SpCheckpoint *checkpoint;
-    SpSam *sam;
-    size_t device, host;
+/* What SAM is run on. */
+typedef struct Call {
+    const SpModels *models;
+    SpSamInput input;
+    SpSamOutput output;
     size_t passed; /* bytes that a better one needs, which is there but does not fit; or 0 */
-} Model;
+} Call;
 
-static void close_model(Model *model)
+static SpStatus call_sam(void *self, SpNn *nn)
 {
-    sp_sam_close(model->sam);
-    sp_checkpoint_close(model->checkpoint);
-    *model = (Model){0};
+    const Call *call = self;
+    return sp_sam_run(call->models->model[SP_STAGE_SAM].sam, nn, &call->input, &call->output);
 }
 
-static SpStatus open_model(const SpJob *job, SpSamChoice choice, SpDevice *device,
-                           const SpSamInput *input, Model *model)
+static SpStatus make_call(const SpJob *job, const SpPrompts *prompts, const SpClip *clip,
+                          const SpModels *models, Call *call)
 {
-    SpNn dry = sp_nn_dry(device);
-    *model = (Model){0};
-    if (!locate(job, choice, &model->place))
-        return not_there(job, choice);
-    SP_TRY(sp_weights_open(&model->place, folder_of[choice], &model->checkpoint));
-    SpStatus status = sp_sam_open(model->checkpoint, &model->sam);
-    if (status.code == SP_OK)
-        status = sp_sam_run(model->sam, &dry, input, NULL);
-    model->device = dry.arena.peak;
-    model->host = dry.host.peak;
-    if (status.code != SP_OK)
-        close_model(model);
-    return status;
+    *call = (Call){.models = models,
+                   .input = {.height = clip->plan.input_height,
+                             .width = clip->plan.input_width,
+                             .rgb = clip->kept,
+                             .short_side = SP_SAM_SHORT_SIDE,
+                             .objects = prompts->objects,
+                             .prompt = prompts->prompt,
+                             .select = job->mask_select}};
+    if (!clip->kept)
+        return sp_error(SP_USAGE,
+                        "--prompt-frame is %lld; it must be one of the used frames 0..%lld",
+                        (long long)job->prompt_frame, (long long)clip->frames - 1);
+    return sp_prompts_check(prompts, call->input.height, call->input.width);
 }
 
-static bool fits(const Model *model)
+static SpStatus does_not_fit(const SpModels *models, const SpNeed *need, const SpRoom *room)
 {
-    return model->device + model->host <= sp_memory_available();
+    const SpDevice *device = models->device;
+    const size_t on_device = need->device + need->weights, beside = device->workspace_bytes;
+    if (on_device > room->device)
+        return sp_error(SP_MEMORY, "SAM needs %.1f MB on the device, %.1f MB are %s",
+                        (double)(on_device + beside) / 0x1p20,
+                        (double)(room->device + beside) / 0x1p20,
+                        models->job->vram_budget ? "allowed (--vram-budget)" : "available");
+    return sp_error(SP_MEMORY, "SAM needs %.1f MB, %.1f MB are available",
+                    (double)(need->host + (device->reads_host ? on_device : 0)) / 0x1p20,
+                    (double)room->host / 0x1p20);
 }
 
 /* What --sam asks for; with auto the largest that is there and fits. */
-static SpStatus choose_model(const SpJob *job, SpDevice *device, const SpSamInput *input,
-                             Model *model)
+static SpStatus choose_model(const SpJob *job, SpModels *models, Call *call, SpNeed *need,
+                             const char **name)
 {
-    size_t need = 0;
+    SpStatus status = not_there(job, job->sam);
     for (int i = 0; i < PREFERRED; i++) {
         SpLocated place;
-        if (job->sam == SP_SAM_AUTO ? !locate(job, preferred[i], &place) : preferred[i] != job->sam)
+        SpRoom room;
+        bool fits;
+        if ((job->sam != SP_SAM_AUTO && preferred[i] != job->sam) ||
+            !locate(job, preferred[i], &place))
             continue;
-        SP_TRY(open_model(job, preferred[i], device, input, model));
-        model->passed = need;
-        if (fits(model))
+        *name = folder_of[preferred[i]];
+        SP_TRY(sp_models_wake(models, SP_STAGE_SAM, *name, &place));
+        SP_TRY(sp_models_room(models, 0, &room));
+        SP_TRY(sp_models_plan(models, SP_STAGE_SAM, &room, call_sam, call, need, &fits));
+        if (fits)
             return sp_ok();
-        need = model->device + model->host;
-        close_model(model);
+        status = does_not_fit(models, need, &room);
+        call->passed = need->device + need->weights + need->host;
     }
-    return need ? sp_error(SP_MEMORY, "SAM needs %zu MB, %zu MB are available", need >> 20,
-                           sp_memory_available() >> 20)
-                : not_there(job, job->sam);
+    return status;
+}
+
+SpStatus sp_segment_plan(const SpJob *job, const SpPrompts *prompts, const SpClip *clip,
+                         SpModels *models, SpNeed *need, const char **name)
+{
+    Call call;
+    SP_TRY(make_call(job, prompts, clip, models, &call));
+    return choose_model(job, models, &call, need, name);
 }
 
 /* Says which weights are used where that is not what might be expected. */
-static void tell_weights(SpConsole *console, const Model *model)
+static void tell_weights(SpConsole *console, const SpModels *models, const Call *call)
 {
-    if (model->place.embedded && model->passed)
-        sp_console_note(console,
-                        "using the built-in lite weights for SAM: larger ones need %zu MB, %zu MB "
-                        "are available",
-                        model->passed >> 20, sp_memory_available() >> 20);
-    else if (model->place.embedded)
+    if (!models->model[SP_STAGE_SAM].place.embedded)
+        return;
+    if (call->passed)
+        sp_console_note(
+            console,
+            "using the built-in lite weights for SAM: larger ones need %.1f MB, more than "
+            "there is",
+            (double)call->passed / 0x1p20);
+    else
         sp_console_note(console, "using the built-in lite weights for SAM; get published ones with "
                                  "make -f weights.mk sam-base");
 }
@@ -133,51 +152,26 @@ static SpStatus tell(SpConsole *console, const SpPrompts *prompts, const uint8_t
     return sp_ok();
 }
 
-static SpStatus run_model(const SpPrompts *prompts, const Model *model, const SpSamInput *input,
-                          SpDevice *device, SpConsole *console, uint8_t *mask, SpStageReport *stage)
-{
-    float iou[2 * SP_MOST_TEXTS];
-    SpNn nn;
-    SP_TRY(sp_nn_open(device, model->device, model->host, &nn));
-    nn.progress = &console->progress;
-    sp_console_begin(console, "sam", 0);
-    const SpStatus status = sp_sam_run(model->sam, &nn, input, &(SpSamOutput){mask, iou});
-    *stage = (SpStageReport){.name = "sam",
-                             .seconds = sp_console_end(console),
-                             .peak_host_bytes = nn.arena.peak + nn.host.peak,
-                             .weight_bytes = sp_checkpoint_bound_bytes(model->checkpoint)};
-    sp_nn_close(&nn);
-    sp_console_detail(console, "weights: %s (%s)",
-                      model->place.embedded ? "SAM" : model->place.folder, model->place.where);
-    return status.code == SP_OK ? tell(console, prompts, mask, input->height * input->width, iou)
-                                : status;
-}
-
 SpStatus sp_segment_run(const SpJob *job, const SpPrompts *prompts, const SpClip *clip,
-                        SpDevice *device, SpConsole *console, uint8_t **mask, SpStageReport *stage)
+                        SpModels *models, SpConsole *console, uint8_t **mask, SpStageReport *stage)
 {
-    const SpSamInput input = {.height = clip->plan.input_height,
-                              .width = clip->plan.input_width,
-                              .rgb = clip->kept,
-                              .short_side = SP_SAM_SHORT_SIDE,
-                              .objects = prompts->objects,
-                              .prompt = prompts->prompt,
-                              .select = job->mask_select};
-    Model model;
+    const char *name;
+    float iou[2 * SP_MOST_TEXTS];
+    SpNeed need;
+    Call call;
     *mask = NULL;
-    if (!clip->kept)
-        return sp_error(SP_USAGE,
-                        "--prompt-frame is %lld; it must be one of the used frames 0..%lld",
-                        (long long)job->prompt_frame, (long long)clip->frames - 1);
-    SP_TRY(sp_prompts_check(prompts, input.height, input.width));
-    SP_TRY(choose_model(job, device, &input, &model));
-    tell_weights(console, &model);
-    *mask = malloc((size_t)(input.height * input.width));
-    const SpStatus status = *mask
-                                ? run_model(prompts, &model, &input, device, console, *mask, stage)
-                                : sp_no_memory("the mask");
-    close_model(&model);
-    return status;
+    SP_TRY(make_call(job, prompts, clip, models, &call));
+    SP_TRY(choose_model(job, models, &call, &need, &name));
+    tell_weights(console, models, &call);
+    const SpLocated *place = &models->model[SP_STAGE_SAM].place;
+    sp_console_detail(console, "weights: %s (%s)", place->embedded ? "SAM" : place->folder,
+                      place->where);
+    *mask = malloc((size_t)(call.input.height * call.input.width));
+    if (!*mask)
+        return sp_no_memory("the mask");
+    call.output = (SpSamOutput){*mask, iou};
+    SP_TRY(sp_models_run(models, SP_STAGE_SAM, &need, 0, call_sam, &call, stage));
+    return tell(console, prompts, *mask, call.input.height * call.input.width, iou);
 }
 
 SpStatus sp_mask_read(const char *path, const SpFramePlan *plan, uint8_t **mask)

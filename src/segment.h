@@ -6,6 +6,7 @@
 #define SP_SEGMENT_H
 
 #include "media/clip.h"
+#include "models.h"
 #include "output/atomic.h"
 #include "output/report.h"
 #include "prompt.h"
@@ -14,12 +15,17 @@
  * built-in ones). SP_CHECKPOINT. No checkpoint is opened. */
 SpStatus sp_segment_weights(const SpJob *job);
 
-/* Opens the weights, runs SAM on the clip's kept frame and releases everything: *mask is of the
- * input video's size, malloc'ed and the caller's; where objects overlap the first stays. `stage`
- * says what it took. SP_USAGE for a prompt outside the frame, or when nothing is found;
+/* Opens the model that --sam asks for, with auto the largest that is there and fits, and plans it
+ * for the clip's kept frame; *name is what it is called. SP_USAGE for a prompt outside the frame;
  * SP_CHECKPOINT; SP_MEMORY. */
+SpStatus sp_segment_plan(const SpJob *job, const SpPrompts *prompts, const SpClip *clip,
+                         SpModels *models, SpNeed *need, const char **name);
+
+/* Plans and runs SAM on the clip's kept frame: *mask is of the input video's size, malloc'ed and
+ * the caller's; where objects overlap the first stays. `stage` says what it took. As
+ * sp_segment_plan, and SP_USAGE when nothing is found. */
 SpStatus sp_segment_run(const SpJob *job, const SpPrompts *prompts, const SpClip *clip,
-                        SpDevice *device, SpConsole *console, uint8_t **mask, SpStageReport *stage);
+                        SpModels *models, SpConsole *console, uint8_t **mask, SpStageReport *stage);
 
 /* The PNG at `path` as a mask of the input video's size: what is not black is object 1; another
  * size is brought to the video's by nearest. *mask is malloc'ed and the caller's. SP_INPUT,

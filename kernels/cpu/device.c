@@ -5,8 +5,15 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/memory.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
+
+static size_t free_memory(SpDevice *device)
+{
+    (void)device;
+    return sp_memory_available();
+}
 
 static void *take_memory(SpDevice *device, size_t bytes)
 {
@@ -91,6 +98,7 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
                                     : strcmp(isa, "avx2") == 0 ? sp_cpu_ops_avx2
                                                                : sp_cpu_ops_baseline,
                              .reads_host = true,
+                             .free_memory = free_memory,
                              .set_precision = set_precision,
                              .fetch = fetch,
                              .fetched = no_wait,

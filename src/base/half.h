@@ -27,6 +27,15 @@ static inline float sp_bf16_to_f32(uint16_t bits)
     return sp_float_from_bits((uint32_t)bits << 16);
 }
 
+/* To the nearest, ties to even; NaN stays NaN. */
+static inline uint16_t sp_f32_to_bf16(float value)
+{
+    const uint32_t bits = sp_bits_from_float(value);
+    if ((bits & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 /* Subnormals through one multiplication by 2^112, which is exact. */
 static inline float sp_f16_to_f32(uint16_t bits)
 {

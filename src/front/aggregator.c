@@ -1,12 +1,11 @@
 #include "front/internal.h"
-
-enum { EMBED_FRAMES = 4 }; /* frames that go through the patch embedding together */
+#include "nn/stream.h"
 
 SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims *dims)
 {
     const int64_t special = dims->tokens - dims->patches;
     const size_t bytes = (size_t)dims->tokens * 2 * sizeof(int32_t);
-    float *device = sp_nn_floats(nn, 2 * dims->tokens);
+    float *device = sp_nn_floats(nn, 2 * 2 * dims->tokens);
     const SpNnMark mark = sp_nn_mark(nn);
     int32_t *host = sp_nn_host(nn, bytes);
     if (sp_nn_live(nn)) {
@@ -17,6 +16,7 @@ SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims
             host[2 * (special + p) + 1] = (int32_t)(p % dims->gw + 1);
         }
         sp_nn_run(nn, copy, &(SpCopy){SP_UPLOAD, device, bytes, host, bytes, bytes, 1});
+        sp_nn_copy(nn, SP_ON_DEVICE, device + 2 * dims->tokens, device, 2 * dims->tokens);
     }
     sp_nn_release(nn, mark);
     return (SpPositions){.yx = (const int32_t *)(const void *)device,
@@ -45,7 +45,7 @@ static void keep(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const 
     const int64_t width = front->width, patch_row = dims->tokens - dims->patches;
     for (int k = 0; k < SP_FRONT_TAPS; k++)
         if (front->taps[k] == i)
-            sp_nn_copy_rows(nn, SP_DOWNLOAD,
+            sp_nn_copy_rows(nn, nn->plan.taps_on_device ? SP_ON_DEVICE : SP_DOWNLOAD,
                             features->tap[k] + half * dims->frames * dims->patches * width,
                             dims->patches * width, x + patch_row * width, dims->tokens * width,
                             dims->patches * width, dims->frames);
@@ -57,25 +57,26 @@ static void keep(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const 
 void sp_aggregator_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const float *video,
                        const SpFrontFeatures *features)
 {
-    const int64_t width = front->width, frames = dims->frames;
-    const double total = (double)(front->embed.depth + 2 * front->depth) * (double)frames;
+    const int64_t width = front->width, frames = dims->frames, embed = front->embed.depth;
+    const int first = front->frame_block[0].segment, blocks = 2 * (int)front->depth;
     const SpNnMark mark = sp_nn_mark(nn);
     float *x = sp_nn_floats(nn, frames * dims->tokens * width);
-    const SpPositions positions = sp_front_positions(front, nn, dims);
-    const SpEmbedRun run = sp_patch_embed_begin(front, nn, dims);
+    sp_nn_precision(nn, SP_PRECISION_BF16);
     place_special_tokens(front, nn, dims, x);
-    for (int64_t t = 0; t < frames; t += EMBED_FRAMES) {
-        const int64_t count = frames - t < EMBED_FRAMES ? frames - t : EMBED_FRAMES;
-        sp_patch_embed_frames(front, nn, dims, &run, video + t * 3 * dims->height * dims->width,
-                              count, x + t * dims->tokens * width);
-        sp_progress(nn->progress, (double)((t + count) * front->embed.depth), total);
-    }
+    sp_patch_embed_frames(front, nn, dims, video, frames, x);
+    const SpPositions positions = sp_front_positions(front, nn, dims);
+    SpStream stream = sp_stream_begin(nn, first, blocks, false);
     for (int64_t i = 0; i < front->depth; i++) {
-        sp_block_run(nn, &front->frame_block[i], x, frames, dims->tokens, &positions);
+        const SpBlock *frame = &front->frame_block[i], *global = &front->global_block[i];
+        sp_stream_use(nn, &stream, frame->segment);
+        sp_block_run(nn, frame, x, frames, dims->tokens, &positions);
         keep(front, nn, dims, x, i, 0, features);
-        sp_block_run(nn, &front->global_block[i], x, 1, frames * dims->tokens, &positions);
+        sp_stream_use(nn, &stream, global->segment);
+        sp_block_run(nn, global, x, 1, frames * dims->tokens, &positions);
         keep(front, nn, dims, x, i, 1, features);
-        sp_progress(nn->progress, (double)((front->embed.depth + 2 * (i + 1)) * frames), total);
+        sp_progress(nn->progress, (double)(embed + 2 * (i + 1)), (double)(embed + blocks));
     }
+    sp_stream_end(nn, &stream);
+    sp_nn_precision(nn, SP_PRECISION_F32);
     sp_nn_release(nn, mark);
 }

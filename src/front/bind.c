@@ -15,7 +15,7 @@ void sp_block_bind(SpBinder *b, const char *prefix, int64_t width, int64_t heads
                    SpBlock *block)
 {
     const int64_t d = width;
-    *block = (SpBlock){.width = d, .heads = heads, .eps = eps};
+    *block = (SpBlock){.segment = sp_bind_segment(b), .width = d, .heads = heads, .eps = eps};
     block->norm1_w = sp_bind_floats(b, d, "%snorm1.weight", prefix);
     block->norm1_b = sp_bind_floats(b, d, "%snorm1.bias", prefix);
     block->norm2_w = sp_bind_floats(b, d, "%snorm2.weight", prefix);
@@ -40,9 +40,9 @@ void sp_block_bind(SpBinder *b, const char *prefix, int64_t width, int64_t heads
     }
 }
 
-/* Blocks PREFIXi. for i = 0, 1, ... as many as the checkpoint has. */
-static SpBlock *bind_blocks(SpBinder *b, const char *prefix, int64_t width, int64_t heads,
-                            float eps, int64_t *depth)
+/* Memory for as many blocks PREFIXi. as the checkpoint has, i = 0, 1, ... */
+static SpBlock *count_blocks(SpBinder *b, const char *prefix, int64_t width, int64_t heads,
+                             int64_t *depth)
 {
     int64_t count = 0;
     while (count < MOST_BLOCKS && sp_bind_has(b, "%s%d.norm1.weight", prefix, (int)count))
@@ -58,11 +58,23 @@ static SpBlock *bind_blocks(SpBinder *b, const char *prefix, int64_t width, int6
     SpBlock *blocks = calloc((size_t)count, sizeof *blocks);
     if (!blocks)
         b->status = sp_no_memory("the front's blocks");
-    for (int64_t i = 0; blocks && i < count; i++) {
-        char name[128];
-        snprintf(name, sizeof name, "%s%d.", prefix, (int)i);
-        sp_block_bind(b, name, width, heads, eps, &blocks[i]);
-    }
+    return blocks;
+}
+
+static void bind_numbered(SpBinder *b, const char *prefix, int64_t i, int64_t width, int64_t heads,
+                          float eps, SpBlock *blocks)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%s%d.", prefix, (int)i);
+    sp_block_bind(b, name, width, heads, eps, &blocks[i]);
+}
+
+static SpBlock *bind_blocks(SpBinder *b, const char *prefix, int64_t width, int64_t heads,
+                            float eps, int64_t *depth)
+{
+    SpBlock *blocks = count_blocks(b, prefix, width, heads, depth);
+    for (int64_t i = 0; blocks && i < *depth; i++)
+        bind_numbered(b, prefix, i, width, heads, eps, blocks);
     return blocks;
 }
 
@@ -80,6 +92,7 @@ static void bind_embed(SpBinder *b, SpFront *f)
 {
     SpPatchEmbed *e = &f->embed;
     const int64_t d = f->width;
+    sp_bind_into(b, SP_HOST_SEGMENT);
     const SpTensor table = sp_bind_weights(b, 3, SP_DIMS(1, -1, d), EMBED "pos_embed");
     const SpTensor registers = sp_bind_weights(b, 3, SP_DIMS(1, -1, d), EMBED "register_tokens");
     e->grid = (int64_t)lround(sqrt((double)(table.dim[1] - 1)));
@@ -87,12 +100,13 @@ static void bind_embed(SpBinder *b, SpFront *f)
         sp_bind_fail(b, "tensor " EMBED "pos_embed is not a square grid and a class");
     e->registers = registers.dim[1];
     e->eps = config_eps(b, "pe_norm_eps", 1e-6);
-    e->proj =
-        sp_bind_weights(b, 4, SP_DIMS(d, 3, f->patch, f->patch), EMBED "patch_embed.proj.weight");
-    e->proj_b = sp_bind_floats(b, d, EMBED "patch_embed.proj.bias");
     e->cls_token = sp_bind_floats(b, d, EMBED "cls_token");
     e->register_tokens = sp_bind_floats(b, e->registers * d, EMBED "register_tokens");
     e->pos_embed = sp_bind_floats(b, table.dim[1] * d, EMBED "pos_embed");
+    e->segment = sp_bind_segment(b);
+    e->proj =
+        sp_bind_weights(b, 4, SP_DIMS(d, 3, f->patch, f->patch), EMBED "patch_embed.proj.weight");
+    e->proj_b = sp_bind_floats(b, d, EMBED "patch_embed.proj.bias");
     e->norm_w = sp_bind_floats(b, d, EMBED "norm.weight");
     e->norm_b = sp_bind_floats(b, d, EMBED "norm.bias");
     e->block =
@@ -103,17 +117,23 @@ static void bind_aggregator(SpBinder *b, SpFront *f)
 {
     const float eps = config_eps(b, "agg_norm_eps", 1e-5);
     int64_t global_depth = 0;
+    sp_bind_into(b, SP_HOST_SEGMENT);
     const SpTensor registers =
         sp_bind_weights(b, 4, SP_DIMS(1, 2, -1, f->width), AGG "register_token");
     f->registers = registers.dim[2];
     f->camera_token = sp_bind_floats(b, 2 * f->width, AGG "camera_token");
     f->register_token = sp_bind_floats(b, 2 * f->registers * f->width, AGG "register_token");
     f->rope_base = (float)sp_bind_number(b, "rope_base", 100, 1, 1e6);
-    f->frame_block = bind_blocks(b, AGG "frame_blocks.", f->width, f->heads, eps, &f->depth);
-    f->global_block = bind_blocks(b, AGG "global_blocks.", f->width, f->heads, eps, &global_depth);
+    f->frame_block = count_blocks(b, AGG "frame_blocks.", f->width, f->heads, &f->depth);
+    f->global_block = count_blocks(b, AGG "global_blocks.", f->width, f->heads, &global_depth);
     if (f->depth != global_depth)
         sp_bind_fail(b, "%lld frame blocks but %lld global ones", (long long)f->depth,
                      (long long)global_depth);
+    /* In the order in which they run, as streams go. */
+    for (int64_t i = 0; b->status.code == SP_OK && i < f->depth; i++) {
+        bind_numbered(b, AGG "frame_blocks.", i, f->width, f->heads, eps, f->frame_block);
+        bind_numbered(b, AGG "global_blocks.", i, f->width, f->heads, eps, f->global_block);
+    }
     if (f->width / f->heads % 4)
         sp_bind_fail(b, "heads of %lld values cannot carry a 2D rotary embedding",
                      (long long)(f->width / f->heads));
@@ -126,11 +146,13 @@ static void bind_camera(SpBinder *b, SpFront *f)
     h->eps = config_eps(b, "cam_norm_eps", 1e-5);
     h->adaln_eps = config_eps(b, "cam_adaln_eps", 1e-6);
     h->rounds = config(b, "cam_iterations", 4);
+    sp_bind_into(b, SP_HOST_SEGMENT);
+    h->empty_pose = sp_bind_floats(b, SP_FRONT_ENCODING, CAMERA "empty_pose_tokens");
+    h->segment = sp_bind_segment(b);
     h->token_norm_w = sp_bind_floats(b, d, CAMERA "token_norm.weight");
     h->token_norm_b = sp_bind_floats(b, d, CAMERA "token_norm.bias");
     h->trunk_norm_w = sp_bind_floats(b, d, CAMERA "trunk_norm.weight");
     h->trunk_norm_b = sp_bind_floats(b, d, CAMERA "trunk_norm.bias");
-    h->empty_pose = sp_bind_floats(b, SP_FRONT_ENCODING, CAMERA "empty_pose_tokens");
     h->embed_pose =
         sp_bind_weights(b, 2, SP_DIMS(d, SP_FRONT_ENCODING), CAMERA "embed_pose.weight");
     h->embed_pose_b = sp_bind_floats(b, d, CAMERA "embed_pose.bias");
@@ -149,24 +171,26 @@ static void bind_camera(SpBinder *b, SpFront *f)
 }
 
 /* A convolution [cout, cin, k, k] (any size where -1) with a bias unless told otherwise. */
-static SpConvWeights bind_conv(SpBinder *b, int64_t cout, int64_t cin, int64_t k, bool bias,
-                               const char *name)
+static SpConvWeights bind_conv(SpBinder *b, const SpDepthHead *h, int64_t cout, int64_t cin,
+                               int64_t k, bool bias, const char *name)
 {
     SpConvWeights conv = {0};
+    sp_bind_into(b, h->convolutions);
     conv.w = sp_bind_weights(b, 4, SP_DIMS(cout, cin, k, k), DPT "%s.weight", name);
+    sp_bind_into(b, h->segment);
     if (bias)
         conv.b = sp_bind_floats(b, conv.w.dim[0], DPT "%s.bias", name);
     return conv;
 }
 
-static SpResidualUnit bind_unit(SpBinder *b, int64_t c, int k, int unit)
+static SpResidualUnit bind_unit(SpBinder *b, const SpDepthHead *h, int64_t c, int k, int unit)
 {
     char name[2][96];
     for (int i = 0; i < 2; i++)
         snprintf(name[i], sizeof name[i], "scratch.refinenet%d.resConfUnit%d.conv%d", k + 1, unit,
                  i + 1);
-    return (SpResidualUnit){bind_conv(b, c, c, 3, true, name[0]),
-                            bind_conv(b, c, c, 3, true, name[1])};
+    return (SpResidualUnit){bind_conv(b, h, c, c, 3, true, name[0]),
+                            bind_conv(b, h, c, c, 3, true, name[1])};
 }
 
 static void bind_depth(SpBinder *b, SpFront *f)
@@ -176,21 +200,23 @@ static void bind_depth(SpBinder *b, SpFront *f)
     h->eps = config_eps(b, "dpt_norm_eps", 1e-5);
     h->uv_ratio = (float)sp_bind_number(b, "dpt_pos_ratio", 0.1, 0, 10);
     h->uv_base = (float)sp_bind_number(b, "dpt_pos_omega", 100, 1, 1e6);
+    h->convolutions = sp_bind_segment(b);
+    h->segment = sp_bind_segment(b);
     h->norm_w = sp_bind_floats(b, 2 * f->width, DPT "norm.weight");
     h->norm_b = sp_bind_floats(b, 2 * f->width, DPT "norm.bias");
     int64_t c = -1;
     for (int k = 0; k < SP_FRONT_TAPS; k++) {
         char name[96];
         snprintf(name, sizeof name, "projects.%d", k);
-        h->project[k] = bind_conv(b, -1, 2 * f->width, 1, true, name);
+        h->project[k] = bind_conv(b, h, -1, 2 * f->width, 1, true, name);
         const int64_t wide = h->project[k].w.dim[0];
         snprintf(name, sizeof name, "resize_layers.%d", k);
         if (k == 2)
             h->resize[k] = (SpConvWeights){0};
         else
-            h->resize[k] = bind_conv(b, wide, wide, kernel[k], true, name);
+            h->resize[k] = bind_conv(b, h, wide, wide, kernel[k], true, name);
         snprintf(name, sizeof name, "scratch.layer%d_rn", k + 1);
-        h->layer_rn[k] = bind_conv(b, c, wide, 3, false, name);
+        h->layer_rn[k] = bind_conv(b, h, c, wide, 3, false, name);
         c = h->layer_rn[0].w.dim[0];
         if (wide % 4)
             sp_bind_fail(b, "depth_head.projects.%d: %lld channels are not a multiple of 4", k,
@@ -199,14 +225,14 @@ static void bind_depth(SpBinder *b, SpFront *f)
     for (int k = 0; k < SP_FRONT_TAPS; k++) {
         char name[96];
         if (k < 3)
-            h->unit1[k] = bind_unit(b, c, k, 1);
-        h->unit2[k] = bind_unit(b, c, k, 2);
+            h->unit1[k] = bind_unit(b, h, c, k, 1);
+        h->unit2[k] = bind_unit(b, h, c, k, 2);
         snprintf(name, sizeof name, "scratch.refinenet%d.out_conv", k + 1);
-        h->out_conv[k] = bind_conv(b, c, c, 1, true, name);
+        h->out_conv[k] = bind_conv(b, h, c, c, 1, true, name);
     }
-    h->output1 = bind_conv(b, -1, c, 3, true, "scratch.output_conv1");
-    h->output2a = bind_conv(b, -1, h->output1.w.dim[0], 3, true, "scratch.output_conv2.0");
-    h->output2b = bind_conv(b, 2, h->output2a.w.dim[0], 1, true, "scratch.output_conv2.2");
+    h->output1 = bind_conv(b, h, -1, c, 3, true, "scratch.output_conv1");
+    h->output2a = bind_conv(b, h, -1, h->output1.w.dim[0], 3, true, "scratch.output_conv2.0");
+    h->output2b = bind_conv(b, h, 2, h->output2a.w.dim[0], 1, true, "scratch.output_conv2.2");
     if (h->output1.w.dim[0] % 4)
         sp_bind_fail(b, "depth_head.scratch.output_conv1: channels are not a multiple of 4");
 }

@@ -1,10 +1,11 @@
 #include <string.h>
 
 #include "front/internal.h"
+#include "nn/stream.h"
 
 /* d = pose_branch(trunk(modulated c)) for one round's running pose p (device [T, 9]). */
-static void camera_round(const SpCameraHead *head, SpNn *nn, int64_t frames, const float *c,
-                         const float *p, float *d)
+static void camera_round(const SpCameraHead *head, SpNn *nn, SpStream *stream, int64_t frames,
+                         const float *c, const float *p, float *d)
 {
     const int64_t width = head->width, count = frames * width;
     const SpNnMark mark = sp_nn_mark(nn);
@@ -14,8 +15,10 @@ static void camera_round(const SpCameraHead *head, SpNn *nn, int64_t frames, con
     sp_nn_linear(nn, e, frames, head->modulation, head->modulation_b, SP_IDENTITY, m);
     sp_nn_layer_norm(nn, c, frames, width, NULL, NULL, head->adaln_eps, n);
     sp_nn_run(nn, modulate, &(SpModulate){n, m, c, frames, width, x});
-    for (int64_t i = 0; i < head->depth; i++)
+    for (int64_t i = 0; i < head->depth; i++) {
+        sp_stream_use(nn, stream, head->block[i].segment);
         sp_block_run(nn, &head->block[i], x, 1, frames, NULL);
+    }
     sp_nn_layer_norm(nn, x, frames, width, head->trunk_norm_w, head->trunk_norm_b, head->eps, n);
     sp_nn_linear(nn, n, frames, head->fc1, head->fc1_b, SP_GELU, e);
     sp_nn_linear(nn, e, frames, head->fc2, head->fc2_b, SP_IDENTITY, d);
@@ -32,12 +35,14 @@ void sp_camera_head_run(const SpFront *front, SpNn *nn, int64_t frames, const fl
     float *p = sp_nn_floats(nn, values), *d = sp_nn_floats(nn, values);
     float *host_p = sp_nn_host(nn, (size_t)values * sizeof *host_p);
     float *host_d = sp_nn_host(nn, (size_t)values * sizeof *host_d);
+    SpStream rest = sp_stream_hold(nn, head->segment, 1);
+    SpStream stream = sp_stream_begin(nn, head->block->segment, (int)head->depth, true);
     sp_nn_copy(nn, SP_UPLOAD, c, tokens, frames * width);
     sp_nn_layer_norm(nn, c, frames, width, head->token_norm_w, head->token_norm_b, head->eps, c);
     for (int64_t t = 0; t < frames; t++)
         sp_nn_copy(nn, SP_UPLOAD, p + t * SP_FRONT_ENCODING, head->empty_pose, SP_FRONT_ENCODING);
     for (int64_t round = 0; round < head->rounds; round++) {
-        camera_round(head, nn, frames, c, p, d);
+        camera_round(head, nn, &stream, frames, c, p, d);
         sp_nn_copy(nn, SP_DOWNLOAD, host_d, d, values);
         if (!sp_nn_live(nn))
             continue;
@@ -51,5 +56,7 @@ void sp_camera_head_run(const SpFront *front, SpNn *nn, int64_t frames, const fl
         if (poses)
             memcpy(poses + round * values, encoding, (size_t)values * sizeof *poses);
     }
+    sp_stream_end(nn, &stream);
+    sp_stream_end(nn, &rest);
     sp_nn_release(nn, mark);
 }

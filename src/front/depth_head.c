@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include "front/internal.h"
+#include "nn/stream.h"
 
 /* A feature map on the device, channels last. */
 typedef struct Map {
@@ -43,33 +44,66 @@ static void resize(SpNn *nn, Map x, Map y)
     sp_nn_run(nn, resize, &(SpResize){x.x, 1, x.h, x.w, x.c, y.x, y.h, y.w, y.c});
 }
 
-static SpPackedUnit pack_unit(SpNn *nn, const SpResidualUnit *unit)
+/* Weights and where they go in the device's order. */
+typedef struct Packing {
+    const SpTensor *w;
+    float **packed;
+    bool transposed;
+} Packing;
+
+enum { MOST_PACKINGS = 32 };
+
+typedef struct Packings {
+    Packing item[MOST_PACKINGS];
+    int count;
+} Packings;
+
+static void add(Packings *all, const SpConvWeights *conv, float **packed, bool transposed)
 {
-    float *first = sp_nn_conv_pack(nn, unit->conv1.w);
-    return (SpPackedUnit){first, sp_nn_conv_pack(nn, unit->conv2.w)};
+    all->item[all->count++] = (Packing){&conv->w, packed, transposed};
+}
+
+static void add_unit(Packings *all, const SpResidualUnit *unit, SpPackedUnit *packed)
+{
+    add(all, &unit->conv1, &packed->conv1, false);
+    add(all, &unit->conv2, &packed->conv2, false);
+}
+
+static void list(const SpDepthHead *head, SpPackedDepthHead *p, Packings *all)
+{
+    for (int k = 0; k < SP_FRONT_TAPS; k++) {
+        add(all, &head->project[k], &p->project[k], false);
+        add(all, &head->layer_rn[k], &p->layer_rn[k], false);
+        if (k != 2)
+            add(all, &head->resize[k], &p->resize[k], k < 2);
+        if (k < 3)
+            add_unit(all, &head->unit1[k], &p->unit1[k]);
+        add_unit(all, &head->unit2[k], &p->unit2[k]);
+        add(all, &head->out_conv[k], &p->out_conv[k], false);
+    }
+    add(all, &head->output1, &p->output1, false);
+    add(all, &head->output2a, &p->output2a, false);
+    add(all, &head->output2b, &p->output2b, false);
 }
 
 SpPackedDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn)
 {
-    const SpDepthHead *head = &front->dpt;
     SpPackedDepthHead p = {0};
-    for (int k = 0; k < SP_FRONT_TAPS; k++) {
-        p.project[k] = sp_nn_conv_pack(nn, head->project[k].w);
-        p.layer_rn[k] = sp_nn_conv_pack(nn, head->layer_rn[k].w);
-        if (k < 2) {
-            p.resize[k] = sp_nn_floats(nn, sp_tensor_count(&head->resize[k].w));
-            sp_nn_run(nn, deconv_pack, &(SpConvPack){head->resize[k].w, p.resize[k]});
-        }
-        if (k == 3)
-            p.resize[k] = sp_nn_conv_pack(nn, head->resize[k].w);
+    Packings all = {.count = 0};
+    list(&front->dpt, &p, &all);
+    for (int i = 0; i < all.count; i++)
+        *all.item[i].packed = sp_nn_floats(nn, sp_tensor_count(all.item[i].w));
+    const SpNnMark mark = sp_nn_mark(nn);
+    SpStream weights = sp_stream_hold(nn, front->dpt.convolutions, 1);
+    for (int i = 0; i < all.count; i++) {
+        const SpConvPack pack = {*all.item[i].w, *all.item[i].packed};
+        if (all.item[i].transposed)
+            sp_nn_run(nn, deconv_pack, &pack);
         else
-            p.unit1[k] = pack_unit(nn, &head->unit1[k]);
-        p.unit2[k] = pack_unit(nn, &head->unit2[k]);
-        p.out_conv[k] = sp_nn_conv_pack(nn, head->out_conv[k].w);
+            sp_nn_run(nn, conv_pack, &pack);
     }
-    p.output1 = sp_nn_conv_pack(nn, head->output1.w);
-    p.output2a = sp_nn_conv_pack(nn, head->output2a.w);
-    p.output2b = sp_nn_conv_pack(nn, head->output2b.w);
+    sp_stream_end(nn, &weights);
+    sp_nn_release(nn, mark);
     return p;
 }
 
@@ -114,8 +148,8 @@ static Map pyramid(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     Map tokens = new_map(nn, dims->gh, dims->gw, 2 * width);
     const Map projected = k == 2 ? out : new_map(nn, dims->gh, dims->gw, head->project[k].w.dim[0]);
     for (int64_t half = 0; half < 2; half++)
-        sp_nn_copy_rows(nn, SP_UPLOAD, tokens.x + half * width, 2 * width, tap + half * plane,
-                        width, width, n);
+        sp_nn_copy_rows(nn, nn->plan.taps_on_device ? SP_ON_DEVICE : SP_UPLOAD,
+                        tokens.x + half * width, 2 * width, tap + half * plane, width, width, n);
     sp_nn_layer_norm(nn, tokens.x, n, tokens.c, head->norm_w, head->norm_b, head->eps, tokens.x);
     convolve(nn, tokens, &head->project[k], packed->project[k], 1, SP_IDENTITY, NULL, projected);
     sp_uv_add(front, nn, dims, projected.h, projected.w, projected.c, projected.x);

@@ -4,6 +4,7 @@
 
 #include "front/internal.h"
 #include "geometry/camera.h"
+#include "nn/stream.h"
 
 SpStatus sp_front_open(SpCheckpoint *checkpoint, SpFront **out)
 {
@@ -73,8 +74,10 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     const int64_t image = dims->height * dims->width, map = dims->patches * front->width;
     const SpNnMark mark = sp_nn_mark(nn);
     const SpPackedDepthHead packed = sp_depth_head_pack(front, nn);
+    SpStream rest = sp_stream_hold(nn, front->dpt.segment, 1);
     /* Every frame needs the same memory: a dry run looks at one. */
-    for (int64_t t = 0; t < (nn->dry ? 1 : dims->frames); t++) {
+    const int64_t frames = sp_nn_repeat(nn, dims->frames);
+    for (int64_t t = 0; t < frames; t++) {
         const float *tap[SP_FRONT_TAPS];
         for (int k = 0; k < SP_FRONT_TAPS; k++)
             tap[k] = features->tap[k] + t * map;
@@ -83,6 +86,8 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
                             nn->dry ? NULL : output->confidence + t * image);
         sp_progress(nn->progress, (double)(t + 1), (double)dims->frames);
     }
+    sp_nn_repeated(nn, dims->frames);
+    sp_stream_end(nn, &rest);
     sp_nn_release(nn, mark);
 }
 
@@ -97,9 +102,10 @@ SpStatus sp_front_run(const SpFront *front, SpNn *nn, const SpFrontInput *input,
     const SpFrontDims dims = sp_front_dims(front, input->frames, input->height, input->width);
     const SpNnMark mark = sp_nn_mark(nn);
     SpFrontFeatures features;
+    const int64_t tap = 2 * dims.frames * dims.patches * front->width;
     for (int k = 0; k < SP_FRONT_TAPS; k++)
-        features.tap[k] =
-            sp_nn_host(nn, (size_t)(2 * dims.frames * dims.patches * front->width) * sizeof(float));
+        features.tap[k] = nn->plan.taps_on_device ? sp_nn_floats(nn, tap)
+                                                  : sp_nn_host(nn, (size_t)tap * sizeof(float));
     features.camera = sp_nn_host(nn, (size_t)(dims.frames * 2 * front->width) * sizeof(float));
     sp_aggregator_run(front, nn, &dims, input->video, &features);
     sp_camera_head_run(front, nn, dims.frames, features.camera, nn->dry ? NULL : output->pose_enc,

@@ -15,6 +15,7 @@ enum {
 
 /* A transformer block (section 3). q_norm is NULL where there is no q/k norm and no RoPE. */
 typedef struct SpBlock {
+    int segment; /* of its weights */
     int64_t width, heads, hidden;
     float eps;
     const float *norm1_w, *norm1_b, *norm2_w, *norm2_b;
@@ -23,7 +24,8 @@ typedef struct SpBlock {
     const float *qkv_b, *proj_b, *fc1_b, *fc2_b, *ls1, *ls2;
 } SpBlock;
 
-/* Positions of the tokens of a frame for RoPE: device [period, 2] as (y, x). */
+/* Positions of the tokens of a frame for RoPE: device [2, period, 2] as (y, x), twice the same, so
+ * that rows from any token of a frame on have them in one piece. */
 typedef struct SpPositions {
     const int32_t *yx;
     int64_t period;
@@ -37,6 +39,7 @@ typedef struct SpConvWeights {
 } SpConvWeights;
 
 typedef struct SpPatchEmbed {
+    int segment;             /* of what is not the blocks' */
     int64_t registers, grid; /* side of the stored position table */
     SpTensor proj;
     const float *proj_b, *cls_token, *register_tokens, *pos_embed, *norm_w, *norm_b;
@@ -46,6 +49,7 @@ typedef struct SpPatchEmbed {
 } SpPatchEmbed;
 
 typedef struct SpCameraHead {
+    int segment; /* of what is not the blocks' */
     int64_t width, depth, hidden, rounds;
     float eps, adaln_eps;
     const float *token_norm_w, *token_norm_b, *trunk_norm_w, *trunk_norm_b, *empty_pose;
@@ -60,6 +64,7 @@ typedef struct SpResidualUnit {
 } SpResidualUnit;
 
 typedef struct SpDepthHead {
+    int convolutions, segment; /* segments: what is packed once, and what each frame reads */
     float eps, uv_ratio, uv_base;
     const float *norm_w, *norm_b;
     SpConvWeights project[SP_FRONT_TAPS], layer_rn[SP_FRONT_TAPS];
@@ -111,10 +116,9 @@ void sp_position_embedding(const float *table, int64_t grid, int64_t gh, int64_t
  * (most = span (count - 1) / count): first half / 2 columns sines, then cosines, times ratio. */
 void sp_uv_axis(int64_t count, double span, int64_t half, double base, double ratio, float *out);
 
-/* Frames first .. first + count through the patch embedding (section 2): video as in
- * SpFrontInput; x: device [count, 1 + registers + N, D], then normalised patch tokens to tokens:
- * device [count, P, D] from row P - N of each frame on. `special`: device [1 + registers, D];
- * `position`: device [N, D]. */
+/* `count` frames through the patch embedding (section 2): video as in SpFrontInput; x: device
+ * [count, 1 + registers + N, D], then normalised patch tokens to tokens: device [count, P, D] from
+ * row P - N of each frame on. `special`: device [1 + registers, D]; `position`: device [N, D]. */
 typedef struct SpEmbedRun {
     const float *special, *position; /* device, made by sp_patch_embed_begin */
 } SpEmbedRun;
@@ -122,13 +126,14 @@ SpEmbedRun sp_patch_embed_begin(const SpFront *front, SpNn *nn, const SpFrontDim
 void sp_patch_embed_tokens(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
                            const SpEmbedRun *run, const float *video, int64_t count, float *x);
 void sp_patch_embed_frames(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                           const SpEmbedRun *run, const float *video, int64_t count, float *tokens);
+                           const float *video, int64_t count, float *tokens);
 
 /* Positions (section 3) of a frame's tokens. */
 SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims *dims);
 
-/* What the heads need of the aggregator: taps[k] host [2, T, N, D] (frame half, global half) of
- * output `front->taps[k]`, camera host [T, 2 D] token 0 of the last output. */
+/* What the heads need of the aggregator: taps[k] [2, T, N, D] (frame half, global half) of output
+ * `front->taps[k]`, on the device or the host as the plan says, camera host [T, 2 D] token 0 of the
+ * last output. */
 typedef struct SpFrontFeatures {
     float *tap[SP_FRONT_TAPS], *camera;
 } SpFrontFeatures;
@@ -159,8 +164,8 @@ void sp_residual_unit_run(SpNn *nn, const SpResidualUnit *unit, const SpPackedUn
 void sp_uv_add(const SpFront *front, SpNn *nn, const SpFrontDims *dims, int64_t h, int64_t w,
                int64_t c, float *x);
 
-/* One frame through the depth head: tap[k] host, planes of [N, D] `plane` floats apart; depth,
- * confidence host [H, W]. */
+/* One frame through the depth head: tap[k] as in SpFrontFeatures, planes of [N, D] `plane` floats
+ * apart; depth, confidence host [H, W]. */
 void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
                          const SpPackedDepthHead *packed, const float *const tap[SP_FRONT_TAPS],
                          int64_t plane, float *depth, float *confidence);

@@ -1,4 +1,5 @@
 #include "front/internal.h"
+#include "nn/stream.h"
 
 void sp_front_normalise(const float *rgb, int64_t height, int64_t width, float *out)
 {
@@ -64,18 +65,27 @@ void sp_patch_embed_tokens(const SpFront *front, SpNn *nn, const SpFrontDims *di
 }
 
 void sp_patch_embed_frames(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                           const SpEmbedRun *run, const float *video, int64_t count, float *tokens)
+                           const float *video, int64_t count, float *tokens)
 {
     const SpPatchEmbed *e = &front->embed;
     const int64_t width = front->width, first = 1 + e->registers, length = first + dims->patches;
+    const double total = (double)(e->depth + 2 * front->depth);
     const SpNnMark mark = sp_nn_mark(nn);
     float *x = sp_nn_floats(nn, count * length * width);
-    sp_patch_embed_tokens(front, nn, dims, run, video, count, x);
-    for (int64_t i = 0; i < e->depth; i++)
+    SpStream rest = sp_stream_hold(nn, e->segment, 1);
+    const SpEmbedRun run = sp_patch_embed_begin(front, nn, dims);
+    sp_patch_embed_tokens(front, nn, dims, &run, video, count, x);
+    SpStream stream = sp_stream_begin(nn, e->block->segment, (int)e->depth, false);
+    for (int64_t i = 0; i < e->depth; i++) {
+        sp_stream_use(nn, &stream, e->block[i].segment);
         sp_block_run(nn, &e->block[i], x, count, length, NULL);
+        sp_progress(nn->progress, (double)(i + 1), total);
+    }
+    sp_stream_end(nn, &stream);
     for (int64_t t = 0; t < count; t++)
         sp_nn_layer_norm(nn, x + (t * length + first) * width, dims->patches, width, e->norm_w,
                          e->norm_b, e->eps,
                          tokens + (t * dims->tokens + dims->tokens - dims->patches) * width);
+    sp_stream_end(nn, &rest);
     sp_nn_release(nn, mark);
 }

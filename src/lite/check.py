@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from torch import Tensor
 
 import bundle
 import front
 import sam
+import tensorfile
 import tracker
 import window
 
@@ -31,9 +31,8 @@ class Golden:
     """One file's tensors; floats as float32."""
 
     def __init__(self, path: Path):
-        with safe_open(str(path), framework="pt") as file:
-            self.tensors = {name: file.get_tensor(name) for name in file.keys()}
-            self.meta = file.metadata()
+        file = tensorfile.Reader(path)
+        self.tensors, self.meta = file.tensors(), file.metadata
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self.tensors[name]

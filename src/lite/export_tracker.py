@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import compat
 import export
 import window
 from lite_config import CONFIG, VISIBLE_LOGIT
@@ -109,7 +110,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = Frozen(CONFIG).eval()
-    state = torch.load(args.state / "tracker.pt", weights_only=True)
+    state = compat.load(args.state / "tracker.pt")
     model.load_state_dict(state["parts"]["model"])
     paths = held(args.clips, args.held)
     with torch.inference_mode():

@@ -2,6 +2,7 @@
 from tracker import LEVELS, Tracker
 
 STRIDE = 4
+FRONT_WIDTH, FRONT_PATCH = 256, 16  # the frames that both networks see are as wide as the front's
 CONFIG = {
     "model": {"resolution": 196, "track_num": 256, "Track_cfg": {"s_wind": 500, "overlap": 4, "base": {
         "window_len": 60, "stride": STRIDE, "corr_radius": 2, "neighbours": 2,

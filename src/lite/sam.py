@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compat import attention
+
 EPS, FINAL_EPS = 1e-6, 1e-5
 
 
@@ -39,7 +41,7 @@ class VisionAttention(nn.Module):
         rows = torch.einsum("bhyxc,ykc->bhyxk", grid, self.rel_pos_h[at])[..., :, None]
         columns = torch.einsum("bhyxc,xkc->bhyxk", grid, self.rel_pos_w[at])[..., None, :]
         bias = (rows + columns).reshape(batch, self.heads, side * side, side * side)
-        y = F.scaled_dot_product_attention(q, k, v, bias)
+        y = attention(q, k, v, bias)
         return self.proj(y.transpose(1, 2).reshape(batch, side, side, width))
 
 
@@ -124,7 +126,7 @@ class Attention(nn.Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         parts = [proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
                  for proj, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))]
-        return self.out_proj(F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2))
+        return self.out_proj(attention(*parts).transpose(1, 2).flatten(2))
 
 
 class TwoWayBlock(nn.Module):

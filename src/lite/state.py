@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+import compat
+
 EVERY = 120  # seconds between two savings
 SHOWN = 50   # steps between two lines of the log
 
@@ -18,7 +20,7 @@ class State:
         self.step, self.saved, self.more = 0, time.time(), {}
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            held = torch.load(path, weights_only=True)
+            held = compat.load(path)
             for name, part in parts.items():
                 part.load_state_dict(held["parts"][name])
             with torch.no_grad():

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compat import attention, plain_attention
+
 PREFIX = "spatrack.Track3D."
 LEVELS, HEADS = 4, 8
 DEGREE, DEGREE_FINE = 10, 12
@@ -48,9 +50,8 @@ def plain_norm(x: Tensor) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    if q.shape[-2] * k.shape[-2] > 64:
-        return F.scaled_dot_product_attention(q, k, v)
-    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1) @ v  # faster when short
+    short = q.shape[-2] * k.shape[-2] <= 64
+    return (plain_attention if short else attention)(q, k, v)  # the plain one is faster when short
 
 
 class Attention(nn.Module):

@@ -12,10 +12,9 @@ from torch import Tensor
 
 import window
 import world
-from lite_config import LEVELS, STRIDE
+from lite_config import FRONT_PATCH, FRONT_WIDTH, LEVELS, STRIDE
 from tracker import Encoder, Maps, query_patches
 
-FRONT_WIDTH, FRONT_PATCH = 252, 14
 HALF = 2  # depth is made worse at half the size: it is looked at every fourth pixel
 
 
@@ -36,7 +35,7 @@ class Sample:
 
 
 def front_video(video: np.ndarray) -> Tensor:
-    """u8 [T, h, w, 3] to what the front hands on, [T, 3, H, 252] (docs/model/frames.md section 3)."""
+    """u8 [T, h, w, 3] to what the front hands on, [T, 3, H, FRONT_WIDTH] (docs/model/frames.md section 3)."""
     height = FRONT_PATCH * round(video.shape[1] * (FRONT_WIDTH / video.shape[2]) / FRONT_PATCH)
     images = torch.from_numpy(video).permute(0, 3, 1, 2).float()
     return F.interpolate(images, (height, FRONT_WIDTH), mode="bicubic").clamp(0, 255)
@@ -84,20 +83,30 @@ def faulty_depth(depth: Tensor, random: np.random.Generator) -> tuple[Tensor, Te
 
 
 def choose(clip: dict, count: int, random: np.random.Generator) -> np.ndarray:
-    """Queries [count, 3]: most in the first frame, half of them on objects or edges."""
+    """Queries [count, 3]: most in the first frame, half of them on what moves by itself, if anything
+    does in their frame."""
     frames, h, w = clip["depth"].shape
     frame = np.where(random.random(count) < 0.6, 0, random.integers(frames, size=count))
-    xy = random.uniform(0, 1, (8, count, 2)) * [w - 1, h - 1]
-    at = np.rint(xy).astype(int)
-    wanted = clip["moving"][clip["label"][frame, at[..., 1], at[..., 0]]]  # [8, count]
-    first = np.where(random.random(count) < 0.3, wanted.argmax(0), 0)
-    return np.concatenate([frame[:, None], xy[first, np.arange(count)]], 1)
+    xy = random.uniform(0, 1, (count, 2)) * [w - 1, h - 1]
+    moving = {t: np.flatnonzero(clip["moving"][clip["label"][t]]) for t in set(frame)}
+    for n in np.flatnonzero(random.random(count) < 0.5):
+        pixels = moving[frame[n]]
+        if len(pixels):
+            at = pixels[random.integers(len(pixels))]
+            xy[n] = at % w, at // w
+    return np.concatenate([frame[:, None], xy], 1)
 
 
 def backward(clip: dict) -> dict:
     """The clip with its time turned round."""
     turned = {name: clip[name][::-1].copy() for name in ("video", "depth", "label", "k", "c2w")}
     return clip | turned | {"o2w": clip["o2w"][:, ::-1].copy()}
+
+
+def every(clip: dict, step: int) -> dict:
+    """Every step-th frame alone: everything moves faster."""
+    fewer = {name: clip[name][::step] for name in ("video", "depth", "label", "k", "c2w")}
+    return clip | fewer | {"o2w": clip["o2w"][:, ::step]}
 
 
 def relative(c2w: np.ndarray, scale: float) -> Tensor:

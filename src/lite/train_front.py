@@ -14,7 +14,6 @@ import copy
 import json
 import os
 import signal
-import struct
 import sys
 import time
 from pathlib import Path
@@ -24,11 +23,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import compat
 import front_data
+from export import write as write_checkpoint
 from front import Front
+from lite_config import FRONT_PATCH, FRONT_WIDTH
 
 CONFIG = {
-    "img_size": 192, "patch_size": 16, "embed_dim": 96,
+    "img_size": FRONT_WIDTH, "patch_size": FRONT_PATCH, "embed_dim": 96,
     "pe_depth": 2, "pe_num_heads": 3, "pe_mlp_ratio": 2, "pe_num_register_tokens": 1,
     "pe_norm_eps": 1e-6, "pe_pos_grid": 16,
     "agg_depth": 2, "agg_num_heads": 3, "agg_mlp_ratio": 2, "agg_num_register_tokens": 1,
@@ -38,7 +40,7 @@ CONFIG = {
     "dpt_features": 24, "dpt_out_channels": [24, 24, 24, 24], "dpt_layers": [0, 0, 1, 1],
     "dpt_head_channels": 8, "dpt_output_dim": 2, "dpt_norm_eps": 1e-5, "dpt_chunk": 8,
     "dpt_pos_ratio": 0.1, "dpt_pos_omega": 100.0}
-SIZE = (144, 192)         # training frames, multiples of the patch size
+SIZE = (192, 256)         # training frames, multiples of the patch size
 BATCHES = ((8, 1), (8, 1), (8, 1), (4, 2), (8, 1), (8, 1), (4, 2), (2, 4))  # clips, frames; in turn
 DENSE = 4                 # frames a step that go through the depth head
 TRUE_SHARE = 0.65         # of the pixels are good enough to be confident in
@@ -226,12 +228,6 @@ class Validation:
                 for name in rows[0]}
 
 
-def write_atomically(path: Path, write) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    write(part)
-    os.replace(part, path)
-
-
 class Run:
     def __init__(self, folder: Path, seed: int, rate: float):
         self.folder, self.path = folder, folder / "state.pt"
@@ -248,12 +244,12 @@ class Run:
             initialise(self.trainee, clips, self.seed)
             self.average.load_state_dict(self.trainee.front.state_dict())
         self.trainee.front.aggregator.patch_embed.patch_embed.proj.requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(groups(self.trainee), betas=(0.9, 0.98), fused=True)
+        self.optimiser = compat.adamw(groups(self.trainee), betas=(0.9, 0.98))
         if self.path.exists():
             self.optimiser.load_state_dict(self.state["optimiser"])
 
     def load(self) -> None:
-        self.state = torch.load(self.path)
+        self.state = compat.load(self.path)
         self.trainee.load_state_dict(self.state["trainee"])
         self.average.load_state_dict(self.state["average"])
         for name in ("step", "seed", "threshold", "scores", "frames"):
@@ -263,7 +259,9 @@ class Run:
         state = {"trainee": self.trainee.state_dict(), "average": self.average.state_dict(),
                  "optimiser": self.optimiser.state_dict(), "step": self.step, "seed": self.seed,
                  "threshold": self.threshold, "scores": self.scores, "frames": self.frames}
-        write_atomically(self.path, lambda part: torch.save(state, part))
+        part = self.path.with_suffix(".part")
+        torch.save(state, part)
+        os.replace(part, self.path)
 
     def advance(self, clips: front_data.Clips, steps: int) -> dict:
         count, frames = BATCHES[self.step % len(BATCHES)]
@@ -279,8 +277,8 @@ class Run:
         self.step += 1
         self.frames += count * frames
         keep = min(0.998, self.step / (self.step + 20))
-        torch._foreach_lerp_(list(self.average.parameters()),
-                             [p.detach() for p in self.trainee.front.parameters()], 1 - keep)
+        compat.lerp_(list(self.average.parameters()),
+                     [p.detach() for p in self.trainee.front.parameters()], 1 - keep)
         return {**{name: part.item() for name, part in parts.items()}, "norm": norm.item()}
 
 
@@ -327,22 +325,10 @@ def export(run: Run, path: Path, validation: Validation) -> None:
     calibrate(run.average, validation)
     run.average.half().float()
     run.scores = validation.scores(run.average)
-    header = {"__metadata__": {
-        "config": json.dumps(CONFIG), "trained": "yes", "step": str(run.step),
-        "seed": str(run.seed), "frames": str(run.frames), "confidence_threshold": f"{run.threshold:.3f}",
-        "validation": json.dumps(run.scores)}}
-    blobs, at = [], 0
-    for name, tensor in run.average.state_dict().items():
-        blob = tensor.half().numpy().tobytes()
-        header[name] = {"dtype": "F16", "shape": list(tensor.shape),
-                        "data_offsets": [at, at + len(blob)]}
-        blobs.append(blob)
-        at += len(blob)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 64)
-    whole = struct.pack("<Q", len(text)) + text + b"".join(blobs)
-    write_atomically(path, lambda part: part.write_bytes(whole))
-    print(f"{path}: {at // 2} values, {at / 1e6:.1f} MB, {json.dumps(run.scores)}")
+    size = write_checkpoint(path, run.average, CONFIG, {
+        "step": run.step, "seed": run.seed, "frames": run.frames,
+        "confidence_threshold": round(run.threshold, 3), "validation": run.scores})
+    print(f"{path}: {size / 1e6:.1f} MB, {json.dumps(run.scores)}")
 
 
 def main() -> int:

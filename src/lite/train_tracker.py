@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Trains the lite tracker on features that train_features.py's encoder made.
 
-    src/lite/train_tracker.py --clips DIR... --state DIR [--steps N]
+    src/lite/train_tracker.py --clips DIR... --state DIR [--steps N] [--start TRACKER.pt]
 
 First one iteration from starts all over the image, then up to four from the query's position, each with
-its own loss, positions cut off between them. Goes on from DIR/tracker.pt when it is there.
+its own loss, positions cut off between them. Goes on from DIR/tracker.pt when it is there. With --start
+the weights of another run are taken, but for the encoder's, and the first phase is left out.
 """
 import argparse
 from pathlib import Path
@@ -14,15 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import compat
 import window
 from lite_config import CONFIG, LEVELS, STRIDE, VISIBLE_LOGIT
 from state import Log, State, rate
 from tracker import Maps, Small, Tracker, nearest_vectors, posenc
-from tracker_data import Sample, backward, choose, features, make_sample
+from tracker_data import Sample, backward, choose, every, features, make_sample
 from train_features import held, pick
 
 DECAY, ITERATIONS, FIRST_PHASE = 0.8, 4, 0.4
 SQUARE = torch.tensor([1, 256 / 192])  # scores are those of a 256x256 image
+SKIPS = (0.3, 0.3, 0.25, 0.15)  # how often every, every second, third, fourth frame is taken
+LOST = 0.04  # a pull on visible points that are far off, a pixel
 HIDDEN, OUTSIDE = 0.2, 0.05  # weights of points that cannot be seen
 
 
@@ -156,7 +160,8 @@ def losses(run: Run) -> dict[str, Tensor]:
     off = (run.normal - run.normalise(sample.point)).abs().clamp_max(4)
     certain = sample.visible & (error.detach() < 4)
     moving = sample.moving.expand(len(run.xy), -1)
-    return {"flow": ((1 + error).log() * weight).sum() / weight.sum(),
+    lost = torch.where(sample.visible, LOST * error.clamp_max(64), 0)
+    return {"flow": (((1 + error).log() + lost) * weight).sum() / weight.sum(),
             "point": ((1 + 20 * off).log().mean(-1) * weight).sum() / weight.sum(),
             "vis": balanced(run.vis - VISIBLE_LOGIT, sample.visible, asked),
             "conf": balanced(run.conf, certain, asked),
@@ -240,6 +245,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=Path, nargs="+", required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--start", type=Path, metavar="TRACKER.pt")
     parser.add_argument("--tracks", type=int, default=40)
     parser.add_argument("--held", type=int, default=12, help="clips to validate on")
     parser.add_argument("--rate", type=float, default=1.5e-3)
@@ -254,6 +260,8 @@ def window_of(model: Frozen, args: argparse.Namespace, step: int, random: np.ran
     maps = features(model.fnet, path, clip, args.state / "maps")
     if random.random() < 0.5:
         clip, maps = backward(clip), maps.flip(0)
+    skip = random.choice([1, 2, 3, 4], p=SKIPS)
+    clip, maps = every(clip, skip), maps[::skip]
     return make_sample(maps, clip, choose(clip, args.tracks, random), model.radius, random)
 
 
@@ -263,7 +271,9 @@ def main() -> None:
     torch.manual_seed(args.seed)
     model = Frozen(CONFIG)
     prepare(model)
-    trained = torch.load(args.state / "features.pt", weights_only=True)
+    trained = compat.load(args.state / "features.pt")
+    if args.start:
+        model.load_state_dict(compat.load(args.start)["parts"]["model"])
     model.fnet.load_state_dict(trained["parts"]["fnet"])
     model.fnet.requires_grad_(False)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -271,6 +281,7 @@ def main() -> None:
     state = State(args.state / "tracker.pt", {"model": model, "optimiser": optimiser})
     state.more["seed"] = args.seed
     log = Log(state)
+    first_phase = 0 if args.start else FIRST_PHASE * args.steps
     for step in range(state.step, args.steps):
         random = np.random.default_rng((args.seed, step))
         torch.manual_seed(step)
@@ -278,7 +289,7 @@ def main() -> None:
         for group in optimiser.param_groups:
             group["lr"] = args.rate * rate(step, args.steps)
         optimiser.zero_grad()
-        log.add(step, train_on(model, sample, step < FIRST_PHASE * args.steps, random))
+        log.add(step, train_on(model, sample, step < first_phase, random))
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         if state.due() or step + 1 == args.steps:

@@ -63,22 +63,26 @@ def shake(rng, width: int, size: float):
 
 
 class Looks:
-    """The clip's textures, made only when the scene is drawn, and surfaces that wear them."""
+    """The clip's textures, made only when the scene is drawn, and surfaces that wear them. Bare clips
+    have hardly any detail: painted walls, objects of one colour, edges and corners to go by."""
 
     def __init__(self, rng):
         self.rng = rng
-        self.plain_share = rng.choice([0.1, 0.3, 0.6])
+        self.bare = rng.random() < 0.35
+        self.plain_share = 0.8 if self.bare else rng.choice([0.1, 0.3, 0.6])
         self.textures = []
         self.add(world_texture.stains)
 
     def add(self, make=world_texture.texture, plain_share=None) -> int:
         share = self.plain_share if plain_share is None else plain_share
+        if self.bare and make is world_texture.texture:
+            make = world_texture.bare
         seed = self.rng.integers(1 << 62)
         self.textures.append(lambda: make(np.random.default_rng(seed), share))
         return len(self.textures) - 1
 
     def surface(self, prim, owner, textures, texels, **more) -> Surface:
-        if self.rng.random() < 0.4:
+        if not self.bare and self.rng.random() < 0.4:
             more.setdefault("cover_share", self.rng.uniform(0.1, 0.8))
         offsets = self.rng.uniform(0, world_texture.SIZE, (6, 2))
         return Surface(prim, owner, textures, texels, offsets,
@@ -194,7 +198,7 @@ def look(forward, pitch) -> np.ndarray:
 def motion(rng, pose, radius, floating):
     """-> time -> pose: a smooth path and turn from a rest pose; on the floor a slide or hops."""
     path, turn = curve(rng, 3), curve(rng, 3)
-    size = np.exp(rng.uniform(np.log(0.15), np.log(3.0)))
+    size = np.exp(rng.uniform(np.log(0.2), np.log(6.0)))
     spin = rng.choice([0, 0.4, 1.5, 4.0])
     hop = rng.uniform(0.2, 1) if not floating and rng.random() < 0.3 else 0.0
     rate = rng.uniform(0.7, 2.5)
@@ -265,7 +269,7 @@ def attempt(rng, frames: int) -> Scene | None:
     is_open = rng.random() < 0.3
     half = rng.uniform(8, 20, 2) if is_open else rng.uniform(2, 5.5, 2)
     height = 25.0 if is_open else rng.uniform(2.3, 4)
-    fov = np.radians(rng.uniform(35, 75))
+    fov = np.radians(rng.uniform(26, 66))
     looks = Looks(rng)
     eye, focus = camera(rng, half, height, is_open)
     surfaces = [room(rng, looks, half, height, is_open)]
@@ -273,7 +277,7 @@ def attempt(rng, frames: int) -> Scene | None:
     times = np.arange(max(frames, 2)) / SECOND
     path = np.stack([eye(t)[:3, 3] for t in times])
     poses, moving = [lambda time: np.eye(4)], [False]
-    wanted_moving = rng.integers(0, 6)
+    wanted_moving = rng.integers(0, 9)
     for _ in range(rng.integers(5, 13)):
         prims = shape(rng)
         pose, radius, floating = place(rng, prims, eye(0.0), half, height, fov, focus, is_open)

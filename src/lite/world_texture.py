@@ -207,6 +207,24 @@ RICH = [clouds, marble, wood, warped, stripes, checks, tiles, leaves, leaves, le
         glyphs, scratches, grain, grain]
 
 
+def soft(rng) -> np.ndarray:
+    """A slow gradient of a few colours, often loud ones."""
+    return coloured(rng, noise(rng, rng.integers(1, 4), rng.choice([1, 2, 3]), rng.uniform(0.2, 0.5)))
+
+
+def coarse_checks(rng) -> np.ndarray:
+    y, x = np.mgrid[0:SIZE, 0:SIZE] * 2 // SIZE
+    colours = np.array([[0.02] * 3, [0.97] * 3], np.float32) if rng.random() < 0.5 else palette(rng, 2)
+    return colours[(x + y) % 2]
+
+
+def bare(rng, plain_share: float) -> np.ndarray:
+    """What has next to no detail."""
+    if rng.random() < plain_share:
+        return plain(rng)
+    return rng.choice([soft, soft, coarse_checks])(rng)
+
+
 def texture(rng, plain_share: float) -> np.ndarray:
     """One random texture, mostly with wear over it: grain, stains, a brighter and a darker side."""
     image = plain(rng) if rng.random() < plain_share else RICH[rng.integers(len(RICH))](rng)

@@ -9,7 +9,8 @@ SpArena sp_arena_over(void *base, size_t size)
 
 SpArena sp_arena_dry(void)
 {
-    return (SpArena){.base = (char *)(uintptr_t)SP_ARENA_ALIGN, .size = SIZE_MAX / 2};
+    /* Where no process has memory, so that no address here is also one of a weight. */
+    return (SpArena){.base = (char *)((uintptr_t)1 << 62), .size = SIZE_MAX / 4};
 }
 
 void *sp_arena_take(SpArena *arena, size_t bytes)

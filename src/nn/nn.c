@@ -4,7 +4,8 @@
 
 SpNn sp_nn_dry(SpDevice *device)
 {
-    return (SpNn){.device = device, .arena = sp_arena_dry(), .host = sp_arena_dry(), .dry = true};
+    return (SpNn){
+        .device = device, .arena = sp_arena_dry(), .host = sp_arena_dry(), .dry = true, .times = 1};
 }
 
 static size_t arena_round(size_t bytes)
@@ -78,6 +79,31 @@ void sp_nn_release(SpNn *nn, SpNnMark mark)
 {
     sp_arena_release(&nn->arena, mark.arena);
     sp_arena_release(&nn->host, mark.host);
+}
+
+void sp_nn_precision(SpNn *nn, SpPrecision precision)
+{
+    const bool allowed = precision == nn->plan.precision;
+    if (sp_nn_live(nn))
+        nn->device->set_precision(nn->device, allowed ? precision : SP_PRECISION_F32);
+}
+
+int64_t sp_nn_repeat(SpNn *nn, int64_t count)
+{
+    if (nn->dry)
+        nn->times *= (double)count;
+    return nn->dry && count > 0 ? 1 : count;
+}
+
+void sp_nn_repeated(SpNn *nn, int64_t count)
+{
+    if (nn->dry)
+        nn->times /= (double)count;
+}
+
+int64_t sp_nn_mlp_rows(const SpNn *nn, int64_t rows)
+{
+    return sp_nn_chunk_rows(rows, nn->plan.rows ? nn->plan.rows : SP_NN_ROWS);
 }
 
 int64_t sp_nn_chunk_rows(int64_t rows, int64_t most)

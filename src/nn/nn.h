@@ -12,6 +12,11 @@
 #include "base/progress.h"
 #include "kernels/ops.h"
 #include "nn/arena.h"
+#include "nn/plan.h"
+#include "store/residency.h"
+
+/* What a dry run counts: floating point operations, multiply and add as two. */
+typedef enum SpWork { SP_WORK_PRODUCT, SP_WORK_ATTENTION, SP_WORK_CONVOLUTION, SP_WORKS } SpWork;
 
 typedef struct SpNn {
     SpDevice *device;
@@ -21,6 +26,12 @@ typedef struct SpNn {
     SpStatus status;
     const SpProgress *progress; /* may be NULL */
     void *memory[2];            /* what sp_nn_open took for the arenas */
+    SpPlan plan;
+    SpWeights *weights;    /* of the model that runs, unless the ops read them in place; or NULL */
+    double times;          /* dry: how often the part runs that is looked at once */
+    double work[SP_WORKS]; /* dry: operations counted so far */
+    double moved_bytes;    /* weights that went to the device, or when dry would go */
+    double moving_seconds; /* that this thread spent on it */
 } SpNn;
 
 /* A dry context on `device`. */
@@ -54,16 +65,55 @@ typedef struct SpNnMark {
 SpNnMark sp_nn_mark(const SpNn *nn);
 void sp_nn_release(SpNn *nn, SpNnMark mark);
 
-/* The ops of kernels/ops.h, skipped unless live: sp_nn_run(nn, linear, &(SpLinear){...}). */
-#define sp_nn_run(nn, op, ...)                                                                     \
-    do {                                                                                           \
-        if (sp_nn_live(nn))                                                                        \
-            (nn)->device->ops.op((nn)->device, __VA_ARGS__);                                       \
-    } while (0)
+/* The ops of kernels/ops.h: sp_nn_run(nn, linear, &(SpLinear){...}). Unless live they are skipped,
+ * but when dry counted. Weights are named by where the model has them, and read where the plan has
+ * brought them; SP_DEVICE in nn->status, also of a dry run, when it has not. */
+#define sp_nn_run(nn, op, ...) sp_nn_op_##op(nn, __VA_ARGS__)
+
+#define SP_EACH_OP(X)                                                                              \
+    X(linear, SpLinear)                                                                            \
+    X(layer_norm, SpLayerNorm)                                                                     \
+    X(attention, SpAttention)                                                                      \
+    X(grid_attention, SpGridAttention)                                                             \
+    X(qk_norm_rope, SpQkNormRope)                                                                  \
+    X(conv_pack, SpConvPack)                                                                       \
+    X(conv2d, SpConv2d)                                                                            \
+    X(deconv_pack, SpConvPack)                                                                     \
+    X(deconv, SpDeconv)                                                                            \
+    X(resize, SpResize)                                                                            \
+    X(instance_norm, SpInstanceNorm)                                                               \
+    X(map, SpMap)                                                                                  \
+    X(axis_add, SpAxisAdd)                                                                         \
+    X(modulate, SpModulate)                                                                        \
+    X(copy, SpCopy)                                                                                \
+    X(sample_patches, SpSamplePatches)                                                             \
+    X(correlate, SpCorrelate)                                                                      \
+    X(neighbours, SpNeighbours)                                                                    \
+    X(posenc, SpPosenc)                                                                            \
+    X(group_mean, SpGroupMean)                                                                     \
+    X(pick_rows, SpPickRows)                                                                       \
+    X(add_rows, SpAddRows)                                                                         \
+    X(scale_rows, SpScaleRows)                                                                     \
+    X(unit_rows, SpUnitRows)                                                                       \
+    X(halve, SpHalve)
+#define SP_DECLARE_OP(op, type) void sp_nn_op_##op(SpNn *nn, const type *call);
+SP_EACH_OP(SP_DECLARE_OP)
+
+/* The format for the ops issued from now on: `precision` where the plan allows it, else F32. */
+void sp_nn_precision(SpNn *nn, SpPrecision precision);
+
+/* Where a dry run looks at one of `count` equal parts: what it counts in between counts for all.
+ * Live it returns `count`, dry 1: the number of parts to go through. */
+int64_t sp_nn_repeat(SpNn *nn, int64_t count);
+void sp_nn_repeated(SpNn *nn, int64_t count);
 
 /* Into how many rows at a time `rows` rows are cut evenly so that at most about `most` go together;
  * a multiple of SP_ROW_TILE, and of rows itself at most the next one. */
 int64_t sp_nn_chunk_rows(int64_t rows, int64_t most);
+
+/* sp_nn_chunk_rows for the rows of an MLP: as the plan says, or SP_NN_ROWS. */
+enum { SP_NN_ROWS = 8 * SP_ROW_TILE };
+int64_t sp_nn_mlp_rows(const SpNn *nn, int64_t rows);
 
 /* Rows x [rows, in] through w [out, in], b [out] (or NULL) and an activation to y [rows, out],
  * all dense: the common case of SpLinear. */

@@ -57,11 +57,37 @@ static bool add_stages(cJSON *root, const SpReport *report)
         if (!add_text(object, "name", stage->name) ||
             !add_number(object, "seconds", stage->seconds) ||
             !add_number(object, "peak_host_bytes", (double)stage->peak_host_bytes) ||
+            !add_number(object, "planned_device_bytes", (double)stage->planned_device_bytes) ||
             !add_number(object, "peak_device_bytes", (double)stage->peak_device_bytes) ||
-            !add_number(object, "weight_bytes", (double)stage->weight_bytes))
+            !add_number(object, "weight_bytes", (double)stage->weight_bytes) ||
+            !add_text(object, "mode", stage->mode) ||
+            !add_number(object, "moved_bytes", stage->moved_bytes) ||
+            !add_number(object, "moving_seconds", stage->moving_seconds) ||
+            !add_number(object, "hidden_seconds", stage->hidden_seconds))
             return false;
     }
     return stages;
+}
+
+static bool add_events(cJSON *root, const SpReport *report)
+{
+    cJSON *cache = cJSON_AddArrayToObject(root, "cache");
+    for (int i = 0; i < report->event_count; i++) {
+        const SpCacheEvent *event = &report->events[i];
+        cJSON *object = cJSON_CreateObject();
+        if (!cJSON_AddItemToArray(cache, object)) {
+            cJSON_Delete(object);
+            return false;
+        }
+        if (!add_text(object, "event", event->what) || !add_text(object, "model", event->model) ||
+            !add_number(object, "seconds", event->seconds) ||
+            !add_number(object, "models", event->models) ||
+            !add_number(object, "host_bytes", (double)event->host_bytes) ||
+            !add_number(object, "device_bytes", (double)event->device_bytes) ||
+            !add_number(object, "rss_bytes", (double)event->rss_bytes))
+            return false;
+    }
+    return cache;
 }
 
 static bool add_libraries(cJSON *root, const SpReport *report)
@@ -84,7 +110,7 @@ static bool add_all(cJSON *root, cJSON *settings, const SpReport *report)
     return add_input(root, report) && add_text(root, "device", report->device) &&
            add_text(root, "isa", report->isa) && add_number(root, "threads", report->threads) &&
            add_text(root, "weights", report->weights) && add_stages(root, report) &&
-           add_number(root, "seconds", report->seconds) &&
+           add_events(root, report) && add_number(root, "seconds", report->seconds) &&
            add_number(root, "peak_rss_bytes", (double)report->peak_rss_bytes) &&
            add_libraries(root, report);
 }

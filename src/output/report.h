@@ -9,14 +9,28 @@
 
 #include "output/atomic.h"
 
-enum { SP_REPORT_STAGES = 8, SP_REPORT_LIBRARIES = 16 };
+enum { SP_REPORT_STAGES = 8, SP_REPORT_LIBRARIES = 16, SP_REPORT_EVENTS = 64 };
 
-/* One stage: its wall time and the most bytes it held; weight_bytes is what it read of weights. */
+/* One stage: its wall time and the most bytes it held. Of stages with a network also: the memory of
+ * the device (arena, resident weights, workspace) as planned and as used; weight_bytes, which it
+ * has; moved_bytes, which went to the device; moving_seconds, which the stage's thread spent on that;
+ * hidden_seconds, how long copies ran beside ops, NaN where the device does not tell. */
 typedef struct SpStageReport {
-    const char *name;
+    const char *name, *mode; /* of the weights; NULL: no network */
     double seconds;
-    size_t peak_host_bytes, peak_device_bytes, weight_bytes;
+    size_t peak_host_bytes, planned_device_bytes, peak_device_bytes, weight_bytes;
+    double moved_bytes, moving_seconds, hidden_seconds;
 } SpStageReport;
+
+/* A model woke or went to sleep, or its weights were loaded onto the device: how long that took,
+ * and what was cached then: models that are mapped, their bytes, the bytes held on the device, and
+ * the process's resident ones. */
+typedef struct SpCacheEvent {
+    const char *what, *model; /* "wake", "load", "sleep" */
+    double seconds;
+    int models;
+    size_t host_bytes, device_bytes, rss_bytes;
+} SpCacheEvent;
 
 /* A library and the version that runs. */
 typedef struct SpLibraryVersion {
@@ -36,6 +50,8 @@ typedef struct SpReport {
     const char *weights;
     int stage_count;
     SpStageReport stages[SP_REPORT_STAGES];
+    int event_count;
+    const SpCacheEvent *events;
     double seconds; /* the whole run, wall time */
     size_t peak_rss_bytes;
     int library_count;
@@ -44,10 +60,12 @@ typedef struct SpReport {
 
 /* Writes `report` to `file`, which stays the caller's to commit or abandon, as an object of
  * program, version, settings, input {path, width, height, used_frames, left_out_frames, rate},
- * device, isa, threads, weights, stages [{name, seconds, peak_host_bytes, peak_device_bytes,
- * weight_bytes}], seconds, peak_rss_bytes, libraries {name: version}. Numbers that are not finite
- * become null, bytes of a text that are no UTF-8 U+FFFD.
- * Errors: SP_OUTPUT naming the file or folder, or settings that are no JSON; SP_MEMORY. */
+ * device, isa, threads, weights, stages [{name, seconds, peak_host_bytes, planned_device_bytes,
+ * peak_device_bytes, weight_bytes, mode, moved_bytes, moving_seconds, hidden_seconds}], cache
+ * [{event, model, seconds, models, host_bytes, device_bytes, rss_bytes}], seconds, peak_rss_bytes,
+ * libraries {name: version}. Numbers that are not finite become null, bytes of a text that are no
+ * UTF-8 U+FFFD. Errors: SP_OUTPUT naming the file or folder, or settings that are no JSON;
+ * SP_MEMORY. */
 SpStatus sp_report_write(const SpAtomicFile *file, const SpReport *report);
 
 #endif

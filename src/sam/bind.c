@@ -28,6 +28,7 @@ static SpSamNorm bind_norm(SpBinder *b, int64_t width, const char *prefix, const
 
 static void bind_layer(SpBinder *b, int64_t width, const char *prefix, SpSamLayer *layer)
 {
+    layer->segment = sp_bind_segment(b);
     const SpTensor rows = sp_bind_weights(b, 2, SP_DIMS(-1, -1), "%sattn.rel_pos_h", prefix);
     const int64_t entries = rows.dim[0], head = rows.dim[1];
     if (b->status.code != SP_OK)
@@ -54,6 +55,7 @@ static void bind_layer(SpBinder *b, int64_t width, const char *prefix, SpSamLaye
 static void bind_vision(SpBinder *b, SpSam *sam)
 {
     SpSamVision *v = &sam->vision;
+    v->segment = sp_bind_segment(b);
     const SpTensor places = sp_bind_weights(b, 4, SP_DIMS(1, -1, -1, -1), VISION "pos_embed");
     v->grid = places.dim[1];
     v->width = places.dim[3];
@@ -82,6 +84,7 @@ static void bind_vision(SpBinder *b, SpSam *sam)
         snprintf(prefix, sizeof prefix, VISION "layers.%d.", (int)i);
         bind_layer(b, v->width, prefix, &v->layer[i]);
     }
+    sp_bind_into(b, v->segment);
     v->neck1 = sp_bind_weights(b, 4, SP_DIMS(-1, v->width, 1, 1), VISION "neck.conv1.weight");
     const int64_t d = sam->width = v->neck1.dim[0];
     v->neck2 = sp_bind_weights(b, 4, SP_DIMS(d, d, 3, 3), VISION "neck.conv2.weight");
@@ -96,6 +99,7 @@ static void bind_prompt(SpBinder *b, SpSam *sam)
     static const char tied[] = PROMPT "shared_embedding.positional_embedding";
     SpSamPromptEncoder *p = &sam->prompt;
     const int64_t d = sam->width;
+    sp_bind_into(b, SP_HOST_SEGMENT);
     const char *name = sp_bind_has(b, "%s", shared) || !sp_bind_has(b, "%s", tied) ? shared : tied;
     if (d % 2)
         sp_bind_fail(b, "the decoder's width %lld is odd", (long long)d);
@@ -104,6 +108,7 @@ static void bind_prompt(SpBinder *b, SpSam *sam)
     for (int i = 0; i < SP_SAM_CORNERS; i++)
         p->corner[i] = sp_bind_floats(b, d, PROMPT "point_embed.%d.weight", i);
     p->no_point = sp_bind_floats(b, d, PROMPT "not_a_point_embed.weight");
+    sp_bind_into(b, sam->decoder.segment);
     p->no_mask = sp_bind_floats(b, d, PROMPT "no_mask_embed.weight");
 }
 
@@ -168,8 +173,10 @@ static void bind_decoder(SpBinder *b, SpSam *sam)
     SpSamDecoder *d = &sam->decoder;
     const double heads = sp_bind_number(b, "decoder_heads", DEFAULT_HEADS, 1, 256);
     d->heads = (int64_t)sp_bind_number(b, "mask_decoder_config.num_attention_heads", heads, 1, 256);
+    sp_bind_into(b, SP_HOST_SEGMENT);
     d->iou_token = sp_bind_floats(b, sam->width, DECODER "iou_token.weight");
     d->mask_tokens = sp_bind_floats(b, SP_SAM_MASKS * sam->width, DECODER "mask_tokens.weight");
+    sp_bind_into(b, d->segment);
     while (d->blocks < SP_SAM_BLOCKS &&
            sp_bind_has(b, TWO_WAY "layers.%d.self_attn.q_proj.weight", (int)d->blocks)) {
         bind_block(b, sam, (int)d->blocks, &d->block[d->blocks]);
@@ -195,6 +202,7 @@ void sp_sam_bind(SpBinder *b, SpSam *sam)
     bind_vision(b, sam);
     if (b->status.code != SP_OK)
         return;
+    sam->decoder.segment = sp_bind_segment(b);
     bind_prompt(b, sam);
     bind_decoder(b, sam);
 }

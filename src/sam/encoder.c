@@ -1,11 +1,12 @@
 /* The vision encoder (section 4). */
 #include <math.h>
 
+#include "nn/stream.h"
 #include "sam/internal.h"
 
 static const float EPS = 1e-6f;
 
-/* Tokens that go through the norm and the MLP together. */
+/* Tokens that go through the norm and the MLP together, unless the plan says otherwise. */
 enum { MOST_ROWS = 4 * SP_ROW_TILE };
 
 void sp_sam_embed(const SpSam *sam, SpNn *nn, const float *picture, float *x)
@@ -82,7 +83,8 @@ static int64_t least(int64_t a, int64_t b)
 void sp_sam_layer_run(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *x)
 {
     const int64_t rows = grid * grid, width = layer->width, hidden = layer->lin1.w.dim[0];
-    const int64_t chunk = sp_nn_chunk_rows(rows, MOST_ROWS), most = least(rows, chunk);
+    const int64_t chunk = sp_nn_chunk_rows(rows, nn->plan.rows ? nn->plan.rows : MOST_ROWS),
+                  most = least(rows, chunk);
     const SpNnMark mark = sp_nn_mark(nn);
     float *normed = sp_nn_floats(nn, most * width);
     const SpNnMark inner = sp_nn_mark(nn);
@@ -148,11 +150,16 @@ void sp_sam_encode(const SpSam *sam, SpNn *nn, const float *picture, float *embe
     const SpSamVision *v = &sam->vision;
     const SpNnMark mark = sp_nn_mark(nn);
     float *x = sp_nn_floats(nn, v->grid * v->grid * v->width);
+    SpStream rest = sp_stream_hold(nn, v->segment, 1);
+    SpStream stream = sp_stream_begin(nn, v->layer->segment, (int)v->layers, false);
     sp_sam_embed(sam, nn, picture, x);
     for (int64_t i = 0; i < v->layers; i++) {
+        sp_stream_use(nn, &stream, v->layer[i].segment);
         sp_sam_layer_run(nn, &v->layer[i], v->grid, x);
         sp_progress(nn->progress, (double)(i + 1), (double)v->layers);
     }
+    sp_stream_end(nn, &stream);
     sp_sam_neck(sam, nn, x, embedding);
+    sp_stream_end(nn, &rest);
     sp_nn_release(nn, mark);
 }

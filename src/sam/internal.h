@@ -26,6 +26,7 @@ typedef struct SpSamNorm {
 
 /* One layer of the vision encoder (section 4). */
 typedef struct SpSamLayer {
+    int segment;                /* of its weights */
     int64_t width, heads, side; /* of a window; G in a global layer */
     SpSamNorm norm1, norm2;
     SpSamDense qkv, proj, lin1, lin2;
@@ -33,6 +34,7 @@ typedef struct SpSamLayer {
 } SpSamLayer;
 
 typedef struct SpSamVision {
+    int segment; /* of what is not the layers' */
     int64_t width, patch, grid, layers;
     SpSamDense embed; /* [C, 3, patch, patch] */
     const float *positions;
@@ -63,6 +65,7 @@ typedef struct SpSamHead {
 } SpSamHead;
 
 typedef struct SpSamDecoder {
+    int segment;
     int64_t heads, blocks;
     const float *iou_token, *mask_tokens;
     SpSamBlock block[SP_SAM_BLOCKS];

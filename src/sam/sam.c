@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nn/stream.h"
 #include "sam/internal.h"
 
 SpStatus sp_sam_open(SpCheckpoint *checkpoint, SpSam **out)
@@ -113,8 +114,10 @@ SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
     sp_nn_release(nn, placed);
     if (sp_nn_live(nn))
         memset(output->mask, 0, (size_t)(input->height * input->width));
+    SpStream weights = sp_stream_hold(nn, sam->decoder.segment, 1);
     for (int64_t i = 0; i < input->objects; i++)
         segment(sam, nn, input, &s, i, embedding, position, output);
+    sp_stream_end(nn, &weights);
     sp_nn_release(nn, mark);
     return nn->status;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/half.h"
+#include "store/compact.h"
 
 enum { NAME_SIZE = 256, PATH_SIZE = 4096, JSON_LIMIT = 64 << 20 };
 
@@ -21,10 +22,12 @@ typedef struct Copy {
 
 struct SpCheckpoint {
     char label[PATH_SIZE];
-    SpSafetensors **file; /* the shards */
+    SpSafetensors *compact; /* looked into first; NULL: none */
+    SpSafetensors **file;   /* the shards */
     size_t files;
     cJSON *config; /* NULL when there is none */
     Copy *copies;
+    SpWeights *weights; /* what was bound */
     size_t bound_bytes;
 };
 
@@ -139,7 +142,10 @@ SpStatus sp_checkpoint_open(const char *folder, SpCheckpoint **out)
     if (!checkpoint)
         return sp_no_memory(folder);
     snprintf(checkpoint->label, sizeof checkpoint->label, "%s", folder);
-    return finish_open(checkpoint, open_folder(checkpoint, folder), out);
+    checkpoint->weights = sp_weights_new();
+    return finish_open(checkpoint,
+                       checkpoint->weights ? open_folder(checkpoint, folder) : sp_no_memory(folder),
+                       out);
 }
 
 SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *label,
@@ -150,9 +156,10 @@ SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *la
     if (!checkpoint)
         return sp_no_memory(label);
     snprintf(checkpoint->label, sizeof checkpoint->label, "%s", label);
+    checkpoint->weights = sp_weights_new();
     checkpoint->file = calloc(1, sizeof *checkpoint->file);
     SpStatus status =
-        checkpoint->file
+        checkpoint->file && checkpoint->weights
             ? sp_safetensors_open_memory(data, size, label, SP_CHECKPOINT, &checkpoint->file[0])
             : sp_no_memory(label);
     if (status.code == SP_OK) {
@@ -165,10 +172,16 @@ SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *la
     return finish_open(checkpoint, status, out);
 }
 
+SpStatus sp_checkpoint_use_compact(SpCheckpoint *checkpoint)
+{
+    return checkpoint->compact ? sp_ok() : sp_compact_open(checkpoint->label, &checkpoint->compact);
+}
+
 void sp_checkpoint_close(SpCheckpoint *checkpoint)
 {
     if (!checkpoint)
         return;
+    sp_safetensors_close(checkpoint->compact);
     for (size_t i = 0; i < checkpoint->files; i++)
         sp_safetensors_close(checkpoint->file[i]);
     for (Copy *copy = checkpoint->copies, *next; copy; copy = next) {
@@ -176,6 +189,7 @@ void sp_checkpoint_close(SpCheckpoint *checkpoint)
         free(copy);
     }
     cJSON_Delete(checkpoint->config);
+    sp_weights_free(checkpoint->weights);
     free(checkpoint->file);
     free(checkpoint);
 }
@@ -187,7 +201,8 @@ const char *sp_checkpoint_label(const SpCheckpoint *checkpoint)
 
 const SpTensor *sp_checkpoint_find(const SpCheckpoint *checkpoint, const char *name)
 {
-    const SpTensor *found = NULL;
+    const SpTensor *found =
+        checkpoint->compact ? sp_safetensors_find(checkpoint->compact, name) : NULL;
     for (size_t i = 0; i < checkpoint->files && !found; i++)
         found = sp_safetensors_find(checkpoint->file[i], name);
     return found;
@@ -196,6 +211,23 @@ const SpTensor *sp_checkpoint_find(const SpCheckpoint *checkpoint, const char *n
 const char *sp_checkpoint_metadata(const SpCheckpoint *checkpoint, const char *key)
 {
     return checkpoint->files ? sp_safetensors_metadata(checkpoint->file[0], key) : NULL;
+}
+
+SpWeights *sp_checkpoint_weights(const SpCheckpoint *checkpoint)
+{
+    return checkpoint->weights;
+}
+
+size_t sp_checkpoint_bytes(const SpCheckpoint *checkpoint)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < checkpoint->files; i++)
+        for (size_t k = 0; k < sp_safetensors_count(checkpoint->file[i]); k++) {
+            const SpTensor *tensor;
+            sp_safetensors_at(checkpoint->file[i], k, &tensor);
+            bytes += (size_t)sp_tensor_count(tensor) * sp_dtype_size(tensor->dtype);
+        }
+    return bytes;
 }
 
 size_t sp_checkpoint_bound_bytes(const SpCheckpoint *checkpoint)
@@ -301,6 +333,25 @@ static const float *widened(SpBinder *binder, const SpTensor *tensor, const char
     return copy->data;
 }
 
+static void list(SpBinder *binder, const void *data, size_t bytes, const char *name)
+{
+    if (data && !sp_weights_add(binder->checkpoint->weights, data, bytes))
+        binder->status = sp_no_memory(name);
+}
+
+int sp_bind_segment(SpBinder *binder)
+{
+    const int segment = sp_weights_begin(binder->checkpoint->weights);
+    if (segment < 0)
+        binder->status = sp_no_memory("the list of weights");
+    return segment < 0 ? SP_HOST_SEGMENT : segment;
+}
+
+void sp_bind_into(SpBinder *binder, int segment)
+{
+    sp_weights_select(binder->checkpoint->weights, segment);
+}
+
 static bool aligned(const SpTensor *tensor)
 {
     return (uintptr_t)tensor->data % sp_dtype_size(tensor->dtype) == 0;
@@ -331,6 +382,7 @@ SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const 
         tensor.data = widened(binder, found, name);
         tensor.dtype = SP_F32;
     }
+    list(binder, tensor.data, (size_t)sp_tensor_count(&tensor) * sp_dtype_size(tensor.dtype), name);
     return tensor;
 }
 
@@ -349,7 +401,10 @@ const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *format,
                      (long long)sp_tensor_count(found), (long long)count);
         return NULL;
     }
-    return found->dtype == SP_F32 && aligned(found) ? found->data : widened(binder, found, name);
+    const float *values =
+        found->dtype == SP_F32 && aligned(found) ? found->data : widened(binder, found, name);
+    list(binder, values, (size_t)count * sizeof *values, name);
+    return values;
 }
 
 bool sp_bind_has(const SpBinder *binder, const char *format, ...)

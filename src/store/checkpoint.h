@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "store/residency.h"
 #include "store/safetensors.h"
 
 typedef struct SpCheckpoint SpCheckpoint;
@@ -15,6 +16,11 @@ typedef struct SpCheckpoint SpCheckpoint;
 /* Maps the checkpoint in `folder`; takes milliseconds at any size. SP_CHECKPOINT naming file and
  * tensor; SP_MEMORY. The caller closes it (NULL allowed). */
 SpStatus sp_checkpoint_open(const char *folder, SpCheckpoint **out);
+
+/* From now on tensors are found in the compact copy beside the folder's file (store/compact.h)
+ * before the file itself; nothing changes where there is no current one. To be called before
+ * anything is bound, for a device that computes in bf16. SP_CHECKPOINT, SP_MEMORY. */
+SpStatus sp_checkpoint_use_compact(SpCheckpoint *checkpoint);
 
 /* A checkpoint in memory that stays valid until close: safetensors whose metadata holds the
  * configuration as JSON text under "config". `label` is its name in messages. */
@@ -31,6 +37,12 @@ const SpTensor *sp_checkpoint_find(const SpCheckpoint *checkpoint, const char *n
 
 /* A string of the metadata of the (first) safetensors file, or NULL. */
 const char *sp_checkpoint_metadata(const SpCheckpoint *checkpoint, const char *key);
+
+/* Where what was bound is, and can be brought to; the checkpoint's own. */
+SpWeights *sp_checkpoint_weights(const SpCheckpoint *checkpoint);
+
+/* Bytes of all its tensors. */
+size_t sp_checkpoint_bytes(const SpCheckpoint *checkpoint);
 
 /* Bytes of the tensors bound so far. */
 size_t sp_checkpoint_bound_bytes(const SpCheckpoint *checkpoint);
@@ -62,6 +74,14 @@ SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const 
  * that is possible, else a converted copy that the checkpoint owns. */
 const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *name, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Begins a segment, to which what is bound from now on belongs, and returns its number, one more
+ * than the last one's: its tensors are loaded and dropped together (store/residency.h). Before the
+ * first call everything belongs to SP_HOST_SEGMENT, which no op may be given. */
+int sp_bind_segment(SpBinder *binder);
+
+/* What is bound from now on belongs to that segment. */
+void sp_bind_into(SpBinder *binder, int segment);
 
 /* Whether there is such a tensor. */
 bool sp_bind_has(const SpBinder *binder, const char *name, ...)

@@ -27,6 +27,9 @@ void sp_safetensors_close(SpSafetensors *file);
 /* The tensor called `name` (a view into the mapping), or NULL. */
 const SpTensor *sp_safetensors_find(const SpSafetensors *file, const char *name);
 
+/* The file as it is, header included. */
+const void *sp_safetensors_bytes(const SpSafetensors *file, size_t *size);
+
 /* The number of tensors, and the i-th one's name and view in order of offset in the file. */
 size_t sp_safetensors_count(const SpSafetensors *file);
 const char *sp_safetensors_at(const SpSafetensors *file, size_t i, const SpTensor **tensor);

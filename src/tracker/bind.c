@@ -47,14 +47,30 @@ static SpTrackBlock bind_block(SpBinder *b, int64_t width, bool cross, const cha
     return block;
 }
 
-static void bind_row(SpBinder *b, int64_t width, bool cross, const char *root, const char *kind,
-                     int64_t depth, SpTrackBlock *blocks)
+/* Block `i` of a kind, a segment of its own. */
+static void bind_step(SpBinder *b, int64_t width, bool cross, const char *root, const char *kind,
+                      int64_t i, SpTrackBlock *blocks)
 {
-    for (int64_t i = 0; i < depth; i++) {
-        char prefix[NAME];
-        snprintf(prefix, sizeof prefix, "%s%s.%d.", root, kind, (int)i);
-        blocks[i] = bind_block(b, width, cross, prefix);
-    }
+    char prefix[NAME];
+    const int segment = sp_bind_segment(b);
+    snprintf(prefix, sizeof prefix, "%s%s.%d.", root, kind, (int)i);
+    blocks[i] = bind_block(b, width, cross, prefix);
+    blocks[i].segment = segment;
+}
+
+/* In the order in which they run, as streams go. */
+static void bind_steps(SpBinder *b, int64_t d, int64_t i, SpUpdateFormer *f)
+{
+    bind_step(b, d, false, FORMER, "time_blocks", i, f->time);
+    bind_step(b, d, false, FORMER3, "time_blocks_new", i, f->time3);
+    bind_step(b, d, true, FORMER3, "space_track3d2switcher_blocks", i, f->track_to_switcher);
+    bind_step(b, d, true, FORMER, "space_virtual2point_blocks", i, f->virtual_to_point);
+    bind_step(b, d, true, FORMER3, "space_virtual2switcher_blocks", i, f->virtual_to_switcher);
+    bind_step(b, d, true, FORMER3, "space_switcher2virtual_blocks", i, f->switcher_to_virtual);
+    bind_step(b, d, false, FORMER, "space_virtual_blocks", i, f->virtual_self);
+    bind_step(b, d, false, FORMER3, "space_switcher_blocks", i, f->switcher_self);
+    bind_step(b, d, true, FORMER, "space_point2virtual_blocks", i, f->point_to_virtual);
+    bind_step(b, d, true, FORMER3, "space_switcher2track3d_blocks", i, f->switcher_to_track);
 }
 
 static void bind_former(SpBinder *b, SpTracker *t)
@@ -63,10 +79,12 @@ static void bind_former(SpBinder *b, SpTracker *t)
     f->input_transform = bind_dense(b, -1, -1, FORMER, "input_transform");
     const int64_t d = f->input_transform.w.dim[0];
     t->token = f->input_transform.w.dim[1];
+    sp_bind_into(b, SP_HOST_SEGMENT);
     const SpTensor virtual_tracks =
         sp_bind_weights(b, 4, SP_DIMS(1, -1, 1, d), FORMER "virual_tracks");
     f->virtual_tracks = virtual_tracks.dim[1];
     f->virtual_token = sp_bind_floats(b, f->virtual_tracks * d, FORMER "virual_tracks");
+    sp_bind_into(b, t->segment);
     f->flow_head = bind_dense(b, 2, d, FORMER, "flow_head");
     f->vis_conf_head = bind_dense(b, 2, d, FORMER, "vis_conf_head");
     f->point_head = bind_dense(b, 4, d, FORMER3, "point_head");
@@ -77,18 +95,10 @@ static void bind_former(SpBinder *b, SpTracker *t)
         f->depth++;
     if (f->depth == 0 || f->virtual_tracks == 1)
         sp_bind_fail(b, "the update former has no time blocks or virtual tracks");
-    bind_row(b, d, false, FORMER, "time_blocks", f->depth, f->time);
-    bind_row(b, d, false, FORMER, "space_virtual_blocks", f->depth, f->virtual_self);
-    bind_row(b, d, true, FORMER, "space_point2virtual_blocks", f->depth, f->point_to_virtual);
-    bind_row(b, d, true, FORMER, "space_virtual2point_blocks", f->depth, f->virtual_to_point);
-    bind_row(b, d, false, FORMER3, "time_blocks_new", f->depth, f->time3);
-    bind_row(b, d, false, FORMER3, "space_switcher_blocks", f->depth, f->switcher_self);
-    bind_row(b, d, true, FORMER3, "space_track3d2switcher_blocks", f->depth, f->track_to_switcher);
-    bind_row(b, d, true, FORMER3, "space_switcher2track3d_blocks", f->depth, f->switcher_to_track);
-    bind_row(b, d, true, FORMER3, "space_virtual2switcher_blocks", f->depth,
-             f->virtual_to_switcher);
-    bind_row(b, d, true, FORMER3, "space_switcher2virtual_blocks", f->depth,
-             f->switcher_to_virtual);
+    for (int64_t i = 0; i < f->depth; i++)
+        bind_steps(b, d, i, f);
+    f->first_segment = f->time[0].segment;
+    f->segments = f->switcher_to_track[f->depth ? f->depth - 1 : 0].segment + 1 - f->first_segment;
 }
 
 static SpConvLayer bind_conv(SpBinder *b, int64_t cout, int64_t cin, int64_t k, const char *name)
@@ -170,8 +180,11 @@ void sp_tracker_bind(SpBinder *b, SpTrackerMode mode, SpTracker *t)
 {
     bind_windows(b, mode, t);
     bind_constants(b, t);
+    t->encoder_segment = sp_bind_segment(b);
     bind_encoder(b, t);
+    t->segment = sp_bind_segment(b);
     bind_former(b, t);
+    sp_bind_into(b, t->segment);
     const int64_t c = t->channels, points = t->side * t->side;
     const int64_t motion = SP_MOTION * (1 + 2 * SP_DEGREE);
     t->corr_mlp = bind_mlp(b, points * points, -1, ROOT, "corr_mlp");

@@ -2,8 +2,6 @@
 
 #include "tracker/internal.h"
 
-enum { MOST_ROWS = 8 * SP_ROW_TILE };
-
 static const float EPS = 1e-6f, CONTEXT_EPS = 1e-5f;
 
 void sp_dense_run(SpNn *nn, const SpDense *dense, const float *x, int64_t rows, SpActivation act,
@@ -25,7 +23,7 @@ static void normed_dense(SpNn *nn, const SpDense *dense, const float *x, int64_t
                          const float *weight, const float *bias, float eps, float *y)
 {
     const int64_t width = dense->w.dim[1], out = dense->w.dim[0];
-    const int64_t chunk = sp_nn_chunk_rows(rows, MOST_ROWS);
+    const int64_t chunk = sp_nn_mlp_rows(nn, rows);
     const SpNnMark mark = sp_nn_mark(nn);
     float *normed = sp_nn_floats(nn, (rows < chunk ? rows : chunk) * width);
     for (int64_t at = 0; at < rows; at += chunk) {
@@ -56,7 +54,7 @@ static void add_dense(SpNn *nn, const SpDense *dense, const float *y, int64_t ro
 static void add_mlp(SpNn *nn, const SpMlp *mlp, float *x, int64_t rows)
 {
     const int64_t width = mlp->fc1.w.dim[1], hidden = mlp->fc1.w.dim[0];
-    const int64_t chunk = sp_nn_chunk_rows(rows, MOST_ROWS);
+    const int64_t chunk = sp_nn_mlp_rows(nn, rows);
     const int64_t most = rows < chunk ? rows : chunk;
     const SpNnMark mark = sp_nn_mark(nn);
     float *normed = sp_nn_floats(nn, most * width), *wide = sp_nn_floats(nn, most * hidden);
@@ -69,7 +67,7 @@ static void add_mlp(SpNn *nn, const SpMlp *mlp, float *x, int64_t rows)
     sp_nn_release(nn, mark);
 }
 
-/* The block with queries x and context c; `per_track` of each for one sequence axis. */
+/* The block's attention with queries x and context c; `per_track` of each for one sequence axis. */
 static void attend(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tracks, const float *c,
                    int64_t others, int64_t frames, SpAxisOf axis)
 {
@@ -101,17 +99,38 @@ static void attend(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tracks, co
                              .y_row = time ? width : frames * width});
     add_dense(nn, &b->to_out, q, rows, x);
     sp_nn_release(nn, mark);
-    add_mlp(nn, &b->mlp, x, rows);
+}
+
+int64_t sp_tracks_unit(int64_t frames)
+{
+    int64_t a = SP_ROW_TILE, b = frames;
+    while (b) {
+        const int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return SP_ROW_TILE / a;
 }
 
 void sp_track_self(SpNn *nn, const SpTrackBlock *block, float *x, int64_t tracks, int64_t frames,
                    SpAxisOf axis)
 {
-    attend(nn, block, x, tracks, x, tracks, frames, axis);
+    int64_t group = tracks;
+    if (axis == SP_OVER_TIME && nn->plan.queries) {
+        const int64_t unit = sp_tracks_unit(frames), fit = nn->plan.queries / (unit * frames);
+        group = unit * (fit > 1 ? fit : 1);
+    }
+    for (int64_t n = 0; n < tracks; n += group) {
+        const int64_t count = tracks - n < group ? tracks - n : group;
+        float *at = x + n * frames * block->width;
+        attend(nn, block, at, count, at, count, frames, axis);
+    }
+    add_mlp(nn, &block->mlp, x, tracks * frames);
 }
 
 void sp_track_cross(SpNn *nn, const SpTrackBlock *block, float *x, int64_t tracks,
                     const float *context, int64_t others, int64_t frames)
 {
     attend(nn, block, x, tracks, context, others, frames, SP_OVER_TRACKS);
+    add_mlp(nn, &block->mlp, x, tracks * frames);
 }

@@ -1,3 +1,4 @@
+#include "nn/stream.h"
 #include "tracker/internal.h"
 
 /* out = x + residual_head(cross(block; x, context)), a frame's x attending to its context. */
@@ -25,8 +26,8 @@ static void exchanged(const SpTracker *t, SpNn *nn, const SpTrackBlock *block, c
 }
 
 /* Section 5, "Update former", step 2: virtual tokens v, points p, 3D tokens d of every frame. */
-static void space(const SpTracker *t, SpNn *nn, int64_t j, int64_t tracks, int64_t frames, float *p,
-                  float *v, float *d)
+static void space(const SpTracker *t, SpNn *nn, SpStream *stream, int64_t j, int64_t tracks,
+                  int64_t frames, float *p, float *v, float *d)
 {
     const SpUpdateFormer *f = &t->former;
     const int64_t width = f->time[0].width, nv = f->virtual_tracks, ns = nv - 1;
@@ -34,14 +35,22 @@ static void space(const SpTracker *t, SpNn *nn, int64_t j, int64_t tracks, int64
     float *s = sp_nn_floats(nn, ns * frames * width);
     float *v2 = sp_nn_floats(nn, nv * frames * width), *s2 = sp_nn_floats(nn, ns * frames * width);
     sp_nn_copy(nn, SP_ON_DEVICE, s, v + frames * width, ns * frames * width);
+    sp_stream_use(nn, stream, f->track_to_switcher[j].segment);
     sp_track_cross(nn, &f->track_to_switcher[j], s, ns, d, tracks, frames);
+    sp_stream_use(nn, stream, f->virtual_to_point[j].segment);
     sp_track_cross(nn, &f->virtual_to_point[j], v, nv, p, tracks, frames);
+    sp_stream_use(nn, stream, f->virtual_to_switcher[j].segment);
     sp_track_cross(nn, &f->virtual_to_switcher[j], s, ns, v, nv, frames);
+    sp_stream_use(nn, stream, f->switcher_to_virtual[j].segment);
     exchanged(t, nn, &f->switcher_to_virtual[j], v, nv, s, ns, frames, v2);
     exchanged(t, nn, &f->switcher_to_virtual[j], s, ns, v, nv, frames, s2);
+    sp_stream_use(nn, stream, f->virtual_self[j].segment);
     sp_track_self(nn, &f->virtual_self[j], v2, nv, frames, SP_OVER_TRACKS);
+    sp_stream_use(nn, stream, f->switcher_self[j].segment);
     sp_track_self(nn, &f->switcher_self[j], s2, ns, frames, SP_OVER_TRACKS);
+    sp_stream_use(nn, stream, f->point_to_virtual[j].segment);
     sp_track_cross(nn, &f->point_to_virtual[j], p, tracks, v2, nv, frames);
+    sp_stream_use(nn, stream, f->switcher_to_track[j].segment);
     sp_track_cross(nn, &f->switcher_to_track[j], d, tracks, s2, ns, frames);
     sp_nn_copy(nn, SP_ON_DEVICE, v, v2, nv * frames * width);
     sp_nn_release(nn, mark);
@@ -63,16 +72,24 @@ void sp_former_run(const SpTracker *t, SpNn *nn, int64_t tracks, int64_t frames,
     const SpUpdateFormer *f = &t->former;
     const int64_t width = f->time[0].width, rows = tracks * frames;
     float *v = stream2 + rows * width;
-    for (int64_t i = 0; i < f->virtual_tracks; i++)
-        sp_nn_copy_rows(nn, SP_UPLOAD, v + i * frames * width, width, f->virtual_token + i * width,
-                        0, width, frames);
-    for (int64_t j = 0; j < f->depth; j++) {
-        sp_track_self(nn, &f->time[j], stream2, tracks + f->virtual_tracks, frames, SP_OVER_TIME);
-        sp_track_self(nn, &f->time3[j], stream3, tracks, frames, SP_OVER_TIME);
-        space(t, nn, j, tracks, frames, stream2, v, stream3);
+    const SpNnMark mark = sp_nn_mark(nn);
+    for (int64_t i = 0; i < f->virtual_tracks; i++) {
+        float *first = v + i * frames * width;
+        sp_nn_copy(nn, SP_UPLOAD, first, f->virtual_token + i * width, width);
+        sp_nn_copy_rows(nn, SP_ON_DEVICE, first + width, width, first, 0, width, frames - 1);
     }
+    SpStream stream = sp_stream_begin(nn, f->first_segment, f->segments, false);
+    for (int64_t j = 0; j < f->depth; j++) {
+        sp_stream_use(nn, &stream, f->time[j].segment);
+        sp_track_self(nn, &f->time[j], stream2, tracks + f->virtual_tracks, frames, SP_OVER_TIME);
+        sp_stream_use(nn, &stream, f->time3[j].segment);
+        sp_track_self(nn, &f->time3[j], stream3, tracks, frames, SP_OVER_TIME);
+        space(t, nn, &stream, j, tracks, frames, stream2, v, stream3);
+    }
+    sp_stream_end(nn, &stream);
     head(nn, &f->flow_head, stream2, rows, updates->flow);
     head(nn, &f->vis_conf_head, stream2, rows, updates->vis_conf);
     head(nn, &f->point_head, stream3, rows, updates->point);
     head(nn, &f->weight_head, stream3, rows, updates->weight);
+    sp_nn_release(nn, mark);
 }

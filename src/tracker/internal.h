@@ -32,6 +32,7 @@ typedef struct SpMlp {
 
 /* A transformer block of tracker.md section 5; context_w NULL: self-attention. */
 typedef struct SpTrackBlock {
+    int segment; /* of its weights; the tracker's own for those of the 3D branch */
     int64_t width, heads;
     const float *context_w, *context_b;
     SpDense to_q, to_kv, to_out;
@@ -54,6 +55,7 @@ typedef struct SpEncoder {
 } SpEncoder;
 
 typedef struct SpUpdateFormer {
+    int first_segment, segments; /* of the blocks, in the order in which they run */
     int64_t depth, virtual_tracks;
     const float *virtual_token; /* [64, D] */
     SpDense input_transform, flow_head, vis_conf_head, point_head, weight_head, residual_head;
@@ -65,6 +67,7 @@ typedef struct SpUpdateFormer {
 } SpUpdateFormer;
 
 struct SpTracker {
+    int segment, encoder_segment; /* of what is not the blocks' or the encoder's */
     int64_t window, overlap, time_length, resolution; /* S, O, L, 336 */
     int64_t model_height, model_width, stride, side, neighbours, channels, support;
     int64_t token, token3, corr; /* widths of the tokens and of one level's features */
@@ -81,6 +84,14 @@ void sp_tracker_bind(SpBinder *binder, SpTrackerMode mode, SpTracker *tracker);
 /* x [rows, in] through a dense layer to y, rows ldy apart. */
 void sp_dense_run(SpNn *nn, const SpDense *dense, const float *x, int64_t rows, SpActivation act,
                   float *y, int64_t ldy);
+
+/* How many whole tracks of that many frames go together where tokens are made. Their rows are whole
+ * row tiles, so that any number gives the same bits; where that takes too many, the number is
+ * fixed. */
+int64_t sp_tracks_together(const SpNn *nn, int64_t frames);
+
+/* The least number of whole tracks whose rows are whole row tiles. */
+int64_t sp_tracks_unit(int64_t frames);
 
 /* Feature encoder: image device [h, w, 3] in 0..255 to unit features device
  * [h / stride, w / stride, C]. */

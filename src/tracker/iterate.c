@@ -9,10 +9,7 @@ typedef struct Inputs {
     float *logits, *motion, *motion3, *carry, *xy, *origin, *valid;
 } Inputs;
 
-enum {
-    INPUTS = 7,
-    CHUNK_PAIRS = 8 * SP_ROW_TILE /* that go through levels and tokens together */
-};
+enum { INPUTS = 7 };
 
 static const int width_of[INPUTS] = {2, SP_MOTION, SP_MOTION3, SP_CARRY, 2, 3, 1};
 
@@ -99,6 +96,15 @@ static void pack(const SpTracker *t, SpNn *nn, const SpWindow *w, Inputs *device
     sp_nn_release(nn, mark);
 }
 
+int64_t sp_tracks_together(const SpNn *nn, int64_t frames)
+{
+    const int64_t unit = sp_tracks_unit(frames), fixed = SP_NN_ROWS / frames;
+    const int64_t fit = (nn->plan.rows ? nn->plan.rows : SP_NN_ROWS) / (unit * frames);
+    if (unit * frames > SP_NN_ROWS)
+        return fixed > 1 ? fixed : 1;
+    return unit * (fit > 1 ? fit : 1);
+}
+
 /* Levels and tokens of tracks first .. first + count to rows of both streams. */
 static void chunk(const SpTracker *t, SpNn *nn, const SpWindow *w, const Inputs *in, int64_t first,
                   int64_t count, float *stream2, float *stream3)
@@ -129,7 +135,7 @@ static void chunk(const SpTracker *t, SpNn *nn, const SpWindow *w, const Inputs 
 void sp_window_iterate(const SpTracker *t, SpNn *nn, const SpTrackerSettings *settings, SpWindow *w)
 {
     const int64_t pairs = w->frames * w->tracks, d = t->former.input_transform.w.dim[0];
-    const int64_t fit = CHUNK_PAIRS / w->frames, group = fit > 1 ? fit : 1;
+    const int64_t group = sp_tracks_together(nn, w->frames);
     const SpNnMark mark = sp_nn_mark(nn);
     const SpUpdates updates = {sp_nn_host(nn, (size_t)(2 * pairs) * sizeof(float)),
                                sp_nn_host(nn, (size_t)(2 * pairs) * sizeof(float)),
@@ -145,11 +151,16 @@ void sp_window_iterate(const SpTracker *t, SpNn *nn, const SpTrackerSettings *se
     for (int i = 0; i < INPUTS; i++)
         *part[i] = sp_nn_floats(nn, pairs * width_of[i]);
     pack(t, nn, w, &in);
-    for (int64_t n = 0; n < w->tracks; n += group) {
+    /* No group needs more memory than the first: a dry run looks at that. */
+    const double times = nn->times;
+    const int64_t end = nn->dry && group < w->tracks ? group : w->tracks;
+    nn->times *= (double)w->tracks / (double)end;
+    for (int64_t n = 0; n < end; n += group) {
         const int64_t count = w->tracks - n < group ? w->tracks - n : group;
         chunk(t, nn, w, &in, n, count, stream2, stream3);
         sp_progress(nn->progress, (double)(n + count), (double)w->tracks);
     }
+    nn->times = times;
     sp_nn_release(nn, inputs);
     sp_former_run(t, nn, w->tracks, w->frames, stream2, stream3, &updates);
     sp_nn_release(nn, network);

@@ -4,6 +4,7 @@
 
 #include "base/nearest.h"
 #include "geometry/camera.h"
+#include "nn/stream.h"
 #include "tracker/internal.h"
 
 void sp_window_take(const SpTracker *t, SpNn *nn, SpWindow *w)
@@ -66,8 +67,10 @@ static void features(const SpTracker *t, SpNn *nn, const SpTrackerInput *in, int
     float *uploaded = sp_nn_floats(nn, pixels);
     if (known)
         sp_nn_copy(nn, SP_ON_DEVICE, level->features, carried->features, known * map);
+    SpStream weights = sp_stream_hold(nn, t->encoder_segment, 1);
     /* Every frame needs the same memory: a dry run looks at one. */
-    for (int64_t f = known; f < (nn->dry ? known + 1 : w->frames); f++) {
+    const int64_t count = sp_nn_repeat(nn, w->frames - known);
+    for (int64_t f = known; f < known + count; f++) {
         if (sp_nn_live(nn))
             model_image(t, in, sp_window_frame(in, first, f), image);
         sp_nn_copy(nn, SP_UPLOAD, uploaded, image, pixels);
@@ -75,6 +78,8 @@ static void features(const SpTracker *t, SpNn *nn, const SpTrackerInput *in, int
                        nn->dry ? NULL : level->features + f * map);
         sp_progress(nn->progress, (double)(f + 1), (double)w->frames);
     }
+    sp_nn_repeated(nn, w->frames - known);
+    sp_stream_end(nn, &weights);
     for (int l = 1; l < SP_TRACK_LEVELS; l++)
         sp_nn_run(nn, halve,
                   &(SpHalve){level[l - 1].features, w->frames, level[l - 1].h, level[l - 1].w,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "geometry/camera.h"
+#include "nn/stream.h"
 #include "tracker/internal.h"
 
 SpStatus sp_tracker_open(SpCheckpoint *checkpoint, SpTrackerMode mode, SpTracker **out)
@@ -251,10 +252,12 @@ static void track_window(Run *run, int64_t index)
      * without them the given ones stay. (The published code needs a query in the first window.) */
     if (w.tracks > 0)
         sp_window_start(t, nn, run->input, first, &run->carried, run->overlap_z, &w);
-    for (int64_t i = 0; i < (nn->dry ? 1 : iterations) && w.tracks > 0; i++) {
+    const int64_t times = sp_nn_repeat(nn, iterations);
+    for (int64_t i = 0; i < times && w.tracks > 0; i++) {
         part.done++;
         sp_window_iterate(t, nn, run->settings, &w);
     }
+    sp_nn_repeated(nn, iterations);
     nn->progress = whole;
     if (sp_nn_live(nn))
         write_output(run, &w, index);
@@ -306,9 +309,18 @@ SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput
         clear_output(&run);
         sort_queries(in, run.order);
     }
+    /* Kept over windows and iterations, where the plan says so. */
+    const bool kept = nn->plan.whole_repeats;
+    SpStream rest = sp_stream_hold(nn, tracker->segment, 1);
+    SpStream blocks =
+        sp_stream_hold(nn, tracker->former.first_segment, kept ? tracker->former.segments : 0);
     /* Every window needs the same memory: a dry run looks at one. */
-    for (int64_t i = 0; i < (nn->dry ? 1 : run.windows.count) && nn->status.code == SP_OK; i++)
+    const int64_t windows = sp_nn_repeat(nn, run.windows.count);
+    for (int64_t i = 0; i < windows && nn->status.code == SP_OK; i++)
         track_window(&run, i);
+    sp_nn_repeated(nn, run.windows.count);
+    sp_stream_end(nn, &blocks);
+    sp_stream_end(nn, &rest);
     if (sp_nn_live(nn))
         mean_dynamic(&run);
     sp_nn_release(nn, mark);

@@ -15,11 +15,12 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src" / "lite"))
+import compat
 import front
 import sam
+import tensorfile
 import tracker
 import weights
 import window
@@ -40,9 +41,9 @@ def inputs(path: str, frames: int, queries: int) -> None:
     c2w[:, 0, 3] = 0.01 * torch.arange(frames)
     n = torch.arange(queries)
     query = torch.stack([n % 2 * (frames // 2), 20 + n * 37 % (WIDTH - 40), 20 + n * 53 % (HEIGHT - 40)], 1)
-    save_file({"video": video.float().contiguous(), "depth": depth.float().contiguous(),
-               "confident": torch.ones(frames, HEIGHT, WIDTH), "intrinsics": k, "c2w": c2w,
-               "query": query.float()}, path)
+    tensorfile.write(path, {"video": video.float(), "depth": depth.float(),
+                            "confident": torch.ones(frames, HEIGHT, WIDTH), "intrinsics": k, "c2w": c2w,
+                            "query": query.float()})
 
 
 def picture(path: str) -> None:
@@ -51,7 +52,7 @@ def picture(path: str) -> None:
     waves = torch.stack([0.05 * x + 0.03 * y, 0.11 * x - 0.07 * y, 0.023 * x + 0.19 * y], -1)
     disc = ((x - 500) ** 2 + (y - 300) ** 2 < 150 ** 2)[..., None]
     rgb = 127.5 * (1 + waves.sin() * torch.where(disc, 0.3, 1.0))
-    save_file({"rgb": rgb.to(torch.uint8), "point": torch.tensor([500.0, 300.0])}, path)
+    tensorfile.write(path, {"rgb": rgb.to(torch.uint8), "point": torch.tensor([500.0, 300.0])})
 
 
 def segment(model: sam.Sam, rgb: torch.Tensor, point: torch.Tensor) -> list[torch.Tensor]:
@@ -65,9 +66,7 @@ def segment(model: sam.Sam, rgb: torch.Tensor, point: torch.Tensor) -> list[torc
 
 
 def loaded(kind: type, folder: str, prefix: str) -> torch.nn.Module:
-    with torch.device("meta"):
-        model = kind(weights.read_config(folder))
-    model = model.to_empty(device="cpu").eval()
+    model = compat.unset(kind, weights.read_config(folder)).eval()
     weights.load(model, folder, prefix)
     return model
 
@@ -81,7 +80,7 @@ def main() -> None:
         picture(path)
         return
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    g = load_file(rest[0])
+    g = tensorfile.Reader(rest[0]).tensors()
     with torch.inference_mode():
         if what == "front":
             model = loaded(front.Front, path, "")

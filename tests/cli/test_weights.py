@@ -171,6 +171,22 @@ def names_with_spaces_are_fine(folder):
     assert listing(folder) == WHOLE
 
 
+def a_gpu_gets_its_copy(folder):
+    program, asked = os.path.join(folder, "fake"), os.path.join(folder, "asked")
+    for devices, expected in (("cuda: not built in", 0), ("cuda 0: H100, 79.1 GB, 78.0 GB free", 1)):
+        with open(program, "w") as file:
+            file.write(f"#!/bin/sh\nif test \"$1\" = --info; then echo '{devices}'; else echo \"$@\" >> {asked}; fi\n")
+        os.chmod(program, 0o755)
+        publish()
+        done = make(folder, "front", f"SPATRACK={program}")
+        assert done.returncode == 0, done.stderr
+        assert os.path.exists(asked) == expected
+    publish(repo="Yuxihenry/SpatialTrackerV2-Offline")
+    assert make(folder, "offline", f"SPATRACK={program}").returncode == 0
+    with open(asked) as file:
+        assert file.read() == f"--prepare --weights {folder}\n"
+
+
 def help_lists_the_models(folder):
     done = make(folder)
     assert done.returncode == 0 and "sam-huge" in done.stdout and os.listdir(folder) == []
@@ -179,7 +195,8 @@ def help_lists_the_models(folder):
 CASES = [downloads_and_verifies, second_run_downloads_nothing, goes_on_after_a_cut,
          new_revision_drops_a_part_of_the_old, wrong_sum_is_refused, old_file_survives_a_failure,
          missing_repository_is_told, revision_can_be_pinned, config_may_be_missing,
-         every_model_has_its_repository, names_with_spaces_are_fine, help_lists_the_models]
+         every_model_has_its_repository, names_with_spaces_are_fine, a_gpu_gets_its_copy,
+         help_lists_the_models]
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
 threading.Thread(target=server.serve_forever, daemon=True).start()

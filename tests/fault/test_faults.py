@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Every allocation of a run fails once. Prints TAP.
 
-    tests/fault/test_faults.py SPATRACK_FAILING SOURCE_ROOT SYNTH [part of a case's name]
+    tests/fault/test_faults.py SPATRACK_FAILING SOURCE_ROOT SYNTH MOST [part of a case's name]
+
+MOST calls are tried a case, evenly spread when there are more.
 
 Whatever call fails, the program ends with exit code 5 and one line, the old result stays, and
 nothing is left behind (built with AddressSanitizer: not even memory).
@@ -12,7 +14,7 @@ import sys
 import tempfile
 
 PROGRAM, ROOT, SYNTH = map(os.path.abspath, sys.argv[1:4])
-MOST = 60  # calls tried a case, evenly spread when there are more
+MOST = int(sys.argv[4])
 
 
 def cases(folder):
@@ -24,6 +26,10 @@ def cases(folder):
     subprocess.run([PROGRAM, ball, "--stop-after", "front", "-o", geometry, *fast[:2]], check=True,
                    stderr=subprocess.DEVNULL)
     yield "whole run with a report", [ball, *fast, "--report", os.path.join(folder, "r.json")]
+    yield "streamed weights, sleeping in full", [ball, *fast, "--weight-mode", "streamed", "--sleep-level", "2",
+                                                 "--report", os.path.join(folder, "r2.json")]
+    yield "resident weights", [ball, *fast, "--weight-mode", "resident"]
+    yield "a plan", [ball, *fast, "--plan"]
     yield "given geometry and queries", [ball, "--geometry", geometry, "--queries", queries,
                                          "--max-frames", "2", "--vo-points", "0", "--iters", "1"]
     for name in ("o.mp4", "o.png"):
@@ -70,7 +76,7 @@ def check(folder, arguments):
 def main():
     failures = count = 0
     with tempfile.TemporaryDirectory() as root:
-        only = sys.argv[4] if len(sys.argv) > 4 else ""
+        only = sys.argv[5] if len(sys.argv) > 5 else ""
         for name, arguments in cases(root):
             if only not in name:
                 continue

@@ -92,7 +92,7 @@ static void patch_embedding(void **state)
 
     float *tokens = sp_nn_floats(&nn, 2 * dims.tokens * row),
           *patches = zeros(2 * dims.patches * row);
-    sp_patch_embed_frames(front, &nn, &dims, &run, video, 2, tokens);
+    sp_patch_embed_frames(front, &nn, &dims, video, 2, tokens);
     model_check(&nn);
     for (int64_t t = 0; t < 2; t++)
         memcpy(patches + t * dims.patches * row,

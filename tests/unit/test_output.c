@@ -999,6 +999,8 @@ static void a_full_disk_is_told_for_csv(void **state)
     fclose(full);
 }
 
+static const SpCacheEvent EVENTS[] = {{"sleep", "front", 0.5, 1, 7, 8, 9}};
+
 static const SpReport REPORT = {
     .program_version = "0.1.0",
     .settings_json = "{\"max_frames\": 80}",
@@ -1012,7 +1014,17 @@ static const SpReport REPORT = {
     .isa = "avx2",
     .threads = 2,
     .stage_count = 2,
-    .stages = {{"front", 1.5, 1u << 30, 0, 5000000000u}, {"tracker", 0.25, 1, 2, 3}},
+    .stages = {{.name = "front",
+                .mode = "streamed",
+                .seconds = 1.5,
+                .planned_device_bytes = 11,
+                .peak_device_bytes = 10,
+                .weight_bytes = 5000000000u,
+                .moved_bytes = 12,
+                .hidden_seconds = NAN},
+               {.name = "tracker", .seconds = 0.25}},
+    .event_count = 1,
+    .events = EVENTS,
     .seconds = 2.25,
     .peak_rss_bytes = 6000000000u,
     .library_count = 1,
@@ -1050,7 +1062,15 @@ static void a_report_is_json(void **state)
     assert_int_equal(cJSON_GetArraySize(stages), 2);
     assert_string_equal(item(stages->child, "name")->valuestring, "front");
     assert_true(item(stages->child, "weight_bytes")->valuedouble == 5e9);
+    assert_int_equal(item(stages->child, "planned_device_bytes")->valueint, 11);
+    assert_int_equal(item(stages->child, "moved_bytes")->valueint, 12);
+    assert_true(cJSON_IsNull(item(stages->child, "hidden_seconds")));
     assert_true(item(stages->child->next, "seconds")->valuedouble == 0.25);
+    assert_true(cJSON_IsNull(item(stages->child->next, "mode")));
+    const cJSON *event = item(root, "cache")->child;
+    assert_string_equal(item(event, "event")->valuestring, "sleep");
+    assert_int_equal(item(event, "host_bytes")->valueint, 7);
+    assert_int_equal(item(event, "device_bytes")->valueint, 8);
     assert_true(item(root, "peak_rss_bytes")->valuedouble == 6e9);
     assert_string_equal(item(item(root, "libraries"), "zlib")->valuestring, "1.2.13");
     cJSON_Delete(root);

@@ -1,4 +1,4 @@
-#include "memory.h"
+#include "base/memory.h"
 
 #include <limits.h>
 #include <stdint.h>
@@ -63,4 +63,10 @@ size_t sp_memory_peak(void)
 {
     struct rusage usage;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
+}
+
+size_t sp_memory_resident(void)
+{
+    const size_t resident = kilobytes("/proc/self/status", "VmRSS");
+    return resident == SIZE_MAX ? 0 : resident;
 }

@@ -1,6 +1,6 @@
 /* Host memory: how much there is to have, and how much was used. */
-#ifndef SP_MEMORY_H
-#define SP_MEMORY_H
+#ifndef SP_BASE_MEMORY_H
+#define SP_BASE_MEMORY_H
 
 #include <stddef.h>
 
@@ -10,5 +10,8 @@ size_t sp_memory_available(void);
 
 /* The most resident bytes so far, mapped files included. */
 size_t sp_memory_peak(void);
+
+/* Resident bytes now, mapped files included; 0 when nothing tells. */
+size_t sp_memory_resident(void);
 
 #endif

@@ -1,0 +1,133 @@
+/*
+ * Which kernel an attention goes to. Never by the number of queries: a call may be split over them.
+ *
+ * Half precision: q, k and v are float32 in memory, so each head's k and v are copied to halves in
+ * the scratch first, as many heads at a time as fit. For n tokens and heads of 64 that reads 512 n
+ * and writes 256 n bytes a head beside 256 n^2 operations: nothing for the global attention (0.2 %
+ * at 89,300 tokens on an H100), a sixth for frames of 900 tokens.
+ */
+#include "kernels/cuda/internal.h"
+
+enum {
+    FEW_KEYS = 64, /* up to here a thread a query */
+    FEW_HEAD = 64,
+    MOST_MMA_HEAD = 128,
+    MOST_TILED_HEAD = 256,
+    LIBRARY_KEYS = 512 /* from here cuDNN's attention, where there is one */
+};
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static SpUnits units(const SpAttention *a, int64_t first, int64_t count, int64_t width)
+{
+    return (SpUnits){
+        .first = first, .count = count, .heads = a->heads, .head = a->head, .width = width};
+}
+
+static void pack_keys(SpCuda *cuda, const SpAttention *a, SpUnits u, void *k, void *v)
+{
+    u.n = a->nk;
+    u.batch = a->k_batch;
+    u.row = a->k_row;
+    sp_cuda_pack_units(cuda, &u, a->k, cuda->format, k);
+    u.batch = a->v_batch;
+    u.row = a->v_row;
+    sp_cuda_pack_units(cuda, &u, a->v, cuda->format, v);
+}
+
+static size_t rounded(int64_t bytes)
+{
+    return (size_t)(bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN;
+}
+
+/* Into how many units at a time `all` are cut evenly, at most `most` together. */
+static int64_t even_group(int64_t all, int64_t most)
+{
+    const int64_t groups = (all + most - 1) / most;
+    return (all + groups - 1) / groups;
+}
+
+/* A group of units through cuDNN: all four arrays packed. They may fill the libraries' part of the
+ * workspace as well, but for what a plan needs. */
+static void fused_group(SpCuda *cuda, const SpAttention *a, int64_t first, SpFused f)
+{
+    SpUnits u = units(a, first, f.units, a->head);
+    const size_t q_bytes = rounded(f.units * a->nq * a->head * 2);
+    const size_t k_bytes = rounded(f.units * a->nk * a->head * 2);
+    char *q = cuda->work, *y = q + q_bytes, *k = y + q_bytes, *v = k + k_bytes;
+    u.n = a->nq;
+    u.share = a->q_share;
+    u.batch = a->q_batch;
+    u.row = a->q_row;
+    sp_cuda_pack_units(cuda, &u, a->q, cuda->format, q);
+    pack_keys(cuda, a, units(a, first, f.units, a->head), k, v);
+    f.q = q;
+    f.k = k;
+    f.v = v;
+    f.y = y;
+    sp_cuda_dnn_attention(cuda, &f);
+    u.share = 0;
+    u.batch = a->y_batch;
+    u.row = a->y_row;
+    sp_cuda_unpack_units(cuda, &u, y, cuda->format, a->y);
+}
+
+static bool by_library(SpCuda *cuda, const SpAttention *a)
+{
+    const int64_t all = a->batch * a->heads;
+    const size_t unit = rounded(a->nq * a->head * 2) * 2 + rounded(a->nk * a->head * 2) * 2;
+    const size_t room = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY - SP_CUDA_DNN_PLAN;
+    if (cuda->own_kernels || a->nk < LIBRARY_KEYS || (a->head != 64 && a->head != 128) ||
+        unit > room)
+        return false;
+    const int64_t group = even_group(all, (int64_t)(room / unit));
+    SpFused f = {group, a->nq, a->nk, a->head, a->scale, NULL, NULL, NULL, NULL};
+    SpFused last = f;
+    last.units = all - (all - 1) / group * group;
+    if (!sp_cuda_dnn_has_attention(cuda, &f) || !sp_cuda_dnn_has_attention(cuda, &last))
+        return false;
+    for (int64_t first = 0; first < all && sp_cuda_live(cuda); first += group) {
+        f.units = least(group, all - first);
+        fused_group(cuda, a, first, f);
+    }
+    return true;
+}
+
+static void by_mma(SpCuda *cuda, const SpAttention *a)
+{
+    const int64_t width = a->head <= 64 ? 64 : 128, all = a->batch * a->heads;
+    const size_t unit = rounded(a->nk * width * 2) * 2;
+    const int64_t fit = (int64_t)(SP_CUDA_SCRATCH / unit);
+    if (fit == 0) { /* over 260,000 keys */
+        sp_cuda_attention_mma(cuda, a, 0, all, NULL, NULL);
+        return;
+    }
+    const int64_t group = even_group(all, fit);
+    const size_t bytes = rounded(group * a->nk * width * 2);
+    char *k = sp_cuda_scratch(cuda, bytes), *v = sp_cuda_scratch(cuda, bytes);
+    for (int64_t first = 0; first < all && sp_cuda_live(cuda); first += group) {
+        const int64_t count = least(group, all - first);
+        pack_keys(cuda, a, units(a, first, count, width), k, v);
+        sp_cuda_attention_mma(cuda, a, first, count, k, v);
+    }
+    cuda->taken = 0;
+}
+
+void sp_cuda_attention(SpDevice *device, const SpAttention *a)
+{
+    SpCuda *cuda = sp_cuda(device);
+    if (!sp_cuda_live(cuda) || a->batch * a->heads * a->nq == 0)
+        return;
+    if (a->nk <= FEW_KEYS && a->head <= FEW_HEAD)
+        sp_cuda_attention_few(cuda, a);
+    else if (cuda->format != SP_FORMAT_F32 && a->head <= MOST_MMA_HEAD) {
+        if (!by_library(cuda, a))
+            by_mma(cuda, a);
+    } else if (a->head <= MOST_TILED_HEAD)
+        sp_cuda_attention_tiled(cuda, a);
+    else
+        sp_cuda_attention_wide(cuda, a);
+}

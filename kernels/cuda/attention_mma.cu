@@ -1,0 +1,292 @@
+/*
+ * Attention on tensor cores (mma.sync, 7.5 and up), after Dao, "FlashAttention-2", 2023: operands
+ * bf16 or f16, scores, softmax and sums float32. Four warps share the keys and values of a tile,
+ * which two buffers hold in turns, so that the next tile's copy runs behind this one's products;
+ * each warp has 16 TILES queries, whose operands and sums stay in its registers.
+ *
+ * Rows of a tile lie in shared memory with their 16-byte pieces swapped by the row's last three
+ * bits, so that the eight rows of a matrix load fall into different banks.
+ */
+#include "kernel.cuh"
+
+enum { WARPS = 4, THREADS = WARPS * SP_WARP, KEYS = 64 };
+
+/* Byte offset of piece `piece` of row `row`. */
+template <int HEAD> static __device__ inline int place(int row, int piece)
+{
+    return row * HEAD * 2 + (piece ^ (row & 7)) * 16;
+}
+
+/* Elements 8 piece .. of a float32 row as halves, zero beyond head. */
+template <typename Half>
+static __device__ inline uint4 convert_piece(const float *row, int piece, int head)
+{
+    float v[8];
+    SP_UNROLL
+    for (int i = 0; i < 8; i++)
+        v[i] = 8 * piece + i < head ? row[8 * piece + i] : 0.0f;
+    return make_uint4(sp_pack(Half(), v[0], v[1]), sp_pack(Half(), v[2], v[3]),
+                      sp_pack(Half(), v[4], v[5]), sp_pack(Half(), v[6], v[7]));
+}
+
+/* One array of the unit's rows. */
+struct Rows {
+    const float *f32; /* `row` apart */
+    int64_t row;
+    const uint16_t *half; /* [count, HEAD], or NULL */
+    int64_t count;
+};
+
+/* Rows first .. first + ROWS to `shared`, zero beyond the last. */
+template <typename Half, int HEAD, int ROWS, bool COPIED>
+static __device__ inline void load_tile(const Rows &a, int64_t first, int head, char *shared)
+{
+    for (int i = (int)threadIdx.x; i < ROWS * (HEAD / 8); i += THREADS) {
+        const int r = i / (HEAD / 8), piece = i % (HEAD / 8);
+        char *to = shared + place<HEAD>(r, piece);
+        if (first + r >= a.count)
+            *reinterpret_cast<uint4 *>(to) = make_uint4(0, 0, 0, 0);
+        else if (COPIED)
+            sp_copy16(to, a.half + (first + r) * HEAD + 8 * piece);
+        else
+            *reinterpret_cast<uint4 *>(to) =
+                convert_piece<Half>(a.f32 + (first + r) * a.row, piece, head);
+    }
+}
+
+/* What a warp keeps: TILES times 16 queries. */
+template <int HEAD, int TILES> struct Warp {
+    uint32_t q[TILES][HEAD / 16][4];
+    float sum[TILES][HEAD / 8][4];
+    float most[TILES][2], weight[TILES][2]; /* of rows lane / 4 and lane / 4 + 8 */
+};
+
+template <typename Half, int HEAD, int TILES>
+static __device__ inline void score(const Warp<HEAD, TILES> &w, const char *k,
+                                    float s[TILES][KEYS / 8][4])
+{
+    const int lane = (int)threadIdx.x % SP_WARP, matrix = lane / 8, row = lane % 8;
+    SP_UNROLL
+    for (int n = 0; n < KEYS / 16; n++) {
+        SP_UNROLL
+        for (int m = 0; m < TILES; m++)
+            SP_UNROLL
+        for (int i = 0; i < 4; i++)
+            s[m][2 * n][i] = s[m][2 * n + 1][i] = 0;
+        SP_UNROLL
+        for (int d = 0; d < HEAD / 16; d++) {
+            uint32_t b[4];
+            sp_load_matrices(b, k + place<HEAD>(16 * n + matrix / 2 * 8 + row, 2 * d + matrix % 2));
+            SP_UNROLL
+            for (int m = 0; m < TILES; m++) {
+                sp_mma(Half(), s[m][2 * n], w.q[m][d], b);
+                sp_mma(Half(), s[m][2 * n + 1], w.q[m][d], b + 2);
+            }
+        }
+    }
+}
+
+/* Keys from `keys` on do not exist. */
+template <int TILES> static __device__ inline void leave_out(float s[TILES][KEYS / 8][4], int keys)
+{
+    const int column = (int)threadIdx.x % 4 * 2;
+    SP_UNROLL
+    for (int m = 0; m < TILES; m++)
+        SP_UNROLL
+    for (int n = 0; n < KEYS / 8; n++)
+        SP_UNROLL
+    for (int i = 0; i < 4; i++)
+        if (8 * n + column + i % 2 >= keys)
+            s[m][n][i] = -INFINITY;
+}
+
+/* Scores to exponentials; the sums so far shrink to the new maxima. scale is in powers of two. */
+template <int HEAD, int TILES>
+static __device__ inline void soften(Warp<HEAD, TILES> &w, float s[TILES][KEYS / 8][4], float scale)
+{
+    SP_UNROLL
+    for (int m = 0; m < TILES; m++)
+        SP_UNROLL
+    for (int half = 0; half < 2; half++) {
+        float largest = w.most[m][half], total = 0;
+        SP_UNROLL
+        for (int n = 0; n < KEYS / 8; n++)
+            SP_UNROLL
+        for (int i = 2 * half; i < 2 * half + 2; i++)
+            largest = fmaxf(largest, s[m][n][i] * scale);
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
+        const float shrink = sp_exp2(w.most[m][half] - largest);
+        SP_UNROLL
+        for (int n = 0; n < KEYS / 8; n++)
+            SP_UNROLL
+        for (int i = 2 * half; i < 2 * half + 2; i++) {
+            s[m][n][i] = sp_exp2(s[m][n][i] * scale - largest);
+            total += s[m][n][i];
+        }
+        w.most[m][half] = largest;
+        w.weight[m][half] = w.weight[m][half] * shrink + total;
+        SP_UNROLL
+        for (int n = 0; n < HEAD / 8; n++)
+            SP_UNROLL
+        for (int i = 2 * half; i < 2 * half + 2; i++)
+            w.sum[m][n][i] *= shrink;
+    }
+}
+
+template <typename Half, int HEAD, int TILES>
+static __device__ inline void weigh(Warp<HEAD, TILES> &w, const float s[TILES][KEYS / 8][4],
+                                    const char *v)
+{
+    const int lane = (int)threadIdx.x % SP_WARP, matrix = lane / 8, row = lane % 8;
+    SP_UNROLL
+    for (int k = 0; k < KEYS / 16; k++) {
+        uint32_t p[TILES][4];
+        SP_UNROLL
+        for (int m = 0; m < TILES; m++)
+            SP_UNROLL
+        for (int i = 0; i < 4; i++)
+            p[m][i] =
+                sp_pack(Half(), s[m][2 * k + i / 2][i % 2 * 2], s[m][2 * k + i / 2][i % 2 * 2 + 1]);
+        SP_UNROLL
+        for (int n = 0; n < HEAD / 16; n++) {
+            uint32_t b[4];
+            sp_load_matrices_turned(
+                b, v + place<HEAD>(16 * k + matrix % 2 * 8 + row, 2 * n + matrix / 2));
+            SP_UNROLL
+            for (int m = 0; m < TILES; m++) {
+                sp_mma(Half(), w.sum[m][2 * n], p[m], b);
+                sp_mma(Half(), w.sum[m][2 * n + 1], p[m], b + 2);
+            }
+        }
+    }
+}
+
+template <typename Half, int HEAD, int TILES>
+static __device__ inline void begin(Warp<HEAD, TILES> &w, const char *q)
+{
+    const int lane = (int)threadIdx.x % SP_WARP, matrix = lane / 8, row = lane % 8;
+    const int first = (int)threadIdx.x / SP_WARP * 16 * TILES;
+    SP_UNROLL
+    for (int m = 0; m < TILES; m++) {
+        SP_UNROLL
+        for (int d = 0; d < HEAD / 16; d++)
+            sp_load_matrices(w.q[m][d], q + place<HEAD>(first + 16 * m + matrix % 2 * 8 + row,
+                                                        2 * d + matrix / 2));
+        SP_UNROLL
+        for (int n = 0; n < HEAD / 8; n++)
+            SP_UNROLL
+        for (int i = 0; i < 4; i++)
+            w.sum[m][n][i] = 0;
+        SP_UNROLL
+        for (int half = 0; half < 2; half++) {
+            w.most[m][half] = -INFINITY;
+            w.weight[m][half] = 0;
+        }
+    }
+}
+
+template <int HEAD, int TILES>
+static __device__ inline void finish(const Warp<HEAD, TILES> &w, const SpAttention &a,
+                                     int64_t first, float *y)
+{
+    const int lane = (int)threadIdx.x % SP_WARP;
+    first += (int)threadIdx.x / SP_WARP * 16 * TILES + lane / 4;
+    SP_UNROLL
+    for (int m = 0; m < TILES; m++)
+        SP_UNROLL
+    for (int half = 0; half < 2; half++) {
+        float weight = w.weight[m][half];
+        weight += __shfl_xor_sync(0xffffffffu, weight, 1);
+        weight += __shfl_xor_sync(0xffffffffu, weight, 2);
+        const int64_t i = first + 16 * m + 8 * half;
+        if (i >= a.nq)
+            continue;
+        SP_UNROLL
+        for (int n = 0; n < HEAD / 8; n++)
+            SP_UNROLL
+        for (int e = 0; e < 2; e++)
+            if (8 * n + lane % 4 * 2 + e < a.head)
+                y[i * a.y_row + 8 * n + lane % 4 * 2 + e] = w.sum[m][n][2 * half + e] / weight;
+    }
+}
+
+template <typename Half, int HEAD, int TILES, bool COPIED>
+static __global__ void __launch_bounds__(THREADS)
+    mma_kernel(SpAttention a, int64_t first_unit, int64_t tiles, const uint16_t *k_copy,
+               const uint16_t *v_copy)
+{
+    enum { QUERIES = WARPS * 16 * TILES, BYTES = KEYS * HEAD * 2 };
+    SP_SHARED(char, shared); /* k and v of one tile, k and v of the next */
+    int64_t tile, h;
+    const int64_t which = sp_divide(blockIdx.x, tiles, &tile);
+    const int64_t b = sp_divide(first_unit + which, a.heads, &h), head_at = h * a.head;
+    const int head = (int)a.head;
+    const Rows q = {a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + head_at, a.q_row,
+                    nullptr, a.nq};
+    const Rows k = {a.k + b * a.k_batch + head_at, a.k_row, k_copy + which * a.nk * HEAD, a.nk};
+    const Rows v = {a.v + b * a.v_batch + head_at, a.v_row, v_copy + which * a.nk * HEAD, a.nk};
+    Warp<HEAD, TILES> w;
+    load_tile<Half, HEAD, KEYS, COPIED>(k, 0, head, shared);
+    load_tile<Half, HEAD, KEYS, COPIED>(v, 0, head, shared + BYTES);
+    sp_copies_commit();
+    load_tile<Half, HEAD, QUERIES, false>(q, tile * QUERIES, head, shared + 2 * BYTES);
+    __syncthreads();
+    begin<Half>(w, shared + 2 * BYTES);
+    const float scale = a.scale * 1.44269504088896341f;
+    int now = 0;
+    for (int64_t at = 0; at < a.nk; at += KEYS, now ^= 1) {
+        const char *here = shared + now * 2 * BYTES;
+        char *next = shared + (now ^ 1) * 2 * BYTES;
+        float s[TILES][KEYS / 8][4];
+        sp_copies_done<0>();
+        __syncthreads();
+        if (at + KEYS < a.nk) {
+            load_tile<Half, HEAD, KEYS, COPIED>(k, at + KEYS, head, next);
+            load_tile<Half, HEAD, KEYS, COPIED>(v, at + KEYS, head, next + BYTES);
+            sp_copies_commit();
+        }
+        score<Half>(w, here, s);
+        if (a.nk - at < KEYS)
+            leave_out<TILES>(s, (int)(a.nk - at));
+        soften(w, s, scale);
+        weigh<Half>(w, s, here + BYTES);
+    }
+    finish(w, a, tile * QUERIES, a.y + b * a.y_batch + head_at);
+}
+
+template <typename Half, int HEAD, int TILES, bool COPIED>
+static void run(SpCuda *cuda, const SpAttention *a, int64_t first, int64_t count, const void *k,
+                const void *v)
+{
+    enum { QUERIES = WARPS * 16 * TILES };
+    const int64_t tiles = (a->nq + QUERIES - 1) / QUERIES;
+    const size_t shared = 4 * KEYS * HEAD * 2;
+    auto *kernel = mma_kernel<Half, HEAD, TILES, COPIED>;
+    sp_allow_shared(kernel, shared);
+    SP_LAUNCH(cuda, "attention_mma", kernel, count * tiles, THREADS, shared, *a, first, tiles,
+              static_cast<const uint16_t *>(k), static_cast<const uint16_t *>(v));
+}
+
+template <typename Half>
+static void run_as(SpCuda *cuda, const SpAttention *a, int64_t first, int64_t count, const void *k,
+                   const void *v)
+{
+    if (a->head <= 64 && k)
+        run<Half, 64, 2, true>(cuda, a, first, count, k, v);
+    else if (a->head <= 64)
+        run<Half, 64, 2, false>(cuda, a, first, count, k, v);
+    else if (k)
+        run<Half, 128, 1, true>(cuda, a, first, count, k, v);
+    else
+        run<Half, 128, 1, false>(cuda, a, first, count, k, v);
+}
+
+extern "C" void sp_cuda_attention_mma(SpCuda *cuda, const SpAttention *a, int64_t first,
+                                      int64_t count, const void *k, const void *v)
+{
+    if (cuda->half == SP_FORMAT_BF16)
+        run_as<Bf16>(cuda, a, first, count, k, v);
+    else
+        run_as<F16>(cuda, a, first, count, k, v);
+}

@@ -1,0 +1,278 @@
+/*
+ * Products by cuBLASLt, loaded at run time. Its matrices are column-major: our y [m, n] is its
+ * [n, m], the product of w transposed with x.
+ *
+ * An algorithm is chosen once for each pair of widths, formats, alignments and epilogue, for a
+ * fixed number of rows, without splitting the inner sum: so a row's bits do not depend on how many
+ * rows there are.
+ */
+#include <cublasLt.h>
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cuda/runtime.h"
+
+#define TEXT_(x) #x
+#define TEXT(x)  TEXT_(x)
+#define LIBRARY  "libcublasLt.so." TEXT(CUBLAS_VER_MAJOR)
+
+enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE };
+
+#define FUNCTIONS(F)                                                                               \
+    F(cublasLtCreate)                                                                              \
+    F(cublasLtDestroy)                                                                             \
+    F(cublasLtGetVersion)                                                                          \
+    F(cublasLtMatmul)                                                                              \
+    F(cublasLtMatmulDescCreate)                                                                    \
+    F(cublasLtMatmulDescDestroy)                                                                   \
+    F(cublasLtMatmulDescSetAttribute)                                                              \
+    F(cublasLtMatrixLayoutCreate)                                                                  \
+    F(cublasLtMatrixLayoutDestroy)                                                                 \
+    F(cublasLtMatmulPreferenceCreate)                                                              \
+    F(cublasLtMatmulPreferenceDestroy)                                                             \
+    F(cublasLtMatmulPreferenceSetAttribute)                                                        \
+    F(cublasLtMatmulAlgoGetHeuristic)
+
+/* What an algorithm depends on. */
+typedef struct Key {
+    int64_t n, k, ldx, ldw, ldc, ldy;
+    int32_t format, bias, relu, c;
+    uint32_t x_align, w_align, c_align, y_align;
+} Key;
+
+typedef struct Entry {
+    Key key;
+    enum { EMPTY, FOUND, NONE } state;
+    cublasLtMatmulAlgo_t algo;
+} Entry;
+
+struct SpCudaBlas {
+    void *library;
+#define F(name) __typeof__(&name) name;
+    FUNCTIONS(F)
+#undef F
+    cublasLtHandle_t handle;
+    Entry entry[ENTRIES];
+};
+
+/* One call's descriptors. */
+typedef struct Call {
+    cublasLtMatmulDesc_t desc;
+    cublasLtMatrixLayout_t w, x, c, y;
+} Call;
+
+static bool load(struct SpCudaBlas *blas, const char **why)
+{
+    blas->library = sp_cuda_library(LIBRARY, why);
+    if (!blas->library)
+        return false;
+    bool all = true;
+#define F(name) all = all && (*(void **)&blas->name = dlsym(blas->library, #name));
+    FUNCTIONS(F)
+#undef F
+    *why = "it lacks a function";
+    return all;
+}
+
+SpStatus sp_cuda_blas_open(SpCuda *cuda)
+{
+    const char *why = "";
+    struct SpCudaBlas *blas = calloc(1, sizeof *blas);
+    if (!blas)
+        return sp_no_memory("the CUDA device");
+    if (!load(blas, &why)) {
+        free(blas);
+        return sp_error(SP_DEVICE,
+                        "cuda: " LIBRARY " cannot be used (%s): install CUDA's libraries, or set "
+                        "LD_LIBRARY_PATH to where they are",
+                        why);
+    }
+    if (blas->cublasLtCreate(&blas->handle) != CUBLAS_STATUS_SUCCESS) {
+        free(blas);
+        return sp_error(SP_DEVICE, "cuda: " LIBRARY " does not start on this card");
+    }
+    cuda->blas = blas;
+    return sp_ok();
+}
+
+void sp_cuda_blas_close(SpCuda *cuda)
+{
+    if (!cuda->blas)
+        return;
+    cuda->blas->cublasLtDestroy(cuda->blas->handle);
+    free(cuda->blas);
+    cuda->blas = NULL;
+}
+
+size_t sp_cuda_blas_version(void)
+{
+    const char *why = "";
+    struct SpCudaBlas *blas = calloc(1, sizeof *blas);
+    const size_t version = blas && load(blas, &why) ? blas->cublasLtGetVersion() : 0;
+    free(blas);
+    return version;
+}
+
+/* What `at` is aligned to, as far as the library asks. */
+static uint32_t alignment(const void *at)
+{
+    uint32_t bytes = 256;
+    while ((uintptr_t)at % bytes)
+        bytes /= 2;
+    return bytes;
+}
+
+static Key key_of(const SpProduct *p)
+{
+    Key key;
+    memset(&key, 0, sizeof key); /* compared as bytes */
+    key.n = p->n;
+    key.k = p->k;
+    key.ldx = p->ldx;
+    key.ldw = p->ldw;
+    key.ldc = p->c ? p->ldc : 0;
+    key.ldy = p->ldy;
+    key.format = (int32_t)p->format;
+    key.bias = p->bias != NULL;
+    key.relu = p->relu;
+    key.c = p->c != NULL;
+    key.x_align = alignment(p->x);
+    key.w_align = alignment(p->w);
+    key.c_align = alignment(p->c ? p->c : p->y);
+    key.y_align = alignment(p->y);
+    return key;
+}
+
+/* The key's entry, or an empty one; NULL when the table is full. */
+static Entry *find(struct SpCudaBlas *blas, const Key *key)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < sizeof *key; i++)
+        hash = (hash ^ ((const unsigned char *)key)[i]) * 1099511628211u;
+    for (size_t i = 0; i < ENTRIES; i++) {
+        Entry *entry = &blas->entry[(hash + i) % ENTRIES];
+        if (entry->state == EMPTY || memcmp(&entry->key, key, sizeof *key) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+static bool describe(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, Call *call)
+{
+    const cudaDataType type = p->format == SP_FORMAT_F32    ? CUDA_R_32F
+                              : p->format == SP_FORMAT_BF16 ? CUDA_R_16BF
+                                                            : CUDA_R_16F;
+    const cublasOperation_t turned = CUBLAS_OP_T;
+    const cublasLtEpilogue_t epilogue =
+        p->relu   ? (p->bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU)
+        : p->bias ? CUBLASLT_EPILOGUE_BIAS
+                  : CUBLASLT_EPILOGUE_DEFAULT;
+    const uint64_t m = (uint64_t)rows, n = (uint64_t)p->n, k = (uint64_t)p->k;
+    *call = (Call){0};
+    /* CUBLAS_COMPUTE_32F: float32 operands stay float32, no TF32. */
+    return b->cublasLtMatmulDescCreate(&call->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F) == 0 &&
+           b->cublasLtMatmulDescSetAttribute(call->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turned,
+                                             sizeof turned) == 0 &&
+           b->cublasLtMatmulDescSetAttribute(call->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
+                                             sizeof epilogue) == 0 &&
+           (!p->bias ||
+            b->cublasLtMatmulDescSetAttribute(call->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                              &p->bias, sizeof p->bias) == 0) &&
+           b->cublasLtMatrixLayoutCreate(&call->w, type, k, n, p->ldw) == 0 &&
+           b->cublasLtMatrixLayoutCreate(&call->x, type, k, m, p->ldx) == 0 &&
+           b->cublasLtMatrixLayoutCreate(&call->c, CUDA_R_32F, n, m, p->c ? p->ldc : p->ldy) == 0 &&
+           b->cublasLtMatrixLayoutCreate(&call->y, CUDA_R_32F, n, m, p->ldy) == 0;
+}
+
+static void forget(struct SpCudaBlas *b, Call *call)
+{
+    cublasLtMatrixLayout_t layouts[] = {call->w, call->x, call->c, call->y};
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
+        if (layouts[i])
+            b->cublasLtMatrixLayoutDestroy(layouts[i]);
+    if (call->desc)
+        b->cublasLtMatmulDescDestroy(call->desc);
+}
+
+/* The library's first choice for so many rows that does not split the inner sum. */
+static bool choose(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, const Key *key,
+                   cublasLtMatmulAlgo_t *algo)
+{
+    Call call;
+    cublasLtMatmulPreference_t wish = NULL;
+    cublasLtMatmulHeuristicResult_t result;
+    const size_t room = SP_CUDA_LIBRARY;
+    const uint32_t whole = CUBLASLT_REDUCTION_SCHEME_NONE;
+    int found = 0;
+    memset(&result, 0, sizeof result);
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t name;
+        const void *value;
+        size_t bytes;
+    } wishes[] = {
+        {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room},
+        {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &whole, sizeof whole},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &key->w_align, sizeof key->w_align},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &key->x_align, sizeof key->x_align},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &key->c_align, sizeof key->c_align},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &key->y_align, sizeof key->y_align},
+    };
+    bool good = describe(b, p, rows, &call) && b->cublasLtMatmulPreferenceCreate(&wish) == 0;
+    for (size_t i = 0; good && i < sizeof wishes / sizeof *wishes; i++)
+        good = b->cublasLtMatmulPreferenceSetAttribute(wish, wishes[i].name, wishes[i].value,
+                                                       wishes[i].bytes) == 0;
+    good = good && b->cublasLtMatmulAlgoGetHeuristic(b->handle, call.desc, call.w, call.x, call.c,
+                                                     call.y, wish, 1, &result, &found) == 0;
+    good = good && found > 0 && result.state == CUBLAS_STATUS_SUCCESS;
+    if (good)
+        *algo = result.algo;
+    if (wish)
+        b->cublasLtMatmulPreferenceDestroy(wish);
+    forget(b, &call);
+    return good;
+}
+
+static cublasStatus_t run(SpCuda *cuda, const SpProduct *p, const cublasLtMatmulAlgo_t *algo)
+{
+    struct SpCudaBlas *b = cuda->blas;
+    const float one = 1, beta = p->c ? 1 : 0;
+    Call call;
+    cublasStatus_t status = CUBLAS_STATUS_NOT_SUPPORTED;
+    if (describe(b, p, p->m, &call))
+        status = b->cublasLtMatmul(b->handle, call.desc, &one, p->w, call.w, p->x, call.x, &beta,
+                                   p->c ? p->c : p->y, call.c, p->y, call.y, algo,
+                                   cuda->work + SP_CUDA_SCRATCH, SP_CUDA_LIBRARY, cuda->stream);
+    forget(b, &call);
+    return status;
+}
+
+bool sp_cuda_blas_product(SpCuda *cuda, const SpProduct *p)
+{
+    if (!cuda->blas)
+        return false;
+    const Key key = key_of(p);
+    Entry *entry = find(cuda->blas, &key);
+    if (!entry)
+        return false;
+    if (entry->state == EMPTY) {
+        entry->key = key;
+        entry->state = choose(cuda->blas, p, NOMINAL_ROWS, &key, &entry->algo) ? FOUND : NONE;
+    }
+    if (entry->state == NONE)
+        return false;
+    cublasStatus_t status = run(cuda, p, &entry->algo);
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) {
+        /* Its choice does not take every number of rows: from now on ours does, for all of them. */
+        entry->state = NONE;
+        return false;
+    }
+    if (status != CUBLAS_STATUS_SUCCESS) {
+        char reason[32];
+        snprintf(reason, sizeof reason, "cuBLAS status %d", (int)status);
+        sp_cuda_fail(cuda, status == CUBLAS_STATUS_ALLOC_FAILED ? SP_MEMORY : SP_DEVICE,
+                     "a product", "cuBLASLt", reason);
+    }
+    return true;
+}

@@ -1,0 +1,233 @@
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/runtime.h"
+
+static const char *const FOLDERS[] = {"", "/usr/local/cuda/lib64/", "/usr/local/cuda/lib/"};
+
+bool sp_cuda_ok(SpCuda *cuda, cudaError_t error, const char *what, const char *where)
+{
+    if (error == cudaSuccess)
+        return true;
+    cudaGetLastError(); /* or the next launch would find it again */
+    sp_cuda_fail(cuda, error == cudaErrorMemoryAllocation ? SP_MEMORY : SP_DEVICE, what, where,
+                 cudaGetErrorString(error));
+    return false;
+}
+
+void sp_cuda_launched(SpCuda *cuda, const char *kernel)
+{
+    sp_cuda_ok(cuda, cudaGetLastError(), "a launch", kernel);
+}
+
+void *sp_cuda_library(const char *name, const char **why)
+{
+    void *library = NULL;
+    for (size_t i = 0; !library && i < sizeof FOLDERS / sizeof *FOLDERS; i++) {
+        char path[256];
+        snprintf(path, sizeof path, "%s%s", FOLDERS[i], name);
+        library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        if (!library && i == 0)
+            *why = "not found";
+    }
+    return library;
+}
+
+static void *take_memory(SpDevice *device, size_t bytes)
+{
+    SpCuda *cuda = sp_cuda(device);
+    void *memory = NULL;
+    if (!sp_cuda_live(cuda))
+        return NULL;
+    if (cudaMalloc(&memory, bytes) != cudaSuccess) {
+        cudaGetLastError(); /* the caller's to tell; the device goes on */
+        return NULL;
+    }
+    if (!sp_cuda_ok(cuda, cudaMemsetAsync(memory, 0, bytes, cuda->stream), "cudaMemset",
+                    "take_memory") ||
+        !sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "an op", "take_memory")) {
+        cudaFree(memory);
+        return NULL;
+    }
+    return memory;
+}
+
+static void give_memory(SpDevice *device, void *memory, size_t bytes)
+{
+    (void)bytes;
+    sp_cuda_fetch_wait(sp_cuda(device));
+    cudaFree(memory); /* waits for the ops */
+}
+
+static size_t free_memory(SpDevice *device)
+{
+    size_t left = 0, all = 0;
+    sp_cuda_ok(sp_cuda(device), cudaMemGetInfo(&left, &all), "cudaMemGetInfo", "free_memory");
+    return left;
+}
+
+static void set_precision(SpDevice *device, SpPrecision precision)
+{
+    SpCuda *cuda = sp_cuda(device);
+    cuda->format = precision == SP_PRECISION_BF16 ? cuda->half : SP_FORMAT_F32;
+}
+
+static SpStatus status(SpDevice *device)
+{
+    SpCuda *cuda = sp_cuda(device);
+    sp_cuda_fetch_wait(cuda);
+    sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "an op", "the stream");
+    return cuda->failure;
+}
+
+/* Host memory may be reused when this returns: from pageable memory the runtime stages a copy
+ * before it returns, and downloads are waited for. */
+void sp_cuda_copy(SpDevice *device, const SpCopy *a)
+{
+    SpCuda *cuda = sp_cuda(device);
+    if (!sp_cuda_live(cuda) || a->bytes == 0 || a->rows == 0)
+        return;
+    if (a->kind == SP_ON_DEVICE) {
+        sp_cuda_copy_rows(cuda, a);
+        return;
+    }
+    const bool up = a->kind == SP_UPLOAD;
+    const enum cudaMemcpyKind kind = up ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
+    const bool dense = a->rows == 1 || (a->to_pitch == a->bytes && a->from_pitch == a->bytes);
+    const cudaError_t error =
+        dense ? cudaMemcpyAsync(a->to, a->from, a->bytes * a->rows, kind, cuda->stream)
+              : cudaMemcpy2DAsync(a->to, a->to_pitch, a->from, a->from_pitch, a->bytes, a->rows,
+                                  kind, cuda->stream);
+    if (sp_cuda_ok(cuda, error, up ? "an upload" : "a download", "copy") && !up)
+        sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "a download", "copy");
+}
+
+/* What is left is given back by cudaDeviceReset, which also ends the context. */
+static void close_cuda(SpDevice *device)
+{
+    SpCuda *cuda = sp_cuda(device);
+    sp_cuda_fetch_close(cuda);
+    if (cuda->stream)
+        cudaStreamSynchronize(cuda->stream);
+    sp_cuda_dnn_close(cuda);
+    sp_cuda_blas_close(cuda);
+    if (cuda->work)
+        cudaFree(cuda->work);
+    if (cuda->stream)
+        cudaStreamDestroy(cuda->stream);
+    cudaDeviceReset();
+    free(cuda);
+}
+
+void sp_cuda_prefer_own(SpDevice *device, bool own)
+{
+    sp_cuda(device)->own_kernels = own;
+}
+
+/* SP_DEVICE unless card `index` is one that we have code for. */
+static SpStatus look_at_card(SpCuda *cuda, int index)
+{
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess || count == 0)
+        return sp_error(SP_DEVICE, "cuda: no card: %s",
+                        error == cudaSuccess ? "the driver lists none" : cudaGetErrorString(error));
+    if (index < 0 || index >= count)
+        return sp_error(SP_DEVICE, "cuda: no card %d: there are %d", index, count);
+    cudaDeviceGetAttribute(&cuda->major, cudaDevAttrComputeCapabilityMajor, index);
+    cudaDeviceGetAttribute(&cuda->minor, cudaDevAttrComputeCapabilityMinor, index);
+    cudaDeviceGetAttribute(&cuda->processors, cudaDevAttrMultiProcessorCount, index);
+    if (10 * cuda->major + cuda->minor < 75)
+        return sp_error(SP_DEVICE,
+                        "cuda: card %d has compute capability %d.%d; 7.5 or more is needed", index,
+                        cuda->major, cuda->minor);
+    return sp_ok();
+}
+
+static SpStatus open_parts(SpCuda *cuda)
+{
+    if (!sp_cuda_ok(cuda, cudaSetDevice(cuda->index), "cudaSetDevice", "open") ||
+        !sp_cuda_ok(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking),
+                    "cudaStreamCreate", "open") ||
+        !sp_cuda_ok(cuda, cudaMalloc((void **)&cuda->work, cuda->device.workspace_bytes),
+                    "taking the workspace", "open"))
+        return cuda->failure;
+    SP_TRY(sp_cuda_blas_open(cuda));
+    SP_TRY(sp_cuda_dnn_open(cuda));
+    return sp_cuda_fetch_open(cuda);
+}
+
+SpStatus sp_cuda_open(int index, SpDevice **device)
+{
+    *device = NULL;
+    SpCuda *cuda = calloc(1, sizeof *cuda);
+    if (!cuda)
+        return sp_no_memory("the CUDA device");
+    SpStatus failure = look_at_card(cuda, index);
+    if (failure.code != SP_OK) {
+        free(cuda);
+        return failure;
+    }
+    cuda->index = index;
+    cuda->half = cuda->major >= 8 ? SP_FORMAT_BF16 : SP_FORMAT_F16;
+    cuda->device = (SpDevice){.name = "cuda",
+                              .ops = sp_cuda_ops,
+                              .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
+                              .free_memory = free_memory,
+                              .set_precision = set_precision,
+                              .fetch = sp_cuda_fetch,
+                              .fetched = sp_cuda_fetched,
+                              .spent = sp_cuda_spent,
+                              .take_memory = take_memory,
+                              .give_memory = give_memory,
+                              .status = status,
+                              .close = close_cuda};
+    failure = open_parts(cuda);
+    if (failure.code != SP_OK) {
+        close_cuda(&cuda->device);
+        return failure;
+    }
+    *device = &cuda->device;
+    return sp_ok();
+}
+
+static void describe_card(FILE *stream, int index)
+{
+    struct cudaDeviceProp p;
+    size_t left = 0, all = 0;
+    if (cudaGetDeviceProperties(&p, index) != cudaSuccess || cudaSetDevice(index) != cudaSuccess) {
+        fprintf(stream, "cuda %d: does not answer\n", index);
+        return;
+    }
+    cudaMemGetInfo(&left, &all);
+    cudaDeviceReset(); /* asking for free memory made a context */
+    fprintf(stream, "cuda %d: %s, compute capability %d.%d, %.1f GB, %.1f GB free\n", index, p.name,
+            p.major, p.minor, (double)p.totalGlobalMem / 0x1p30, (double)left / 0x1p30);
+}
+
+void sp_cuda_describe(FILE *stream)
+{
+    int count = 0, driver = 0, runtime = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess) {
+        fprintf(stream, "cuda: no driver or card: %s\n", cudaGetErrorString(error));
+        return;
+    }
+    for (int i = 0; i < count; i++)
+        describe_card(stream, i);
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    const size_t blas = sp_cuda_blas_version(), dnn = sp_cuda_dnn_version();
+    fprintf(stream, "cuda: driver for %d.%d, toolkit %d.%d, cuBLASLt ", driver / 1000,
+            driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    if (blas)
+        fprintf(stream, "%zu.%zu.%zu, cuDNN ", blas / 10000, blas / 100 % 100, blas % 100);
+    else
+        fputs("missing, cuDNN ", stream);
+    if (dnn)
+        fprintf(stream, "%zu.%zu.%zu\n", dnn / 10000, dnn / 100 % 100, dnn % 100);
+    else
+        fputs("missing\n", stream);
+}

@@ -1,0 +1,225 @@
+/* Small work on rows. */
+#include "kernel.cuh"
+
+static __global__ void posenc_kernel(SpPosenc a)
+{
+    const int64_t turns = a.c * a.degree, width = a.c + turns;
+    SP_EACH(at, a.rows * width)
+    {
+        int64_t i, k, axis;
+        const int64_t r = sp_divide(at, width, &i);
+        const float *v = a.v + r * a.ldx;
+        float *y = a.y + r * a.ldy;
+        if (i < a.c) {
+            y[i] = v[i];
+        } else {
+            k = sp_divide(i - a.c, a.c, &axis);
+            const float angle = sp_times(v[axis], (float)(1 << k));
+            y[i] = sinf(angle);
+            y[i + turns] = sinf(angle + 1.57079632679489662f);
+        }
+    }
+}
+
+static __global__ void group_mean_kernel(SpGroupMean a)
+{
+    const float share = 1 / (float)a.size;
+    SP_EACH(at, a.groups * a.c)
+    {
+        int64_t i;
+        const int64_t g = sp_divide(at, a.c, &i);
+        const float *x = a.x + g * a.size * a.c + i;
+        float sum = x[0];
+        for (int64_t r = 1; r < a.size; r++)
+            sum += x[r * a.c];
+        a.y[at] = sum * share;
+    }
+}
+
+static __global__ void pick_rows_kernel(SpPickRows a)
+{
+    SP_EACH(at, a.groups * a.keep * a.c)
+    {
+        int64_t i, which;
+        const int64_t r = sp_divide(at, a.c, &i), g = sp_divide(r, a.keep, &which);
+        a.y[r * a.ldy + i] = a.x[(g * a.count + a.index[r]) * a.c + i];
+    }
+}
+
+static __global__ void add_rows_kernel(SpAddRows a)
+{
+    SP_EACH(at, a.rows * a.c)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, a.c, &i);
+        a.x[at] += a.other[r * a.ldo + i];
+    }
+}
+
+static __global__ void scale_rows_kernel(SpScaleRows a)
+{
+    SP_EACH(at, a.rows * a.c)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, a.c, &i);
+        a.y[r * a.ldy + i] = a.x[at] * a.factor[r];
+    }
+}
+
+static __global__ void unit_rows_kernel(SpUnitRows a)
+{
+    const int lane = (int)threadIdx.x % SP_WARP;
+    const int64_t r = (int64_t)blockIdx.x * SP_BLOCK_WARPS + threadIdx.x / SP_WARP;
+    if (r >= a.rows)
+        return;
+    float *x = a.x + r * a.c, sum = 0;
+    for (int64_t i = lane; i < a.c; i += SP_WARP)
+        sum += x[i] * x[i];
+    const float length = sqrtf(fmaxf(sp_warp_sum(sum), 1e-12f));
+    for (int64_t i = lane; i < a.c; i += SP_WARP)
+        x[i] /= length;
+}
+
+static __global__ void modulate_kernel(SpModulate a)
+{
+    SP_EACH(at, a.rows * a.width)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, a.width, &i);
+        const float *m = a.m + r * 3 * a.width + i;
+        a.y[at] = a.c[at] + m[2 * a.width] * (a.n[at] * (1 + m[a.width]) + m[0]);
+    }
+}
+
+static __device__ inline void load_four(const float *from, float to[4])
+{
+    const float4 v = *reinterpret_cast<const float4 *>(from);
+    to[0] = v.x;
+    to[1] = v.y;
+    to[2] = v.z;
+    to[3] = v.w;
+}
+
+static __global__ void finish_kernel(SpFinish a)
+{
+    SP_EACH(at, a.rows * a.width)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, a.width, &i);
+        float v = a.x[r * a.ldx + i];
+        if (a.b)
+            v += a.b[i];
+        v = sp_activate(v, a.act);
+        if (a.gain)
+            v *= a.gain[i];
+        if (a.residual)
+            v += a.residual[r * a.ldr + i];
+        a.y[r * a.ldy + i] = v;
+    }
+}
+
+/* Four columns at a time, where every row and column begins at a multiple of four. */
+static __global__ void finish_fours_kernel(SpFinish a)
+{
+    const int64_t fours = a.width / 4;
+    SP_EACH(at, a.rows * fours)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, fours, &i);
+        float v[4], other[4];
+        load_four(a.x + r * a.ldx + 4 * i, v);
+        if (a.b) {
+            load_four(a.b + 4 * i, other);
+            for (int k = 0; k < 4; k++)
+                v[k] += other[k];
+        }
+        for (int k = 0; k < 4; k++)
+            v[k] = sp_activate(v[k], a.act);
+        if (a.gain) {
+            load_four(a.gain + 4 * i, other);
+            for (int k = 0; k < 4; k++)
+                v[k] *= other[k];
+        }
+        if (a.residual) {
+            load_four(a.residual + r * a.ldr + 4 * i, other);
+            for (int k = 0; k < 4; k++)
+                v[k] += other[k];
+        }
+        reinterpret_cast<float4 *>(a.y + r * a.ldy)[i] = make_float4(v[0], v[1], v[2], v[3]);
+    }
+}
+
+/* Zero bits where every row is aligned to four floats. */
+static uintptr_t ragged(const float *x, int64_t ld)
+{
+    return (uintptr_t)x | (uintptr_t)ld * sizeof(float);
+}
+
+static bool in_fours(const SpFinish *a)
+{
+    uintptr_t bits = ragged(a->x, a->ldx) | ragged(a->y, a->ldy) | ragged(a->b, a->width) |
+                     ragged(a->gain, a->width);
+    if (a->residual)
+        bits |= ragged(a->residual, a->ldr);
+    return bits % sizeof(float4) == 0;
+}
+
+template <typename Word> static __global__ void copy_kernel(SpCopy a)
+{
+    const int64_t words = (int64_t)(a.bytes / sizeof(Word));
+    SP_EACH(at, words * (int64_t)a.rows)
+    {
+        int64_t i;
+        const int64_t r = sp_divide(at, words, &i);
+        const char *from = static_cast<const char *>(a.from) + r * (int64_t)a.from_pitch;
+        reinterpret_cast<Word *>(static_cast<char *>(a.to) + r * (int64_t)a.to_pitch)[i] =
+            reinterpret_cast<const Word *>(from)[i];
+    }
+}
+
+template <typename Word> static void copy_as(SpCuda *cuda, const SpCopy *a)
+{
+    SP_LAUNCH(cuda, "copy", copy_kernel<Word>,
+              sp_blocks(cuda, (int64_t)(a->bytes / sizeof(Word) * a->rows)), SP_BLOCK, 0, *a);
+}
+
+/* By the widest words that all places and lengths allow. */
+extern "C" void sp_cuda_copy_rows(SpCuda *cuda, const SpCopy *a)
+{
+    const uintptr_t all =
+        (uintptr_t)a->to | (uintptr_t)a->from | a->to_pitch | a->from_pitch | a->bytes;
+    if (all % sizeof(float4) == 0)
+        copy_as<float4>(cuda, a);
+    else if (all % sizeof(float) == 0)
+        copy_as<float>(cuda, a);
+    else
+        copy_as<char>(cuda, a);
+}
+
+#define OP(name, type, count)                                                                      \
+    extern "C" void sp_cuda_##name(SpDevice *device, const type *a)                                \
+    {                                                                                              \
+        SpCuda *cuda = sp_cuda(device);                                                            \
+        SP_LAUNCH(cuda, #name, name##_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);            \
+    }
+OP(posenc, SpPosenc, a->rows * a->c * (1 + a->degree))
+OP(group_mean, SpGroupMean, a->groups * a->c)
+OP(pick_rows, SpPickRows, a->groups * a->keep * a->c)
+OP(add_rows, SpAddRows, a->rows * a->c)
+OP(scale_rows, SpScaleRows, a->rows * a->c)
+OP(modulate, SpModulate, a->rows * a->width)
+
+extern "C" void sp_cuda_unit_rows(SpDevice *device, const SpUnitRows *a)
+{
+    SpCuda *cuda = sp_cuda(device);
+    SP_LAUNCH(cuda, "unit_rows", unit_rows_kernel, sp_warp_blocks(a->rows), SP_BLOCK, 0, *a);
+}
+
+extern "C" void sp_cuda_finish(SpCuda *cuda, const SpFinish *a)
+{
+    const int64_t count = a->rows * a->width;
+    if (in_fours(a))
+        SP_LAUNCH(cuda, "finish", finish_fours_kernel, sp_blocks(cuda, count / 4), SP_BLOCK, 0, *a);
+    else
+        SP_LAUNCH(cuda, "finish", finish_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);
+}

@@ -1,0 +1,105 @@
+#include "kernels/devices.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+#ifdef SP_CUDA
+#include "kernels/cuda/cuda.h"
+#endif
+
+#ifdef SP_CUDA
+static SpStatus open_cuda(SpDevice **device)
+{
+    return sp_cuda_open(0, device);
+}
+
+static void describe_cuda(FILE *stream)
+{
+    sp_cuda_describe(stream);
+}
+#else
+static SpStatus open_cuda(SpDevice **device)
+{
+    *device = NULL;
+    return sp_error(SP_DEVICE, "this spatrack is built without CUDA; use --device cpu or build it "
+                               "with -Dcuda=enabled");
+}
+
+static void describe_cuda(FILE *stream)
+{
+    fputs("cuda: not built in\n", stream);
+}
+#endif
+
+static bool has_cuda(void)
+{
+#ifdef SP_CUDA
+    return true;
+#else
+    return false;
+#endif
+}
+
+SpStatus sp_devices_open(SpDeviceChoice choice, int threads, SpDevice **device, SpStatus *fell_back)
+{
+    *fell_back = sp_ok();
+    if (choice == SP_DEVICE_CUDA)
+        return open_cuda(device);
+    if (choice == SP_DEVICE_AUTO && has_cuda()) {
+        *fell_back = open_cuda(device);
+        if (fell_back->code == SP_OK)
+            return sp_ok();
+    }
+    return sp_cpu_open(threads, device);
+}
+
+static bool is_cpu(const SpDevice *device)
+{
+    return strcmp(device->name, "cpu") == 0;
+}
+
+bool sp_devices_bf16(const SpDevice *device)
+{
+    return !is_cpu(device);
+}
+
+const char *sp_devices_isa(const SpDevice *device)
+{
+    return is_cpu(device) ? sp_cpu_isa(device) : NULL;
+}
+
+int sp_devices_threads(const SpDevice *device)
+{
+    return is_cpu(device) ? sp_cpu_threads(device) : 0;
+}
+
+/* The processor's name as the kernel tells it. */
+static void processor(char *out, size_t size)
+{
+    char line[256];
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    snprintf(out, size, "processor");
+    while (file && fgets(line, sizeof line, file)) {
+        const char *colon = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
+        if (colon) {
+            snprintf(out, size, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+            break;
+        }
+    }
+    if (file)
+        fclose(file);
+}
+
+void sp_devices_describe(FILE *stream)
+{
+    char name[200];
+    SpDevice *cpu;
+    processor(name, sizeof name);
+    if (sp_cpu_open(0, &cpu).code == SP_OK) {
+        fprintf(stream, "cpu: %s, %d threads, %s, %zu MB of memory free\n", name,
+                sp_cpu_threads(cpu), sp_cpu_isa(cpu), sp_memory_available() >> 20);
+        cpu->close(cpu);
+    }
+    describe_cuda(stream);
+}

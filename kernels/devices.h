@@ -1,0 +1,31 @@
+/*
+ * Which devices there are: the only place outside kernels/cuda that knows whether CUDA is built.
+ */
+#ifndef SP_KERNELS_DEVICES_H
+#define SP_KERNELS_DEVICES_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "kernels/ops.h"
+
+typedef enum SpDeviceChoice { SP_DEVICE_AUTO, SP_DEVICE_CPU, SP_DEVICE_CUDA } SpDeviceChoice;
+
+/* Opens a device; the caller closes it with device->close. SP_DEVICE_AUTO takes the GPU where CUDA
+ * is built and a driver answers, else the CPU: then *fell_back is CUDA's failure, SP_OK where CUDA
+ * is not built. `threads` as in sp_cpu_open. SP_DEVICE in one line where there is no such device;
+ * SP_MEMORY. */
+SpStatus sp_devices_open(SpDeviceChoice choice, int threads, SpDevice **device,
+                         SpStatus *fell_back);
+
+/* Whether it computes in bf16 where it is told to. */
+bool sp_devices_bf16(const SpDevice *device);
+
+/* The instruction set of the CPU, NULL for another device; its threads, or 0. */
+const char *sp_devices_isa(const SpDevice *device);
+int sp_devices_threads(const SpDevice *device);
+
+/* A line or more for each device: what it is, its libraries, what memory is free (--info). */
+void sp_devices_describe(FILE *stream);
+
+#endif

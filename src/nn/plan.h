@@ -1,0 +1,25 @@
+/*
+ * How a model runs in the memory there is: nothing here changes a result by a bit.
+ */
+#ifndef SP_NN_PLAN_H
+#define SP_NN_PLAN_H
+
+#include "kernels/ops.h"
+
+typedef enum SpWeightMode {
+    SP_IN_PLACE, /* the ops read the mapped file: only where device->reads_host */
+    SP_RESIDENT, /* all on the device before the stage begins */
+    SP_STREAMED  /* a part at a time, the next one's copy beside this one's ops */
+} SpWeightMode;
+
+/* Zeroed: the fastest on the CPU. */
+typedef struct SpPlan {
+    SpWeightMode weights;
+    bool whole_repeats;    /* streamed: what runs again and again is kept while it does */
+    int64_t rows;          /* that go through an MLP together, a multiple of SP_ROW_TILE; 0: 3072 */
+    int64_t queries;       /* of a long attention together, likewise; 0: all */
+    bool taps_on_device;   /* outputs that a later part reads wait on the device, not on the host */
+    SpPrecision precision; /* of the parts that may be computed in bf16 */
+} SpPlan;
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * The choice of a plan: a stage is run dry under each plan, from the fastest to the leanest, and
+ * the first that fits is taken. A dry run is the stage's own code, so what it finds is exact.
+ */
+#ifndef SP_NN_PLANNER_H
+#define SP_NN_PLANNER_H
+
+#include "nn/nn.h"
+
+/* A stage that can be run dry any number of times: `run(self, nn)` with a dry nn. */
+typedef struct SpDryRun {
+    SpStatus (*run)(void *self, SpNn *nn);
+    void *self;
+    SpWeights *weights; /* of its model */
+} SpDryRun;
+
+typedef struct SpWish {
+    bool forced; /* weights in `mode`, whatever else would fit */
+    SpWeightMode mode;
+    bool keep; /* weights on the device are used again after the stage */
+    SpPrecision precision;
+} SpWish;
+
+/* What there is to have, in bytes. */
+typedef struct SpRoom {
+    size_t device; /* of the device for arena and weights */
+    size_t host;   /* of host memory; with device->reads_host both come from here */
+} SpRoom;
+
+/* A plan and what the stage takes under it. */
+typedef struct SpNeed {
+    SpPlan plan;
+    size_t device, host;   /* most bytes of the arenas */
+    size_t weights;        /* resident beside the arena */
+    double moved_bytes;    /* weights that go to the device */
+    double work[SP_WORKS]; /* operations */
+} SpNeed;
+
+/* What a stage takes under `plan`. Failures of the stage itself. */
+SpStatus sp_plan_need(SpDevice *device, const SpDryRun *stage, const SpPlan *plan, SpNeed *need);
+
+bool sp_plan_fits(const SpDevice *device, const SpNeed *need, const SpRoom *room);
+
+/* The fastest plan that fits, or with *fits false the leanest. SP_USAGE when the wish is for
+ * weights in place and the device does not read host memory. */
+SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage, const SpWish *wish,
+                        const SpRoom *room, SpNeed *need, bool *fits);
+
+/* What a device does in a second, measured on a few small ops. */
+typedef struct SpRates {
+    double work[SP_WORKS]; /* operations */
+    double moved_bytes;
+} SpRates;
+
+/* Takes about a quarter of a second on two cores. SP_MEMORY. */
+SpStatus sp_rates_measure(SpDevice *device, SpPrecision precision, SpRates *rates);
+
+/* About how long a stage takes: its operations one after another, and the copies where nothing
+ * hides them. What ops do beside products, attention and convolutions is not counted. */
+double sp_plan_seconds(const SpDevice *device, const SpNeed *need, const SpRates *rates);
+
+/* "in place", "resident" or "streamed". */
+const char *sp_weight_mode_name(SpWeightMode mode);
+
+#endif

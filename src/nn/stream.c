@@ -1,0 +1,113 @@
+#include "nn/stream.h"
+
+#include <time.h>
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool streams(const SpNn *nn)
+{
+    return nn->weights && nn->plan.weights == SP_STREAMED;
+}
+
+/* Arena memory, not cleared, where ops of before may still be at work. */
+static char *take(SpNn *nn, size_t bytes)
+{
+    return (char *)sp_nn_floats(nn, (int64_t)((bytes + sizeof(float) - 1) / sizeof(float)));
+}
+
+static void fetch(SpNn *nn, int slot, int segment, char *memory)
+{
+    const size_t bytes = sp_weights_bytes(nn->weights, segment, 1);
+    nn->moved_bytes += nn->dry ? nn->times * (double)bytes : (double)bytes;
+    if (!sp_nn_live(nn))
+        return;
+    const double began = now();
+    nn->device->spent(nn->device, slot);
+    sp_weights_fetch(nn->weights, nn->device, slot, segment, memory);
+    nn->moving_seconds += now() - began;
+}
+
+static void wait(SpNn *nn, SpStream *stream, int slot)
+{
+    const double began = now();
+    if (sp_nn_live(nn) && stream->coming[slot])
+        nn->device->fetched(nn->device, slot);
+    nn->moving_seconds += now() - began;
+    stream->coming[slot] = false;
+}
+
+SpStream sp_stream_hold(SpNn *nn, int first, int count)
+{
+    SpStream stream = {.first = first, .count = count, .kept = true, .segment = {-1, -1}};
+    if (!streams(nn))
+        return stream;
+    if (count == 0 || sp_weights_placed(nn->weights, first)) {
+        stream.count = 0;
+        return stream;
+    }
+    char *memory = take(nn, sp_weights_bytes(nn->weights, first, count));
+    for (int i = first; i < first + count && nn->status.code == SP_OK; i++) {
+        fetch(nn, 0, i, memory);
+        sp_weights_place(nn->weights, i, memory);
+        memory += sp_weights_bytes(nn->weights, i, 1);
+    }
+    stream.coming[0] = true;
+    wait(nn, &stream, 0);
+    return stream;
+}
+
+SpStream sp_stream_begin(SpNn *nn, int first, int count, bool again)
+{
+    if (!streams(nn) || count <= 1 || sp_weights_placed(nn->weights, first) ||
+        (again && nn->plan.whole_repeats))
+        return sp_stream_hold(nn, first, count);
+    SpStream stream = {.first = first, .count = count, .again = again, .segment = {-1, -1}};
+    const size_t bytes = sp_weights_largest(nn->weights, first, count);
+    for (int slot = 0; slot < SP_FETCH_SLOTS; slot++)
+        stream.memory[slot] = take(nn, bytes);
+    return stream;
+}
+
+/* Begins to bring `segment` into a slot, whose segment leaves. */
+static void bring(SpNn *nn, SpStream *stream, int slot, int segment)
+{
+    wait(nn, stream, slot);
+    if (stream->segment[slot] >= 0)
+        sp_weights_place(nn->weights, stream->segment[slot], NULL);
+    fetch(nn, slot, segment, stream->memory[slot]);
+    stream->segment[slot] = segment;
+    stream->coming[slot] = true;
+}
+
+void sp_stream_use(SpNn *nn, SpStream *stream, int segment)
+{
+    if (stream->kept || nn->status.code != SP_OK)
+        return;
+    const bool last = segment + 1 == stream->first + stream->count;
+    const int next = !last ? segment + 1 : stream->again ? stream->first : -1;
+    const int slot = stream->segment[1] == segment;
+    if (stream->segment[slot] != segment)
+        bring(nn, stream, slot, segment);
+    wait(nn, stream, slot);
+    sp_weights_place(nn->weights, segment, stream->memory[slot]);
+    if (next >= 0 && stream->segment[!slot] != next)
+        bring(nn, stream, !slot, next);
+    /* What is only on its way must not be read, nor what was read before. */
+    if (stream->segment[!slot] >= 0)
+        sp_weights_place(nn->weights, stream->segment[!slot], NULL);
+}
+
+void sp_stream_end(SpNn *nn, SpStream *stream)
+{
+    if (!streams(nn))
+        return;
+    for (int slot = 0; slot < SP_FETCH_SLOTS; slot++)
+        wait(nn, stream, slot);
+    for (int i = stream->first; i < stream->first + stream->count; i++)
+        sp_weights_place(nn->weights, i, NULL);
+}

@@ -1,0 +1,186 @@
+#include "store/compact.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/half.h"
+#include "base/sha256.h"
+
+enum { PATH_ROOM = 4096 + 64, TEXT_ROOM = 32, CHUNK = 1 << 16 };
+
+static const char FORMAT[] = "1";
+
+/* What a file is known by without reading it. */
+typedef struct Identity {
+    char size[TEXT_ROOM], time[TEXT_ROOM];
+} Identity;
+
+static void path_of(const char *folder, const char *name, char out[PATH_ROOM])
+{
+    snprintf(out, PATH_ROOM, "%s/%s", folder, name);
+}
+
+static bool identify(const char *folder, Identity *out)
+{
+    char path[PATH_ROOM];
+    struct stat info;
+    path_of(folder, "model.safetensors", path);
+    if (stat(path, &info) != 0)
+        return false;
+    snprintf(out->size, TEXT_ROOM, "%" PRIu64, (uint64_t)info.st_size);
+    snprintf(out->time, TEXT_ROOM, "%" PRId64 ".%09ld", (int64_t)info.st_mtim.tv_sec,
+             (long)info.st_mtim.tv_nsec);
+    return true;
+}
+
+static bool says(const SpSafetensors *file, const char *key, const char *value)
+{
+    const char *found = sp_safetensors_metadata(file, key);
+    return found && strcmp(found, value) == 0;
+}
+
+SpStatus sp_compact_open(const char *folder, SpSafetensors **out)
+{
+    char path[PATH_ROOM];
+    Identity source;
+    struct stat info;
+    *out = NULL;
+    path_of(folder, SP_COMPACT_NAME, path);
+    if (stat(path, &info) != 0 || !identify(folder, &source))
+        return sp_ok();
+    SP_TRY(sp_safetensors_open(path, SP_CHECKPOINT, out));
+    if (says(*out, "format", FORMAT) && says(*out, "source_size", source.size) &&
+        says(*out, "source_time", source.time))
+        return sp_ok();
+    sp_safetensors_close(*out);
+    *out = NULL;
+    return sp_ok();
+}
+
+bool sp_compact_is_current(const char *folder)
+{
+    SpSafetensors *file;
+    const bool current = sp_compact_open(folder, &file).code == SP_OK && file;
+    sp_safetensors_close(current ? file : NULL);
+    return current;
+}
+
+/* Matrices that are computed in bf16. */
+static bool is_taken(const char *name, const SpTensor *tensor)
+{
+    return strncmp(name, "aggregator.", 11) == 0 && tensor->rank == 2 && tensor->dtype == SP_F32;
+}
+
+static bool add_tensor(cJSON *header, const char *name, const SpTensor *tensor, size_t *offset)
+{
+    const size_t bytes = (size_t)sp_tensor_count(tensor) * sizeof(uint16_t);
+    const double dims[] = {(double)tensor->dim[0], (double)tensor->dim[1]};
+    const double offsets[] = {(double)*offset, (double)(*offset + bytes)};
+    cJSON *object = cJSON_AddObjectToObject(header, name);
+    *offset += bytes;
+    if (!object || !cJSON_AddStringToObject(object, "dtype", "BF16"))
+        return false;
+    cJSON *shape = cJSON_CreateDoubleArray(dims, 2);
+    if (!cJSON_AddItemToObject(object, "shape", shape)) {
+        cJSON_Delete(shape);
+        return false;
+    }
+    cJSON *place = cJSON_CreateDoubleArray(offsets, 2);
+    if (!cJSON_AddItemToObject(object, "data_offsets", place)) {
+        cJSON_Delete(place);
+        return false;
+    }
+    return true;
+}
+
+/* The header's text; NULL when memory is short. */
+static char *make_header(const SpSafetensors *source, const Identity *identity, const char *sha,
+                         size_t *payload)
+{
+    cJSON *header = cJSON_CreateObject();
+    cJSON *metadata = cJSON_AddObjectToObject(header, "__metadata__");
+    bool added = metadata && cJSON_AddStringToObject(metadata, "format", FORMAT) &&
+                 cJSON_AddStringToObject(metadata, "source_size", identity->size) &&
+                 cJSON_AddStringToObject(metadata, "source_time", identity->time) &&
+                 cJSON_AddStringToObject(metadata, "source_sha256", sha);
+    *payload = 0;
+    for (size_t i = 0; added && i < sp_safetensors_count(source); i++) {
+        const SpTensor *tensor;
+        const char *name = sp_safetensors_at(source, i, &tensor);
+        added = !is_taken(name, tensor) || add_tensor(header, name, tensor, payload);
+    }
+    char *text = added ? cJSON_PrintUnformatted(header) : NULL;
+    cJSON_Delete(header);
+    return text;
+}
+
+static bool write_header(FILE *stream, const char *text)
+{
+    const size_t length = strlen(text), padded = (length + 7) / 8 * 8;
+    unsigned char prefix[8];
+    for (int i = 0; i < 8; i++)
+        prefix[i] = (unsigned char)((uint64_t)padded >> 8 * i);
+    return fwrite(prefix, 1, 8, stream) == 8 && fwrite(text, 1, length, stream) == length &&
+           fwrite("       ", 1, padded - length, stream) == padded - length;
+}
+
+static bool write_tensor(FILE *stream, const SpTensor *tensor, uint16_t *chunk)
+{
+    const int64_t count = sp_tensor_count(tensor);
+    for (int64_t at = 0; at < count; at += CHUNK) {
+        const size_t some = (size_t)(count - at < CHUNK ? count - at : CHUNK);
+        for (size_t i = 0; i < some; i++)
+            chunk[i] = sp_f32_to_bf16((float)sp_tensor_at(tensor, at + (int64_t)i));
+        if (fwrite(chunk, sizeof *chunk, some, stream) != some)
+            return false;
+    }
+    return true;
+}
+
+static SpStatus write_all(const SpSafetensors *source, FILE *stream, const char *header)
+{
+    uint16_t *chunk = malloc(CHUNK * sizeof *chunk);
+    if (!chunk)
+        return sp_no_memory("the compact copy");
+    bool written = write_header(stream, header);
+    for (size_t i = 0; written && i < sp_safetensors_count(source); i++) {
+        const SpTensor *tensor;
+        const char *name = sp_safetensors_at(source, i, &tensor);
+        written = !is_taken(name, tensor) || write_tensor(stream, tensor, chunk);
+    }
+    free(chunk);
+    return written ? sp_ok()
+                   : sp_error(SP_OUTPUT, "cannot write %s: %s", SP_COMPACT_NAME, strerror(errno));
+}
+
+SpStatus sp_compact_write(const char *folder, FILE *stream, size_t *bytes)
+{
+    char path[PATH_ROOM], sha[SP_SHA256_ROOM];
+    SpSafetensors *source;
+    Identity identity;
+    size_t size, payload;
+    path_of(folder, "model.safetensors", path);
+    SP_TRY(sp_safetensors_open(path, SP_CHECKPOINT, &source));
+    SpStatus status = identify(folder, &identity)
+                          ? sp_ok()
+                          : sp_error(SP_CHECKPOINT, "%s: %s", path, strerror(errno));
+    if (status.code == SP_OK) {
+        const void *data = sp_safetensors_bytes(source, &size);
+        sp_sha256(data, size, sha);
+        char *header = make_header(source, &identity, sha, &payload);
+        status = !header       ? sp_no_memory("the compact copy")
+                 : payload > 0 ? write_all(source, stream, header)
+                               : sp_error(SP_CHECKPOINT,
+                                          "%s: it has no f32 matrices aggregator.*; "
+                                          "is this the front?",
+                                          path);
+        *bytes = header ? payload + 8 + (strlen(header) + 7) / 8 * 8 : 0;
+        cJSON_free(header);
+    }
+    sp_safetensors_close(source);
+    return status;
+}

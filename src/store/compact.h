@@ -1,0 +1,29 @@
+/*
+ * A compact copy of a published checkpoint for devices that compute in bf16: beside
+ * model.safetensors the file model.bf16.safetensors with the matrices of the front's transformers
+ * (aggregator. and its patch_embed.) in bf16. All else, which is computed in f32, is read from the
+ * published file, whose size, time and SHA-256 the copy's metadata hold.
+ */
+#ifndef SP_STORE_COMPACT_H
+#define SP_STORE_COMPACT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "store/safetensors.h"
+
+#define SP_COMPACT_NAME "model.bf16.safetensors"
+
+/* Whether `folder` has a copy that was made of the published file that is there now, by its size
+ * and time. */
+bool sp_compact_is_current(const char *folder);
+
+/* Opens such a copy; *out is NULL where there is none. SP_CHECKPOINT when it is damaged; SP_MEMORY.
+ */
+SpStatus sp_compact_open(const char *folder, SpSafetensors **out);
+
+/* Writes the copy of folder/model.safetensors to `stream`; *bytes is its size. SP_CHECKPOINT;
+ * SP_OUTPUT; SP_MEMORY. */
+SpStatus sp_compact_write(const char *folder, FILE *stream, size_t *bytes);
+
+#endif

@@ -1,0 +1,121 @@
+#include "gpu/emulate/device.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cuda/internal.h"
+
+static void set_precision(SpDevice *device, SpPrecision precision)
+{
+    SpCuda *cuda = sp_cuda(device);
+    cuda->format = precision == SP_PRECISION_BF16 ? cuda->half : SP_FORMAT_F32;
+}
+
+static void *take_memory(SpDevice *device, size_t bytes)
+{
+    (void)device;
+    return aligned_alloc(SP_CUDA_ALIGN,
+                         (bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN);
+}
+
+static void give_memory(SpDevice *device, void *memory, size_t bytes)
+{
+    (void)device;
+    (void)bytes;
+    free(memory);
+}
+
+static void fetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
+{
+    (void)device, (void)slot;
+    memcpy(to, from, bytes);
+}
+
+static void no_wait(SpDevice *device, int slot)
+{
+    (void)device, (void)slot;
+}
+
+static size_t free_memory(SpDevice *device)
+{
+    (void)device;
+    return (size_t)1 << 30;
+}
+
+static SpStatus status(SpDevice *device)
+{
+    return sp_cuda(device)->failure;
+}
+
+static void close_emulated(SpDevice *device)
+{
+    free(sp_cuda(device)->work);
+    free(device);
+}
+
+SpDevice *emulated_open(int major)
+{
+    SpCuda *cuda = calloc(1, sizeof *cuda);
+    if (!cuda)
+        abort();
+    cuda->device = (SpDevice){.name = "emulated",
+                              .ops = sp_cuda_ops,
+                              .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
+                              .free_memory = free_memory,
+                              .fetch = fetch,
+                              .fetched = no_wait,
+                              .spent = no_wait,
+                              .set_precision = set_precision,
+                              .take_memory = take_memory,
+                              .give_memory = give_memory,
+                              .status = status,
+                              .close = close_emulated};
+    cuda->major = major;
+    cuda->half = major >= 8 ? SP_FORMAT_BF16 : SP_FORMAT_F16;
+    cuda->processors = 1;
+    cuda->work = aligned_alloc(SP_CUDA_ALIGN, SP_CUDA_SCRATCH + SP_CUDA_LIBRARY);
+    if (!cuda->work)
+        abort();
+    /* What an op reads before it is written is NaN. */
+    memset(cuda->work, 0xff, SP_CUDA_SCRATCH + SP_CUDA_LIBRARY);
+    return &cuda->device;
+}
+
+void sp_cuda_copy(SpDevice *device, const SpCopy *a)
+{
+    if (a->kind == SP_ON_DEVICE) {
+        sp_cuda_copy_rows(sp_cuda(device), a);
+        return;
+    }
+    for (size_t r = 0; r < a->rows; r++)
+        memcpy((char *)a->to + r * a->to_pitch, (const char *)a->from + r * a->from_pitch,
+               a->bytes);
+}
+
+bool sp_cuda_blas_product(SpCuda *cuda, const SpProduct *p)
+{
+    (void)cuda;
+    (void)p;
+    return false;
+}
+
+bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y)
+{
+    (void)cuda;
+    (void)a;
+    (void)y;
+    return false;
+}
+
+bool sp_cuda_dnn_has_attention(SpCuda *cuda, const SpFused *a)
+{
+    (void)cuda;
+    (void)a;
+    return false;
+}
+
+void sp_cuda_dnn_attention(SpCuda *cuda, const SpFused *a)
+{
+    (void)cuda;
+    (void)a;
+}

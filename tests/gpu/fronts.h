@@ -1,0 +1,50 @@
+/*
+ * Runs of the front network with synthetic weights, on any device and under any plan.
+ */
+#ifndef SP_TESTS_GPU_FRONTS_H
+#define SP_TESTS_GPU_FRONTS_H
+
+#include "front/front.h"
+#include "nn/planner.h"
+
+/* A model made from a manifest ("front_tiny", "front") in a temporary folder, whose files are gone
+ * when this returns; their mapping stays. */
+typedef struct Front {
+    SpCheckpoint *checkpoint;
+    SpFront *front;
+} Front;
+SpStatus front_make(const char *goldens, const char *manifest, SpDtype dtype, Front *out);
+void front_end(Front *front);
+
+/* Frames and host memory for what the network makes of them. */
+typedef struct Clip {
+    int64_t frames, height, width;
+    float *video, *depth, *confidence, *pose_enc, *c2w, *intrinsics;
+} Clip;
+
+/* Frames of noise; memory for the result. */
+Clip clip_of_noise(int64_t frames, int64_t height, int64_t width);
+void clip_end(Clip *clip);
+/* Memory for another result of the same frames, which stay the first clip's. */
+Clip clip_again(const Clip *clip);
+void clip_again_end(Clip *clip);
+
+/* What a run took. */
+typedef struct Took {
+    size_t planned, peak; /* of the arena */
+    double seconds;       /* without loading */
+} Took;
+
+/* What the run needs under `plan`. */
+SpStatus front_need(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
+                    SpNeed *need);
+
+/* The run in exactly that memory. */
+SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
+                   Took *took);
+
+/* The plan that fits into `room` bytes of device memory beside the workspace; false: none does. */
+bool front_fit(const Front *front, SpDevice *device, size_t room, SpPrecision precision, Clip *clip,
+               SpNeed *need);
+
+#endif

@@ -1,0 +1,320 @@
+/*
+ * The CUDA device on a real card: every op against the CPU, the libraries' kernels against ours,
+ * weights copied beside the ops, the front network's goldens, memory as planned, budgets, sleep,
+ * and a table of times. Run by tests/gpu/run; exits 77 where there is no card.
+ *
+ *     gpu-tests GOLDENS [quick]      quick: without the full-size network
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gpu/check.h"
+#include "gpu/golden.h"
+#include "gpu/ops.h"
+#include "gpu/times.h"
+#include "kernels/cuda/cuda.h"
+
+static float *floats(int64_t count)
+{
+    float *x = calloc((size_t)count, sizeof *x);
+    if (!x)
+        abort();
+    return x;
+}
+
+/* ---- ops ---- */
+
+static bool one_op(const OpCase *c, SpDevice *cpu, SpDevice *gpu, double tolerance, const char *how)
+{
+    float *exact = op_noise("y", c->count), *ours = op_noise("y", c->count);
+    c->run(cpu, exact);
+    c->run(gpu, ours);
+    double worst = 0;
+    for (int64_t i = 0; i < c->count; i++) {
+        const double error =
+            fabs((double)ours[i] - (double)exact[i]) / fmax(1, fabs((double)exact[i]));
+        worst = error <= 1e30 ? fmax(worst, error) : INFINITY;
+    }
+    const bool good =
+        check(worst <= tolerance, "%s, %s: %.2g of %.2g", c->name, how, worst, tolerance);
+    free(exact), free(ours);
+    return good;
+}
+
+static void ops(SpDevice *cpu, SpDevice *gpu)
+{
+    static const char *const how[2][2] = {{"f32", "f32, own kernels"},
+                                          {"bf16", "bf16, own kernels"}};
+    for (int half = 0; half < 2; half++)
+        for (int own = 0; own < 2; own++) {
+            gpu->set_precision(gpu, half ? SP_PRECISION_BF16 : SP_PRECISION_F32);
+            sp_cuda_prefer_own(gpu, own);
+            for (size_t i = 0; op_case(i); i++)
+                if (!half || op_case(i)->half_tolerance > 0)
+                    one_op(op_case(i), cpu, gpu,
+                           half ? op_case(i)->half_tolerance : op_case(i)->tolerance,
+                           how[half][own]);
+        }
+    sp_cuda_prefer_own(gpu, false);
+    gpu->set_precision(gpu, SP_PRECISION_F32);
+    check_status(gpu->status(gpu), "after all ops");
+}
+
+static float *on_device(SpDevice *gpu, const char *name, int64_t count)
+{
+    const size_t bytes = (size_t)count * sizeof(float);
+    float *x = op_noise(name, count), *memory = gpu->take_memory(gpu, bytes);
+    if (!memory)
+        abort();
+    gpu->ops.copy(gpu, &(SpCopy){SP_UPLOAD, memory, bytes, x, bytes, bytes, 1});
+    free(x);
+    return memory;
+}
+
+static void off_device(SpDevice *gpu, const float *memory, int64_t count, float *to)
+{
+    const size_t bytes = (size_t)count * sizeof(float);
+    gpu->ops.copy(gpu, &(SpCopy){SP_DOWNLOAD, to, bytes, memory, bytes, bytes, 1});
+}
+
+/* Splitting the rows of a product at multiples of SP_ROW_TILE changes no bit. */
+static void row_split(SpDevice *gpu, SpPrecision precision)
+{
+    enum { N = 8 * SP_ROW_TILE + 100, IN = 1024, OUTS = 768 };
+    float *x = on_device(gpu, "x", N * IN), *w = on_device(gpu, "w", OUTS * IN);
+    float *whole = on_device(gpu, "a", N * OUTS), *parts = on_device(gpu, "a", N * OUTS);
+    float *a = floats(N * OUTS), *b = floats(N * OUTS);
+    gpu->set_precision(gpu, precision);
+    SpLinear call = {
+        .x = x, .rows = N, .ldx = IN, .w = {w, SP_F32, 2, {OUTS, IN}}, .y = whole, .ldy = OUTS};
+    gpu->ops.linear(gpu, &call);
+    for (int64_t r = 0; r < N; r += SP_ROW_TILE) {
+        call.x = x + r * IN;
+        call.y = parts + r * OUTS;
+        call.rows = N - r < SP_ROW_TILE ? N - r : SP_ROW_TILE;
+        gpu->ops.linear(gpu, &call);
+    }
+    off_device(gpu, whole, N * OUTS, a);
+    off_device(gpu, parts, N * OUTS, b);
+    check(memcmp(a, b, N * OUTS * sizeof *a) == 0, "rows split, %s: the same bits",
+          precision == SP_PRECISION_F32 ? "f32" : "bf16");
+    gpu->set_precision(gpu, SP_PRECISION_F32);
+    gpu->give_memory(gpu, x, 0), gpu->give_memory(gpu, w, 0);
+    gpu->give_memory(gpu, whole, 0), gpu->give_memory(gpu, parts, 0);
+    free(a), free(b);
+}
+
+/* A long attention three ways: float32, tensor cores of ours, cuDNN. */
+static void long_attention(SpDevice *gpu, int64_t head)
+{
+    enum { N = 3000, HEADS = 3 };
+    const int64_t width = HEADS * head, count = N * width;
+    float *qkv = on_device(gpu, "qkv", 3 * count), *y = on_device(gpu, "y", count);
+    float *result[3];
+    SpAttention a = {.batch = 1,
+                     .nq = N,
+                     .nk = N,
+                     .heads = HEADS,
+                     .head = head,
+                     .scale = 8 / sqrtf((float)head),
+                     .q = qkv,
+                     .k = qkv + width,
+                     .v = qkv + 2 * width,
+                     .q_row = 3 * width,
+                     .k_row = 3 * width,
+                     .v_row = 3 * width,
+                     .y = y,
+                     .y_row = width};
+    for (int i = 0; i < 3; i++) {
+        gpu->set_precision(gpu, i ? SP_PRECISION_BF16 : SP_PRECISION_F32);
+        sp_cuda_prefer_own(gpu, i == 1);
+        gpu->ops.attention(gpu, &a);
+        off_device(gpu, y, count, result[i] = floats(count));
+    }
+    gpu->set_precision(gpu, SP_PRECISION_F32);
+    sp_cuda_prefer_own(gpu, false);
+    check(correlation(result[1], result[0], count) >= 0.999,
+          "attention, heads of %d, tensor cores: correlation %.6f", (int)head,
+          correlation(result[1], result[0], count));
+    check(correlation(result[2], result[0], count) >= 0.999,
+          "attention, heads of %d, %s: correlation %.6f", (int)head,
+          memcmp(result[1], result[2], (size_t)count * sizeof(float)) ? "cuDNN"
+                                                                      : "no cuDNN, ours again",
+          correlation(result[2], result[0], count));
+    for (int i = 0; i < 3; i++)
+        free(result[i]);
+    gpu->give_memory(gpu, qkv, 0), gpu->give_memory(gpu, y, 0);
+}
+
+/* Weights through both slots in turn while ops run: every byte arrives, and no slot is filled
+ * while it is still read. */
+static void fetches(SpDevice *gpu)
+{
+    enum { COUNT = 3 << 20, ROUNDS = 6 };
+    const size_t bytes = COUNT * sizeof(float);
+    float *host = op_noise("weights", COUNT * ROUNDS), *back = floats(COUNT);
+    float *slot[SP_FETCH_SLOTS], *y = on_device(gpu, "zero", COUNT);
+    double worst = 0;
+    float *sum = floats(COUNT);
+    gpu->ops.map(gpu, &(SpMap){y, COUNT, 0, NULL, 0, SP_IDENTITY, y});
+    for (int s = 0; s < SP_FETCH_SLOTS; s++) {
+        slot[s] = gpu->take_memory(gpu, bytes);
+        gpu->spent(gpu, s);
+    }
+    gpu->fetch(gpu, 0, slot[0], host, bytes);
+    for (int i = 0; i < ROUNDS; i++) {
+        const int s = i % SP_FETCH_SLOTS, next = (i + 1) % SP_FETCH_SLOTS;
+        if (i + 1 < ROUNDS)
+            gpu->fetch(gpu, next, slot[next], host + (i + 1) * COUNT, bytes);
+        gpu->fetched(gpu, s);
+        gpu->ops.add_rows(gpu, &(SpAddRows){y, slot[s], COUNT, 1, COUNT});
+        gpu->spent(gpu, s);
+    }
+    off_device(gpu, y, COUNT, back);
+    for (int64_t i = 0; i < COUNT * ROUNDS; i++)
+        sum[i % COUNT] += host[i];
+    for (int64_t i = 0; i < COUNT; i++)
+        worst = fmax(worst, fabs((double)back[i] - (double)sum[i]));
+    check(worst == 0, "weights through two slots: %.2g", worst);
+    for (int s = 0; s < SP_FETCH_SLOTS; s++)
+        gpu->give_memory(gpu, slot[s], bytes);
+    gpu->give_memory(gpu, y, bytes);
+    free(host), free(back), free(sum);
+}
+
+/* ---- memory ---- */
+
+/* More than there is: refused, and the device goes on. */
+static void too_much_memory(SpDevice *gpu)
+{
+    SpStatus fell = sp_ok();
+    check(!gpu->take_memory(gpu, (size_t)1 << 50), "memory that no card has is refused");
+    fell = gpu->status(gpu);
+    check(fell.code == SP_OK, "and the device goes on");
+}
+
+/* Opened and closed again and again, as sleep at level 2 does: no memory is lost. */
+static void open_and_close(void)
+{
+    enum { TIMES = 10 };
+    size_t left[TIMES] = {0};
+    double longest = 0;
+    for (int i = 0; i < TIMES; i++) {
+        SpDevice *gpu;
+        const double began = seconds();
+        if (sp_cuda_open(0, &gpu).code != SP_OK)
+            break;
+        longest = fmax(longest, seconds() - began);
+        left[i] = gpu->free_memory(gpu);
+        float *x = on_device(gpu, "x", 1 << 20);
+        gpu->ops.map(gpu, &(SpMap){x, 1 << 20, 2, NULL, 0, SP_GELU, x});
+        gpu->close(gpu); /* x with it */
+    }
+    check(left[TIMES - 1] + (16 << 20) >= left[0] && left[0] > 0,
+          "opened %d times (at most %.2f s each): %zu MB free at first, %zu MB at last", TIMES,
+          longest, left[0] >> 20, left[TIMES - 1] >> 20);
+}
+
+/* ---- the front network ---- */
+
+static void front_agrees(const Front *front, SpDevice *gpu, Clip *clip, const char *name,
+                         const Golden *golden, double tolerance)
+{
+    Took took;
+    Clip again = clip_again(clip);
+    SpPlan plan = {.weights = SP_RESIDENT, .taps_on_device = true};
+    const int64_t area = clip->frames * clip->height * clip->width;
+    if (!check_status(front_run(front, gpu, &plan, clip, &took), name))
+        return;
+    check(took.planned == took.peak, "%s: %zu MB, as planned", name, took.peak >> 20);
+    golden_check(golden, clip, name, tolerance);
+    plan = (SpPlan){.weights = SP_STREAMED, .queries = 8 * SP_ROW_TILE};
+    if (check_status(front_run(front, gpu, &plan, &again, &took), "streamed"))
+        check(memcmp(clip->depth, again.depth, (size_t)area * sizeof *clip->depth) == 0 &&
+                  memcmp(clip->c2w, again.c2w, (size_t)(16 * clip->frames) * sizeof(float)) == 0,
+              "%s, streamed under another plan: the same bits", name);
+    plan = (SpPlan){.weights = SP_RESIDENT, .precision = SP_PRECISION_BF16};
+    if (check_status(front_run(front, gpu, &plan, &again, &took), "bf16"))
+        check(correlation(again.depth, clip->depth, area) >= 0.999 &&
+                  correlation(again.pose_enc, clip->pose_enc, 9 * clip->frames) >= 0.999,
+              "%s, bf16: correlation with f32 of depth %.6f, poses %.6f", name,
+              correlation(again.depth, clip->depth, area),
+              correlation(again.pose_enc, clip->pose_enc, 9 * clip->frames));
+    clip_again_end(&again);
+}
+
+/* The same bits after the device was closed and opened again. */
+static void after_waking(const Front *front, SpDevice **gpu, Clip *clip)
+{
+    Took took;
+    const SpPlan plan = {.weights = SP_STREAMED};
+    Clip again = clip_again(clip);
+    check_status(front_run(front, *gpu, &plan, clip, &took), "before sleep");
+    (*gpu)->close(*gpu);
+    *gpu = NULL;
+    if (check_status(sp_cuda_open(0, gpu), "waking") &&
+        check_status(front_run(front, *gpu, &plan, &again, &took), "after waking"))
+        check(memcmp(clip->depth, again.depth,
+                     (size_t)(clip->frames * clip->height * clip->width) * sizeof(float)) == 0,
+              "asleep at level 2 and awake: the same bits");
+    clip_again_end(&again);
+}
+
+static void goldens(const char *folder, SpDevice **gpu, bool full)
+{
+    static const char *const manifest[] = {"front_tiny", "front"};
+    static const char *const file[] = {"front/tiny.safetensors", "front/full.safetensors"};
+    for (int i = 0; i <= full && *gpu; i++) {
+        Front front;
+        Golden golden;
+        Clip clip;
+        if (!check_status(front_make(folder, manifest[i], SP_F32, &front), manifest[i]) ||
+            !check_status(golden_read(folder, file[i], &front, &golden, &clip), file[i]))
+            return;
+        front_agrees(&front, *gpu, &clip, manifest[i], &golden, 1e-3);
+        if (i == 0)
+            after_waking(&front, gpu, &clip);
+        clip_end(&clip);
+        golden_end(&golden);
+        front_end(&front);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    SpDevice *cpu, *gpu;
+    const SpStatus there = sp_cuda_open(0, &gpu);
+    if (argc < 2)
+        return SP_USAGE;
+    if (there.code == SP_DEVICE) {
+        printf("no GPU to test on: %s\n", there.text);
+        return 77;
+    }
+    if (!check_status(there, "open") || !check_status(sp_cpu_open(0, &cpu), "cpu"))
+        return check_end();
+    const bool full = argc < 3 || strcmp(argv[2], "quick") != 0;
+    gpu->close(gpu);
+    sp_cuda_describe(stdout);
+    open_and_close();
+    if (!check_status(sp_cuda_open(0, &gpu), "open again"))
+        return check_end();
+    ops(cpu, gpu);
+    row_split(gpu, SP_PRECISION_F32);
+    row_split(gpu, SP_PRECISION_BF16);
+    long_attention(gpu, 64);
+    long_attention(gpu, 128);
+    fetches(gpu);
+    too_much_memory(gpu);
+    times_of_ops(gpu);
+    goldens(argv[1], &gpu, full);
+    if (gpu && full)
+        times_of_front(argv[1], gpu);
+    if (gpu) {
+        check_status(gpu->status(gpu), "at the end");
+        gpu->close(gpu);
+    }
+    cpu->close(cpu);
+    return check_end();
+}

@@ -1,0 +1,192 @@
+#include "gpu/times.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gpu/check.h"
+#include "gpu/fronts.h"
+#include "kernels/cuda/cuda.h"
+
+enum { WIDTH = 1024, HEADS = 16, TOKENS = 16 * SP_ROW_TILE, GLOBAL = 40 * SP_ROW_TILE };
+
+/* Memory for the ops: operands that are all zero cost as much as any, but for what the chip's
+ * power limit gives, so they are small numbers. */
+typedef struct Bench {
+    SpDevice *gpu;
+    float *x, *w, *y;
+} Bench;
+
+static void product(const Bench *b)
+{
+    b->gpu->ops.linear(b->gpu, &(SpLinear){.x = b->x,
+                                           .rows = TOKENS,
+                                           .ldx = WIDTH,
+                                           .w = {b->w, SP_F32, 2, {4 * WIDTH, WIDTH}},
+                                           .act = SP_GELU,
+                                           .y = b->y,
+                                           .ldy = 4 * WIDTH});
+}
+
+static void product_bf16(const Bench *b)
+{
+    b->gpu->ops.linear(b->gpu, &(SpLinear){.x = b->x,
+                                           .rows = TOKENS,
+                                           .ldx = WIDTH,
+                                           .w = {b->w, SP_BF16, 2, {3 * WIDTH, WIDTH}},
+                                           .y = b->y,
+                                           .ldy = 3 * WIDTH});
+}
+
+static void attention_of(const Bench *b, int64_t batch, int64_t n)
+{
+    b->gpu->ops.attention(b->gpu, &(SpAttention){.batch = batch,
+                                                 .nq = n,
+                                                 .nk = n,
+                                                 .heads = HEADS,
+                                                 .head = WIDTH / HEADS,
+                                                 .scale = 0.125f,
+                                                 .q = b->x,
+                                                 .k = b->x + WIDTH,
+                                                 .v = b->x + 2 * WIDTH,
+                                                 .q_batch = n * 3 * WIDTH,
+                                                 .q_row = 3 * WIDTH,
+                                                 .k_batch = n * 3 * WIDTH,
+                                                 .k_row = 3 * WIDTH,
+                                                 .v_batch = n * 3 * WIDTH,
+                                                 .v_row = 3 * WIDTH,
+                                                 .y = b->y,
+                                                 .y_batch = n * WIDTH,
+                                                 .y_row = WIDTH});
+}
+
+static void attention_frame(const Bench *b)
+{
+    attention_of(b, 4, 893);
+}
+
+static void attention_global(const Bench *b)
+{
+    attention_of(b, 1, GLOBAL);
+}
+
+static void convolution(const Bench *b)
+{
+    b->gpu->ops.conv2d(b->gpu, &(SpConv2d){.x = b->x,
+                                           .n = 1,
+                                           .h = 96,
+                                           .w = 148,
+                                           .cin = 256,
+                                           .ldx = 256,
+                                           .packed = b->w,
+                                           .cout = 256,
+                                           .kh = 3,
+                                           .kw = 3,
+                                           .stride = 1,
+                                           .pad = 1,
+                                           .y = b->y,
+                                           .ldy = 256});
+}
+
+/* Seconds of one call: the least of three after a first one. */
+static double time_of(const Bench *b, void (*run)(const Bench *))
+{
+    double least = 1e9;
+    for (int i = 0; i < 4; i++) {
+        const double began = seconds();
+        run(b);
+        b->gpu->status(b->gpu);
+        if (i > 0 && seconds() - began < least)
+            least = seconds() - began;
+    }
+    return least;
+}
+
+void times_of_ops(SpDevice *gpu)
+{
+    static const struct {
+        const char *name;
+        void (*run)(const Bench *);
+        double operations;
+        bool slow_in_f32;
+    } op[] = {
+        {"linear 6144 x 1024 -> 4096, GELU, weights f32", product, 2.0 * TOKENS * WIDTH * 4 * WIDTH,
+         false},
+        {"linear 6144 x 1024 -> 3072, weights bf16", product_bf16, 2.0 * TOKENS * WIDTH * 3 * WIDTH,
+         false},
+        {"attention 4 x 893, 16 heads of 64", attention_frame, 4.0 * 4 * 893 * 893 * WIDTH, false},
+        {"attention 15360, 16 heads of 64", attention_global, 4.0 * GLOBAL * GLOBAL * WIDTH, true},
+        {"convolution 96 x 148 x 256, 3 x 3 -> 256", convolution, 2.0 * 96 * 148 * 9 * 256 * 256,
+         false},
+    };
+    const size_t bytes = (size_t)GLOBAL * 3 * WIDTH * sizeof(float);
+    Bench b = {gpu, gpu->take_memory(gpu, bytes), gpu->take_memory(gpu, bytes),
+               gpu->take_memory(gpu, bytes)};
+    if (!check(b.x && b.w && b.y, "memory for the timing of ops"))
+        return;
+    printf("# %-48s %10s %10s %10s %10s   TFLOP/s\n", "op", "f32", "f32 own", "bf16", "bf16 own");
+    for (size_t i = 0; i < sizeof op / sizeof *op; i++) {
+        printf("# %-48s", op[i].name);
+        for (int way = 0; way < 4; way++) {
+            gpu->set_precision(gpu, way < 2 ? SP_PRECISION_F32 : SP_PRECISION_BF16);
+            sp_cuda_prefer_own(gpu, way % 2);
+            if (way == 1 && op[i].slow_in_f32)
+                printf(" %10s", "-"); /* the same kernel */
+            else
+                printf(" %10.1f", op[i].operations / time_of(&b, op[i].run) / 1e12);
+            fflush(stdout);
+        }
+        putchar('\n');
+    }
+    gpu->set_precision(gpu, SP_PRECISION_F32);
+    sp_cuda_prefer_own(gpu, false);
+    gpu->give_memory(gpu, b.x, bytes), gpu->give_memory(gpu, b.w, bytes);
+    gpu->give_memory(gpu, b.y, bytes);
+    check_status(gpu->status(gpu), "timing of ops");
+}
+
+static double timed_run(const Front *front, SpDevice *gpu, const SpPlan *plan, Clip *clip,
+                        const char *name)
+{
+    Took took = {0};
+    SpNeed need = {0};
+    double least = 1e9;
+    front_need(front, gpu, plan, clip, &need);
+    for (int i = 0; i < 2; i++) { /* the second one knows all its kernels and plans */
+        if (!check_status(front_run(front, gpu, plan, clip, &took), name))
+            return 0;
+        least = took.seconds < least ? took.seconds : least;
+    }
+    printf("# %-48s %8.3f s, %5zu MB of arena, %5zu MB of weights, %3zu MB of workspace\n", name,
+           least, took.peak >> 20, need.weights >> 20, gpu->workspace_bytes >> 20);
+    return least;
+}
+
+void times_of_front(const char *goldens, SpDevice *gpu)
+{
+    Front front;
+    SpNeed need;
+    if (!check_status(front_make(goldens, "front", SP_BF16, &front), "front, bf16 weights"))
+        return;
+    Clip large = clip_of_noise(100, 336, 518), clip = clip_of_noise(80, 294, 518);
+    SpPlan plan = {.weights = SP_RESIDENT, .taps_on_device = true, .precision = SP_PRECISION_BF16};
+    timed_run(&front, gpu, &plan, &large, "front, 100 frames of 336x518, resident");
+    const double resident =
+        timed_run(&front, gpu, &plan, &clip, "front, 80 frames of 294x518, resident");
+    plan.weights = SP_STREAMED;
+    timed_run(&front, gpu, &plan, &clip, "front, 80 frames of 294x518, streamed");
+    for (size_t gb = 2; gb >= 1; gb--) {
+        const size_t room = (gb << 30) - gpu->workspace_bytes;
+        if (!check(front_fit(&front, gpu, room, SP_PRECISION_BF16, &clip, &need),
+                   "80 frames of 294x518 fit into %zu GB", gb))
+            continue;
+        check(need.device + need.weights <= room, "with %zu MB",
+              (need.device + need.weights + gpu->workspace_bytes) >> 20);
+        const double within =
+            timed_run(&front, gpu, &need.plan, &clip, "front, 80 frames, within the budget");
+        printf("# within %zu GB: %.1f %% over resident weights\n", gb,
+               100 * (within / resident - 1));
+    }
+    clip_end(&large), clip_end(&clip);
+    front_end(&front);
+}

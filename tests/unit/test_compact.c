@@ -1,0 +1,179 @@
+/* The compact copy for bf16 devices, and the hash it is known by. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/half.h"
+#include "base/sha256.h"
+#include "store/checkpoint.h"
+#include "store/compact.h"
+#include "support/synth.h"
+
+static char folder[] = "/tmp/spatrack-compact-XXXXXX";
+
+static char *path(const char *name)
+{
+    static char out[4][200];
+    static int next;
+    char *at = out[next++ % 4];
+    snprintf(at, sizeof out[0], "%s/%s", folder, name);
+    return at;
+}
+
+static int make_source(void **state)
+{
+    (void)state;
+    char manifest[4096];
+    assert_non_null(mkdtemp(folder));
+    snprintf(manifest, sizeof manifest, "%s/manifest/front_tiny.json", getenv("SP_GOLDEN_DIR"));
+    return (int)synth_checkpoint(manifest, folder, SP_F32).code;
+}
+
+static int remove_source(void **state)
+{
+    (void)state;
+    unlink(path("model.safetensors")), unlink(path("config.json")), unlink(path(SP_COMPACT_NAME));
+    return rmdir(folder);
+}
+
+static void write_copy(void)
+{
+    size_t bytes;
+    FILE *stream = fopen(path(SP_COMPACT_NAME), "wb");
+    assert_non_null(stream);
+    assert_string_equal(sp_compact_write(folder, stream, &bytes).text, "");
+    assert_int_equal(fclose(stream), 0);
+    struct stat copy, source;
+    assert_int_equal(stat(path(SP_COMPACT_NAME), &copy), 0);
+    assert_int_equal(stat(path("model.safetensors"), &source), 0);
+    assert_int_equal(copy.st_size, bytes);
+    assert_true(bytes > 1000000 && copy.st_size < source.st_size / 2);
+}
+
+static SpCheckpoint *open_compact(void)
+{
+    SpCheckpoint *checkpoint;
+    assert_string_equal(sp_checkpoint_open(folder, &checkpoint).text, "");
+    assert_string_equal(sp_checkpoint_use_compact(checkpoint).text, "");
+    return checkpoint;
+}
+
+static const char matrix[] = "aggregator.frame_blocks.1.mlp.fc1.weight";
+static const char *const others[] = {"aggregator.frame_blocks.1.mlp.fc1.bias",
+                                     "camera_head.trunk.0.mlp.fc1.weight",
+                                     "aggregator.patch_embed.patch_embed.proj.weight"};
+
+static void matrices_of_the_transformers_are_rounded(void **state)
+{
+    (void)state;
+    SpCheckpoint *plain;
+    write_copy();
+    SpCheckpoint *compact = open_compact();
+    assert_string_equal(sp_checkpoint_open(folder, &plain).text, "");
+    const SpTensor *a = sp_checkpoint_find(plain, matrix), *b = sp_checkpoint_find(compact, matrix);
+    assert_int_equal(a->dtype, SP_F32);
+    assert_int_equal(b->dtype, SP_BF16);
+    for (int64_t i = 0; i < sp_tensor_count(a); i++) {
+        const double exact = sp_tensor_at(a, i), got = sp_tensor_at(b, i);
+        assert_true(got == (double)sp_bf16_to_f32(sp_f32_to_bf16((float)exact)));
+        assert_true(got - exact <= 0x1p-8 * (exact < 0 ? -exact : exact));
+    }
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sp_checkpoint_find(compact, others[i])->dtype, SP_F32);
+    sp_checkpoint_close(plain);
+    sp_checkpoint_close(compact);
+}
+
+static void a_copy_of_something_else_is_not_used(void **state)
+{
+    (void)state;
+    write_copy();
+    assert_true(sp_compact_is_current(folder));
+    const struct timespec later[2] = {{1700000000, 5}, {1700000000, 5}};
+    assert_int_equal(utimensat(AT_FDCWD, path("model.safetensors"), later, 0), 0);
+    assert_false(sp_compact_is_current(folder));
+    SpCheckpoint *checkpoint = open_compact();
+    assert_int_equal(sp_checkpoint_find(checkpoint, matrix)->dtype, SP_F32);
+    sp_checkpoint_close(checkpoint);
+    write_copy();
+    assert_true(sp_compact_is_current(folder));
+}
+
+static void a_damaged_copy_is_named(void **state)
+{
+    (void)state;
+    SpCheckpoint *checkpoint;
+    write_copy();
+    assert_int_equal(truncate(path(SP_COMPACT_NAME), 100000), 0);
+    assert_string_equal(sp_checkpoint_open(folder, &checkpoint).text, "");
+    const SpStatus status = sp_checkpoint_use_compact(checkpoint);
+    assert_int_equal(status.code, SP_CHECKPOINT);
+    assert_non_null(strstr(status.text, SP_COMPACT_NAME));
+    sp_checkpoint_close(checkpoint);
+}
+
+static void the_copy_names_its_source(void **state)
+{
+    (void)state;
+    SpSafetensors *source, *copy;
+    char sha[SP_SHA256_ROOM];
+    size_t size;
+    write_copy();
+    assert_int_equal(sp_safetensors_open(path("model.safetensors"), SP_INPUT, &source).code, SP_OK);
+    const void *data = sp_safetensors_bytes(source, &size);
+    sp_sha256(data, size, sha);
+    assert_int_equal(sp_compact_open(folder, &copy).code, SP_OK);
+    assert_string_equal(sp_safetensors_metadata(copy, "source_sha256"), sha);
+    sp_safetensors_close(source);
+    sp_safetensors_close(copy);
+}
+
+/* FIPS 180-4's examples, and one more where the length no longer fits the last block. */
+static void the_hash_is_sha256(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "", "abc", "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+        "0123456789012345678901234567890123456789012345678901234567890123"};
+    static const char *const hashes[] = {
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+        "9674d9e078535b7cec43284387a6ee39956188e735a85452b0050b55341cda56"};
+    for (int i = 0; i < 4; i++) {
+        char sha[SP_SHA256_ROOM];
+        sp_sha256(texts[i], strlen(texts[i]), sha);
+        assert_string_equal(sha, hashes[i]);
+    }
+}
+
+static void rounding_is_to_the_nearest_even(void **state)
+{
+    (void)state;
+    static const uint32_t from[] = {0x3f808000, 0x3f818000, 0x3f808001, 0x3f807fff, 0x7f7fffff,
+                                    0x7f800000, 0x7f800001, 0x80000000, 0xff800000};
+    static const uint16_t to[] = {0x3f80, 0x3f82, 0x3f81, 0x3f80, 0x7f80,
+                                  0x7f80, 0x7fc0, 0x8000, 0xff80};
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++)
+        assert_int_equal(sp_f32_to_bf16(sp_float_from_bits(from[i])), to[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_hash_is_sha256),
+        cmocka_unit_test(rounding_is_to_the_nearest_even),
+        cmocka_unit_test(matrices_of_the_transformers_are_rounded),
+        cmocka_unit_test(a_copy_of_something_else_is_not_used),
+        cmocka_unit_test(the_copy_names_its_source),
+        cmocka_unit_test(a_damaged_copy_is_named),
+    };
+    return cmocka_run_group_tests_name("compact", tests, make_source, remove_source);
+}
