@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import compat
 import export
 import sam_data
 from sam import Sam, upscale
@@ -221,7 +222,7 @@ def train(args, trainee: Trainee, average: Sam, state: State, optimiser, source:
             group["lr"] = args.rate * rate(step, args.steps)
         optimiser.step()
         keep = min(0.995, step / (step + 20))
-        torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in trainee.sam.parameters()], 1 - keep)
+        compat.lerp_(list(average.parameters()), [p.detach() for p in trainee.sam.parameters()], 1 - keep)
         log.add(step, {name: part.item() for name, part in parts.items()})
         mean += 0.02 * (found - mean)
         if step % args.check == args.check - 1 or step + 1 == args.steps:
@@ -248,7 +249,7 @@ def main() -> None:
     if not (args.state / "sam.pt").exists():
         initialise(trainee.sam, source, args.seed)
     average = copy.deepcopy(trainee.sam).requires_grad_(False).eval()
-    optimiser = torch.optim.AdamW(groups(trainee), args.rate, betas=(0.9, 0.98))
+    optimiser = compat.adamw(groups(trainee), lr=args.rate, betas=(0.9, 0.98))
     state = State(args.state / "sam.pt", {"trainee": trainee, "average": average, "optimiser": optimiser})
     state.more.setdefault("seed", args.seed)
     if not args.export:
