@@ -89,7 +89,7 @@ static SpStatus does_not_fit(const SpModels *models, const SpNeed *need, const S
 static SpStatus choose_model(const SpJob *job, SpModels *models, Call *call, SpNeed *need,
                              const char **name)
 {
-    SpStatus status = not_there(job, job->sam);
+    SpStatus status = job->sam == SP_SAM_AUTO ? sp_ok() : not_there(job, job->sam);
     for (int i = 0; i < PREFERRED; i++) {
         SpLocated place;
         SpRoom room;

@@ -249,7 +249,7 @@ def main() -> None:
     if not (args.state / "sam.pt").exists():
         initialise(trainee.sam, source, args.seed)
     average = copy.deepcopy(trainee.sam).requires_grad_(False).eval()
-    optimiser = torch.optim.AdamW(groups(trainee), args.rate, betas=(0.9, 0.98))
+    optimiser = compat.adamw(groups(trainee), lr=args.rate, betas=(0.9, 0.98))
     state = State(args.state / "sam.pt", {"trainee": trainee, "average": average, "optimiser": optimiser})
     state.more.setdefault("seed", args.seed)
     if not args.export:
