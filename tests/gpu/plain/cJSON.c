@@ -1,4 +1,4 @@
-#include "cJSON.h"
+#include "cjson/cJSON.h"
 
 #include <math.h>
 #include <stdbool.h>
