@@ -76,14 +76,17 @@ static size_t result_floats(const SpRun *run, int64_t frames, int64_t queries)
     return (size_t)(frames * (geometry + found) + queries);
 }
 
-static SpStatus wake(SpRun *run)
+static SpStatus wake_front(SpRun *run)
 {
-    if (run->with_front)
-        SP_TRY(sp_models_wake(run->models, SP_STAGE_FRONT, "front", &run->front_place));
-    if (run->with_tracker)
-        SP_TRY(sp_models_wake(run->models, SP_STAGE_TRACKER, sp_run_tracker_model(run->job),
-                              &run->tracker_place));
-    return sp_ok();
+    return run->with_front ? sp_models_wake(run->models, SP_STAGE_FRONT, "front", &run->front_place)
+                           : sp_ok();
+}
+
+static SpStatus wake_tracker(SpRun *run)
+{
+    return run->with_tracker ? sp_models_wake(run->models, SP_STAGE_TRACKER,
+                                              sp_run_tracker_model(run->job), &run->tracker_place)
+                             : sp_ok();
 }
 
 /* Plans of all stages for that many frames and points in `room`, less the results; *fits is the
@@ -178,7 +181,8 @@ SpStatus sp_run_plan(SpRun *run, int64_t queries)
 {
     SpRoom room;
     SpStage failing;
-    SP_TRY(wake(run));
+    SP_TRY(wake_front(run));
+    SP_TRY(wake_tracker(run));
     SP_TRY(sp_models_room(run->models, 0, &room));
     SP_TRY(plan_all(run, run->clip.frames, queries, &room, run->need, &failing));
     run->planned = true;
@@ -248,11 +252,13 @@ SpStatus sp_run_stages(SpRun *run)
     const SpJob *job = run->job;
     const SpFramePlan *plan = &run->clip.plan;
     SP_TRY(take_results(run));
-    SP_TRY(wake(run));
+    SP_TRY(wake_front(run));
     if (run->with_front)
         SP_TRY(run_front(run));
     else
         SP_TRY(sp_geometry_read(job->geometry, run->clip.frames, plan->height, plan->width,
                                 &run->geometry));
+    /* It was open when it was planned, but may have had to make room. */
+    SP_TRY(wake_tracker(run));
     return run->with_tracker ? run_tracker(run) : sp_ok();
 }
