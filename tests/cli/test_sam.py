@@ -289,7 +289,8 @@ def check_refused(arguments, code, message):
     before = sorted(os.listdir(TEMPORARY))
     done = run(*arguments)
     lines = [line for line in done.stderr.decode(errors="replace").splitlines()
-             if line.startswith("spatrack: ") and "using the built-in" not in line and "left out" not in line]
+             if line.startswith("spatrack: ") and not any(note in line for note in
+                                                               ("using the built-in", "left out", "using the CPU"))]
     assert done.returncode == code, (done.returncode, lines)
     assert len(lines) == 1 and message in lines[0], lines
     assert sorted(os.listdir(TEMPORARY)) == before
