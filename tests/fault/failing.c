@@ -1,7 +1,8 @@
 /*
  * Allocation that fails on demand, linked in place of the program's own calls (ld --wrap): the
  * $SPATRACK_FAIL_AT-th call of malloc, calloc, realloc, aligned_alloc, strdup or mmap returns
- * NULL. Their number is written to the file $SPATRACK_FAIL_COUNT when the program ends.
+ * NULL. Their number is written to the file $SPATRACK_FAIL_COUNT when the program ends. Calls
+ * before main are not counted: they are the CUDA runtime's, where that is built in.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -25,6 +26,10 @@ void *__wrap_aligned_alloc(size_t align, size_t size);
 char *__wrap_strdup(const char *text);
 void *__wrap_mmap(void *at, size_t size, int protection, int flags, int file, off_t offset);
 
+int __real_main(int argc, char **argv);
+int __wrap_main(int argc, char **argv);
+
+static bool in_main;
 static atomic_long calls;
 
 static void write_count(void)
@@ -36,8 +41,16 @@ static void write_count(void)
     }
 }
 
+int __wrap_main(int argc, char **argv)
+{
+    in_main = true;
+    return __real_main(argc, argv);
+}
+
 static bool fails(void)
 {
+    if (!in_main)
+        return false;
     const char *at = getenv("SPATRACK_FAIL_AT");
     const long call = ++calls;
     if (call == 1 && getenv("SPATRACK_FAIL_COUNT"))
