@@ -159,7 +159,7 @@ class Recipe(unittest.TestCase):
         self.check_fall(log)
         log = python("train_features.py", *common, "--steps", 17, "--held", 1)
         self.assertIn("goes on after step 16", log)
-        log = python("train_tracker.py", *common, "--steps", 40, "--tracks", 16, "--held", 1)
+        log = python("train_tracker.py", *common, "--toy", "--steps", 24, "--tracks", 16, "--held", 1)
         self.check_fall(log)
         python("export_tracker.py", *common, "--held", HELD, "--output", out)
         self.check_agreement("tracker", out, self.input(), "32")
