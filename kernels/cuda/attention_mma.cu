@@ -224,8 +224,8 @@ static __global__ void __launch_bounds__(THREADS)
     const int head = (int)a.head;
     const Rows q = {a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + head_at, a.q_row,
                     nullptr, a.nq};
-    const Rows k = {a.k + b * a.k_batch + head_at, a.k_row, k_copy + which * a.nk * HEAD, a.nk};
-    const Rows v = {a.v + b * a.v_batch + head_at, a.v_row, v_copy + which * a.nk * HEAD, a.nk};
+    const Rows k = {a.k + b * a.k_batch + head_at, a.k_row, COPIED ? k_copy + which * a.nk * HEAD : nullptr, a.nk};
+    const Rows v = {a.v + b * a.v_batch + head_at, a.v_row, COPIED ? v_copy + which * a.nk * HEAD : nullptr, a.nk};
     Warp<HEAD, TILES> w;
     load_tile<Half, HEAD, KEYS, COPIED>(k, 0, head, shared);
     load_tile<Half, HEAD, KEYS, COPIED>(v, 0, head, shared + BYTES);

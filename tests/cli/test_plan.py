@@ -20,6 +20,9 @@ TEMPORARY = tempfile.mkdtemp(prefix="spatrack-plan-")
 ENVIRONMENT = {**{k: v for k, v in os.environ.items()
                   if k not in ("SPATRACK_WEIGHTS", "XDG_DATA_HOME")}, "HOME": TEMPORARY}
 
+with open(SPATRACK, "rb") as program:
+    SANITIZED = b"__asan_init" in program.read()
+
 
 def place(name):
     """A fresh folder."""
@@ -304,6 +307,10 @@ CASES = [the_plan_is_what_is_measured, a_plan_runs_nothing, a_budget_is_kept,
          bad_requests_are_refused]
 
 
+# AddressSanitizer keeps what is freed, so that memory grows; and these take minutes there.
+PLAIN_ONLY = (nothing_grows_over_many_videos, sleeping_changes_no_bit)
+
+
 def main():
     count = failures = 0
     only = sys.argv[4] if len(sys.argv) > 4 else ""
@@ -311,6 +318,9 @@ def main():
         if only not in case.__name__:
             continue
         count += 1
+        if SANITIZED and case in PLAIN_ONLY:
+            print(f"ok {count} - {case.__name__} # SKIP sanitized", flush=True)
+            continue
         try:
             case()
             print(f"ok {count} - {case.__name__}", flush=True)
