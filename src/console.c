@@ -3,19 +3,13 @@
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 static const double REDRAW = 0.1, LINE_EVERY = 5; /* seconds */
 
 enum { BAR = 24 };
-
-double sp_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static void clear_bar(SpConsole *console)
 {

@@ -36,7 +36,4 @@ void sp_console_warn(SpConsole *console, const char *format, ...)
 void sp_console_detail(SpConsole *console, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Seconds of a clock that only goes forward. */
-double sp_clock(void);
-
 #endif

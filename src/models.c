@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 
 static const char *const stage_name[SP_STAGES] = {"sam", "front", "tracker"};

@@ -1,9 +1,8 @@
 /*
  * What the videos of a command line share: the device, and each stage's model, open or asleep. A
  * model wakes when it is asked for; after its stage, its video, or some seconds without use it
- * sleeps again
- * (--sleep-after): at level 1 its weights leave the device; at level 2 its file is unmapped, too,
- * and the device closed, until something wakes.
+ * sleeps again (--sleep-after): at level 1 its weights leave the device; at level 2 its file is
+ * unmapped, too, and the device closed, until something wakes.
  */
 #ifndef SP_MODELS_H
 #define SP_MODELS_H

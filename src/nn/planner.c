@@ -1,7 +1,8 @@
 #include "nn/planner.h"
 
 #include <math.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 /* From the fastest to the leanest, but for the weights. What each step costs: outputs by way of the
  * host two copies of them; queries in parts the second computing of k and v, some 2 %; repeats that
@@ -82,13 +83,6 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage, const SpWish *w
     return sp_ok();
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* The sizes of a published front's layers: rows of `W` values. */
 enum { ROWS = 4 * SP_ROW_TILE, W = 1024, HEADS = 16, SIDE = 64, CHANNELS = 256 };
 
@@ -140,10 +134,10 @@ static SpStatus measure(SpNn *nn, SpNn *dry, SpWork kind, float *x, float *w, fl
     dry->work[kind] = 0;
     run_one(dry, kind, x, w, y);
     for (int i = 0; i < 2; i++) {
-        const double began = now();
+        const double began = sp_clock();
         run_one(nn, kind, x, w, y);
         SP_TRY(nn->device->status(nn->device));
-        seconds = now() - began;
+        seconds = sp_clock() - began;
     }
     *rate = dry->work[kind] / fmax(seconds, 1e-9);
     return nn->status;
@@ -163,12 +157,12 @@ SpStatus sp_rates_measure(SpDevice *device, SpPrecision precision, SpRates *rate
     sp_nn_precision(&nn, precision);
     SpStatus status = sp_ok();
     for (int i = 0; i < 2; i++) {
-        const double began = now();
+        const double began = sp_clock();
         device->spent(device, 0);
         device->fetch(device, 0, i ? w : x, host, bytes);
         device->fetched(device, 0);
         status = device->status(device);
-        rates->moved_bytes = (double)bytes / fmax(now() - began, 1e-9);
+        rates->moved_bytes = (double)bytes / fmax(sp_clock() - began, 1e-9);
     }
     for (SpWork kind = 0; kind < SP_WORKS && status.code == SP_OK; kind++)
         status = measure(&nn, &dry, kind, x, w, y, &rates->work[kind]);

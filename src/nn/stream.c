@@ -1,13 +1,6 @@
 #include "nn/stream.h"
 
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#include "base/clock.h"
 
 static bool streams(const SpNn *nn)
 {
@@ -26,18 +19,18 @@ static void fetch(SpNn *nn, int slot, int segment, char *memory)
     nn->moved_bytes += nn->dry ? nn->times * (double)bytes : (double)bytes;
     if (!sp_nn_live(nn))
         return;
-    const double began = now();
+    const double began = sp_clock();
     nn->device->spent(nn->device, slot);
     sp_weights_fetch(nn->weights, nn->device, slot, segment, memory);
-    nn->moving_seconds += now() - began;
+    nn->moving_seconds += sp_clock() - began;
 }
 
 static void wait(SpNn *nn, SpStream *stream, int slot)
 {
-    const double began = now();
+    const double began = sp_clock();
     if (sp_nn_live(nn) && stream->coming[slot])
         nn->device->fetched(nn->device, slot);
-    nn->moving_seconds += now() - began;
+    nn->moving_seconds += sp_clock() - began;
     stream->coming[slot] = false;
 }
 

@@ -21,6 +21,8 @@ import time
 import zipfile
 import zlib
 
+from tap import Skip, is_sanitized, run_cases
+
 SPATRACK, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 BALL = os.path.join(ROOT, "tests/data/ball.mp4")
 FAST = ["--max-frames", "3", "--vo-points", "20", "--grid", "2", "--iters", "1"]
@@ -28,8 +30,7 @@ TEMPORARY = tempfile.mkdtemp(prefix="spatrack-cli-")
 ENVIRONMENT = {**{k: v for k, v in os.environ.items()
                   if k not in ("SPATRACK_WEIGHTS", "XDG_DATA_HOME")}, "HOME": TEMPORARY}
 LITE = "lite weights"
-with open(SPATRACK, "rb") as program:
-    SANITIZED = b"__asan_init" in program.read()
+SANITIZED = is_sanitized(SPATRACK)
 
 # Arrays as numpy would see them ------------------------------------------------------------------
 
@@ -94,10 +95,6 @@ def read(path):
 
 
 # Running -----------------------------------------------------------------------------------------
-
-class Skip(Exception):
-    pass
-
 
 def skip_when_sanitized():
     """Of cases that take minutes there and add nothing for the sanitizers to see."""
@@ -714,7 +711,7 @@ def a_folder_without_permission_is_named():
 
 def too_little_memory_is_told_first():
     folder = place("memory")
-    if b"__asan_init" in read(SPATRACK):
+    if SANITIZED:
         raise Skip("AddressSanitizer reserves all addresses")
 
     def limit():
@@ -736,21 +733,7 @@ def case_list():
 
 
 def main():
-    count = failures = 0
-    only = sys.argv[3] if len(sys.argv) > 3 else ""
-    for name, case in case_list():
-        if only not in name:
-            continue
-        count += 1
-        try:
-            case()
-            print(f"ok {count} - {name}", flush=True)
-        except Skip as reason:
-            print(f"ok {count} - {name} # SKIP {reason}", flush=True)
-        except Exception as error:  # a failed case is reported and the others go on
-            failures += 1
-            print(f"not ok {count} - {name}\n# {type(error).__name__}: {error!s:.1000}", flush=True)
-    print(f"1..{count}")
+    failures = run_cases(case_list(), *sys.argv[3:4])
     shutil.rmtree(TEMPORARY)
     sys.exit(failures > 0)
 

@@ -15,16 +15,14 @@ import subprocess
 import sys
 import tempfile
 
+from tap import Skip, complaints, run_cases
+
 SPATRACK, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 BALL = os.path.join(ROOT, "tests/data/ball.mp4")
 FAST = ["--vo-points", "20", "--iters", "1"]
 TEMPORARY = tempfile.mkdtemp(prefix="spatrack-overlay-")
 ENVIRONMENT = {**{k: v for k, v in os.environ.items()
                   if k not in ("SPATRACK_WEIGHTS", "XDG_DATA_HOME")}, "HOME": TEMPORARY}
-
-
-class Skip(Exception):
-    pass
 
 
 def path(*names):
@@ -301,8 +299,7 @@ def check_bad(arguments, code, message):
     old = write(path("bad/old.npz"), b"an old result")
     before = sorted(os.listdir(path("bad")))
     done = run("-q", *arguments)  # a slow machine tells how far it is
-    lines = [line for line in done.stderr.decode(errors="replace").splitlines()
-             if not any(note in line for note in ("using the built-in", "using the CPU"))]
+    lines = complaints(done.stderr)
     assert done.returncode == code, (done.returncode, lines)
     assert len(lines) == 1 and lines[0].startswith("spatrack: "), lines
     assert message in lines[0], lines
@@ -321,21 +318,7 @@ def cases():
 
 
 def main():
-    count = failures = 0
-    only = sys.argv[3] if len(sys.argv) > 3 else ""
-    for name, case in cases():
-        if only not in name:
-            continue
-        count += 1
-        try:
-            case()
-            print(f"ok {count} - {name}", flush=True)
-        except Skip as reason:
-            print(f"ok {count} - {name} # SKIP {reason}", flush=True)
-        except Exception as error:  # a failed case is reported and the others go on
-            failures += 1
-            print(f"not ok {count} - {name}\n# {type(error).__name__}: {error!s:.1000}", flush=True)
-    print(f"1..{count}")
+    failures = run_cases(cases(), *sys.argv[3:4])
     shutil.rmtree(TEMPORARY)
     sys.exit(failures > 0)
 

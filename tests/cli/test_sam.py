@@ -17,6 +17,8 @@ import tempfile
 import zipfile
 import zlib
 
+from tap import complaints, run_cases
+
 SPATRACK, ROOT, SYNTH = map(os.path.abspath, sys.argv[1:4])
 BALL = os.path.join(ROOT, "tests/data/ball.mp4")
 WIDTH, HEIGHT = 480, 360
@@ -288,9 +290,7 @@ def refused():
 def check_refused(arguments, code, message):
     before = sorted(os.listdir(TEMPORARY))
     done = run(*arguments)
-    lines = [line for line in done.stderr.decode(errors="replace").splitlines()
-             if line.startswith("spatrack: ") and not any(note in line for note in
-                                                               ("using the built-in", "left out", "using the CPU"))]
+    lines = [line for line in complaints(done.stderr) if line.startswith("spatrack: ")]
     assert done.returncode == code, (done.returncode, lines)
     assert len(lines) == 1 and message in lines[0], lines
     assert sorted(os.listdir(TEMPORARY)) == before
@@ -306,20 +306,8 @@ def case_list():
 
 
 def main():
-    count = failures = 0
     make_sam(DATA, "sam-base")
-    only = sys.argv[4] if len(sys.argv) > 4 else ""
-    for name, case in case_list():
-        if only not in name:
-            continue
-        count += 1
-        try:
-            case()
-            print(f"ok {count} - {name}", flush=True)
-        except Exception as error:  # a failed case is reported and the others go on
-            failures += 1
-            print(f"not ok {count} - {name}\n# {type(error).__name__}: {error!s:.1000}", flush=True)
-    print(f"1..{count}")
+    failures = run_cases(case_list(), *sys.argv[4:5])
     shutil.rmtree(TEMPORARY)
     sys.exit(failures > 0)
 

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
 static int passed, failed;
 
@@ -61,11 +60,4 @@ double correlation(const float *a, const float *b, int64_t count)
         ab += x * y;
     }
     return ab / sqrt(aa * bb);
-}
-
-double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

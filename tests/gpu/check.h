@@ -25,7 +25,4 @@ double worst_error(const float *a, const float *b, int64_t count);
 /* Pearson's, of two arrays that are not constant. */
 double correlation(const float *a, const float *b, int64_t count);
 
-/* Seconds of a steady clock. */
-double seconds(void);
-
 #endif

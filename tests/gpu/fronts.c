@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "gpu/check.h"
 #include "support/synth.h"
 
@@ -124,12 +125,12 @@ SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Cli
     nn.plan = *plan;
     nn.weights = weights;
     SpStatus status = device->status(device);
-    const double began = seconds();
+    const double began = sp_clock();
     if (status.code == SP_OK)
         status = run_stage(&stage, &nn);
     if (status.code == SP_OK)
         status = device->status(device);
-    *took = (Took){need.device, nn.arena.peak, seconds() - began};
+    *took = (Took){need.device, nn.arena.peak, sp_clock() - began};
     sp_nn_close(&nn);
     sp_weights_drop(weights, device);
     return status;
