@@ -25,6 +25,7 @@ from train_tracker import ITERATIONS, SQUARE, Frozen, Run, scores
 import world
 
 SHIFTS = np.linspace(-4, 4, 41)
+BALANCED_SLACK = 0.02
 
 
 def outcomes(model: Frozen, paths: list[Path], cache: Path) -> list[tuple]:
@@ -46,14 +47,12 @@ def mean(parts: list[dict[str, float]]) -> dict[str, float]:
 
 
 def calibrate(model: Frozen, paths: list[Path], cache: Path) -> float:
-    """Moves the visibility head's bias to where balanced accuracy and average Jaccard are best."""
+    """Moves the visibility head's bias to where average Jaccard is best, among the places whose balanced
+    accuracy is hardly below the best."""
     found = outcomes(model, paths, cache)
-
-    def value(shift: float) -> float:
-        s = mean([scores(xy, vis + shift > VISIBLE_LOGIT, *truth) for xy, vis, *truth in found])
-        return s["balanced"] + s["AJ"]
-
-    shift = float(SHIFTS[np.argmax([value(s) for s in SHIFTS])])
+    at = [mean([scores(xy, vis + shift > VISIBLE_LOGIT, *truth) for xy, vis, *truth in found]) for shift in SHIFTS]
+    least = max(s["balanced"] for s in at) - BALANCED_SLACK
+    shift = float(SHIFTS[np.argmax([s["AJ"] * (s["balanced"] >= least) for s in at])])
     model.updateformer.vis_conf_head.bias[0] += shift / ITERATIONS
     return shift
 

@@ -21,6 +21,7 @@ from lite_config import LEVELS, STRIDE, new_tracker
 from state import Log, State, rate
 
 LOSS_LEVELS, POINTS, FRAMES = (1.0, 0.5, 0.25), 192, 3
+FINE, FINE_REACH, FINE_SPACING, FINE_SIGMA = 1.0, 3, (0.5, 3), 0.6  # weight, steps to a side, pixels, pixels
 
 
 def pick(folders: list[Path], random: np.random.Generator) -> Path:
@@ -36,7 +37,8 @@ def held(folders: list[Path], count: int) -> list[Path]:
 
 
 def points_in(clip: dict, frame: int, count: int, random: np.random.Generator) -> np.ndarray:
-    """Queries [count, 3] of one frame, half of them near edges of the image, where tracking matters."""
+    """Queries [count, 3] of one frame, half of them near edges of the image, where tracking matters; a
+    quarter is moved onto what moves by itself, if anything does."""
     h, w = clip["depth"].shape[1:]
     gray = clip["video"][frame].astype(np.float32).mean(-1)
     edge = np.abs(np.diff(gray, axis=0))[:, :-1] + np.abs(np.diff(gray, axis=1))[:-1]
@@ -44,6 +46,10 @@ def points_in(clip: dict, frame: int, count: int, random: np.random.Generator) -
     at = np.searchsorted(cumulative, random.random(count // 2) * cumulative[-1])
     xy = np.concatenate([np.stack([at % (w - 1), at // (w - 1)], 1) + random.uniform(-0.5, 0.5, (count // 2, 2)),
                          random.uniform(0, 1, (count - count // 2, 2)) * [w - 1, h - 1]])
+    moving = np.flatnonzero(clip["moving"][clip["label"][frame]])
+    if len(moving):
+        at = moving[random.integers(len(moving), size=count // 4)]
+        xy[::4][:count // 4] = np.stack([at % w, at // w], 1) + random.uniform(-0.5, 0.5, (count // 4, 2))
     return np.concatenate([np.full((count, 1), frame), xy.clip(0, [w - 1, h - 1])], 1)
 
 
@@ -70,6 +76,30 @@ def match_loss(a: Tensor, b: Tensor, xy_a: Tensor, xy_b: Tensor, scale: Tensor) 
     return -(logits.log_softmax(-1).gather(1, index) * weight).sum(-1).mean()
 
 
+def patch_scores(a: Tensor, b: Tensor, xy: Tensor) -> Tensor:
+    """How each point's 3x3 patch of map a [C, h, w] fits around every cell of map b: [N, h, w]."""
+    h, w = b.shape[1:]
+    steps = torch.arange(-1, 2)
+    shifts = torch.cartesian_prod(steps, steps)
+    templates = at_points(a, (xy[:, None] + shifts).flatten(0, 1)).unflatten(0, (len(xy), 9))
+    padded = F.pad(b[None], (1, 1, 1, 1), mode="replicate")[0]
+    return sum(template @ padded[:, 1 + y:1 + y + h, 1 + x:1 + x + w].flatten(1)
+               for template, (x, y) in zip(templates.unbind(1), shifts.tolist())).unflatten(1, (h, w)) / 9
+
+
+def fine_loss(a: Tensor, b: Tensor, xy_a: Tensor, xy_b: Tensor, scale: Tensor, random: np.random.Generator) -> Tensor:
+    """Cross-entropy of each point's patch of map a over a small grid of positions near the truth in map
+    b, fractions of a cell apart: products of interpolated features are interpolated products."""
+    spacing = float(np.exp(random.uniform(*np.log(FINE_SPACING)))) / STRIDE
+    steps = torch.arange(-FINE_REACH, FINE_REACH + 1.)
+    shift = torch.from_numpy(random.uniform(-1.5, 1.5, (len(xy_b), 1, 2))).float()
+    offsets = (torch.cartesian_prod(steps, steps) + shift) * spacing
+    grid = (xy_b[:, None] + offsets) * (2 / xy_b.new_tensor([b.shape[2] - 1, b.shape[1] - 1])) - 1
+    scores = F.grid_sample(patch_scores(a, b, xy_a)[:, None], grid[:, None], "bilinear", "border", align_corners=True)
+    target = (-0.5 * (offsets / (FINE_SIGMA / STRIDE)).square().sum(-1)).softmax(-1)
+    return -((scale * scores[:, 0, 0]).log_softmax(-1) * target).sum(-1).mean()
+
+
 def pyramid(features: Tensor) -> list[Tensor]:
     out = [features]
     while len(out) < LEVELS:
@@ -77,11 +107,17 @@ def pyramid(features: Tensor) -> list[Tensor]:
     return out
 
 
+def recoloured(images: Tensor, random: np.random.Generator) -> Tensor:
+    """Channels in another order, and each frame's own gamma: what the textures' colours were says little."""
+    gamma = torch.from_numpy(np.exp(random.normal(0, 0.15, (len(images), 1, 1, 1)))).float()
+    return 255 * (images[:, random.permutation(3)] / 255) ** gamma
+
+
 def clip_loss(fnet: torch.nn.Module, scales: Tensor, clip: dict, random: np.random.Generator) -> Tensor:
     """All ordered neighbours among a few frames of a clip, chosen near and far."""
     frames = random.permutation(len(clip["video"]))[:FRAMES]
     images = torch.from_numpy(clip["video"][frames]).permute(0, 3, 1, 2).float()
-    levels = pyramid(fnet(images))
+    levels = pyramid(fnet(recoloured(images, random)))
     loss, count = images.new_zeros(()), 0
     for i in range(FRAMES):
         j = (i + 1) % FRAMES
@@ -95,6 +131,7 @@ def clip_loss(fnet: torch.nn.Module, scales: Tensor, clip: dict, random: np.rand
             step, maps = STRIDE << level, levels[level]
             loss = loss + weight * match_loss(maps[i], maps[j], xy_a / step, xy_b / step, scales[level].exp())
             count += 1
+        loss = loss + FINE * fine_loss(levels[0][i], levels[0][j], xy_a / STRIDE, xy_b / STRIDE, scales[-1].exp(), random)
     return loss / max(count, 1) * len(LOSS_LEVELS) / sum(LOSS_LEVELS)
 
 
@@ -161,7 +198,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     fnet = new_tracker().fnet
-    scales = torch.nn.Parameter(torch.full((len(LOSS_LEVELS),), math.log(15)))
+    scales = torch.nn.Parameter(torch.full((len(LOSS_LEVELS) + 1,), math.log(15)))
     optimiser = torch.optim.AdamW([{"params": fnet.parameters()}, {"params": [scales], "weight_decay": 0}],
                                   args.rate, weight_decay=1e-3, betas=(0.9, 0.98))
     state = State(args.state / "features.pt", {"fnet": fnet, "optimiser": optimiser}, {"scales": scales})

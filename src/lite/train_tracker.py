@@ -27,6 +27,7 @@ DECAY, ITERATIONS, FIRST_PHASE = 0.8, 4, 0.4
 SQUARE = torch.tensor([1, 256 / 192])  # scores are those of a 256x256 image
 SKIPS = (0.3, 0.3, 0.25, 0.15)  # how often every, every second, third, fourth frame is taken
 LOST = 0.04  # a pull on visible points that are far off, a pixel
+SAME_CLIP = 4  # steps
 TOY = 6  # windows of the toy schedule, seen again and again
 HIDDEN, OUTSIDE = 0.2, 0.05  # weights of points that cannot be seen
 
@@ -146,10 +147,10 @@ class Run:
 
 
 def balanced(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy in which both answers count the same."""
+    """Cross-entropy half-way between one in which all points and one in which both answers count the same."""
     loss = F.binary_cross_entropy_with_logits(logits, truth.float(), reduction="none") * weight
     share = ((truth * weight).sum() / weight.sum().clamp_min(1)).clamp(0.1, 0.9)
-    return (loss * torch.where(truth, 0.5 / share, 0.5 / (1 - share))).sum() / weight.sum().clamp_min(1)
+    return (loss * torch.where(truth, 0.5 / share, 0.5 / (1 - share)).sqrt()).sum() / weight.sum().clamp_min(1)
 
 
 def losses(run: Run) -> dict[str, Tensor]:
@@ -256,8 +257,8 @@ def arguments() -> argparse.Namespace:
 
 
 def window_of(model: Frozen, args: argparse.Namespace, step: int, random: np.random.Generator) -> Sample:
-    """Three steps in a row use one clip, since a new one costs as much as a step."""
-    path = pick(args.clips, np.random.default_rng((args.seed, step // 3, 1)))
+    """Some steps in a row use one clip, since a new one costs as much as a step."""
+    path = pick(args.clips, np.random.default_rng((args.seed, step // SAME_CLIP, 1)))
     clip = dict(np.load(path))
     maps = features(model.fnet, path, clip, args.state / "maps")
     if random.random() < 0.5:
