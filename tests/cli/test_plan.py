@@ -55,7 +55,8 @@ def refused(code, message, *arguments):
 
 def rows(text):
     """Stage: (mode, [weights, activations, peak, host] in MB) of a --plan table."""
-    found = re.findall(r"^(\S+) +(in place|resident|streamed) +" + r"([\d.]+) MB +" * 4 + r"\S", text, re.M)
+    mode = r"((?:in place|resident|streamed)(?:, host maps)?)"
+    found = re.findall(r"^(\S+) +" + mode + " +" + r"([\d.]+) MB +" * 4 + r"\S", text, re.M)
     return {stage: (mode, [float(x) for x in numbers]) for stage, mode, *numbers in found}
 
 
@@ -109,6 +110,24 @@ def a_budget_is_kept():
     good(*how, "-o", tight + ".npz", "--report", tight + ".json", "--vram-budget", budget)
     assert all(stage["peak_device_bytes"] <= budget for stage in stages(tight + ".json").values())
     assert read(easy + ".npz") == read(tight + ".npz")
+
+
+def maps_wait_on_the_host_where_the_budget_asks_for_it():
+    folder = place("maps")
+    for mode in ("offline", "online"):
+        how = clip_of(24, "--mode", mode)
+        easy, lean = (os.path.join(folder, mode + name) for name in ("easy", "lean"))
+        plan = rows(good(*how, "--plan").stdout)
+        assert plan["tracker"][0] == "in place", plan
+        good(*how, "-o", easy + ".npz")
+        budget = int((plan["tracker"][1][2] - 1) * (1 << 20))
+        how += ["--geometry", easy + ".npz", "--vram-budget", budget]
+        plan = rows(good(*how, "--plan").stdout)
+        good(*how, "-o", lean + ".npz", "--report", lean + ".json")
+        measured = stages(lean + ".json")["tracker"]
+        assert plan["tracker"][0] == measured["mode"] == "in place, host maps", (plan, measured)
+        assert measured["planned_device_bytes"] == measured["peak_device_bytes"] <= budget, measured
+        assert measured["moved_bytes"] > 1e6, measured
 
 
 def too_small_a_budget_says_what_fits():
@@ -296,6 +315,7 @@ def bad_requests_are_refused():
 
 
 CASES = [the_plan_is_what_is_measured, a_plan_runs_nothing, a_budget_is_kept,
+         maps_wait_on_the_host_where_the_budget_asks_for_it,
          too_small_a_budget_says_what_fits, sleeping_changes_no_bit,
          a_model_leaves_where_another_needs_the_room, nothing_grows_over_many_videos,
          a_failure_does_not_stop_the_next, a_folder_takes_the_videos_name, info_tells_what_there_is,
