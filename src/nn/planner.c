@@ -71,8 +71,10 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage, const SpWish *w
                         const SpRoom *room, SpNeed *need, bool *fits)
 {
     SpWeightMode modes[2];
+    SpNeed tried;
     const int count = modes_of(device, wish, modes);
     *fits = false;
+    *need = (SpNeed){.device = SIZE_MAX};
     if (wish->forced && wish->mode == SP_IN_PLACE && !device->reads_host)
         return sp_error(SP_USAGE, "%s cannot read weights in place; leave out --weight-mode",
                         device->name);
@@ -84,8 +86,10 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage, const SpWish *w
             plan.precision = wish->precision;
             /* A device of its own memory copies them beside its ops. */
             plan.maps_on_host = plan.maps_on_host || !device->reads_host;
-            SP_TRY(sp_plan_need(device, stage, &plan, need));
-            *fits = sp_plan_fits(device, need, room);
+            SP_TRY(sp_plan_need(device, stage, &plan, &tried));
+            *fits = sp_plan_fits(device, &tried, room);
+            if (*fits || tried.device + tried.weights < need->device + need->weights)
+                *need = tried;
         }
     return sp_ok();
 }

@@ -58,12 +58,14 @@ void sp_maps_take(const SpTracker *t, SpNn *nn, int64_t frames, SpWindowMaps *m)
     m->kept = sp_maps_memory(nn, frames * before(m, PARTS));
 }
 
-/* Memory to look at `frames` frames, of which the next ones need `copies` of their own. */
-static void take(SpNn *nn, SpWindowMaps *m, int64_t frames, int copies)
+/* Memory to look at `frames` frames while the `next` come. */
+static void take(SpNn *nn, SpWindowMaps *m, int64_t frames, int64_t next)
 {
     m->halves = sp_nn_floats(nn, frames * halves_before(m, SP_TRACK_LEVELS));
-    for (int slot = 0; slot < copies && m->on_host; slot++)
-        m->brought[slot] = sp_nn_floats(nn, frames * before(m, PARTS));
+    if (!m->on_host)
+        return;
+    m->brought[0] = sp_nn_floats(nn, frames * before(m, PARTS));
+    m->brought[1] = sp_nn_floats(nn, next * before(m, PARTS));
 }
 
 /* The levels are those of `frames` frames from `first`, brought to a slot where the host keeps
@@ -91,7 +93,7 @@ static void halve(SpNn *nn, const SpWindowMaps *m, int64_t frames)
 
 void sp_maps_make(SpNn *nn, SpWindowMaps *m)
 {
-    take(nn, m, 1, 1);
+    take(nn, m, 1, 0);
 }
 
 void sp_maps_frame(SpWindowMaps *m, int64_t t)
@@ -108,7 +110,8 @@ void sp_maps_keep(SpNn *nn, SpWindowMaps *m, int64_t t)
 
 void sp_maps_read(SpNn *nn, SpWindowMaps *m)
 {
-    take(nn, m, sp_chunk_frames(m->frames, 0), m->frames > SP_TRACK_FRAMES ? SP_FETCH_SLOTS : 1);
+    const int64_t frames = sp_chunk_frames(m->frames, 0);
+    take(nn, m, frames, sp_chunk_frames(m->frames, frames));
 }
 
 static int slot_of(int64_t first)
