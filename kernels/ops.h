@@ -328,8 +328,8 @@ typedef struct SpOps {
  * float32 and sums are float32. A device without a format works in F32. */
 typedef enum SpPrecision { SP_PRECISION_F32, SP_PRECISION_BF16 } SpPrecision;
 
-/* Weights come to a device through slots: while the ops of one slot's weights run, the other slot
- * is filled. */
+/* Weights and maps come to a device through slots: while the ops that read one slot run, the other
+ * slot is filled. */
 enum { SP_FETCH_SLOTS = 2 };
 
 struct SpDevice {

@@ -25,8 +25,7 @@ static void print_stage(const SpRun *run, SpStage stage, const char *name, const
     const SpCheckpoint *weights = run->models->model[stage].checkpoint;
     char seconds[32];
     duration(sp_plan_seconds(device, need, rates), seconds, sizeof seconds);
-    printf("%-9s %-9s %9.1f MB %10.1f MB %9.1f MB %9.1f MB  %s\n", name,
-           sp_weight_mode_name(need->plan.weights),
+    printf("%-9s %-19s %9.1f MB %10.1f MB %9.1f MB %9.1f MB  %s\n", name, sp_plan_mode(&need->plan),
            megabytes((double)sp_checkpoint_bound_bytes(weights)), megabytes((double)need->device),
            megabytes((double)(need->device + need->weights + device->workspace_bytes)),
            megabytes((double)need->host), seconds);
@@ -48,8 +47,8 @@ static void print_head(const SpRun *run, int64_t queries, const SpRoom *room)
         printf("%.1f MB free on the device, ", megabytes((double)room->device));
     printf("%.1f MB for its workspace, %.1f MB of host memory free\n\n",
            megabytes((double)device->workspace_bytes), megabytes((double)room->host));
-    printf("%-9s %-9s %12s %13s %12s %12s  %s\n", "stage", "mode", "weights", "activations", "peak",
-           "host", "about");
+    printf("%-9s %-19s %12s %13s %12s %12s  %s\n", "stage", "mode", "weights", "activations",
+           "peak", "host", "about");
 }
 
 static SpStatus print_most(SpRun *run, int64_t queries)

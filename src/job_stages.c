@@ -190,11 +190,11 @@ SpStatus sp_run_plan(SpRun *run, int64_t queries)
         return does_not_fit(run, failing, queries, &run->need[failing], &room);
     for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++)
         if (run->need[stage].device)
-            sp_console_detail(
-                run->console, "%s: plans %zu MB on the device, weights %s, and %zu MB on the host",
-                stage == SP_STAGE_FRONT ? "front" : "tracker",
-                (run->need[stage].device + run->need[stage].weights) >> 20,
-                sp_weight_mode_name(run->need[stage].plan.weights), run->need[stage].host >> 20);
+            sp_console_detail(run->console,
+                              "%s: plans %zu MB on the device, weights %s, and %zu MB on the host",
+                              stage == SP_STAGE_FRONT ? "front" : "tracker",
+                              (run->need[stage].device + run->need[stage].weights) >> 20,
+                              sp_plan_mode(&run->need[stage].plan), run->need[stage].host >> 20);
     return sp_ok();
 }
 

@@ -243,7 +243,7 @@ static void tell(const SpModels *models, SpStage stage, const SpNeed *need, cons
     const size_t beside = need->weights + device->workspace_bytes;
     const bool shared = device->reads_host;
     report->name = stage_name[stage];
-    report->mode = sp_weight_mode_name(need->plan.weights);
+    report->mode = sp_plan_mode(&need->plan);
     report->peak_host_bytes = nn->host.peak + (shared ? nn->arena.peak : 0);
     report->planned_device_bytes = need->device + beside;
     report->peak_device_bytes = nn->arena.peak + beside;
@@ -272,8 +272,8 @@ SpStatus sp_models_run(SpModels *models, SpStage stage, const SpNeed *need, doub
     if (status.code == SP_OK)
         status = device->status(device);
     if (loading > 0) {
-        nn.moved_bytes = (double)need->weights;
-        nn.moving_seconds = loading;
+        nn.moved_bytes += (double)need->weights;
+        nn.moving_seconds += loading;
     }
     tell(models, stage, need, &nn, report);
     report->seconds = sp_console_end(models->console);

@@ -30,7 +30,8 @@ typedef struct SpNn {
     SpWeights *weights;    /* of the model that runs, unless the ops read them in place; or NULL */
     double times;          /* dry: how often the part runs that is looked at once */
     double work[SP_WORKS]; /* dry: operations counted so far */
-    double moved_bytes;    /* weights that went to the device, or when dry would go */
+    bool has_maps;         /* the model keeps maps where the plan says */
+    double moved_bytes;    /* weights and maps that went to the device, or when dry would go */
     double moving_seconds; /* that this thread spent on it */
 } SpNn;
 

@@ -5,22 +5,26 @@
 #include "base/clock.h"
 
 /* From the fastest to the leanest, but for the weights. What each step costs: outputs by way of the
- * host two copies of them; queries in parts the second computing of k and v, some 2 %; repeats that
- * are not kept their copies; few rows at a time small products. */
+ * host two copies of them; maps on the host a copy of them whenever they are read; queries in parts
+ * the second computing of k and v, some 2 %; repeats that are not kept their copies; few rows at a
+ * time small products. */
 static const SpPlan levels[] = {
     {.whole_repeats = true, .taps_on_device = true},
     {.whole_repeats = true},
-    {.whole_repeats = true, .queries = 32 * SP_ROW_TILE},
-    {.queries = 8 * SP_ROW_TILE},
-    {.queries = 2 * SP_ROW_TILE, .rows = 2 * SP_ROW_TILE},
-    {.queries = SP_ROW_TILE, .rows = SP_ROW_TILE},
+    {.whole_repeats = true, .maps_on_host = true},
+    {.whole_repeats = true, .maps_on_host = true, .queries = 32 * SP_ROW_TILE},
+    {.maps_on_host = true, .queries = 8 * SP_ROW_TILE},
+    {.maps_on_host = true, .queries = 2 * SP_ROW_TILE, .rows = 2 * SP_ROW_TILE},
+    {.maps_on_host = true, .queries = SP_ROW_TILE, .rows = SP_ROW_TILE},
 };
 enum { LEVELS = sizeof levels / sizeof *levels };
 
-const char *sp_weight_mode_name(SpWeightMode mode)
+const char *sp_plan_mode(const SpPlan *plan)
 {
-    static const char *const name[] = {"in place", "resident", "streamed"};
-    return name[mode];
+    static const char *const name[][2] = {{"in place", "in place, host maps"},
+                                          {"resident", "resident, host maps"},
+                                          {"streamed", "streamed, host maps"}};
+    return name[plan->weights][plan->maps_on_host];
 }
 
 SpStatus sp_plan_need(SpDevice *device, const SpDryRun *stage, const SpPlan *plan, SpNeed *need)
@@ -33,12 +37,13 @@ SpStatus sp_plan_need(SpDevice *device, const SpDryRun *stage, const SpPlan *pla
                      .device = dry.arena.peak,
                      .host = dry.host.peak,
                      .moved_bytes = dry.moved_bytes};
+    need->plan.maps_on_host = plan->maps_on_host && dry.has_maps;
     for (int i = 0; i < SP_WORKS; i++)
         need->work[i] = dry.work[i];
     if (plan->weights == SP_RESIDENT) {
         need->weights =
             sp_weights_bytes(stage->weights, 1, sp_weights_segments(stage->weights) - 1);
-        need->moved_bytes = (double)need->weights;
+        need->moved_bytes += (double)need->weights;
     }
     return sp_ok();
 }
@@ -66,8 +71,10 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage, const SpWish *w
                         const SpRoom *room, SpNeed *need, bool *fits)
 {
     SpWeightMode modes[2];
+    SpNeed tried;
     const int count = modes_of(device, wish, modes);
     *fits = false;
+    *need = (SpNeed){.device = SIZE_MAX};
     if (wish->forced && wish->mode == SP_IN_PLACE && !device->reads_host)
         return sp_error(SP_USAGE, "%s cannot read weights in place; leave out --weight-mode",
                         device->name);
@@ -77,8 +84,12 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage, const SpWish *w
             SpPlan plan = levels[level];
             plan.weights = modes[i];
             plan.precision = wish->precision;
-            SP_TRY(sp_plan_need(device, stage, &plan, need));
-            *fits = sp_plan_fits(device, need, room);
+            /* A device of its own memory copies them beside its ops. */
+            plan.maps_on_host = plan.maps_on_host || !device->reads_host;
+            SP_TRY(sp_plan_need(device, stage, &plan, &tried));
+            *fits = sp_plan_fits(device, &tried, room);
+            if (*fits || tried.device + tried.weights < need->device + need->weights)
+                *need = tried;
         }
     return sp_ok();
 }
@@ -173,11 +184,10 @@ SpStatus sp_rates_measure(SpDevice *device, SpPrecision precision, SpRates *rate
 
 double sp_plan_seconds(const SpDevice *device, const SpNeed *need, const SpRates *rates)
 {
-    const double moving = need->moved_bytes / rates->moved_bytes;
+    const double first = (double)need->weights / rates->moved_bytes; /* before the stage begins */
+    const double moving = need->moved_bytes / rates->moved_bytes - first;
     double seconds = 0;
     for (int i = 0; i < SP_WORKS; i++)
         seconds += need->work[i] / rates->work[i];
-    if (device->reads_host || need->plan.weights == SP_RESIDENT)
-        return seconds + moving;
-    return fmax(seconds, moving);
+    return first + (device->reads_host ? seconds + moving : fmax(seconds, moving));
 }

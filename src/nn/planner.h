@@ -32,7 +32,7 @@ typedef struct SpNeed {
     SpPlan plan;
     size_t device, host;   /* most bytes of the arenas */
     size_t weights;        /* resident beside the arena */
-    double moved_bytes;    /* weights that go to the device */
+    double moved_bytes;    /* weights and maps that go to the device */
     double work[SP_WORKS]; /* operations */
 } SpNeed;
 
@@ -59,7 +59,8 @@ SpStatus sp_rates_measure(SpDevice *device, SpPrecision precision, SpRates *rate
  * hides them. What ops do beside products, attention and convolutions is not counted. */
 double sp_plan_seconds(const SpDevice *device, const SpNeed *need, const SpRates *rates);
 
-/* "in place", "resident" or "streamed". */
-const char *sp_weight_mode_name(SpWeightMode mode);
+/* Where the weights are, "in place", "resident" or "streamed", and ", host maps" where maps wait on
+ * the host. */
+const char *sp_plan_mode(const SpPlan *plan);
 
 #endif

@@ -13,10 +13,14 @@ static char *take(SpNn *nn, size_t bytes)
     return (char *)sp_nn_floats(nn, (int64_t)((bytes + sizeof(float) - 1) / sizeof(float)));
 }
 
+static void count_moved(SpNn *nn, size_t bytes)
+{
+    nn->moved_bytes += nn->dry ? nn->times * (double)bytes : (double)bytes;
+}
+
 static void fetch(SpNn *nn, int slot, int segment, char *memory)
 {
-    const size_t bytes = sp_weights_bytes(nn->weights, segment, 1);
-    nn->moved_bytes += nn->dry ? nn->times * (double)bytes : (double)bytes;
+    count_moved(nn, sp_weights_bytes(nn->weights, segment, 1));
     if (!sp_nn_live(nn))
         return;
     const double began = sp_clock();
@@ -25,12 +29,30 @@ static void fetch(SpNn *nn, int slot, int segment, char *memory)
     nn->moving_seconds += sp_clock() - began;
 }
 
-static void wait(SpNn *nn, SpStream *stream, int slot)
+void sp_stream_bring(SpNn *nn, int slot, float *to, const float *from, int64_t count)
+{
+    const size_t bytes = (size_t)count * sizeof *to;
+    count_moved(nn, bytes);
+    if (!sp_nn_live(nn))
+        return;
+    const double began = sp_clock();
+    nn->device->spent(nn->device, slot);
+    nn->device->fetch(nn->device, slot, to, from, bytes);
+    nn->moving_seconds += sp_clock() - began;
+}
+
+void sp_stream_wait(SpNn *nn, int slot)
 {
     const double began = sp_clock();
-    if (sp_nn_live(nn) && stream->coming[slot])
+    if (sp_nn_live(nn))
         nn->device->fetched(nn->device, slot);
     nn->moving_seconds += sp_clock() - began;
+}
+
+static void wait(SpNn *nn, SpStream *stream, int slot)
+{
+    if (stream->coming[slot])
+        sp_stream_wait(nn, slot);
     stream->coming[slot] = false;
 }
 

@@ -31,4 +31,12 @@ void sp_stream_end(SpNn *nn, SpStream *stream);
  */
 SpStream sp_stream_hold(SpNn *nn, int first, int count);
 
+/* Begins to copy `count` floats of the host, which must stay, to arena memory through a slot of the
+ * device: beside the ops issued from now on, after those issued before. Weights must not be on
+ * their way. */
+void sp_stream_bring(SpNn *nn, int slot, float *to, const float *from, int64_t count);
+
+/* Ops issued from now on wait for what was brought through the slot. */
+void sp_stream_wait(SpNn *nn, int slot);
+
 #endif

@@ -16,7 +16,7 @@ enum { SP_REPORT_STAGES = 8, SP_REPORT_LIBRARIES = 16, SP_REPORT_EVENTS = 64 };
  * has; moved_bytes, which went to the device; moving_seconds, which the stage's thread spent on
  * that; hidden_seconds, how long copies ran beside ops, NaN where the device does not tell. */
 typedef struct SpStageReport {
-    const char *name, *mode; /* of the weights; NULL: no network */
+    const char *name, *mode; /* of weights and maps; NULL: no network */
     double seconds;
     size_t peak_host_bytes, planned_device_bytes, peak_device_bytes, weight_bytes;
     double moved_bytes, moving_seconds, hidden_seconds;

@@ -18,6 +18,9 @@ void sp_dense_run(SpNn *nn, const SpDense *dense, const float *x, int64_t rows, 
                           .ldy = ldy});
 }
 
+/* Rows of whole tracks or frames that go through an attention together, whatever the plan. */
+enum { TOGETHER = 4 * SP_NN_ROWS };
+
 /* y = dense(LN(x)), the norm in chunks of rows. */
 static void normed_dense(SpNn *nn, const SpDense *dense, const float *x, int64_t rows,
                          const float *weight, const float *bias, float eps, float *y)
@@ -67,41 +70,107 @@ static void add_mlp(SpNn *nn, const SpMlp *mlp, float *x, int64_t rows)
     sp_nn_release(nn, mark);
 }
 
-/* The block's attention with queries x and context c; `per_track` of each for one sequence axis. */
-static void attend(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tracks, const float *c,
-                   int64_t others, int64_t frames, SpAxisOf axis)
+/* Where an attention's sequences and rows stand: what SpAttention's _batch and _row mean. */
+typedef struct Layout {
+    int64_t batch, row;
+} Layout;
+
+/* y = attention over q; kv: rows of k and v. `batch` sequences of nq queries and nk keys. */
+static void attend(SpNn *nn, const SpTrackBlock *b, int64_t batch, int64_t nq, int64_t nk, float *q,
+                   Layout at, const float *kv, Layout keys)
 {
-    const int64_t width = b->width, rows = tracks * frames, context = others * frames;
-    const bool cross = b->context_w != NULL, time = axis == SP_OVER_TIME;
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *q = sp_nn_floats(nn, rows * width), *kv = sp_nn_floats(nn, context * 2 * width);
-    normed_dense(nn, &b->to_q, x, rows, NULL, NULL, EPS, q);
-    normed_dense(nn, &b->to_kv, c, context, b->context_w, b->context_b, cross ? CONTEXT_EPS : EPS,
-                 kv);
     sp_nn_run(nn, attention,
-              &(SpAttention){.batch = time ? tracks : frames,
-                             .nq = time ? frames : tracks,
-                             .nk = time ? frames : others,
+              &(SpAttention){.batch = batch,
+                             .nq = nq,
+                             .nk = nk,
                              .heads = b->heads,
-                             .head = width / b->heads,
-                             .scale = 1 / sqrtf((float)(width / b->heads)),
+                             .head = b->width / b->heads,
+                             .scale = 1 / sqrtf((float)(b->width / b->heads)),
                              .q = q,
                              .k = kv,
-                             .v = kv + width,
-                             .q_batch = time ? frames * width : width,
-                             .q_row = time ? width : frames * width,
-                             .k_batch = 2 * (time ? frames * width : width),
-                             .k_row = 2 * (time ? width : frames * width),
-                             .v_batch = 2 * (time ? frames * width : width),
-                             .v_row = 2 * (time ? width : frames * width),
+                             .v = kv + b->width,
+                             .q_batch = at.batch,
+                             .q_row = at.row,
+                             .k_batch = keys.batch,
+                             .k_row = keys.row,
+                             .v_batch = keys.batch,
+                             .v_row = keys.row,
                              .y = q,
-                             .y_batch = time ? frames * width : width,
-                             .y_row = time ? width : frames * width});
+                             .y_batch = at.batch,
+                             .y_row = at.row});
+}
+
+/* Tracks among themselves, over time or in each frame: x += attention(LN(x)). */
+static void attend_self(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tracks, int64_t frames,
+                        SpAxisOf axis)
+{
+    const int64_t width = b->width, rows = tracks * frames, track = frames * width;
+    const bool time = axis == SP_OVER_TIME;
+    const Layout q_at = time ? (Layout){track, width} : (Layout){width, track};
+    const Layout kv_at = {2 * q_at.batch, 2 * q_at.row};
+    const int64_t batch = time ? tracks : frames, length = time ? frames : tracks;
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *q = sp_nn_floats(nn, rows * width), *kv = sp_nn_floats(nn, rows * 2 * width);
+    normed_dense(nn, &b->to_q, x, rows, NULL, NULL, EPS, q);
+    normed_dense(nn, &b->to_kv, x, rows, NULL, NULL, EPS, kv);
+    attend(nn, b, batch, length, length, q, q_at, kv, kv_at);
     add_dense(nn, &b->to_out, q, rows, x);
     sp_nn_release(nn, mark);
 }
 
-int64_t sp_tracks_unit(int64_t frames)
+/* Few queries in each frame and a long context: a group of frames at a time, frame by frame. */
+static void attend_to_many(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tracks,
+                           const float *c, int64_t others, int64_t frames)
+{
+    const int64_t width = b->width, rows = tracks * frames, fit = TOGETHER / others;
+    const int64_t group = fit < 1 ? 1 : fit < frames ? fit : frames;
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *q = sp_nn_floats(nn, rows * width);
+    float *normed = sp_nn_floats(nn, group * others * width);
+    float *kv = sp_nn_floats(nn, group * others * 2 * width);
+    normed_dense(nn, &b->to_q, x, rows, NULL, NULL, EPS, q);
+    for (int64_t first = 0; first < frames; first += group) {
+        const int64_t count = frames - first < group ? frames - first : group;
+        for (int64_t t = 0; t < count; t++)
+            sp_nn_run(nn, layer_norm,
+                      &(SpLayerNorm){.x = c + (first + t) * width,
+                                     .rows = others,
+                                     .width = width,
+                                     .ldx = frames * width,
+                                     .weight = b->context_w,
+                                     .bias = b->context_b,
+                                     .eps = CONTEXT_EPS,
+                                     .y = normed + t * others * width,
+                                     .ldy = width});
+        sp_dense_run(nn, &b->to_kv, normed, count * others, SP_IDENTITY, kv, 2 * width);
+        attend(nn, b, count, tracks, others, q + first * width, (Layout){width, frames * width}, kv,
+               (Layout){others * 2 * width, 2 * width});
+    }
+    add_dense(nn, &b->to_out, q, rows, x);
+    sp_nn_release(nn, mark);
+}
+
+/* Many queries in each frame and a short context: a row tile of tracks at a time. */
+static void attend_to_few(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tracks, const float *c,
+                          int64_t others, int64_t frames)
+{
+    const int64_t width = b->width, track = frames * width, context = others * frames;
+    const int64_t group = tracks < SP_ROW_TILE ? tracks : SP_ROW_TILE;
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *q = sp_nn_floats(nn, group * track), *kv = sp_nn_floats(nn, context * 2 * width);
+    normed_dense(nn, &b->to_kv, c, context, b->context_w, b->context_b, CONTEXT_EPS, kv);
+    for (int64_t n = 0; n < tracks; n += group) {
+        const int64_t count = tracks - n < group ? tracks - n : group, rows = count * frames;
+        normed_dense(nn, &b->to_q, x + n * track, rows, NULL, NULL, EPS, q);
+        attend(nn, b, frames, count, others, q, (Layout){width, track}, kv,
+               (Layout){2 * width, 2 * track});
+        add_dense(nn, &b->to_out, q, rows, x + n * track);
+    }
+    sp_nn_release(nn, mark);
+}
+
+/* The least number of whole tracks whose rows are whole row tiles. */
+static int64_t tracks_unit(int64_t frames)
 {
     int64_t a = SP_ROW_TILE, b = frames;
     while (b) {
@@ -112,18 +181,24 @@ int64_t sp_tracks_unit(int64_t frames)
     return SP_ROW_TILE / a;
 }
 
+/* How many tracks go together over time. Their rows are whole row tiles, so that any number gives
+ * the same bits; where that takes too many, the number is fixed. */
+static int64_t tracks_together(const SpNn *nn, int64_t frames)
+{
+    const int64_t unit = tracks_unit(frames), fixed = TOGETHER / frames;
+    const int64_t fit = (nn->plan.queries ? nn->plan.queries : TOGETHER) / (unit * frames);
+    if (unit * frames > TOGETHER)
+        return fixed > 1 ? fixed : 1;
+    return unit * (fit > 1 ? fit : 1);
+}
+
 void sp_track_self(SpNn *nn, const SpTrackBlock *block, float *x, int64_t tracks, int64_t frames,
                    SpAxisOf axis)
 {
-    int64_t group = tracks;
-    if (axis == SP_OVER_TIME && nn->plan.queries) {
-        const int64_t unit = sp_tracks_unit(frames), fit = nn->plan.queries / (unit * frames);
-        group = unit * (fit > 1 ? fit : 1);
-    }
+    const int64_t group = axis == SP_OVER_TIME ? tracks_together(nn, frames) : tracks;
     for (int64_t n = 0; n < tracks; n += group) {
         const int64_t count = tracks - n < group ? tracks - n : group;
-        float *at = x + n * frames * block->width;
-        attend(nn, block, at, count, at, count, frames, axis);
+        attend_self(nn, block, x + n * frames * block->width, count, frames, axis);
     }
     add_mlp(nn, &block->mlp, x, tracks * frames);
 }
@@ -131,6 +206,9 @@ void sp_track_self(SpNn *nn, const SpTrackBlock *block, float *x, int64_t tracks
 void sp_track_cross(SpNn *nn, const SpTrackBlock *block, float *x, int64_t tracks,
                     const float *context, int64_t others, int64_t frames)
 {
-    attend(nn, block, x, tracks, context, others, frames, SP_OVER_TRACKS);
+    if (others > tracks)
+        attend_to_many(nn, block, x, tracks, context, others, frames);
+    else
+        attend_to_few(nn, block, x, tracks, context, others, frames);
     add_mlp(nn, &block->mlp, x, tracks * frames);
 }

@@ -1,7 +1,8 @@
 /*
  * The tracker's parts (docs/model/tracker.md). Shapes: a window of T frames, N tracks in it (the
- * user's first), C feature channels, D the transformer's width. Pairs of track and frame are
- * ordered track by track: pair n * T + t. Host state is ordered frame by frame: [T, N, ...].
+ * user's first), C feature channels, D the transformer's width. Host state is ordered frame by
+ * frame: [T, N, ...]; rows of the transformer track by track: n * T + t; pairs of track and frame
+ * by chunks of SP_TRACK_FRAMES frames, in each track by track (sp_pair_at).
  */
 #ifndef SP_TRACKER_INTERNAL_H
 #define SP_TRACKER_INTERNAL_H
@@ -18,7 +19,11 @@ enum {
     SP_MOTION3 = 6,
     SP_CARRY = 6,
     SP_DEGREE = 10, /* of the position encodings of motions */
-    SP_DEGREE_FINE = 12
+    SP_DEGREE_FINE = 12,
+    /* Frames whose maps are on the device and whose tokens are made together. It and all less
+     * divide SP_ROW_TILE, so tracks can be cut anywhere at whole tiles of rows. The order of rows
+     * does not depend on the plan, or their bits would. */
+    SP_TRACK_FRAMES = 4
 };
 
 typedef struct SpDense {
@@ -85,14 +90,6 @@ void sp_tracker_bind(SpBinder *binder, SpTrackerMode mode, SpTracker *tracker);
 void sp_dense_run(SpNn *nn, const SpDense *dense, const float *x, int64_t rows, SpActivation act,
                   float *y, int64_t ldy);
 
-/* How many whole tracks of that many frames go together where tokens are made. Their rows are whole
- * row tiles, so that any number gives the same bits; where that takes too many, the number is
- * fixed. */
-int64_t sp_tracks_together(const SpNn *nn, int64_t frames);
-
-/* The least number of whole tracks whose rows are whole row tiles. */
-int64_t sp_tracks_unit(int64_t frames);
-
 /* Feature encoder: image device [h, w, 3] in 0..255 to unit features device
  * [h / stride, w / stride, C]. */
 void sp_encoder_run(const SpTracker *tracker, SpNn *nn, const float *image, int64_t h, int64_t w,
@@ -104,36 +101,83 @@ void sp_time_embedding(int64_t length, int64_t width, int64_t frames, float *out
 /* One level of the pyramids and what the queries see there, on the device. */
 typedef struct SpTrackLevel {
     int64_t h, w;
-    float *features;        /* [T, h, w, C] unit rows */
-    float *points;          /* [T, h, w, 3] normalised */
+    float *features;        /* [F, h, w, C] unit rows, of the frames looked at: see SpWindowMaps */
+    float *points;          /* [F, h, w, 3] normalised, likewise */
     float *templates;       /* [N, side^2, C] */
     float *template_points; /* [N, side^2, 3] */
     float *query;           /* [N, neighbours, C] the query's side of the 3D branch */
     float *query_projected; /* [N, neighbours, C] its q projection */
 } SpTrackLevel;
 
+/* The maps of a window, of which some frames are looked at: first each alone, to make it, and then
+ * in every iteration SP_TRACK_FRAMES together. What waits in between is `kept`, on the device or
+ * the host as the plan says: features of level 0 and points of all levels. The features' other
+ * levels are made whenever frames are looked at. maps.c */
 typedef struct SpWindowMaps {
-    int64_t frames, tracks;
-    float *pair_frame; /* device [N T]: t of each pair */
-    float *time;       /* device [T, token] */
+    int64_t frames, channels;
+    bool on_host;
+    float *kept;
+    float *brought[SP_FETCH_SLOTS]; /* device: copies of what is kept on the host */
+    float *halves;                  /* device: features of levels 1 .. */
+    float *time;                    /* device [T, token] */
     SpTrackLevel level[SP_TRACK_LEVELS];
 } SpWindowMaps;
+
+/* Frames of the chunk that begins with frame `first` of `frames`. */
+static inline int64_t sp_chunk_frames(int64_t frames, int64_t first)
+{
+    return frames - first < SP_TRACK_FRAMES ? frames - first : SP_TRACK_FRAMES;
+}
+
+/* The pair of track n of `tracks` in frame t of `frames`. */
+static inline int64_t sp_pair_at(int64_t tracks, int64_t frames, int64_t n, int64_t t)
+{
+    const int64_t first = t / SP_TRACK_FRAMES * SP_TRACK_FRAMES;
+    return first * tracks + n * sp_chunk_frames(frames, first) + t - first;
+}
+
+/* `count` floats for maps that wait, on the device or the host as the plan says. */
+float *sp_maps_memory(SpNn *nn, int64_t count);
+
+/* Sizes of the levels, and the memory for the maps of `frames` frames. */
+void sp_maps_take(const SpTracker *tracker, SpNn *nn, int64_t frames, SpWindowMaps *maps);
+
+/* Making them: memory for one frame, to be released by the caller; from sp_maps_frame on the
+ * levels' features and points are those of frame t, whose features of level 0 and points of all
+ * levels are then filled; sp_maps_keep makes the other levels of the features and keeps the frame.
+ */
+void sp_maps_make(SpNn *nn, SpWindowMaps *maps);
+void sp_maps_frame(SpWindowMaps *maps, int64_t t);
+void sp_maps_keep(SpNn *nn, SpWindowMaps *maps, int64_t t);
+
+/* Reading them: memory for SP_TRACK_FRAMES, or two of it, to be released by the caller; from
+ * sp_maps_use on the levels' features and points are those of the chunk that begins with frame
+ * `first`, while the next one is on its way. From the first chunk to the last, one after another.
+ */
+void sp_maps_read(SpNn *nn, SpWindowMaps *maps);
+void sp_maps_use(SpNn *nn, SpWindowMaps *maps, int64_t first);
+
+/* Features of level 0 of `count` frames from `first` to `carried`, [count, h, w, C] where maps are
+ * kept; and its frame t back as frame t of the window, for sp_maps_keep. */
+void sp_maps_carry(SpNn *nn, const SpWindowMaps *maps, int64_t first, int64_t count,
+                   float *carried);
+void sp_maps_recall(SpNn *nn, SpWindowMaps *maps, int64_t t, const float *carried);
 
 /* The query's side of the 3D branch from the level's templates: fills query and
  * query_projected, for `tracks` tracks. */
 void sp_level_query(const SpTracker *tracker, SpNn *nn, const SpTrackLevel *level, int64_t tracks);
 
-/* A chunk of whole tracks in one iteration; device arrays of pairs. */
+/* Tracks in a chunk of frames in one iteration; device arrays of pairs. */
 typedef struct SpPairs {
     int64_t first_track, tracks, frames;
-    const float *frame;  /* [m] */
+    const float *frame;  /* [m] of the level's frames */
     const float *xy;     /* [m, 2] in units of `stride` model pixels */
     const float *origin; /* [m, 3] P, normalised */
     const float *valid;  /* [m] 1 where the point lies before the camera */
 } SpPairs;
 
-/* Both branches of one level for a chunk: `corr` columns a pair into token (rows token width
- * apart) and token3. */
+/* Both branches of one level, whose maps are `frames`: `corr` columns a pair into token (rows token
+ * width apart) and token3. */
 void sp_level_run(const SpTracker *tracker, SpNn *nn, const SpTrackLevel *level, int scale,
                   int64_t frames, const SpPairs *pairs, float *token, float *token3);
 
@@ -145,9 +189,10 @@ typedef struct SpTokenInputs {
     const float *carry;   /* [N T, SP_CARRY] */
 } SpTokenInputs;
 
-/* Both tokens of a chunk of pairs with the level features already in place (columns 2 ..
- * 2 + 4 corr): the small parts, the projection of the 3D token and the time embedding.
- * token: [m, token]; token3: [m, token3] to projected: [m, token]. */
+/* Both tokens of pairs of whole tracks in `frames` frames with the level features already in place
+ * (columns 2 .. 2 + 4 corr): the small parts, the projection of the 3D token and the time
+ * embedding, of which `time` are these frames' rows. token: [m, token]; token3: [m, token3] to
+ * projected: [m, token]. */
 void sp_tokens_finish(const SpTracker *tracker, SpNn *nn, const SpTokenInputs *inputs,
                       int64_t first_pair, int64_t pairs, int64_t frames, const float *time,
                       float *token, float *token3, float *projected);
@@ -236,7 +281,7 @@ void sp_window_support(SpWindow *window, SpRandom *random, int32_t *scratch);
 /* What a window hands to the next one about the user's tracks (section 2). */
 typedef struct SpCarried {
     int64_t tracks;                          /* that have been in a window, 0 in the first */
-    float *features;                         /* device [O, h, w, C] of the last frames, level 0 */
+    float *features;                         /* of the last O frames: see sp_maps_carry */
     float *templates[SP_TRACK_LEVELS];       /* device [users, side^2, C] */
     float *template_points[SP_TRACK_LEVELS]; /* host [users, side^2, 3], not normalised */
     float *track, *point;                    /* host [O, users, 3] of the last frames */

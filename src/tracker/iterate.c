@@ -6,12 +6,23 @@
 
 /* What the network reads of the state, a row a pair, on the device. */
 typedef struct Inputs {
-    float *logits, *motion, *motion3, *carry, *xy, *origin, *valid;
+    float *logits, *motion, *motion3, *carry, *xy, *origin, *valid, *frame;
 } Inputs;
 
-enum { INPUTS = 7 };
+enum {
+    INPUTS = 8,
+    PAIRS = 4 * SP_ROW_TILE /* most pairs whose tokens are made together: tokens are wide */
+};
 
-static const int width_of[INPUTS] = {2, SP_MOTION, SP_MOTION3, SP_CARRY, 2, 3, 1};
+static const int width_of[INPUTS] = {2, SP_MOTION, SP_MOTION3, SP_CARRY, 2, 3, 1, 1};
+
+/* The members one after another, as width_of has them. */
+static float **input(Inputs *in, int i)
+{
+    float **const part[INPUTS] = {&in->logits, &in->motion, &in->motion3, &in->carry,
+                                  &in->xy,     &in->origin, &in->valid,   &in->frame};
+    return part[i];
+}
 
 void sp_query_world(const SpWindow *w, const float *k_model, const float *c2w, float *out)
 {
@@ -50,7 +61,7 @@ static void pack_track(const SpTracker *t, const SpWindow *w, const float *w2c,
     const float one[3] = {1, 1, 1}, dynamic = mean_dynamic(w, n);
     const float frames = (float)w->frames, first = w->start[4 * n] / frames;
     for (int64_t f = 0; f < w->frames; f++) {
-        const int64_t i = f * w->tracks + n, to = n * w->frames + f;
+        const int64_t i = f * w->tracks + n, to = sp_pair_at(w->tracks, w->frames, n, f);
         const int64_t step = 3 * w->tracks, before = f ? step : 0;
         const int64_t after = f + 1 < w->frames ? step : 0;
         float rigid[3], *carry = in->carry + SP_CARRY * to;
@@ -68,6 +79,7 @@ static void pack_track(const SpTracker *t, const SpWindow *w, const float *w2c,
         memcpy(in->xy + 2 * to, w->xyz + 3 * i, 2 * sizeof(float));
         memcpy(in->origin + 3 * to, w->normal + 3 * i, 3 * sizeof(float));
         in->valid[to] = sp_denormalise(w, (double)w->normal[3 * i + 2], 2) > 0;
+        in->frame[to] = (float)(f % SP_TRACK_FRAMES);
     }
 }
 
@@ -76,12 +88,8 @@ static void pack(const SpTracker *t, SpNn *nn, const SpWindow *w, Inputs *device
     const int64_t pairs = w->frames * w->tracks;
     const SpNnMark mark = sp_nn_mark(nn);
     Inputs host;
-    float **const part[INPUTS] = {&host.logits, &host.motion, &host.motion3, &host.carry,
-                                  &host.xy,     &host.origin, &host.valid};
-    float *const to[INPUTS] = {device->logits, device->motion, device->motion3, device->carry,
-                               device->xy,     device->origin, device->valid};
     for (int i = 0; i < INPUTS; i++)
-        *part[i] = sp_nn_host(nn, (size_t)(pairs * width_of[i]) * sizeof(float));
+        *input(&host, i) = sp_nn_host(nn, (size_t)(pairs * width_of[i]) * sizeof(float));
     float *world = sp_nn_host(nn, (size_t)(3 * w->tracks) * sizeof *world);
     float *w2c = sp_nn_host(nn, (size_t)(16 * w->frames) * sizeof *w2c);
     if (sp_nn_live(nn)) {
@@ -92,33 +100,40 @@ static void pack(const SpTracker *t, SpNn *nn, const SpWindow *w, Inputs *device
             pack_track(t, w, w2c, world + 3 * n, n, &host);
     }
     for (int i = 0; i < INPUTS; i++)
-        sp_nn_copy(nn, SP_UPLOAD, to[i], *part[i], pairs * width_of[i]);
+        sp_nn_copy(nn, SP_UPLOAD, *input(device, i), *input(&host, i), pairs * width_of[i]);
     sp_nn_release(nn, mark);
 }
 
-int64_t sp_tracks_together(const SpNn *nn, int64_t frames)
+/* Tokens of tracks first .. first + count in a chunk of frames to rows of a stream, where the
+ * frames of a track stand one after another. */
+static void embed(const SpTracker *t, SpNn *nn, const SpWindow *w, int64_t frame, int64_t first,
+                  int64_t count, const float *token, float *stream)
 {
-    const int64_t unit = sp_tracks_unit(frames), fixed = SP_NN_ROWS / frames;
-    const int64_t fit = (nn->plan.rows ? nn->plan.rows : SP_NN_ROWS) / (unit * frames);
-    if (unit * frames > SP_NN_ROWS)
-        return fixed > 1 ? fixed : 1;
-    return unit * (fit > 1 ? fit : 1);
+    const int64_t frames = sp_chunk_frames(w->frames, frame);
+    const int64_t d = t->former.input_transform.w.dim[0];
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *rows = sp_nn_floats(nn, count * frames * d);
+    sp_former_embed(t, nn, token, count * frames, rows);
+    sp_nn_copy_rows(nn, SP_ON_DEVICE, stream + (first * w->frames + frame) * d, w->frames * d, rows,
+                    frames * d, frames * d, count);
+    sp_nn_release(nn, mark);
 }
 
-/* Levels and tokens of tracks first .. first + count to rows of both streams. */
-static void chunk(const SpTracker *t, SpNn *nn, const SpWindow *w, const Inputs *in, int64_t first,
-                  int64_t count, float *stream2, float *stream3)
+/* The streams' rows of these pairs, whose frames' maps are on the device. */
+static void tokens(const SpTracker *t, SpNn *nn, const SpWindow *w, const Inputs *in, int64_t frame,
+                   int64_t first, int64_t count, float *stream2, float *stream3)
 {
-    const int64_t frames = w->frames, at = first * frames, m = count * frames;
-    const int64_t d = t->former.input_transform.w.dim[0];
+    const int64_t frames = sp_chunk_frames(w->frames, frame), m = count * frames;
+    const int64_t at = sp_pair_at(w->tracks, w->frames, first, frame);
     const SpPairs pairs = {.first_track = first,
                            .tracks = count,
                            .frames = frames,
-                           .frame = w->maps.pair_frame + at,
+                           .frame = in->frame + at,
                            .xy = in->xy + 2 * at,
                            .origin = in->origin + 3 * at,
                            .valid = in->valid + at};
     const SpTokenInputs small = {in->logits, in->motion, in->motion3, in->carry};
+    const float *time = w->maps.time + frame * t->token;
     const SpNnMark mark = sp_nn_mark(nn);
     float *token = sp_nn_floats(nn, m * t->token), *token3 = sp_nn_floats(nn, m * t->token3);
     float *projected = sp_nn_floats(nn, m * t->token);
@@ -126,16 +141,40 @@ static void chunk(const SpTracker *t, SpNn *nn, const SpWindow *w, const Inputs 
         const int64_t column = 2 + l * t->corr;
         sp_level_run(t, nn, &w->maps.level[l], l, frames, &pairs, token + column, token3 + column);
     }
-    sp_tokens_finish(t, nn, &small, at, m, frames, w->maps.time, token, token3, projected);
-    sp_former_embed(t, nn, token, m, stream2 + at * d);
-    sp_former_embed(t, nn, projected, m, stream3 + at * d);
+    sp_tokens_finish(t, nn, &small, at, m, frames, time, token, token3, projected);
+    embed(t, nn, w, frame, first, count, token, stream2);
+    embed(t, nn, w, frame, first, count, projected, stream3);
+    sp_nn_release(nn, mark);
+}
+
+/* All rows of both streams: chunks of frames, in each groups of tracks. The first group of the
+ * first chunk needs the most memory: a dry run looks at that. */
+static void all_tokens(const SpTracker *t, SpNn *nn, SpWindow *w, const Inputs *in, float *stream2,
+                       float *stream3)
+{
+    const int64_t all = w->tracks * sp_chunk_frames(w->frames, 0);
+    const int64_t most = nn->plan.rows && nn->plan.rows < PAIRS ? nn->plan.rows : PAIRS;
+    const int64_t rows = sp_nn_chunk_rows(all, most);
+    const double times = nn->times, pairs = (double)(w->tracks * w->frames);
+    const SpNnMark mark = sp_nn_mark(nn);
+    sp_maps_read(nn, &w->maps);
+    for (int64_t frame = 0; frame < w->frames; frame += SP_TRACK_FRAMES) {
+        const int64_t frames = sp_chunk_frames(w->frames, frame), group = rows / frames;
+        sp_maps_use(nn, &w->maps, frame);
+        for (int64_t n = 0; n < w->tracks && !(nn->dry && n + frame > 0); n += group) {
+            const int64_t count = w->tracks - n < group ? w->tracks - n : group;
+            nn->times = nn->dry ? times * pairs / (double)(count * frames) : times;
+            tokens(t, nn, w, in, frame, n, count, stream2, stream3);
+            nn->times = times;
+            sp_progress(nn->progress, (double)(frame * w->tracks + (n + count) * frames), pairs);
+        }
+    }
     sp_nn_release(nn, mark);
 }
 
 void sp_window_iterate(const SpTracker *t, SpNn *nn, const SpTrackerSettings *settings, SpWindow *w)
 {
     const int64_t pairs = w->frames * w->tracks, d = t->former.input_transform.w.dim[0];
-    const int64_t group = sp_tracks_together(nn, w->frames);
     const SpNnMark mark = sp_nn_mark(nn);
     const SpUpdates updates = {sp_nn_host(nn, (size_t)(2 * pairs) * sizeof(float)),
                                sp_nn_host(nn, (size_t)(2 * pairs) * sizeof(float)),
@@ -143,24 +182,13 @@ void sp_window_iterate(const SpTracker *t, SpNn *nn, const SpTrackerSettings *se
                                sp_nn_host(nn, (size_t)pairs * sizeof(float))};
     const SpNnMark network = sp_nn_mark(nn);
     Inputs in;
-    float **const part[INPUTS] = {&in.logits, &in.motion, &in.motion3, &in.carry,
-                                  &in.xy,     &in.origin, &in.valid};
     float *stream2 = sp_nn_floats(nn, (w->tracks + t->former.virtual_tracks) * w->frames * d);
     float *stream3 = sp_nn_floats(nn, pairs * d);
     const SpNnMark inputs = sp_nn_mark(nn);
     for (int i = 0; i < INPUTS; i++)
-        *part[i] = sp_nn_floats(nn, pairs * width_of[i]);
+        *input(&in, i) = sp_nn_floats(nn, pairs * width_of[i]);
     pack(t, nn, w, &in);
-    /* No group needs more memory than the first: a dry run looks at that. */
-    const double times = nn->times;
-    const int64_t end = nn->dry && group < w->tracks ? group : w->tracks;
-    nn->times *= (double)w->tracks / (double)end;
-    for (int64_t n = 0; n < end; n += group) {
-        const int64_t count = w->tracks - n < group ? w->tracks - n : group;
-        chunk(t, nn, w, &in, n, count, stream2, stream3);
-        sp_progress(nn->progress, (double)(n + count), (double)w->tracks);
-    }
-    nn->times = times;
+    all_tokens(t, nn, w, &in, stream2, stream3);
     sp_nn_release(nn, inputs);
     sp_former_run(t, nn, w->tracks, w->frames, stream2, stream3, &updates);
     sp_nn_release(nn, network);

@@ -180,9 +180,9 @@ static void cross_mean(const SpTracker *t, SpNn *nn, const SpTrackLevel *level, 
     const int64_t rows = m * keep, hidden = b->mlp.fc1.w.dim[0], query = keep * c;
     const SpNnMark mark = sp_nn_mark(nn);
     float *x = sp_nn_floats(nn, rows * c), *y = sp_nn_floats(nn, rows * c);
-    for (int64_t n = 0; n < p->tracks && sp_nn_live(nn); n++)
-        sp_nn_copy_rows(nn, SP_ON_DEVICE, x + n * p->frames * query, query,
-                        level->query + (p->first_track + n) * query, 0, query, p->frames);
+    for (int64_t f = 0; f < p->frames; f++)
+        sp_nn_copy_rows(nn, SP_ON_DEVICE, x + f * query, p->frames * query,
+                        level->query + p->first_track * query, query, query, p->tracks);
     attend(nn, b, level->query_projected + p->first_track * query, keep, p->frames, g, m, keep, y);
     residual_dense(nn, &b->to_out, y, rows, x, x);
     float *wide = sp_nn_floats(nn, rows * hidden), *mean = sp_nn_floats(nn, m * hidden);

@@ -22,16 +22,10 @@ void sp_window_take(const SpTracker *t, SpNn *nn, SpWindow *w)
     for (size_t i = 0; i < sizeof host / sizeof *host; i++)
         *host[i] = sp_nn_host(nn, (size_t)size[i] * sizeof(float));
     w->replaced = sp_nn_host(nn, (size_t)pairs);
-    w->maps.frames = frames;
-    w->maps.tracks = n;
-    w->maps.pair_frame = sp_nn_floats(nn, pairs);
+    sp_maps_take(t, nn, frames, &w->maps);
     w->maps.time = sp_nn_floats(nn, frames * t->token);
     for (int l = 0; l < SP_TRACK_LEVELS; l++) {
         SpTrackLevel *level = &w->maps.level[l];
-        level->h = t->model_height / t->stride >> l;
-        level->w = t->model_width / t->stride >> l;
-        level->features = sp_nn_floats(nn, frames * level->h * level->w * t->channels);
-        level->points = sp_nn_floats(nn, frames * level->h * level->w * 3);
         level->templates = sp_nn_floats(nn, n * patch * t->channels);
         level->template_points = sp_nn_floats(nn, n * patch * 3);
         level->query = sp_nn_floats(nn, n * t->neighbours * t->channels);
@@ -53,38 +47,6 @@ static void model_image(const SpTracker *t, const SpTrackerInput *in, int64_t fr
                 image[c] = video[c * area + at];
         }
     }
-}
-
-static void features(const SpTracker *t, SpNn *nn, const SpTrackerInput *in, int64_t first,
-                     const SpCarried *carried, SpWindow *w)
-{
-    SpTrackLevel *level = w->maps.level;
-    const int64_t map = level->h * level->w * t->channels;
-    const int64_t pixels = 3 * t->model_height * t->model_width;
-    const int64_t known = carried->tracks ? t->overlap : 0;
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *image = sp_nn_host(nn, (size_t)pixels * sizeof *image);
-    float *uploaded = sp_nn_floats(nn, pixels);
-    if (known)
-        sp_nn_copy(nn, SP_ON_DEVICE, level->features, carried->features, known * map);
-    SpStream weights = sp_stream_hold(nn, t->encoder_segment, 1);
-    /* Every frame needs the same memory: a dry run looks at one. */
-    const int64_t count = sp_nn_repeat(nn, w->frames - known);
-    for (int64_t f = known; f < known + count; f++) {
-        if (sp_nn_live(nn))
-            model_image(t, in, sp_window_frame(in, first, f), image);
-        sp_nn_copy(nn, SP_UPLOAD, uploaded, image, pixels);
-        sp_encoder_run(t, nn, uploaded, t->model_height, t->model_width,
-                       nn->dry ? NULL : level->features + f * map);
-        sp_progress(nn->progress, (double)(f + 1), (double)w->frames);
-    }
-    sp_nn_repeated(nn, w->frames - known);
-    sp_stream_end(nn, &weights);
-    for (int l = 1; l < SP_TRACK_LEVELS; l++)
-        sp_nn_run(nn, halve,
-                  &(SpHalve){level[l - 1].features, w->frames, level[l - 1].h, level[l - 1].w,
-                             t->channels, level[l].features});
-    sp_nn_release(nn, mark);
 }
 
 /* The point of the model-size map at pixel (y, x), which is a working pixel. */
@@ -139,70 +101,184 @@ static void normalisation(SpWindow *w, const float *points)
     }
 }
 
-static void point_maps(const SpTracker *t, SpNn *nn, SpWindow *w)
+/* Points of frame f into the levels. host: those of level 0. */
+static void frame_points(const SpTracker *t, SpNn *nn, const SpWindow *w, int64_t f, float *host)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
-    const int64_t most = w->maps.level[0].h * w->maps.level[0].w * 3;
-    float *host = sp_nn_host(nn, (size_t)most * sizeof *host);
     for (int l = 0; l < SP_TRACK_LEVELS && sp_nn_live(nn); l++) {
-        SpTrackLevel *level = &w->maps.level[l];
-        const int64_t step = t->stride << l;
-        for (int64_t f = 0; f < w->frames; f++) {
-            for (int64_t i = 0; i < level->h * level->w; i++) {
-                float point[3];
-                map_point(t, w, f, i / level->w * step, i % level->w * step, point);
-                sp_normalise(w, point, host + 3 * i);
-            }
-            const int64_t count = level->h * level->w * 3;
-            sp_nn_copy(nn, SP_UPLOAD, level->points + f * count, host, count);
+        const SpTrackLevel *level = &w->maps.level[l];
+        const int64_t step = t->stride << l, count = level->h * level->w;
+        for (int64_t i = 0; i < count; i++) {
+            float point[3];
+            map_point(t, w, f, i / level->w * step, i % level->w * step, point);
+            sp_normalise(w, point, host + 3 * i);
         }
+        sp_nn_copy(nn, SP_UPLOAD, level->points, host, 3 * count);
     }
-    sp_nn_release(nn, mark);
 }
 
-/* Patches around the queries of new tracks, and those of continued ones as they were. */
-static void templates(const SpTracker *t, SpNn *nn, const SpCarried *carried, SpWindow *w)
+/* Patches around the queries of new tracks, sampled when the maps of the query's frame are made:
+ * sorted by frame, tracks of one frame as they come. */
+typedef struct Patches {
+    int64_t old, fresh, done; /* tracks with patches already, new ones, those sampled so far */
+    int32_t *order;           /* host [fresh] track of each sorted row, less `old` */
+    int32_t *row;             /* device [fresh] sorted row of each track */
+    float *xy, *frame;        /* device [levels, fresh, 2] pixels of the level; [fresh] zeros */
+    float *features[SP_TRACK_LEVELS], *points[SP_TRACK_LEVELS]; /* device [fresh, side^2, C or 3] */
+} Patches;
+
+static int64_t query_frame(const SpWindow *w, int64_t n)
 {
-    const int64_t patch = t->side * t->side, c = t->channels, old = w->continued;
-    const int64_t fresh = w->tracks - old;
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *at = sp_nn_host(nn, (size_t)(3 * fresh) * sizeof *at);
-    float *points = sp_nn_host(nn, (size_t)(carried->users * patch * 3) * sizeof *points);
-    float *xy = sp_nn_floats(nn, 2 * fresh), *frame = sp_nn_floats(nn, fresh);
+    const int64_t frame = (int64_t)w->query[3 * n];
+    return frame < 0 ? 0 : frame < w->frames ? frame : w->frames - 1;
+}
+
+/* Where the sorted rows sample: [levels, fresh, 2], then zeros. */
+static void patch_places(const SpTracker *t, const SpWindow *w, const Patches *p, float *xy,
+                         int32_t *row)
+{
+    int64_t at = 0;
+    for (int64_t f = 0; f < w->frames; f++)
+        for (int64_t n = 0; n < p->fresh; n++)
+            if (query_frame(w, p->old + n) == f) {
+                row[n] = (int32_t)at;
+                p->order[at++] = (int32_t)n;
+            }
+    for (int64_t i = 0; i < SP_TRACK_LEVELS * p->fresh; i++) {
+        const float *query = w->query + 3 * (p->old + p->order[i % p->fresh]);
+        const float scale = (float)(t->stride << i / p->fresh);
+        xy[2 * i] = query[1] / scale;
+        xy[2 * i + 1] = query[2] / scale;
+    }
+    memset(xy + 2 * SP_TRACK_LEVELS * p->fresh, 0, (size_t)p->fresh * sizeof *xy);
+}
+
+/* With room for all tracks: a dry run does not know the old ones. */
+static Patches patches_begin(const SpTracker *t, SpNn *nn, const SpWindow *w)
+{
+    const int64_t all = w->tracks, patch = t->side * t->side;
+    Patches p = {.old = w->continued, .fresh = all - w->continued};
+    const int64_t places = (2 * SP_TRACK_LEVELS + 1) * p.fresh;
+    const size_t rows = (size_t)p.fresh * sizeof *p.row;
+    float *xy = sp_nn_host(nn, (size_t)((2 * SP_TRACK_LEVELS + 1) * all) * sizeof *xy);
+    int32_t *row = sp_nn_host(nn, (size_t)all * sizeof *row);
+    p.order = sp_nn_host(nn, (size_t)all * sizeof *p.order);
+    p.xy = sp_nn_floats(nn, (2 * SP_TRACK_LEVELS + 1) * all);
+    p.frame = p.xy + 2 * SP_TRACK_LEVELS * p.fresh;
+    p.row = (int32_t *)(void *)sp_nn_floats(nn, all);
     for (int l = 0; l < SP_TRACK_LEVELS; l++) {
-        SpTrackLevel *level = &w->maps.level[l];
-        for (int64_t n = 0; n < fresh && sp_nn_live(nn); n++) {
-            const float *query = w->query + 3 * (old + n);
-            at[2 * n] = query[1] / (float)(t->stride << l);
-            at[2 * n + 1] = query[2] / (float)(t->stride << l);
-            at[2 * fresh + n] = query[0];
-        }
-        sp_nn_copy(nn, SP_UPLOAD, xy, at, 2 * fresh);
-        sp_nn_copy(nn, SP_UPLOAD, frame, nn->dry ? NULL : at + 2 * fresh, fresh);
+        p.features[l] = sp_nn_floats(nn, all * patch * t->channels);
+        p.points[l] = sp_nn_floats(nn, all * patch * 3);
+    }
+    if (sp_nn_live(nn))
+        patch_places(t, w, &p, xy, row);
+    sp_nn_copy(nn, SP_UPLOAD, p.xy, xy, places);
+    sp_nn_run(nn, copy, &(SpCopy){SP_UPLOAD, p.row, rows, row, rows, rows, 1});
+    return p;
+}
+
+/* Those of the queries in frame f, whose maps the levels are. */
+static void patches_of_frame(const SpTracker *t, SpNn *nn, const SpWindow *w, int64_t f, Patches *p)
+{
+    const int64_t patch = t->side * t->side, c = t->channels, from = p->done;
+    if (!sp_nn_live(nn))
+        return;
+    while (p->done < p->fresh && query_frame(w, p->old + p->order[p->done]) == f)
+        p->done++;
+    for (int l = 0; l < SP_TRACK_LEVELS && p->done > from; l++) {
+        const SpTrackLevel *level = &w->maps.level[l];
         SpSamplePatches samples = {.map = level->features,
-                                   .frames = w->frames,
+                                   .frames = 1,
                                    .h = level->h,
                                    .w = level->w,
                                    .c = c,
-                                   .xy = xy,
-                                   .frame = frame,
-                                   .pairs = fresh,
+                                   .xy = p->xy + 2 * (l * p->fresh + from),
+                                   .frame = p->frame,
+                                   .pairs = p->done - from,
                                    .side = t->side,
-                                   .out = level->templates + old * patch * c,
+                                   .out = p->features[l] + from * patch * c,
                                    .ldy = c};
         sp_nn_run(nn, sample_patches, &samples);
         samples.map = level->points;
         samples.c = samples.ldy = 3;
-        samples.out = level->template_points + old * patch * 3;
+        samples.out = p->points[l] + from * patch * 3;
         sp_nn_run(nn, sample_patches, &samples);
-        if (old) {
-            sp_nn_copy(nn, SP_ON_DEVICE, level->templates, carried->templates[l], old * patch * c);
-            for (int64_t i = 0; i < old * patch && sp_nn_live(nn); i++)
-                sp_normalise(w, carried->template_points[l] + 3 * i, points + 3 * i);
-            sp_nn_copy(nn, SP_UPLOAD, level->template_points, points, old * patch * 3);
-        }
-        sp_level_query(t, nn, level, w->tracks);
     }
+}
+
+/* Level 0's features of frame f: those of the window before, or the encoder's. */
+static void frame_features(const SpTracker *t, SpNn *nn, const SpTrackerInput *in, int64_t frame,
+                           float *image, float *uploaded, const SpWindow *w)
+{
+    if (sp_nn_live(nn))
+        model_image(t, in, frame, image);
+    sp_nn_copy(nn, SP_UPLOAD, uploaded, image, 3 * t->model_height * t->model_width);
+    sp_encoder_run(t, nn, uploaded, t->model_height, t->model_width, w->maps.level[0].features);
+}
+
+/* Maps of all frames, and the patches around the queries, which are in them. */
+static void maps(const SpTracker *t, SpNn *nn, const SpTrackerInput *in, int64_t first,
+                 const SpCarried *carried, SpWindow *w, Patches *patches)
+{
+    const int64_t pixels = 3 * t->model_height * t->model_width;
+    const int64_t known = carried->tracks ? t->overlap : 0;
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *image = sp_nn_host(nn, (size_t)pixels * sizeof *image);
+    float *points =
+        sp_nn_host(nn, (size_t)(w->maps.level[0].h * w->maps.level[0].w * 3) * sizeof *points);
+    float *uploaded = sp_nn_floats(nn, pixels);
+    sp_maps_make(nn, &w->maps);
+    SpStream weights = sp_stream_hold(nn, t->encoder_segment, 1);
+    /* Every frame needs the same memory: a dry run looks at one. */
+    const int64_t frames = sp_nn_repeat(nn, w->frames);
+    for (int64_t f = 0; f < frames; f++) {
+        sp_maps_frame(&w->maps, f);
+        if (f < known)
+            sp_maps_recall(nn, &w->maps, f, carried->features);
+        else
+            frame_features(t, nn, in, sp_window_frame(in, first, f), image, uploaded, w);
+        frame_points(t, nn, w, f, points);
+        sp_maps_keep(nn, &w->maps, f);
+        patches_of_frame(t, nn, w, f, patches);
+        sp_progress(nn->progress, (double)(f + 1), (double)w->frames);
+    }
+    sp_nn_repeated(nn, w->frames);
+    sp_stream_end(nn, &weights);
+    sp_nn_release(nn, mark);
+}
+
+/* What the queries see on level l: patches in the tracks' order, those of continued ones as they
+ * were, and what follows from them. points: host, of these. */
+static void templates(const SpTracker *t, SpNn *nn, const SpCarried *carried, const SpWindow *w,
+                      const Patches *p, int l, float *points)
+{
+    const int64_t patch = t->side * t->side, c = t->channels, old = p->old, fresh = p->fresh;
+    const SpTrackLevel *level = &w->maps.level[l];
+    const int64_t wide = patch * c, narrow = patch * 3;
+    sp_nn_run(nn, pick_rows,
+              &(SpPickRows){p->features[l], p->row, 1, fresh, fresh, wide,
+                            level->templates + old * wide, wide});
+    sp_nn_run(nn, pick_rows,
+              &(SpPickRows){p->points[l], p->row, 1, fresh, fresh, narrow,
+                            level->template_points + old * narrow, narrow});
+    if (old) {
+        sp_nn_copy(nn, SP_ON_DEVICE, level->templates, carried->templates[l], old * wide);
+        for (int64_t i = 0; i < old * patch && sp_nn_live(nn); i++)
+            sp_normalise(w, carried->template_points[l] + 3 * i, points + 3 * i);
+        sp_nn_copy(nn, SP_UPLOAD, level->template_points, points, old * narrow);
+    }
+    sp_level_query(t, nn, level, w->tracks);
+}
+
+static void maps_and_templates(const SpTracker *t, SpNn *nn, const SpTrackerInput *in,
+                               int64_t first, const SpCarried *carried, SpWindow *w)
+{
+    const SpNnMark mark = sp_nn_mark(nn);
+    Patches patches = patches_begin(t, nn, w);
+    float *points =
+        sp_nn_host(nn, (size_t)(carried->users * t->side * t->side * 3) * sizeof *points);
+    maps(t, nn, in, first, carried, w, &patches);
+    for (int l = 0; l < SP_TRACK_LEVELS; l++)
+        templates(t, nn, carried, w, &patches, l, points);
     sp_nn_release(nn, mark);
 }
 
@@ -243,18 +319,12 @@ static void first_state(const SpTracker *t, const SpCarried *carried, const floa
         memset(logits[i], 0, (size_t)pairs * sizeof **logits);
 }
 
-static void frame_tables(const SpTracker *t, SpNn *nn, SpWindow *w)
+static void time_table(const SpTracker *t, SpNn *nn, const SpWindow *w)
 {
-    const int64_t pairs = w->frames * w->tracks;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *frame = sp_nn_host(nn, (size_t)pairs * sizeof *frame);
     float *time = sp_nn_host(nn, (size_t)(w->frames * t->token) * sizeof *time);
-    if (sp_nn_live(nn)) {
-        for (int64_t i = 0; i < pairs; i++)
-            frame[i] = (float)(i % w->frames);
+    if (sp_nn_live(nn))
         sp_time_embedding(t->time_length, t->token, w->frames, time);
-    }
-    sp_nn_copy(nn, SP_UPLOAD, w->maps.pair_frame, frame, pairs);
     sp_nn_copy(nn, SP_UPLOAD, w->maps.time, time, w->frames * t->token);
     sp_nn_release(nn, mark);
 }
@@ -264,16 +334,13 @@ void sp_window_start(const SpTracker *t, SpNn *nn, const SpTrackerInput *in, int
 {
     const SpNnMark mark = sp_nn_mark(nn);
     float *points = sp_nn_host(nn, (size_t)(3 * w->tracks) * sizeof *points);
-    w->maps.tracks = w->tracks;
     if (sp_nn_live(nn)) {
         look_up_queries(t, overlap_z, w, points);
         normalisation(w, points);
         first_state(t, carried, points, w);
     }
-    frame_tables(t, nn, w);
-    features(t, nn, in, first, carried, w);
-    point_maps(t, nn, w);
-    templates(t, nn, carried, w);
+    time_table(t, nn, w);
+    maps_and_templates(t, nn, in, first, carried, w);
     sp_nn_release(nn, mark);
 }
 
@@ -294,7 +361,7 @@ void sp_carried_take(const SpTracker *t, SpNn *nn, int64_t users, SpCarried *c)
     const int64_t patch = t->side * t->side;
     const int64_t map = t->model_height / t->stride * (t->model_width / t->stride) * t->channels;
     *c = (SpCarried){.users = users};
-    c->features = sp_nn_floats(nn, t->overlap * map);
+    c->features = sp_maps_memory(nn, t->overlap * map);
     c->track = sp_nn_host(nn, (size_t)(3 * t->overlap * users) * sizeof(float));
     c->point = sp_nn_host(nn, (size_t)(3 * t->overlap * users) * sizeof(float));
     for (int l = 0; l < SP_TRACK_LEVELS; l++) {
@@ -307,10 +374,10 @@ void sp_window_carry(const SpTracker *t, SpNn *nn, const SpWindow *w, SpCarried 
 {
     const int64_t patch = t->side * t->side * t->channels, known = w->continued;
     const SpTrackLevel *level = w->maps.level;
-    const int64_t map = level->h * level->w * t->channels, last = w->frames - t->overlap;
+    const int64_t last = w->frames - t->overlap;
     if (!sp_nn_live(nn))
         return;
-    sp_nn_copy(nn, SP_ON_DEVICE, carried->features, level->features + last * map, t->overlap * map);
+    sp_maps_carry(nn, &w->maps, last, t->overlap, carried->features);
     for (int l = 0; l < SP_TRACK_LEVELS; l++) {
         sp_nn_copy(nn, SP_ON_DEVICE, carried->templates[l] + known * patch,
                    level[l].templates + known * patch, (w->users - known) * patch);

@@ -209,6 +209,8 @@ static void set_up(void **state)
     golden_compare(g, "start.intrs", w.k_model, 1e-6);
     golden_compare(g, "start.intrs_org", w.k, 1e-6);
     golden_compare(g, "start.cam_gt", w.c2w, 2e-6);
+    sp_maps_read(&nn, &w.maps);
+    sp_maps_use(&nn, &w.maps, 0); /* the golden has frames 0 and 3 */
     for (int l = 0; l < SP_TRACK_LEVELS; l++) {
         const SpTrackLevel *level = &w.maps.level[l];
         const int64_t h = level->h, x = level->w, c = tracker->channels;
