@@ -30,6 +30,7 @@ void sp_cuda_fetch_close(SpCuda *cuda);
 void sp_cuda_fetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes);
 void sp_cuda_fetched(SpDevice *device, int slot);
 void sp_cuda_spent(SpDevice *device, int slot);
+double sp_cuda_hidden_seconds(SpDevice *device);
 /* Waits for all copies and keeps their first failure. */
 void sp_cuda_fetch_wait(SpCuda *cuda);
 
