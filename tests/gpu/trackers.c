@@ -147,7 +147,7 @@ bool track_fit(const Tracker *tracker, SpDevice *device, size_t room, Track *tra
 SpStatus sam_make(const char *goldens, const char *manifest, Sam *out)
 {
     *out = (Sam){0};
-    SP_TRY(open_checkpoint(goldens, manifest, "sam", &out->checkpoint));
+    SP_TRY(open_checkpoint(goldens, manifest, "sam-lite", &out->checkpoint));
     return sp_sam_open(out->checkpoint, &out->sam);
 }
 
