@@ -85,29 +85,6 @@ static SpStatus status(SpDevice *device)
     return cuda->failure;
 }
 
-/* Host memory may be reused when this returns. Most drivers have staged an upload from pageable
- * memory by then, but where the card reads such memory itself (HMM, Grace) it may still be under
- * way; so both directions are waited for. Uploads are small and few beside the ops. */
-void sp_cuda_copy(SpDevice *device, const SpCopy *a)
-{
-    SpCuda *cuda = sp_cuda(device);
-    if (!sp_cuda_live(cuda) || a->bytes == 0 || a->rows == 0)
-        return;
-    if (a->kind == SP_ON_DEVICE) {
-        sp_cuda_copy_rows(cuda, a);
-        return;
-    }
-    const bool up = a->kind == SP_UPLOAD;
-    const enum cudaMemcpyKind kind = up ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
-    const bool dense = a->rows == 1 || (a->to_pitch == a->bytes && a->from_pitch == a->bytes);
-    const cudaError_t error =
-        dense ? cudaMemcpyAsync(a->to, a->from, a->bytes * a->rows, kind, cuda->stream)
-              : cudaMemcpy2DAsync(a->to, a->to_pitch, a->from, a->from_pitch, a->bytes, a->rows,
-                                  kind, cuda->stream);
-    if (sp_cuda_ok(cuda, error, up ? "an upload" : "a download", "copy"))
-        sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "an op", "copy");
-}
-
 /* What is left is given back by cudaDeviceReset, which also ends the context. */
 static void close_cuda(SpDevice *device)
 {
@@ -115,6 +92,7 @@ static void close_cuda(SpDevice *device)
     sp_cuda_fetch_close(cuda);
     if (cuda->stream)
         cudaStreamSynchronize(cuda->stream);
+    sp_cuda_copies_close(cuda);
     sp_cuda_dnn_close(cuda);
     sp_cuda_blas_close(cuda);
     if (cuda->work)
@@ -180,6 +158,7 @@ static SpStatus open_parts(SpCuda *cuda)
         return cuda->failure;
     SP_TRY(sp_cuda_blas_open(cuda));
     SP_TRY(sp_cuda_dnn_open(cuda));
+    SP_TRY(sp_cuda_copies_open(cuda));
     return sp_cuda_fetch_open(cuda);
 }
 

@@ -4,10 +4,8 @@
  * stream of its own, while the caller goes on issuing ops. Without room in the queue the caller
  * waits.
  */
-#include <omp.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "kernels/cuda/runtime.h"
 
@@ -15,8 +13,6 @@ enum {
     JOBS = 256,
     BUFFERS = 2,
     BUFFER_BYTES = 8 << 20,
-    COPIERS = 8, /* threads that fill a buffer, at most: one reaches a sixth of the bus */
-    COPIER_BYTES = 1 << 18,
     TIMINGS = 64 /* of fetches whose times are not yet known */
 };
 
@@ -45,7 +41,6 @@ struct SpCudaFetch {
     cudaEvent_t spent[SP_FETCH_SLOTS], done[SP_FETCH_SLOTS];
     pthread_t thread;
     bool started;
-    int copiers;
 
     /* The caller's alone. */
     Timing timing[TIMINGS], *open[SP_FETCH_SLOTS]; /* open: of what now comes through a slot */
@@ -61,16 +56,6 @@ struct SpCudaFetch {
     cudaError_t error; /* the first */
 };
 
-static void fill(char *to, const char *from, size_t bytes, int copiers)
-{
-    const int64_t parts = (int64_t)((bytes + COPIER_BYTES - 1) / COPIER_BYTES);
-#pragma omp parallel for num_threads(copiers) schedule(static) if (parts > copiers)
-    for (int64_t i = 0; i < parts; i++) {
-        const size_t at = (size_t)i * COPIER_BYTES;
-        memcpy(to + at, from + at, bytes - at < COPIER_BYTES ? bytes - at : COPIER_BYTES);
-    }
-}
-
 /* Hands a job to the stream, in pieces of a buffer. */
 static cudaError_t run(struct SpCudaFetch *f, const Job *job)
 {
@@ -84,7 +69,7 @@ static cudaError_t run(struct SpCudaFetch *f, const Job *job)
         error = cudaEventSynchronize(f->emptied[b]);
         if (error != cudaSuccess)
             break;
-        fill(f->buffer[b], job->from + at, bytes, f->copiers);
+        sp_cuda_copy_host(f->buffer[b], bytes, job->from + at, bytes, bytes, 1);
         error =
             cudaMemcpyAsync(job->to + at, f->buffer[b], bytes, cudaMemcpyHostToDevice, f->stream);
         if (error == cudaSuccess)
@@ -199,8 +184,6 @@ SpStatus sp_cuda_fetch_open(SpCuda *cuda)
     }
     if (error == cudaSuccess)
         error = make_timings(f);
-    const int copiers = omp_get_num_procs() / 2;
-    f->copiers = copiers < 1 ? 1 : copiers < COPIERS ? copiers : COPIERS;
     if (!sp_cuda_ok(cuda, error, "the staging buffers", "open"))
         return cuda->failure;
     if (pthread_create(&f->thread, NULL, work, f) != 0)

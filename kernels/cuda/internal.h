@@ -1,6 +1,6 @@
 /*
  * Inside of the CUDA device. Host code is C and knows nothing of CUDA's headers but in device.c,
- * fetch.c, blas.c and dnn.c; the kernels (.cu) reach CUDA only through platform.cuh. So
+ * copy.c, fetch.c, blas.c and dnn.c; the kernels (.cu) reach CUDA only through platform.cuh. So
  * all the rest also compiles without CUDA, against tests/gpu/emulate, where each kernel runs on the
  * CPU and is held against kernels/cpu.
  */
@@ -37,16 +37,17 @@ typedef struct SpCuda {
     int processors;   /* streaming multiprocessors */
     SpFormat half;    /* what SP_PRECISION_BF16 means here: bf16 from 8.0, else f16 */
     SpFormat format;
-    struct CUstream_st *stream; /* of all ops */
-    char *work;                 /* SP_CUDA_SCRATCH + SP_CUDA_LIBRARY bytes */
-    size_t taken;               /* of the scratch, by the op that runs */
-    SpStatus failure;           /* the first */
-    bool own_kernels;           /* tests and timing: leave cuBLASLt and cuDNN aside */
-    int64_t library_keys;       /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
-    int64_t own_products;       /* that cuBLASLt had no algorithm for */
-    struct SpCudaBlas *blas;    /* blas.c; NULL: none */
-    struct SpCudaDnn *dnn;      /* dnn.c; NULL: none */
-    struct SpCudaFetch *fetch;  /* fetch.c */
+    struct CUstream_st *stream;  /* of all ops */
+    char *work;                  /* SP_CUDA_SCRATCH + SP_CUDA_LIBRARY bytes */
+    size_t taken;                /* of the scratch, by the op that runs */
+    SpStatus failure;            /* the first */
+    bool own_kernels;            /* tests and timing: leave cuBLASLt and cuDNN aside */
+    int64_t library_keys;        /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
+    int64_t own_products;        /* that cuBLASLt had no algorithm for */
+    struct SpCudaBlas *blas;     /* blas.c; NULL: none */
+    struct SpCudaDnn *dnn;       /* dnn.c; NULL: none */
+    struct SpCudaFetch *fetch;   /* fetch.c */
+    struct SpCudaCopies *copies; /* copy.c */
 } SpCuda;
 
 static inline SpCuda *sp_cuda(SpDevice *device)
