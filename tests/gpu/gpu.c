@@ -259,7 +259,7 @@ static SpStatus open_card(SpDevice **device)
  * outlive the contexts. */
 static void open_and_close(void)
 {
-    enum { TIMES = 5 };
+    enum { TIMES = 3 };
     size_t left[TIMES] = {0};
     double longest = 0;
     SpStatus status = sp_ok();
