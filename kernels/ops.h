@@ -1,5 +1,5 @@
 /*
- * The one contract every model is written against. A device (the CPU, later a GPU) fills one
+ * The one contract every model is written against. A device (the CPU or a GPU) fills one
  * table of operations; models call them through src/nn. Rules that hold for every op:
  *
  * - Arrays are row-major; activations and accumulators are float32. Pointers are memory of the
@@ -356,6 +356,9 @@ struct SpDevice {
     void (*give_memory)(SpDevice *, void *memory, size_t bytes);
     /* Waits for all ops and returns the first failure since the device was opened. */
     SpStatus (*status)(SpDevice *);
+    /* For how many seconds fetches ran beside ops since the last call: how long they took less how
+     * long ops waited for them. To be called after `status`. */
+    double (*hidden_seconds)(SpDevice *);
     void (*close)(SpDevice *);
 };
 

@@ -1,6 +1,5 @@
 #include "models.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -250,7 +249,7 @@ static void tell(const SpModels *models, SpStage stage, const SpNeed *need, cons
     report->weight_bytes = sp_checkpoint_bound_bytes(models->model[stage].checkpoint);
     report->moved_bytes = nn->moved_bytes;
     report->moving_seconds = nn->moving_seconds;
-    report->hidden_seconds = shared ? 0 : NAN;
+    report->hidden_seconds = models->device->hidden_seconds(models->device);
 }
 
 SpStatus sp_models_run(SpModels *models, SpStage stage, const SpNeed *need, double frames,

@@ -48,6 +48,12 @@ static void no_wait(SpDevice *device, int slot)
     (void)slot;
 }
 
+static double none_hidden(SpDevice *device)
+{
+    (void)device;
+    return 0;
+}
+
 static SpStatus never_fails(SpDevice *device)
 {
     (void)device;
@@ -106,6 +112,7 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
                              .take_memory = take_memory,
                              .give_memory = give_memory,
                              .status = never_fails,
+                             .hidden_seconds = none_hidden,
                              .close = close_cpu};
     cpu->work_bytes =
         ((size_t)cpu->threads * SP_WORK_FLOATS + SP_SHARED_FLOATS) * sizeof *cpu->work;

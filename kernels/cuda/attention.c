@@ -12,8 +12,7 @@ enum {
     FEW_KEYS = 64, /* up to here a thread a query */
     FEW_HEAD = 64,
     MOST_MMA_HEAD = 128,
-    MOST_TILED_HEAD = 256,
-    LIBRARY_KEYS = 512 /* from here cuDNN's attention, where there is one */
+    MOST_TILED_HEAD = 256
 };
 
 static int64_t least(int64_t a, int64_t b)
@@ -50,6 +49,17 @@ static int64_t even_group(int64_t all, int64_t most)
     return (all + groups - 1) / groups;
 }
 
+/* The same where each other size of a group costs a plan: evenly without a rest, if that makes them
+ * not much smaller. */
+static int64_t whole_group(int64_t all, int64_t most)
+{
+    const int64_t even = even_group(all, most);
+    for (int64_t group = even; 2 * group >= even; group--)
+        if (all % group == 0)
+            return group;
+    return even;
+}
+
 /* A group of units through cuDNN: all four arrays packed. They may fill the libraries' part of the
  * workspace as well, but for what a plan needs. */
 static void fused_group(SpCuda *cuda, const SpAttention *a, int64_t first, SpFused f)
@@ -80,10 +90,10 @@ static bool by_library(SpCuda *cuda, const SpAttention *a)
     const int64_t all = a->batch * a->heads;
     const size_t unit = rounded(a->nq * a->head * 2) * 2 + rounded(a->nk * a->head * 2) * 2;
     const size_t room = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY - SP_CUDA_DNN_PLAN;
-    if (cuda->own_kernels || a->nk < LIBRARY_KEYS || (a->head != 64 && a->head != 128) ||
+    if (cuda->own_kernels || a->nk < cuda->library_keys || (a->head != 64 && a->head != 128) ||
         unit > room)
         return false;
-    const int64_t group = even_group(all, (int64_t)(room / unit));
+    const int64_t group = whole_group(all, (int64_t)(room / unit));
     SpFused f = {group, a->nq, a->nk, a->head, a->scale, NULL, NULL, NULL, NULL};
     SpFused last = f;
     last.units = all - (all - 1) / group * group;

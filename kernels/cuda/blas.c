@@ -3,8 +3,10 @@
  * [n, m], the product of w transposed with x.
  *
  * An algorithm is chosen once for each pair of widths, formats, alignments and epilogue, for a
- * fixed number of rows, without splitting the inner sum: so a row's bits do not depend on how many
- * rows there are.
+ * fixed number of rows, if there is one without splitting the inner sum: so a row's bits do not
+ * depend on how many rows there are. Alignments count up to 16 bytes, the most that its kernels
+ * load at once: arena memory is aligned to 64 and more by chance, and no algorithm may depend on
+ * that.
  */
 #include <cublasLt.h>
 #include <dlfcn.h>
@@ -18,7 +20,7 @@
 #define TEXT(x)  TEXT_(x)
 #define LIBRARY  "libcublasLt.so." TEXT(CUBLAS_VER_MAJOR)
 
-enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE };
+enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE, MOST_ALIGNED = 16 };
 
 #define FUNCTIONS(F)                                                                               \
     F(cublasLtCreate)                                                                              \
@@ -39,7 +41,8 @@ enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE };
 typedef struct Key {
     int64_t n, k, ldx, ldw, ldc, ldy;
     int32_t format, bias, relu, c;
-    uint32_t x_align, w_align, c_align, y_align;
+    uint32_t x_align, w_align, c_align, y_align, bias_align;
+    uint32_t padding; /* compared as bytes */
 } Key;
 
 typedef struct Entry {
@@ -89,9 +92,12 @@ SpStatus sp_cuda_blas_open(SpCuda *cuda)
                         "LD_LIBRARY_PATH to where they are",
                         why);
     }
-    if (blas->cublasLtCreate(&blas->handle) != CUBLAS_STATUS_SUCCESS) {
+    const cublasStatus_t status = blas->cublasLtCreate(&blas->handle);
+    if (status != CUBLAS_STATUS_SUCCESS) {
         free(blas);
-        return sp_error(SP_DEVICE, "cuda: " LIBRARY " does not start on this card");
+        return sp_error(status == CUBLAS_STATUS_ALLOC_FAILED ? SP_MEMORY : SP_DEVICE,
+                        "cuda: " LIBRARY " does not start on this card: cuBLAS status %d",
+                        (int)status);
     }
     cuda->blas = blas;
     return sp_ok();
@@ -115,10 +121,9 @@ size_t sp_cuda_blas_version(void)
     return version;
 }
 
-/* What `at` is aligned to, as far as the library asks. */
 static uint32_t alignment(const void *at)
 {
-    uint32_t bytes = 256;
+    uint32_t bytes = MOST_ALIGNED;
     while ((uintptr_t)at % bytes)
         bytes /= 2;
     return bytes;
@@ -127,7 +132,7 @@ static uint32_t alignment(const void *at)
 static Key key_of(const SpProduct *p)
 {
     Key key;
-    memset(&key, 0, sizeof key); /* compared as bytes */
+    memset(&key, 0, sizeof key);
     key.n = p->n;
     key.k = p->k;
     key.ldx = p->ldx;
@@ -142,6 +147,7 @@ static Key key_of(const SpProduct *p)
     key.w_align = alignment(p->w);
     key.c_align = alignment(p->c ? p->c : p->y);
     key.y_align = alignment(p->y);
+    key.bias_align = alignment(p->bias);
     return key;
 }
 
@@ -196,15 +202,15 @@ static void forget(struct SpCudaBlas *b, Call *call)
         b->cublasLtMatmulDescDestroy(call->desc);
 }
 
-/* The library's first choice for so many rows that does not split the inner sum. */
-static bool choose(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, const Key *key,
-                   cublasLtMatmulAlgo_t *algo)
+/* The library's first choice for so many rows among those that join parts of the inner sum in the
+ * ways of `reductions`. */
+static bool choose_from(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, const Key *key,
+                        uint32_t reductions, cublasLtMatmulAlgo_t *algo)
 {
     Call call;
     cublasLtMatmulPreference_t wish = NULL;
     cublasLtMatmulHeuristicResult_t result;
     const size_t room = SP_CUDA_LIBRARY;
-    const uint32_t whole = CUBLASLT_REDUCTION_SCHEME_NONE;
     int found = 0;
     memset(&result, 0, sizeof result);
     const struct {
@@ -213,7 +219,7 @@ static bool choose(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, const
         size_t bytes;
     } wishes[] = {
         {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room},
-        {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &whole, sizeof whole},
+        {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &key->w_align, sizeof key->w_align},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &key->x_align, sizeof key->x_align},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &key->c_align, sizeof key->c_align},
@@ -232,6 +238,15 @@ static bool choose(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, const
         b->cublasLtMatmulPreferenceDestroy(wish);
     forget(b, &call);
     return good;
+}
+
+/* One that does not split the inner sum, or else one that adds its parts in a fixed order: then a
+ * row's bits still do not depend on the other rows. */
+static bool choose(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, const Key *key,
+                   cublasLtMatmulAlgo_t *algo)
+{
+    return choose_from(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_NONE, algo) ||
+           choose_from(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, algo);
 }
 
 static cublasStatus_t run(SpCuda *cuda, const SpProduct *p, const cublasLtMatmulAlgo_t *algo)

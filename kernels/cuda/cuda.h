@@ -6,11 +6,12 @@
  * Precision: in SP_PRECISION_F32 all products are float32 (no TF32). In SP_PRECISION_BF16 products,
  * convolutions and attentions have bf16 operands (f16 before capability 8.0) and float32 sums.
  *
- * Determinism: no sum is formed by atomics or split over blocks; a product's algorithm depends on
- * its widths alone, so rows come out the same however they are split. Two library choices can
- * differ between runs or splits: which of cuDNN's or our convolutions was faster when a shape was
- * first seen (another must win by a fifth over the first candidate), and cuDNN's fused attention
- * (bf16 on 9.0 and up), whose plan depends on the number of queries.
+ * Determinism: no sum is formed by atomics; a product's algorithm depends on its widths alone, so
+ * rows come out the same however they are split. Two library choices can differ between runs or
+ * splits: which of cuDNN's or our convolutions was faster when a process first saw the shape
+ * (another must win by a fifth over the first candidate; it is remembered beyond sleep), and
+ * cuDNN's fused attention (bf16 on 9.0 and up, long sequences), whose plan depends on the number of
+ * queries.
  */
 #ifndef SP_KERNELS_CUDA_CUDA_H
 #define SP_KERNELS_CUDA_CUDA_H
@@ -34,6 +35,14 @@ void sp_cuda_describe(FILE *stream);
 
 /* For tests and timing: whether our own kernels do what cuBLASLt and cuDNN do otherwise. */
 void sp_cuda_prefer_own(SpDevice *device, bool own);
+
+/* For tests and timing: from how many keys on attention is cuDNN's; 0: the default again. */
+void sp_cuda_library_keys(SpDevice *device, int64_t keys);
+
+/* For tests and timing: how many products ours did since the device was opened because cuBLASLt had
+ * no algorithm for them. They are many times slower: for the published models there should be none.
+ */
+int64_t sp_cuda_own_products(SpDevice *device);
 
 #ifdef __cplusplus
 }

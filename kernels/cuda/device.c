@@ -41,10 +41,13 @@ static void *take_memory(SpDevice *device, size_t bytes)
     void *memory = NULL;
     if (!sp_cuda_live(cuda))
         return NULL;
-    if (cudaMalloc(&memory, bytes) != cudaSuccess) {
+    const cudaError_t error = cudaMalloc(&memory, bytes);
+    if (error == cudaErrorMemoryAllocation) {
         cudaGetLastError(); /* the caller's to tell; the device goes on */
         return NULL;
     }
+    if (!sp_cuda_ok(cuda, error, "cudaMalloc", "take_memory"))
+        return NULL;
     if (!sp_cuda_ok(cuda, cudaMemsetAsync(memory, 0, bytes, cuda->stream), "cudaMemset",
                     "take_memory") ||
         !sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "an op", "take_memory")) {
@@ -82,28 +85,6 @@ static SpStatus status(SpDevice *device)
     return cuda->failure;
 }
 
-/* Host memory may be reused when this returns: from pageable memory the runtime stages a copy
- * before it returns, and downloads are waited for. */
-void sp_cuda_copy(SpDevice *device, const SpCopy *a)
-{
-    SpCuda *cuda = sp_cuda(device);
-    if (!sp_cuda_live(cuda) || a->bytes == 0 || a->rows == 0)
-        return;
-    if (a->kind == SP_ON_DEVICE) {
-        sp_cuda_copy_rows(cuda, a);
-        return;
-    }
-    const bool up = a->kind == SP_UPLOAD;
-    const enum cudaMemcpyKind kind = up ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
-    const bool dense = a->rows == 1 || (a->to_pitch == a->bytes && a->from_pitch == a->bytes);
-    const cudaError_t error =
-        dense ? cudaMemcpyAsync(a->to, a->from, a->bytes * a->rows, kind, cuda->stream)
-              : cudaMemcpy2DAsync(a->to, a->to_pitch, a->from, a->from_pitch, a->bytes, a->rows,
-                                  kind, cuda->stream);
-    if (sp_cuda_ok(cuda, error, up ? "an upload" : "a download", "copy") && !up)
-        sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "a download", "copy");
-}
-
 /* What is left is given back by cudaDeviceReset, which also ends the context. */
 static void close_cuda(SpDevice *device)
 {
@@ -111,6 +92,7 @@ static void close_cuda(SpDevice *device)
     sp_cuda_fetch_close(cuda);
     if (cuda->stream)
         cudaStreamSynchronize(cuda->stream);
+    sp_cuda_copies_close(cuda);
     sp_cuda_dnn_close(cuda);
     sp_cuda_blas_close(cuda);
     if (cuda->work)
@@ -124,6 +106,16 @@ static void close_cuda(SpDevice *device)
 void sp_cuda_prefer_own(SpDevice *device, bool own)
 {
     sp_cuda(device)->own_kernels = own;
+}
+
+void sp_cuda_library_keys(SpDevice *device, int64_t keys)
+{
+    sp_cuda(device)->library_keys = keys ? keys : SP_CUDA_LIBRARY_KEYS;
+}
+
+int64_t sp_cuda_own_products(SpDevice *device)
+{
+    return sp_cuda(device)->own_products;
 }
 
 /* How many cards there are; 0 and the reason, which the runtime words as if a driver were there. */
@@ -166,6 +158,7 @@ static SpStatus open_parts(SpCuda *cuda)
         return cuda->failure;
     SP_TRY(sp_cuda_blas_open(cuda));
     SP_TRY(sp_cuda_dnn_open(cuda));
+    SP_TRY(sp_cuda_copies_open(cuda));
     return sp_cuda_fetch_open(cuda);
 }
 
@@ -181,6 +174,7 @@ SpStatus sp_cuda_open(int index, SpDevice **device)
         return failure;
     }
     cuda->index = index;
+    cuda->library_keys = SP_CUDA_LIBRARY_KEYS;
     cuda->half = cuda->major >= 8 ? SP_FORMAT_BF16 : SP_FORMAT_F16;
     cuda->device = (SpDevice){.name = "cuda",
                               .ops = sp_cuda_ops,
@@ -193,6 +187,7 @@ SpStatus sp_cuda_open(int index, SpDevice **device)
                               .take_memory = take_memory,
                               .give_memory = give_memory,
                               .status = status,
+                              .hidden_seconds = sp_cuda_hidden_seconds,
                               .close = close_cuda};
     failure = open_parts(cuda);
     if (failure.code != SP_OK) {
@@ -237,8 +232,9 @@ void sp_cuda_describe(FILE *stream)
         fprintf(stream, "%zu.%zu.%zu, cuDNN ", blas / 10000, blas / 100 % 100, blas % 100);
     else
         fputs("missing, cuDNN ", stream);
+    const size_t major = dnn < 10000 ? 1000 : 10000; /* 8.9.7 is 8907, 9.0.0 is 90000 */
     if (dnn)
-        fprintf(stream, "%zu.%zu.%zu\n", dnn / 10000, dnn / 100 % 100, dnn % 100);
+        fprintf(stream, "%zu.%zu.%zu\n", dnn / major, dnn % major / 100, dnn % 100);
     else
         fputs("missing\n", stream);
 }

@@ -76,9 +76,12 @@ struct SpCudaDnn {
     FUNCTIONS(F)
 #undef F
     cudnnHandle_t handle;
-    Conv conv[CONVS];
     Plan plan[PLANS];
 };
+
+/* What was measured is the process's, not the device's: after sleep at level 2 the same way must be
+ * chosen again, or results would differ. */
+static Conv convs[CONVS];
 
 static bool load(struct SpCudaDnn *dnn)
 {
@@ -254,10 +257,10 @@ static Way fastest(SpCuda *cuda, const SpConv2d *a, float *y)
 }
 
 /* The shape's entry, new or known; NULL when the table is full. */
-static Conv *find_conv(struct SpCudaDnn *d, const SpConv2d *a)
+static Conv *find_conv(const SpConv2d *a)
 {
     for (int i = 0; i < CONVS; i++) {
-        Conv *c = &d->conv[i];
+        Conv *c = &convs[i];
         if (c->way == UNTRIED) {
             *c = (Conv){a->h,  a->w,  a->cin,    a->ldx, a->cout,
                         a->kh, a->kw, a->stride, a->pad, UNTRIED};
@@ -273,7 +276,7 @@ static Conv *find_conv(struct SpCudaDnn *d, const SpConv2d *a)
 
 bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y)
 {
-    Conv *c = cuda->dnn ? find_conv(cuda->dnn, a) : NULL;
+    Conv *c = cuda->dnn ? find_conv(a) : NULL;
     if (!c)
         return false;
     if (c->way == UNTRIED)

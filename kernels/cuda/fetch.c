@@ -4,10 +4,8 @@
  * stream of its own, while the caller goes on issuing ops. Without room in the queue the caller
  * waits.
  */
-#include <omp.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "kernels/cuda/runtime.h"
 
@@ -15,8 +13,7 @@ enum {
     JOBS = 256,
     BUFFERS = 2,
     BUFFER_BYTES = 8 << 20,
-    COPIERS = 4, /* threads that fill a buffer: one reaches a sixth of the bus */
-    COPIER_BYTES = 1 << 18
+    TIMINGS = 64 /* of fetches whose times are not yet known */
 };
 
 typedef struct Job {
@@ -24,7 +21,16 @@ typedef struct Job {
     char *to;
     const char *from;
     size_t bytes;
+    cudaEvent_t begin; /* recorded before it, or NULL */
 } Job;
+
+/* A slot's copies, from the first to the last, and how long the ops waited for them: from when all
+ * of before had run to when they could go on. */
+typedef struct Timing {
+    enum { FREE, OPEN, CLOSED } state;
+    cudaEvent_t begin, end, idle, resumed;
+} Timing;
+enum { EVENTS = 4 };
 
 struct SpCudaFetch {
     SpCuda *cuda;
@@ -36,6 +42,10 @@ struct SpCudaFetch {
     pthread_t thread;
     bool started;
 
+    /* The caller's alone. */
+    Timing timing[TIMINGS], *open[SP_FETCH_SLOTS]; /* open: of what now comes through a slot */
+    double moving, waiting;                        /* seconds */
+
     /* Under the lock. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -46,20 +56,12 @@ struct SpCudaFetch {
     cudaError_t error; /* the first */
 };
 
-static void fill(char *to, const char *from, size_t bytes)
-{
-    const int64_t parts = (int64_t)((bytes + COPIER_BYTES - 1) / COPIER_BYTES);
-#pragma omp parallel for num_threads(COPIERS) schedule(static) if (parts > COPIERS)
-    for (int64_t i = 0; i < parts; i++) {
-        const size_t at = (size_t)i * COPIER_BYTES;
-        memcpy(to + at, from + at, bytes - at < COPIER_BYTES ? bytes - at : COPIER_BYTES);
-    }
-}
-
 /* Hands a job to the stream, in pieces of a buffer. */
 static cudaError_t run(struct SpCudaFetch *f, const Job *job)
 {
     cudaError_t error = cudaStreamWaitEvent(f->stream, f->spent[job->slot], 0);
+    if (error == cudaSuccess && job->begin)
+        error = cudaEventRecord(job->begin, f->stream);
     for (size_t at = 0; at < job->bytes && error == cudaSuccess; at += BUFFER_BYTES) {
         const size_t left = job->bytes - at, bytes = left < BUFFER_BYTES ? left : BUFFER_BYTES;
         const int b = f->next;
@@ -67,7 +69,7 @@ static cudaError_t run(struct SpCudaFetch *f, const Job *job)
         error = cudaEventSynchronize(f->emptied[b]);
         if (error != cudaSuccess)
             break;
-        fill(f->buffer[b], job->from + at, bytes);
+        sp_cuda_copy_host(f->buffer[b], bytes, job->from + at, bytes, bytes, 1);
         error =
             cudaMemcpyAsync(job->to + at, f->buffer[b], bytes, cudaMemcpyHostToDevice, f->stream);
         if (error == cudaSuccess)
@@ -104,6 +106,62 @@ static void *work(void *argument)
     return NULL;
 }
 
+static void events_of(Timing *t, cudaEvent_t *all[EVENTS])
+{
+    all[0] = &t->begin;
+    all[1] = &t->end;
+    all[2] = &t->idle;
+    all[3] = &t->resumed;
+}
+
+static cudaError_t make_timings(struct SpCudaFetch *f)
+{
+    cudaError_t error = cudaSuccess;
+    for (int i = 0; i < TIMINGS; i++) {
+        cudaEvent_t *all[EVENTS];
+        events_of(&f->timing[i], all);
+        for (int k = 0; k < EVENTS && error == cudaSuccess; k++)
+            error = cudaEventCreate(all[k]);
+    }
+    return error;
+}
+
+/* Adds up a closed timing whose copies and ops have come that far. */
+static void read_timing(struct SpCudaFetch *f, Timing *t)
+{
+    float moving = 0, waiting = 0;
+    const bool known = cudaEventElapsedTime(&moving, t->begin, t->end) == cudaSuccess &&
+                       cudaEventElapsedTime(&waiting, t->idle, t->resumed) == cudaSuccess;
+    if (!known) {
+        cudaGetLastError(); /* "not ready" is none of the ops' failures */
+        return;
+    }
+    t->state = FREE;
+    f->moving += (double)moving / 1000;
+    f->waiting += (double)waiting / 1000;
+}
+
+static void read_timings(struct SpCudaFetch *f)
+{
+    for (int i = 0; i < TIMINGS; i++)
+        if (f->timing[i].state == CLOSED)
+            read_timing(f, &f->timing[i]);
+}
+
+/* A free timing, now open; NULL when all are under way: those copies are not counted. */
+static Timing *open_timing(struct SpCudaFetch *f)
+{
+    for (int again = 0; again < 2; again++) {
+        for (int i = 0; i < TIMINGS; i++)
+            if (f->timing[i].state == FREE) {
+                f->timing[i].state = OPEN;
+                return &f->timing[i];
+            }
+        read_timings(f);
+    }
+    return NULL;
+}
+
 SpStatus sp_cuda_fetch_open(SpCuda *cuda)
 {
     struct SpCudaFetch *f = calloc(1, sizeof *f);
@@ -124,6 +182,8 @@ SpStatus sp_cuda_fetch_open(SpCuda *cuda)
         if (error == cudaSuccess)
             error = cudaEventCreateWithFlags(&f->done[i], cudaEventDisableTiming);
     }
+    if (error == cudaSuccess)
+        error = make_timings(f);
     if (!sp_cuda_ok(cuda, error, "the staging buffers", "open"))
         return cuda->failure;
     if (pthread_create(&f->thread, NULL, work, f) != 0)
@@ -158,6 +218,13 @@ void sp_cuda_fetch_close(SpCuda *cuda)
         if (f->done[i])
             cudaEventDestroy(f->done[i]);
     }
+    for (int i = 0; i < TIMINGS; i++) {
+        cudaEvent_t *all[EVENTS];
+        events_of(&f->timing[i], all);
+        for (int k = 0; k < EVENTS; k++)
+            if (*all[k])
+                cudaEventDestroy(*all[k]);
+    }
     if (f->stream)
         cudaStreamDestroy(f->stream);
     pthread_cond_destroy(&f->changed);
@@ -169,12 +236,15 @@ void sp_cuda_fetch_close(SpCuda *cuda)
 void sp_cuda_fetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
 {
     struct SpCudaFetch *f = sp_cuda(device)->fetch;
+    cudaEvent_t begin = NULL;
     if (!sp_cuda_live(sp_cuda(device)) || bytes == 0)
         return;
+    if (!f->open[slot] && (f->open[slot] = open_timing(f)))
+        begin = f->open[slot]->begin;
     pthread_mutex_lock(&f->lock);
     while (f->count == JOBS)
         pthread_cond_wait(&f->changed, &f->lock);
-    f->job[(f->head + f->count) % JOBS] = (Job){slot, to, from, bytes};
+    f->job[(f->head + f->count) % JOBS] = (Job){slot, to, from, bytes, begin};
     f->count++;
     f->pending[slot]++;
     pthread_cond_broadcast(&f->changed);
@@ -195,10 +265,31 @@ static void wait_handed(struct SpCudaFetch *f, int slot)
 void sp_cuda_fetched(SpDevice *device, int slot)
 {
     SpCuda *cuda = sp_cuda(device);
-    wait_handed(cuda->fetch, slot);
-    if (sp_cuda_live(cuda))
-        sp_cuda_ok(cuda, cudaStreamWaitEvent(cuda->stream, cuda->fetch->done[slot], 0),
-                   "waiting for weights", "fetched");
+    struct SpCudaFetch *f = cuda->fetch;
+    Timing *timing = f->open[slot];
+    if (sp_cuda_live(cuda) && timing)
+        sp_cuda_ok(cuda, cudaEventRecord(timing->idle, cuda->stream), "an event", "fetched");
+    wait_handed(f, slot);
+    if (!sp_cuda_live(cuda))
+        return;
+    cudaError_t error = cudaStreamWaitEvent(cuda->stream, f->done[slot], 0);
+    if (error == cudaSuccess && timing) {
+        error = cudaEventRecord(timing->end, f->stream);
+        if (error == cudaSuccess)
+            error = cudaEventRecord(timing->resumed, cuda->stream);
+        timing->state = CLOSED;
+        f->open[slot] = NULL;
+    }
+    sp_cuda_ok(cuda, error, "waiting for weights", "fetched");
+}
+
+double sp_cuda_hidden_seconds(SpDevice *device)
+{
+    struct SpCudaFetch *f = sp_cuda(device)->fetch;
+    read_timings(f);
+    const double hidden = f->moving - f->waiting;
+    f->moving = f->waiting = 0;
+    return hidden > 0 ? hidden : 0;
 }
 
 void sp_cuda_spent(SpDevice *device, int slot)

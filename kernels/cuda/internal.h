@@ -1,6 +1,6 @@
 /*
  * Inside of the CUDA device. Host code is C and knows nothing of CUDA's headers but in device.c,
- * info.c, blas.c, dnn.c and libraries.c; the kernels (.cu) reach CUDA only through platform.cuh. So
+ * copy.c, fetch.c, blas.c and dnn.c; the kernels (.cu) reach CUDA only through platform.cuh. So
  * all the rest also compiles without CUDA, against tests/gpu/emulate, where each kernel runs on the
  * CPU and is held against kernels/cpu.
  */
@@ -24,7 +24,10 @@ enum {
     SP_CUDA_SCRATCH = 64 << 20,
     SP_CUDA_LIBRARY = 32 << 20,
     SP_CUDA_DNN_PLAN = 2 << 20, /* of the latter, what a plan of cuDNN's attention may use */
-    SP_CUDA_ALIGN = 256
+    SP_CUDA_ALIGN = 256,
+    /* From so many keys on attention is cuDNN's, where it has one: it compiles each plan when it is
+     * first used, for seconds, which shorter sequences never win back. */
+    SP_CUDA_LIBRARY_KEYS = 48 << 10
 };
 
 typedef struct SpCuda {
@@ -34,14 +37,17 @@ typedef struct SpCuda {
     int processors;   /* streaming multiprocessors */
     SpFormat half;    /* what SP_PRECISION_BF16 means here: bf16 from 8.0, else f16 */
     SpFormat format;
-    struct CUstream_st *stream; /* of all ops */
-    char *work;                 /* SP_CUDA_SCRATCH + SP_CUDA_LIBRARY bytes */
-    size_t taken;               /* of the scratch, by the op that runs */
-    SpStatus failure;           /* the first */
-    bool own_kernels;           /* tests and timing: leave cuBLASLt and cuDNN aside */
-    struct SpCudaBlas *blas;    /* blas.c; NULL: none */
-    struct SpCudaDnn *dnn;      /* dnn.c; NULL: none */
-    struct SpCudaFetch *fetch;  /* fetch.c */
+    struct CUstream_st *stream;  /* of all ops */
+    char *work;                  /* SP_CUDA_SCRATCH + SP_CUDA_LIBRARY bytes */
+    size_t taken;                /* of the scratch, by the op that runs */
+    SpStatus failure;            /* the first */
+    bool own_kernels;            /* tests and timing: leave cuBLASLt and cuDNN aside */
+    int64_t library_keys;        /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
+    int64_t own_products;        /* that cuBLASLt had no algorithm for */
+    struct SpCudaBlas *blas;     /* blas.c; NULL: none */
+    struct SpCudaDnn *dnn;       /* dnn.c; NULL: none */
+    struct SpCudaFetch *fetch;   /* fetch.c */
+    struct SpCudaCopies *copies; /* copy.c */
 } SpCuda;
 
 static inline SpCuda *sp_cuda(SpDevice *device)

@@ -8,6 +8,7 @@
 
 enum {
     WEIGHT_BYTES = 24 << 20, /* of converted weights at a time */
+    OUTPUTS = 64,            /* whose multiples they begin at, so that all stays aligned */
     MOST_ROWS = 8 * SP_ROW_TILE,
     PIECE = 8 /* halves that tensor cores read at once: rows are padded to it */
 };
@@ -124,8 +125,8 @@ void sp_cuda_linear_rows(SpCuda *cuda, const SpLinear *a, const SpConv2d *conv)
     SpProduct p = {.format = cuda->format, .ldw = padded(cuda->format, in)};
     const int64_t row_bytes = p.ldw * element_bytes(p.format);
     const bool ready = has_format(&a->w, p.format, p.ldw);
-    const int64_t fit = WEIGHT_BYTES / row_bytes;
-    const int64_t step = ready || fit >= outs ? outs : fit > 0 ? fit : 1;
+    const int64_t fit = WEIGHT_BYTES / row_bytes, even = fit / OUTPUTS * OUTPUTS;
+    const int64_t step = ready || fit >= outs ? outs : even > 0 ? even : fit > 0 ? fit : 1;
     for (int64_t out = 0; out < outs && sp_cuda_live(cuda); out += step) {
         const size_t mark = cuda->taken;
         p.n = least(step, outs - out);
@@ -169,8 +170,10 @@ void sp_cuda_product(SpCuda *cuda, const SpProduct *p)
 {
     if (!sp_cuda_live(cuda) || p->m == 0 || p->n == 0)
         return;
-    if (cuda->own_kernels || (!sp_cuda_blas_product(cuda, p) && !product_then_finish(cuda, p)))
-        sp_cuda_own_product(cuda, p);
+    if (!cuda->own_kernels && (sp_cuda_blas_product(cuda, p) || product_then_finish(cuda, p)))
+        return;
+    cuda->own_products += !cuda->own_kernels;
+    sp_cuda_own_product(cuda, p);
 }
 
 /* cuDNN's result is dense: it goes where y is dense, else through the scratch. Image by image, so

@@ -24,12 +24,21 @@ void sp_cuda_dnn_close(SpCuda *cuda);
 size_t sp_cuda_blas_version(void);
 size_t sp_cuda_dnn_version(void);
 
+/* Copies between host and device among the ops: what sp_cuda_copy works with. */
+SpStatus sp_cuda_copies_open(SpCuda *cuda);
+void sp_cuda_copies_close(SpCuda *cuda);
+
+/* Rows of `bytes` bytes between places on the host, by several threads where it is worth it. */
+void sp_cuda_copy_host(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t bytes,
+                       size_t rows);
+
 /* Copies of weights beside the ops: the functions of SpDevice. */
 SpStatus sp_cuda_fetch_open(SpCuda *cuda);
 void sp_cuda_fetch_close(SpCuda *cuda);
 void sp_cuda_fetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes);
 void sp_cuda_fetched(SpDevice *device, int slot);
 void sp_cuda_spent(SpDevice *device, int slot);
+double sp_cuda_hidden_seconds(SpDevice *device);
 /* Waits for all copies and keeps their first failure. */
 void sp_cuda_fetch_wait(SpCuda *cuda);
 

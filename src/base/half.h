@@ -1,5 +1,5 @@
 /*
- * IEEE half and bfloat16 to float32, and one element of a tensor of any dtype.
+ * IEEE half and bfloat16 to float32 and back, and one element of a tensor of any dtype.
  */
 #ifndef SP_BASE_HALF_H
 #define SP_BASE_HALF_H
@@ -34,6 +34,24 @@ static inline uint16_t sp_f32_to_bf16(float value)
     if ((bits & 0x7fffffff) > 0x7f800000)
         return (uint16_t)(bits >> 16 | 0x40);
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* To the nearest, ties to even; beyond the largest half infinity, NaN stays NaN. Subnormals by an
+ * addition that leaves whole multiples of 2^-24 in the last bits. */
+static inline uint16_t sp_f32_to_f16(float value)
+{
+    const uint32_t bits = sp_bits_from_float(value), size = bits & 0x7fffffff;
+    const uint32_t sign = bits >> 16 & 0x8000;
+    if (size > 0x7f800000)
+        return (uint16_t)(sign | 0x7e00);
+    if (size >= 0x477ff000)
+        return (uint16_t)(sign | 0x7c00);
+    if (size < 0x38800000) {
+        const float half = 0x1p-1f;
+        const uint32_t sum = sp_bits_from_float(sp_float_from_bits(size) + half);
+        return (uint16_t)(sign | (sum - sp_bits_from_float(half)));
+    }
+    return (uint16_t)(sign | ((size + 0xfff + (size >> 13 & 1) - 0x38000000) >> 13));
 }
 
 /* Subnormals through one multiplication by 2^112, which is exact. */

@@ -14,7 +14,7 @@ enum { SP_REPORT_STAGES = 8, SP_REPORT_LIBRARIES = 16, SP_REPORT_EVENTS = 64 };
 /* One stage: its wall time and the most bytes it held. Of stages with a network also: the memory of
  * the device (arena, resident weights, workspace) as planned and as used; weight_bytes, which it
  * has; moved_bytes, which went to the device; moving_seconds, which the stage's thread spent on
- * that; hidden_seconds, how long copies ran beside ops, NaN where the device does not tell. */
+ * that; hidden_seconds, how long copies ran beside ops. */
 typedef struct SpStageReport {
     const char *name, *mode; /* of weights and maps; NULL: no network */
     double seconds;

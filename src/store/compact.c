@@ -3,6 +3,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,7 +13,9 @@
 
 enum { PATH_ROOM = 4096 + 64, TEXT_ROOM = 32, CHUNK = 1 << 16 };
 
-static const char FORMAT[] = "1";
+static const char FORMAT[] = "2";
+
+enum { POSE = 16 }; /* what reads or writes poses is no wider */
 
 /* What a file is known by without reading it. */
 typedef struct Identity {
@@ -69,20 +72,34 @@ bool sp_compact_is_current(const char *folder)
     return current;
 }
 
-/* Matrices that are computed in bf16. */
-static bool is_taken(const char *name, const SpTensor *tensor)
+static bool fits_f16(const SpTensor *tensor)
 {
-    return strncmp(name, "aggregator.", 11) == 0 && tensor->rank == 2 && tensor->dtype == SP_F32;
+    bool fits = true;
+    for (int64_t i = 0; fits && i < sp_tensor_count(tensor); i++)
+        fits = fabs(sp_tensor_at(tensor, i)) <= 65504;
+    return fits;
 }
 
-static bool add_tensor(cJSON *header, const char *name, const SpTensor *tensor, size_t *offset)
+/* In which format the copy has a tensor; F32: not at all. */
+static SpDtype format_of(const char *name, const SpTensor *tensor)
+{
+    if (tensor->rank != 2 || tensor->dtype != SP_F32)
+        return SP_F32;
+    if (strncmp(name, "aggregator.", 11) == 0)
+        return SP_BF16;
+    const bool large = tensor->dim[0] > POSE && tensor->dim[1] > POSE;
+    return strncmp(name, "camera_head.", 12) == 0 && large && fits_f16(tensor) ? SP_F16 : SP_F32;
+}
+
+static bool add_tensor(cJSON *header, const char *name, const SpTensor *tensor, SpDtype format,
+                       size_t *offset)
 {
     const size_t bytes = (size_t)sp_tensor_count(tensor) * sizeof(uint16_t);
     const double dims[] = {(double)tensor->dim[0], (double)tensor->dim[1]};
     const double offsets[] = {(double)*offset, (double)(*offset + bytes)};
     cJSON *object = cJSON_AddObjectToObject(header, name);
     *offset += bytes;
-    if (!object || !cJSON_AddStringToObject(object, "dtype", "BF16"))
+    if (!object || !cJSON_AddStringToObject(object, "dtype", format == SP_F16 ? "F16" : "BF16"))
         return false;
     cJSON *shape = cJSON_CreateDoubleArray(dims, 2);
     if (!cJSON_AddItemToObject(object, "shape", shape)) {
@@ -111,7 +128,8 @@ static char *make_header(const SpSafetensors *source, const Identity *identity, 
     for (size_t i = 0; added && i < sp_safetensors_count(source); i++) {
         const SpTensor *tensor;
         const char *name = sp_safetensors_at(source, i, &tensor);
-        added = !is_taken(name, tensor) || add_tensor(header, name, tensor, payload);
+        const SpDtype format = format_of(name, tensor);
+        added = format == SP_F32 || add_tensor(header, name, tensor, format, payload);
     }
     char *text = added ? cJSON_PrintUnformatted(header) : NULL;
     cJSON_Delete(header);
@@ -128,13 +146,15 @@ static bool write_header(FILE *stream, const char *text)
            fwrite("       ", 1, padded - length, stream) == padded - length;
 }
 
-static bool write_tensor(FILE *stream, const SpTensor *tensor, uint16_t *chunk)
+static bool write_tensor(FILE *stream, const SpTensor *tensor, SpDtype format, uint16_t *chunk)
 {
     const int64_t count = sp_tensor_count(tensor);
     for (int64_t at = 0; at < count; at += CHUNK) {
         const size_t some = (size_t)(count - at < CHUNK ? count - at : CHUNK);
-        for (size_t i = 0; i < some; i++)
-            chunk[i] = sp_f32_to_bf16((float)sp_tensor_at(tensor, at + (int64_t)i));
+        for (size_t i = 0; i < some; i++) {
+            const float value = (float)sp_tensor_at(tensor, at + (int64_t)i);
+            chunk[i] = format == SP_F16 ? sp_f32_to_f16(value) : sp_f32_to_bf16(value);
+        }
         if (fwrite(chunk, sizeof *chunk, some, stream) != some)
             return false;
     }
@@ -150,7 +170,8 @@ static SpStatus write_all(const SpSafetensors *source, FILE *stream, const char 
     for (size_t i = 0; written && i < sp_safetensors_count(source); i++) {
         const SpTensor *tensor;
         const char *name = sp_safetensors_at(source, i, &tensor);
-        written = !is_taken(name, tensor) || write_tensor(stream, tensor, chunk);
+        const SpDtype format = format_of(name, tensor);
+        written = format == SP_F32 || write_tensor(stream, tensor, format, chunk);
     }
     free(chunk);
     return written ? sp_ok()

@@ -5,6 +5,7 @@
     twin.py picture OUT                       a picture with a point, for both sides
     twin.py front|sam CHECKPOINT INPUT        one timed run, one line of JSON as from bench.c
     twin.py tracker CHECKPOINT INPUT SUPPORT [--best]
+    twin.py cuda MANIFEST FRAMES HEIGHT WIDTH the front on a GPU as the reference runs it, its best time
 
 The tracker runs the reference's way of computing unless --best is given (src/lite/window.py).
 """
@@ -71,8 +72,43 @@ def loaded(kind: type, folder: str, prefix: str) -> torch.nn.Module:
     return model
 
 
+def front_on_gpu(manifest: str) -> front.Front:
+    """Any weights; matrices of the aggregator in bf16, which autocast would otherwise cast each time."""
+    with torch.device("meta"):
+        model = front.Front(json.loads(Path(manifest).read_text())["config"])
+    model = model.to_empty(device="cuda").eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(0, p[0].numel() ** -0.5) if p.ndim > 1 else p.uniform_(0.5, 1)
+    for module in model.aggregator.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.to(torch.bfloat16)
+    return model
+
+
+def time_on_gpu(manifest: str, frames: int, height: int, width: int) -> dict:
+    """The aggregator in bf16 under autocast, scaled_dot_product_attention; heads in f32."""
+    model, seconds = front_on_gpu(manifest), []
+    video = 255 * torch.rand(frames, 3, height, width, device="cuda")
+    with torch.inference_mode():
+        for _ in range(4):
+            torch.cuda.synchronize()
+            begin = time.monotonic()
+            with torch.autocast("cuda", torch.bfloat16):
+                taps = [tap.float() for tap in model.aggregator(model.normalise(video))]
+            model.camera_head(taps[-1][:, 0])
+            model.depth_head(taps, height, width, model.patch)
+            torch.cuda.synchronize()
+            seconds.append(time.monotonic() - begin)
+    return {"seconds": min(seconds[1:]), "first": seconds[0],
+            "peak_bytes": torch.cuda.max_memory_allocated(), "torch": torch.__version__}
+
+
 def main() -> None:
     what, path, *rest = sys.argv[1:]
+    if what == "cuda":
+        print(json.dumps(time_on_gpu(path, *(int(size) for size in rest))))
+        return
     if what == "inputs":
         inputs(path, int(rest[0]), int(rest[1]))
         return

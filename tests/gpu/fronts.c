@@ -1,33 +1,22 @@
-#define _GNU_SOURCE
 #include "gpu/fronts.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "base/clock.h"
-#include "gpu/check.h"
+#include "store/locate.h"
 #include "support/synth.h"
 
 SpStatus front_make(const char *goldens, const char *manifest, SpDtype dtype, Front *out)
 {
-    char folder[] = "/tmp/spatrack-gpu-XXXXXX", path[4096];
     *out = (Front){0};
-    if (!mkdtemp(folder))
-        return sp_error(SP_OUTPUT, "cannot make a folder in /tmp");
-    snprintf(path, sizeof path, "%s/manifest/%s.json", goldens, manifest);
-    SpStatus status = synth_checkpoint(path, folder, dtype);
-    if (status.code == SP_OK)
-        status = sp_checkpoint_open(folder, &out->checkpoint);
-    if (status.code == SP_OK)
-        status = sp_front_open(out->checkpoint, &out->front);
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    unlink(path);
-    snprintf(path, sizeof path, "%s/config.json", folder);
-    unlink(path);
-    rmdir(folder);
-    return status;
+    SP_TRY(synthetic_checkpoint(goldens, manifest, dtype, &out->checkpoint));
+    return sp_front_open(out->checkpoint, &out->front);
+}
+
+SpStatus front_built_in(Front *out)
+{
+    *out = (Front){0};
+    SP_TRY(sp_weights_open(&(SpLocated){.embedded = true}, "front", &out->checkpoint));
+    return sp_front_open(out->checkpoint, &out->front);
 }
 
 void front_end(Front *front)
@@ -93,45 +82,34 @@ static SpStatus run_stage(void *self, SpNn *nn)
     return sp_front_run(stage->front->front, nn, &input, &output);
 }
 
+static SpDryRun stage_of(const Front *front, Clip *clip, Stage *stage)
+{
+    *stage = (Stage){front, clip};
+    return (SpDryRun){run_stage, stage, sp_checkpoint_weights(front->checkpoint)};
+}
+
 SpStatus front_need(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
                     SpNeed *need)
 {
-    Stage stage = {front, clip};
-    const SpDryRun dry = {run_stage, &stage, sp_checkpoint_weights(front->checkpoint)};
-    return sp_plan_need(device, &dry, plan, need);
+    Stage stage;
+    const SpDryRun run = stage_of(front, clip, &stage);
+    return sp_plan_need(device, &run, plan, need);
 }
 
 bool front_fit(const Front *front, SpDevice *device, size_t room, SpPrecision precision, Clip *clip,
                SpNeed *need)
 {
-    Stage stage = {front, clip};
+    Stage stage;
     bool fits = false;
-    const SpDryRun dry = {run_stage, &stage, sp_checkpoint_weights(front->checkpoint)};
+    const SpDryRun run = stage_of(front, clip, &stage);
     const SpWish wish = {.precision = precision};
     const SpRoom rooms = {.device = room, .host = SIZE_MAX};
-    return sp_plan_choose(device, &dry, &wish, &rooms, need, &fits).code == SP_OK && fits;
+    return sp_plan_choose(device, &run, &wish, &rooms, need, &fits).code == SP_OK && fits;
 }
 
 SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip, Took *took)
 {
-    Stage stage = {front, clip};
-    SpWeights *weights = sp_checkpoint_weights(front->checkpoint);
-    SpNeed need;
-    SpNn nn;
-    SP_TRY(front_need(front, device, plan, clip, &need));
-    if (plan->weights == SP_RESIDENT)
-        SP_TRY(sp_weights_load(weights, device));
-    SP_TRY(sp_nn_open(device, need.device, need.host, &nn));
-    nn.plan = *plan;
-    nn.weights = weights;
-    SpStatus status = device->status(device);
-    const double began = sp_clock();
-    if (status.code == SP_OK)
-        status = run_stage(&stage, &nn);
-    if (status.code == SP_OK)
-        status = device->status(device);
-    *took = (Took){need.device, nn.arena.peak, sp_clock() - began};
-    sp_nn_close(&nn);
-    sp_weights_drop(weights, device);
-    return status;
+    Stage stage;
+    const SpDryRun run = stage_of(front, clip, &stage);
+    return stage_run(&run, device, plan, took);
 }

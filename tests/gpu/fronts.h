@@ -5,15 +5,16 @@
 #define SP_TESTS_GPU_FRONTS_H
 
 #include "front/front.h"
-#include "nn/planner.h"
+#include "gpu/stages.h"
 
-/* A model made from a manifest ("front_tiny", "front") in a temporary folder, whose files are gone
- * when this returns; their mapping stays. */
+/* A model with synthetic weights by a manifest ("front_tiny", "front"), or with the built-in ones.
+ */
 typedef struct Front {
     SpCheckpoint *checkpoint;
     SpFront *front;
 } Front;
 SpStatus front_make(const char *goldens, const char *manifest, SpDtype dtype, Front *out);
+SpStatus front_built_in(Front *out);
 void front_end(Front *front);
 
 /* Frames and host memory for what the network makes of them. */
@@ -28,12 +29,6 @@ void clip_end(Clip *clip);
 /* Memory for another result of the same frames, which stay the first clip's. */
 Clip clip_again(const Clip *clip);
 void clip_again_end(Clip *clip);
-
-/* What a run took. */
-typedef struct Took {
-    size_t planned, peak; /* of the arena */
-    double seconds;       /* without loading */
-} Took;
 
 /* What the run needs under `plan`. */
 SpStatus front_need(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,

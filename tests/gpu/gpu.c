@@ -3,7 +3,10 @@
  * weights copied beside the ops, the front network's goldens, memory as planned, budgets, sleep,
  * and a table of times. Run by tests/gpu/run; exits 77 where there is no card.
  *
- *     gpu-tests GOLDENS [quick]      quick: without the full-size network
+ *     gpu-tests GOLDENS [quick] [SECTION...]
+ *
+ * quick: without the full-size models. Sections (all): ops, memory, front, tracker, sam, videos,
+ * times.
  */
 #include <math.h>
 #include <stdio.h>
@@ -14,6 +17,7 @@
 #include "gpu/check.h"
 #include "gpu/golden.h"
 #include "gpu/ops.h"
+#include "gpu/runs.h"
 #include "gpu/times.h"
 #include "kernels/cuda/cuda.h"
 
@@ -61,6 +65,8 @@ static void ops(SpDevice *cpu, SpDevice *gpu)
     sp_cuda_prefer_own(gpu, false);
     gpu->set_precision(gpu, SP_PRECISION_F32);
     check_status(gpu->status(gpu), "after all ops");
+    printf("# %lld products that cuBLASLt had no algorithm for\n",
+           (long long)sp_cuda_own_products(gpu));
 }
 
 static float *on_device(SpDevice *gpu, const char *name, int64_t count)
@@ -114,6 +120,7 @@ static void long_attention(SpDevice *gpu, int64_t head)
     const int64_t width = HEADS * head, count = N * width;
     float *qkv = on_device(gpu, "qkv", 3 * count), *y = on_device(gpu, "y", count);
     float *result[3];
+    sp_cuda_library_keys(gpu, 1);
     SpAttention a = {.batch = 1,
                      .nq = N,
                      .nk = N,
@@ -136,6 +143,7 @@ static void long_attention(SpDevice *gpu, int64_t head)
     }
     gpu->set_precision(gpu, SP_PRECISION_F32);
     sp_cuda_prefer_own(gpu, false);
+    sp_cuda_library_keys(gpu, 0);
     check(correlation(result[1], result[0], count) >= 0.999,
           "attention, heads of %d, tensor cores: correlation %.6f", (int)head,
           correlation(result[1], result[0], count));
@@ -196,23 +204,78 @@ static void too_much_memory(SpDevice *gpu)
     check(fell.code == SP_OK, "and the device goes on");
 }
 
-/* Opened and closed again and again, as sleep at level 2 does: no memory is lost. */
+/* A product, an attention and a convolution, so that the libraries have something to lose. */
+static void use_libraries(SpDevice *gpu)
+{
+    enum { N = 384, WIDTH = 256, HEADS = 4, SIDE = 16 };
+    float *x = on_device(gpu, "x", N * 3 * WIDTH), *w = on_device(gpu, "w", 9 * WIDTH * WIDTH);
+    float *y = on_device(gpu, "y", N * 3 * WIDTH);
+    gpu->ops.conv2d(gpu, &(SpConv2d){.x = x,
+                                     .n = 1,
+                                     .h = SIDE,
+                                     .w = SIDE,
+                                     .cin = WIDTH,
+                                     .ldx = WIDTH,
+                                     .packed = w,
+                                     .cout = WIDTH,
+                                     .kh = 3,
+                                     .kw = 3,
+                                     .stride = 1,
+                                     .pad = 1,
+                                     .y = y,
+                                     .ldy = WIDTH});
+    gpu->set_precision(gpu, SP_PRECISION_BF16);
+    sp_cuda_library_keys(gpu, 1);
+    gpu->ops.linear(gpu, &(SpLinear){.x = x,
+                                     .rows = N,
+                                     .ldx = WIDTH,
+                                     .w = {w, SP_F32, 2, {3 * WIDTH, WIDTH}},
+                                     .y = y,
+                                     .ldy = 3 * WIDTH});
+    gpu->ops.attention(gpu, &(SpAttention){.batch = 1,
+                                           .nq = N,
+                                           .nk = N,
+                                           .heads = HEADS,
+                                           .head = WIDTH / HEADS,
+                                           .scale = 0.1f,
+                                           .q = y,
+                                           .k = y + WIDTH,
+                                           .v = y + 2 * WIDTH,
+                                           .q_row = 3 * WIDTH,
+                                           .k_row = 3 * WIDTH,
+                                           .v_row = 3 * WIDTH,
+                                           .y = x,
+                                           .y_row = WIDTH});
+    sp_cuda_library_keys(gpu, 0);
+    gpu->set_precision(gpu, SP_PRECISION_F32);
+}
+
+static SpStatus open_card(SpDevice **device)
+{
+    return sp_cuda_open(0, device);
+}
+
+/* Opened and closed again and again, as sleep at level 2 does: no memory is lost, and the libraries
+ * outlive the contexts. */
 static void open_and_close(void)
 {
-    enum { TIMES = 10 };
+    enum { TIMES = 3 };
     size_t left[TIMES] = {0};
     double longest = 0;
-    for (int i = 0; i < TIMES; i++) {
+    SpStatus status = sp_ok();
+    for (int i = 0; i < TIMES && status.code == SP_OK; i++) {
         SpDevice *gpu;
         const double began = sp_clock();
-        if (sp_cuda_open(0, &gpu).code != SP_OK)
+        status = open_card(&gpu);
+        if (status.code != SP_OK)
             break;
         longest = fmax(longest, sp_clock() - began);
         left[i] = gpu->free_memory(gpu);
-        float *x = on_device(gpu, "x", 1 << 20);
-        gpu->ops.map(gpu, &(SpMap){x, 1 << 20, 2, NULL, 0, SP_GELU, x});
-        gpu->close(gpu); /* x with it */
+        use_libraries(gpu);
+        status = gpu->status(gpu);
+        gpu->close(gpu); /* what was taken with it */
     }
+    check_status(status, "opened, used and closed");
     check(left[TIMES - 1] + (16 << 20) >= left[0] && left[0] > 0,
           "opened %d times (at most %.2f s each): %zu MB free at first, %zu MB at last", TIMES,
           longest, left[0] >> 20, left[TIMES - 1] >> 20);
@@ -283,39 +346,71 @@ static void goldens(const char *folder, SpDevice **gpu, bool full)
     }
 }
 
+/* Whether a section is asked for: none named, or this one. */
+static bool wanted(const char *const *names, int count, const char *section)
+{
+    bool found = count == 0;
+    for (int i = 0; i < count; i++)
+        found = found || strcmp(names[i], section) == 0;
+    return found;
+}
+
+static void on_open_device(const char *folder, SpDevice *gpu, const char *const *names, int count,
+                           bool full)
+{
+    SpDevice *cpu;
+    if (wanted(names, count, "ops") && check_status(sp_cpu_open(0, &cpu), "cpu")) {
+        ops(cpu, gpu);
+        row_split(gpu, SP_PRECISION_F32);
+        row_split(gpu, SP_PRECISION_BF16);
+        long_attention(gpu, 64);
+        long_attention(gpu, 128);
+        cpu->close(cpu);
+    }
+    if (wanted(names, count, "memory")) {
+        fetches(gpu);
+        too_much_memory(gpu);
+        times_of_bus(gpu);
+    }
+    if (wanted(names, count, "tracker"))
+        tracker_runs(folder, gpu, full);
+    if (wanted(names, count, "sam"))
+        sam_runs(folder, gpu, full);
+    if (wanted(names, count, "times"))
+        times_of_ops(gpu);
+}
+
 int main(int argc, char **argv)
 {
-    SpDevice *cpu, *gpu;
-    const SpStatus there = sp_cuda_open(0, &gpu);
+    SpDevice *gpu;
+    const SpStatus there = open_card(&gpu);
     if (argc < 2)
         return SP_USAGE;
     if (there.code == SP_DEVICE) {
         printf("no GPU to test on: %s\n", there.text);
         return 77;
     }
-    if (!check_status(there, "open") || !check_status(sp_cpu_open(0, &cpu), "cpu"))
+    if (!check_status(there, "open"))
         return check_end();
     const bool full = argc < 3 || strcmp(argv[2], "quick") != 0;
+    const char *const *names = (const char *const *)argv + (full ? 2 : 3);
+    const int count = argc - (full ? 2 : 3);
     gpu->close(gpu);
     sp_cuda_describe(stdout);
-    open_and_close();
-    if (!check_status(sp_cuda_open(0, &gpu), "open again"))
+    if (wanted(names, count, "memory"))
+        open_and_close();
+    if (!check_status(open_card(&gpu), "open again"))
         return check_end();
-    ops(cpu, gpu);
-    row_split(gpu, SP_PRECISION_F32);
-    row_split(gpu, SP_PRECISION_BF16);
-    long_attention(gpu, 64);
-    long_attention(gpu, 128);
-    fetches(gpu);
-    too_much_memory(gpu);
-    times_of_ops(gpu);
-    goldens(argv[1], &gpu, full);
-    if (gpu && full)
+    on_open_device(argv[1], gpu, names, count, full);
+    if (wanted(names, count, "front"))
+        goldens(argv[1], &gpu, full);
+    if (gpu && wanted(names, count, "videos"))
+        many_videos(open_card, &gpu, 100);
+    if (gpu && full && wanted(names, count, "times"))
         times_of_front(argv[1], gpu);
     if (gpu) {
         check_status(gpu->status(gpu), "at the end");
         gpu->close(gpu);
     }
-    cpu->close(cpu);
     return check_end();
 }

@@ -582,19 +582,27 @@ static void base_size(void **state)
     golden_close(frame);
 }
 
-/* With the argument "base": the published base dimensions (94 M values, a checkpoint in /tmp). */
+/* With the argument "base": the published base dimensions (94 M values, a checkpoint in /tmp); with
+ * "units": without whole pictures, which an emulated device takes long for. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest base[] = {cmocka_unit_test(prompts_base), cmocka_unit_test(base_size)};
-    const struct CMUnitTest cases[] = {
-        cmocka_unit_test(model_resize),   cmocka_unit_test(frame_resize),
-        cmocka_unit_test(frame_sizes),    cmocka_unit_test(layers),
-        cmocka_unit_test(vision),         cmocka_unit_test(prompts_tiny),
-        cmocka_unit_test(decoder_parts),  cmocka_unit_test(decoder),
-        cmocka_unit_test(postprocess),    cmocka_unit_test(end_to_end),
+    const struct CMUnitTest units[] = {
+        cmocka_unit_test(model_resize),  cmocka_unit_test(frame_resize),
+        cmocka_unit_test(frame_sizes),   cmocka_unit_test(layers),
+        cmocka_unit_test(vision),        cmocka_unit_test(prompts_tiny),
+        cmocka_unit_test(decoder_parts), cmocka_unit_test(decoder),
+        cmocka_unit_test(postprocess),
+    };
+    const struct CMUnitTest whole_runs[] = {
+        cmocka_unit_test(end_to_end),
         cmocka_unit_test(low_resolution),
     };
-    if (argc > 1 && strcmp(argv[1], "base") == 0)
+    const char *asked = argc > 1 ? argv[1] : "";
+    if (strcmp(asked, "base") == 0)
         return cmocka_run_group_tests_name("sam, base size", base, open_base, close_model);
-    return cmocka_run_group_tests_name("sam", cases, open_tiny, close_model);
+    const int failed = cmocka_run_group_tests_name("sam", units, open_tiny, close_model);
+    if (strcmp(asked, "units") == 0)
+        return failed;
+    return failed + cmocka_run_group_tests_name("sam, whole", whole_runs, open_tiny, close_model);
 }

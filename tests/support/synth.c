@@ -52,24 +52,6 @@ static char *read_text(const char *path)
     return text;
 }
 
-static uint16_t to_bf16(float value)
-{
-    const uint32_t bits = sp_bits_from_float(value);
-    return (uint16_t)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-}
-
-/* Round to nearest even, subnormals included; the values here are finite. */
-static uint16_t to_f16(float value)
-{
-    const uint32_t bits = sp_bits_from_float(value), sign = bits >> 16 & 0x8000;
-    const float size = sp_float_from_bits(bits & 0x7fffffff);
-    if (size < 0x1p-14f)
-        return (uint16_t)(sign |
-                          (sp_bits_from_float(size + 0x1p-1f) - sp_bits_from_float(0x1p-1f)));
-    const uint32_t b = sp_bits_from_float(size);
-    return (uint16_t)(sign | ((b + 0xfff + ((b >> 13) & 1) - 0x38000000) >> 13));
-}
-
 static int64_t tensor_count(const cJSON *tensor)
 {
     int64_t n = 1;
@@ -119,7 +101,7 @@ static void write_tensor(const cJSON *tensor, SpDtype dtype, float *chunk, FILE 
         for (int64_t i = 0; dtype != SP_F32 && i < count; i++) {
             float value;
             memcpy(&value, (char *)chunk + i * 4, sizeof value);
-            const uint16_t half = dtype == SP_F16 ? to_f16(value) : to_bf16(value);
+            const uint16_t half = dtype == SP_F16 ? sp_f32_to_f16(value) : sp_f32_to_bf16(value);
             memcpy((char *)halves + i * 2, &half, sizeof half);
         }
         fwrite(chunk, sp_dtype_size(dtype), (size_t)count, out);

@@ -1,5 +1,6 @@
 /* The compact copy for bf16 devices, and the hash it is known by. */
 #include <fcntl.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -66,9 +67,10 @@ static SpCheckpoint *open_compact(void)
 }
 
 static const char matrix[] = "aggregator.frame_blocks.1.mlp.fc1.weight";
-static const char *const others[] = {"aggregator.frame_blocks.1.mlp.fc1.bias",
-                                     "camera_head.trunk.0.mlp.fc1.weight",
-                                     "aggregator.patch_embed.patch_embed.proj.weight"};
+static const char camera[] = "camera_head.trunk.0.mlp.fc1.weight";
+static const char *const others[] = {
+    "aggregator.frame_blocks.1.mlp.fc1.bias", "camera_head.embed_pose.weight",
+    "camera_head.pose_branch.fc2.weight", "aggregator.patch_embed.patch_embed.proj.weight"};
 
 static void matrices_of_the_transformers_are_rounded(void **state)
 {
@@ -85,7 +87,13 @@ static void matrices_of_the_transformers_are_rounded(void **state)
         assert_true(got == (double)sp_bf16_to_f32(sp_f32_to_bf16((float)exact)));
         assert_true(got - exact <= 0x1p-8 * (exact < 0 ? -exact : exact));
     }
-    for (int i = 0; i < 3; i++)
+    a = sp_checkpoint_find(plain, camera), b = sp_checkpoint_find(compact, camera);
+    assert_int_equal(b->dtype, SP_F16);
+    for (int64_t i = 0; i < sp_tensor_count(a); i++) {
+        const double exact = sp_tensor_at(a, i), got = sp_tensor_at(b, i);
+        assert_true(fabs(got - exact) <= 0x1p-11 * fmax(fabs(exact), 0x1p-14));
+    }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_int_equal(sp_checkpoint_find(compact, others[i])->dtype, SP_F32);
     sp_checkpoint_close(plain);
     sp_checkpoint_close(compact);
@@ -165,11 +173,34 @@ static void rounding_is_to_the_nearest_even(void **state)
         assert_int_equal(sp_f32_to_bf16(sp_float_from_bits(from[i])), to[i]);
 }
 
+/* Every half survives the way to float32 and back, and what lies half-way goes to the even one. */
+static void halves_are_rounded_to_the_nearest_even(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 0; bits < 0x10000; bits++) {
+        const float value = sp_f16_to_f32((uint16_t)bits);
+        if (isnan(value))
+            assert_true(isnan(sp_f16_to_f32(sp_f32_to_f16(value))));
+        else
+            assert_int_equal(sp_f32_to_f16(value), bits);
+    }
+    for (uint32_t bits = 0; bits < 0x7bff; bits++) {
+        const float here = sp_f16_to_f32((uint16_t)bits),
+                    next = sp_f16_to_f32((uint16_t)(bits + 1));
+        assert_int_equal(sp_f32_to_f16((here + next) / 2), bits + (bits & 1));
+    }
+    assert_int_equal(sp_f32_to_f16(65519.996f), 0x7bff);
+    assert_int_equal(sp_f32_to_f16(-65520.0f), 0xfc00);
+    assert_int_equal(sp_f32_to_f16(0x1p-25f), 0);
+    assert_int_equal(sp_f32_to_f16(0x1.8p-25f), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_hash_is_sha256),
         cmocka_unit_test(rounding_is_to_the_nearest_even),
+        cmocka_unit_test(halves_are_rounded_to_the_nearest_even),
         cmocka_unit_test(matrices_of_the_transformers_are_rounded),
         cmocka_unit_test(a_copy_of_something_else_is_not_used),
         cmocka_unit_test(the_copy_names_its_source),

@@ -36,6 +36,12 @@ static void no_wait(SpDevice *device, int slot)
     (void)device, (void)slot;
 }
 
+static double none_hidden(SpDevice *device)
+{
+    (void)device;
+    return 0;
+}
+
 static size_t free_memory(SpDevice *device)
 {
     (void)device;
@@ -69,6 +75,7 @@ SpDevice *emulated_open(int major)
                               .take_memory = take_memory,
                               .give_memory = give_memory,
                               .status = status,
+                              .hidden_seconds = none_hidden,
                               .close = close_emulated};
     cuda->major = major;
     cuda->half = major >= 8 ? SP_FORMAT_BF16 : SP_FORMAT_F16;
