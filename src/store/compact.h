@@ -1,10 +1,11 @@
 /*
  * A compact copy of a published checkpoint for devices that compute in bf16: beside
  * model.safetensors the file model.bf16.safetensors with the matrices of the front's transformers
- * (aggregator. and its patch_embed.) in bf16, as they are computed, and the large ones of its camera
- * head in f16, which are computed in f32: eleven bits of each weight change a pose by a hundredth of
- * a degree, eight would by a tenth. All else is read from the published file, whose size, time and
- * SHA-256 the copy's metadata hold. The front takes 2.4 GB of the host's memory with it.
+ * (aggregator. and its patch_embed.) in bf16, as they are computed, and the large ones of its
+ * camera head in f16, which are computed in f32: eleven bits of each weight change a pose by a
+ * hundredth of a degree, eight would by a tenth. All else is read from the published file, whose
+ * size, time and SHA-256 the copy's metadata hold. The front takes 2.4 GB of the host's memory with
+ * it.
  */
 #ifndef SP_STORE_COMPACT_H
 #define SP_STORE_COMPACT_H

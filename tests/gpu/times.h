@@ -8,8 +8,8 @@
  * libraries' kernels and with ours. */
 void times_of_ops(SpDevice *gpu);
 
-/* How fast weights come to the device, as waking from level 1 does it, beside a plain copy of pinned
- * memory: at least 80 % of its rate. */
+/* How fast weights come to the device, as waking from level 1 does it, beside a plain copy of
+ * pinned memory: at least 80 % of its rate. */
 void times_of_bus(SpDevice *gpu);
 
 /* The front with bf16 weights: 100 frames of 336x518; 80 of 294x518 resident, streamed, and within

@@ -95,19 +95,27 @@ Track track_of_waves(int64_t frames, int64_t height, int64_t width, int64_t quer
         query[3 * n + 1] = (float)(width / 20 + n * 37 % (width * 9 / 10));
         query[3 * n + 2] = (float)(height / 20 + n * 53 % (height * 9 / 10));
     }
-    return (Track){
-        .input = {frames, height, width, video, depth, confident, k, c2w, queries, query},
-        .settings = {.iterations = 4, .support = support, .replace_ratio = 0.2},
-        .output = {.tracks = piece(&at, 3 * pairs),
-                   .camera_points = piece(&at, 3 * pairs),
-                   .visibility = piece(&at, pairs),
-                   .confidence = piece(&at, pairs),
-                   .dynamic = piece(&at, queries),
-                   .c2w = piece(&at, 16 * frames),
-                   .intrinsics = piece(&at, 9 * frames),
-                   .depth = piece(&at, area),
-                   .valid = piece(&at, area)},
-        .memory = memory};
+    return (Track){.input = {.frames = frames,
+                             .height = height,
+                             .width = width,
+                             .video = video,
+                             .depth = depth,
+                             .confident = confident,
+                             .intrinsics = k,
+                             .c2w = c2w,
+                             .queries = queries,
+                             .query = query},
+                   .settings = {.iterations = 4, .support = support, .replace_ratio = 0.2},
+                   .output = {.tracks = piece(&at, 3 * pairs),
+                              .camera_points = piece(&at, 3 * pairs),
+                              .visibility = piece(&at, pairs),
+                              .confidence = piece(&at, pairs),
+                              .dynamic = piece(&at, queries),
+                              .c2w = piece(&at, 16 * frames),
+                              .intrinsics = piece(&at, 9 * frames),
+                              .depth = piece(&at, area),
+                              .valid = piece(&at, area)},
+                   .memory = memory};
 }
 
 void track_end(Track *track)
