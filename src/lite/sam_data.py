@@ -187,7 +187,7 @@ def picture(source: Source, seed: list[int], side: int) -> tuple[np.ndarray, np.
         size = round(side * min(1, aspect)), round(side * min(1, 1 / aspect))
         if rng.random() < 0.75:
             image, label = source.frame(rng)
-            matrix = window(rng, label.shape, size, 0.3)
+            matrix = window(rng, label.shape, size, 0.45)
             image = warp(image, matrix, size, cv2.INTER_CUBIC)
             label, count = warp(label, matrix, size, cv2.INTER_NEAREST), rng.choice([0, 1, 1, 2])
         else:
@@ -261,11 +261,11 @@ def prompt(rng, mask: np.ndarray, tokens: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(places, np.float32), np.array(kinds)
 
 
-def cells(full: np.ndarray, side: int, cell: int) -> np.ndarray:
-    """[h, w] in the top left of a square, as shares of cells: f32 [side / cell, side / cell]."""
+def cells(full: np.ndarray, side: int, count: int) -> np.ndarray:
+    """[h, w] in the top left of a square, as shares of its cells: f32 [count, count]."""
     square = np.zeros((side, side), np.float32)
     square[:full.shape[0], :full.shape[1]] = full
-    return square.reshape(side // cell, cell, side // cell, cell).mean((1, 3))
+    return cv2.resize(square, (count, count), interpolation=cv2.INTER_AREA)
 
 
 def edges(label: np.ndarray) -> np.ndarray:
@@ -286,19 +286,19 @@ def normalised(image: np.ndarray, side: int) -> np.ndarray:
     return out
 
 
-def sample(source: Source, seed: list[int], side: int, cell: int, prompts: int, tokens: int) -> dict:
+def sample(source: Source, seed: list[int], side: int, count: int, prompts: int, tokens: int) -> dict:
     """A picture and `prompts` prompts with what they mean: pixels [3, S, S], places
-    [prompts, tokens, 2], kinds [prompts, tokens], masks [prompts, S / cell, S / cell], and maps
-    [2, ...] of edges and of objects."""
+    [prompts, tokens, 2], kinds [prompts, tokens], masks [prompts, count, count], and maps [2, ...]
+    of edges and of objects."""
     image, label = picture(source, seed, side)
     rng = np.random.default_rng([*seed, 1 << 20])
-    count = np.bincount(label.ravel())
-    known = 1 + np.flatnonzero(count[1:] >= LEAST)
-    weight = count[known] ** 0.3
+    sizes = np.bincount(label.ravel())
+    known = 1 + np.flatnonzero(sizes[1:] >= LEAST)
+    weight = sizes[known] ** 0.3
     chosen = rng.choice(known, prompts, p=weight / weight.sum())
     drawn = [prompt(rng, label == k, tokens) for k in chosen]
-    maps = (cells(edges(label), side, cell) > 0, cells(label > 0, side, cell))
+    maps = (cells(edges(label), side, count) > 0, cells(label > 0, side, count))
     return {"pixels": normalised(image, side), "places": np.stack([d[0] for d in drawn]),
             "kinds": np.stack([d[1] for d in drawn]),
-            "masks": np.stack([cells(label == k, side, cell) for k in chosen]),
+            "masks": np.stack([cells(label == k, side, count) for k in chosen]),
             "maps": np.stack(maps).astype(np.float32)}

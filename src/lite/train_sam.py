@@ -4,9 +4,11 @@
     src/lite/train_sam.py --clips DIR --state DIR [--steps N]
     src/lite/train_sam.py --clips DIR --state DIR --export FILE.safetensors
 
-The first of the three masks, which the program keeps, is trained on every prompt; of the other two
-the better one, so that they may differ. Edges and objects are also read straight from the image
-embedding, which shortens the way of the gradient; that reading is dropped at export.
+The weights start where prompts already mean something (sam_start.py), and for some steps the decoder
+draws shapes without a picture. The first of the three masks, which the program keeps, is trained on
+every prompt; of the other two the better one, so that they may differ. Edges and objects are also
+read straight from the image embedding, which shortens the way of the gradient; that reading is
+dropped at export.
 """
 import argparse
 import copy
@@ -22,19 +24,22 @@ from torch import Tensor, nn
 import compat
 import export
 import sam_data
+import sam_start
 from sam import Sam, upscale
 from state import Log, State
 
 CONFIG = {
-    "image_size": 160, "grid": 20, "patch_size": 8, "vision_hidden": 112, "vision_layers": 4,
-    "vision_heads": 2, "vision_mlp": 224, "vision_window": 10, "vision_global_layers": [2],
+    "image_size": 144, "grid": 24, "patch_size": 6, "vision_hidden": 96, "vision_layers": 5,
+    "vision_heads": 4, "vision_mlp": 192, "vision_window": 12, "vision_global_layers": [2],
     "vision_out": 64, "decoder_hidden": 64, "pos_feats": 32, "decoder_heads": 4,
     "decoder_downsample": 2, "decoder_mlp": 128, "decoder_layers": 2, "decoder_mask_tokens": 4,
     "iou_hidden": 64, "iou_depth": 3}
-SIDE, CELL = CONFIG["image_size"], CONFIG["patch_size"] // 4  # a mask's cell in pixels
+SIDE, CELLS = CONFIG["image_size"], 4 * CONFIG["grid"]  # of the image, of a mask
 IMAGES, PROMPTS = 2, 8          # of a step, prompts an image
-TOKENS, SHARES = (2, 3, 4), (0.7, 0.2, 0.1)
-FIRST, OTHERS, SINGLE, IOU, MAPS = 1.0, 0.3, 0.2, 0.5, 1.0  # weights of the losses
+TOKENS, SHARES = (2, 3, 4), (0.8, 0.15, 0.05)
+BLIND = 100                     # first steps, in which the decoder gets no picture
+FAR = 0.5                       # weight of what is far from the object
+FIRST, OTHERS, SINGLE, IOU, MAPS = 1.0, 0.3, 0.2, 0.5, 0.5  # weights of the losses
 SCORED = 200                    # pixels of the smallest held-out object
 
 
@@ -44,75 +49,35 @@ class Trainee(nn.Module):
         self.sam = Sam(CONFIG)
         self.maps = nn.Conv2d(CONFIG["vision_out"], 2 * 16, 1)
 
-    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Masks [P, 4, 4G, 4G], IoUs [P, 4], logits of edges and objects [B, 2, 4G, 4G]."""
-        embedding = self.sam.vision_encoder(batch["pixels"])
+    def forward(self, batch: dict[str, Tensor], blind: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Masks [P, 4, 4G, 4G], IoUs [P, 4], logits of edges and objects [B, 2, 4G, 4G]. Blind: for an
+        image embedding of 0, which is its mean at the start."""
+        if blind:
+            size = CONFIG["vision_out"], CONFIG["grid"], CONFIG["grid"]
+            embedding = torch.zeros(len(batch["pixels"]), *size)
+        else:
+            embedding = self.sam.vision_encoder(batch["pixels"])
         tokens = self.sam.tokens(batch["places"], batch["kinds"])
         masks, iou = self.sam.decode(embedding.repeat_interleave(PROMPTS, 0), tokens)
         return masks, iou, F.pixel_shuffle(self.maps(embedding), 4)
 
 
-def principal_patches(model: Sam, source: sam_data.Source, seed: int) -> None:
-    """The patch convolution gives the patches' principal components, whitened: unit size."""
-    conv = model.vision_encoder.patch_embed.projection
-    size, width, parts = conv.kernel_size[0], conv.out_channels, []
-    for i in range(60):
-        image, _ = sam_data.picture(source, [seed, 1 << 21, i], SIDE)
-        h, w = (n // size * size for n in image.shape[:2])
-        pixels = torch.from_numpy(sam_data.normalised(image, SIDE))[None, :, :h, :w]
-        parts.append(F.unfold(pixels, size, stride=size)[0].T)
-    x = torch.cat(parts)
-    values, vectors = torch.linalg.eigh(torch.cov(x.T).double())
-    values, vectors = values.flip(0)[:width], vectors.flip(1)[:, :width]
-    # Full whitening makes noise of the last components as loud as the brightness.
-    weight = (vectors * values.clamp_min(1e-5).pow(-0.5) * (values / values[0]).pow(0.1)).T.float()
-    conv.weight.copy_(weight.view_as(conv.weight))
-    conv.bias.copy_(-weight @ x.mean(0))
+def surroundings(truth: Tensor) -> Tensor:
+    """Boxes of masks [P, h, w] and half of their size around them: f32 [P, 1, h, w]."""
+    def span(some: Tensor) -> Tensor:
+        at = torch.arange(some.shape[1])
+        low, high = torch.where(some, at, at[-1]).amin(1, True), torch.where(some, at, 0 * at).amax(1, True)
+        room = 2 + torch.div(high - low, 4, rounding_mode="floor")
+        return (at >= low - room) & (at <= high + room)
+    some = truth > 0.3
+    return (span(some.any(2))[:, :, None] & span(some.any(1))[:, None]).float()[:, None]
 
 
-def local_attention(model: Sam) -> None:
-    """Between tokens and image every head starts as a bump over the distance of two places: queries
-    and keys are the same sines and cosines of the position code, from coarse to fine, since
-    cos(f x) cos(f y) + sin(f x) sin(f y) = cos(f (x - y))."""
-    inner = model.mask_decoder.transformer
-    crossing = [inner.final_attn_token_to_image]
-    for layer in inner.layers:
-        crossing += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
-    for attention in crossing:
-        weight = torch.zeros_like(attention.q_proj.weight)
-        count, half = len(weight) // 2, weight.shape[1] // 2
-        for i in range(count):
-            f = i * half // count
-            weight[2 * i, f], weight[2 * i + 1, half + f] = 1.6, 1.6
-        for proj in (attention.q_proj, attention.k_proj):
-            proj.weight.mul_(0.3).add_(weight)
-            proj.bias.zero_()
-
-
-@torch.no_grad()
-def initialise(model: Sam, source: sam_data.Source, seed: int) -> None:
-    """Patches and positions of about unit size; position codes from coarse to fine."""
-    principal_patches(model, source, seed)
-    positions = model.vision_encoder.pos_embed
-    grid, width = positions.shape[1], positions.shape[-1]
-    at = (torch.arange(grid) + 0.5) / grid
-    angle = at[:, None] * torch.pi * 2 ** torch.linspace(-1, 3, width // 4)
-    axis = torch.cat([angle.sin(), angle.cos()], 1)
-    table = torch.cat([axis[:, None].expand(-1, grid, -1), axis[None].expand(grid, -1, -1)], -1)
-    positions.copy_(0.5 * table[None])
-    code = model.shared_image_embedding.positional_embedding
-    size = torch.logspace(-0.7, 0.7, code.shape[1])
-    code.copy_(torch.randn(code.shape) * size)
-    local_attention(model)
-    for layer in model.vision_encoder.layers:
-        layer.attn.proj.weight.mul_(0.5)
-        layer.mlp.lin2.weight.mul_(0.5)
-
-
-def focal(logits: Tensor, truth: Tensor) -> Tensor:
-    """With shares for truths: zero gradient where the probability is the share."""
-    entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return (entropy * (logits.sigmoid() - truth).square()).mean((-2, -1))
+def entropy(logits: Tensor, truth: Tensor, near: Tensor) -> Tensor:
+    """Of masks [P, 4, h, w]: the mean near the object, and a share of what is far, so that small
+    objects count as much as large ones."""
+    each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    return (each * (near / near.sum((-2, -1), True) + FAR / near[0].numel())).sum((-2, -1))
 
 
 def dice(logits: Tensor, truth: Tensor) -> Tensor:
@@ -125,11 +90,11 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
     return (a & b).sum((-2, -1)) / (a | b).sum((-2, -1)).clamp_min(1)
 
 
-def losses(trainee: Trainee, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+def losses(trainee: Trainee, batch: dict[str, Tensor], blind: bool) -> tuple[dict[str, Tensor], float]:
     """The parts of the loss, and the first mask's mean IoU."""
-    masks, iou, maps = trainee(batch)
+    masks, iou, maps = trainee(batch, blind)
     truth = batch["masks"][:, None].expand(-1, 4, -1, -1)
-    each = 20 * focal(masks, truth) + dice(masks, truth)
+    each = entropy(masks, truth, surroundings(batch["masks"])) + dice(masks, truth)
     found = overlap(masks.detach() > 0, truth > 0.5)
     edges, objects = (F.binary_cross_entropy_with_logits(maps[:, i], batch["maps"][:, i]) for i in (0, 1))
     parts = {"first": FIRST * each[:, 1].mean(),
@@ -142,7 +107,7 @@ def losses(trainee: Trainee, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor
 
 def batch_of(source: sam_data.Source, seed: int, step: int) -> dict[str, Tensor]:
     tokens = int(np.random.default_rng([seed, step]).choice(TOKENS, p=SHARES))
-    samples = [sam_data.sample(source, [seed, step, i], SIDE, CELL, PROMPTS, tokens) for i in range(IMAGES)]
+    samples = [sam_data.sample(source, [seed, step, i], SIDE, CELLS, PROMPTS, tokens) for i in range(IMAGES)]
     batch = {name: torch.from_numpy(np.stack([s[name] for s in samples])) for name in samples[0]}
     return {name: part.flatten(0, 1) if name in ("places", "kinds", "masks") else part
             for name, part in batch.items()}
@@ -157,10 +122,11 @@ def groups(trainee: Trainee) -> list[dict]:
             {"params": [p for (_, p), d in zip(named, decays) if not d], "weight_decay": 0.0}]
 
 
-def rate(step: int, steps: int) -> float:
-    """The learning rate's factor: a rise, a plateau, a fall over the last 40 %, so that the number of
-    steps can be changed on the way."""
-    return min(1, (step + 1) / min(100, steps / 4), max(0.02, (steps - step) / (0.4 * steps)))
+def rate(step: int, steps: int, blind: int) -> float:
+    """The learning rate's factor: a rise, once more when the encoder comes in, a plateau, a fall over
+    the last 40 %, so that the number of steps can be changed on the way."""
+    rise = (step + 1) / min(20, steps / 4) if step < blind else (step - blind + 1) / min(100, steps / 4)
+    return min(1, rise, max(0.02, (steps - step) / (0.4 * steps)))
 
 
 def held_objects(path: Path, frames: tuple[int, ...]):
@@ -213,13 +179,14 @@ def validate(model: Sam, paths: list[Path], frames: tuple[int, ...]) -> dict[str
 def train(args, trainee: Trainee, average: Sam, state: State, optimiser, source: sam_data.Source) -> None:
     log, mean = Log(state), 0.0
     held = sorted((args.clips / "held").glob("*.npz"))[:args.held]
+    blind = min(BLIND, args.steps // 8)
     for step in range(state.step, args.steps):
-        parts, found = losses(trainee, batch_of(source, args.seed, step))
+        parts, found = losses(trainee, batch_of(source, args.seed, step), step < blind)
         optimiser.zero_grad()
         sum(parts.values()).backward()
         nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
         for group in optimiser.param_groups:
-            group["lr"] = args.rate * rate(step, args.steps)
+            group["lr"] = args.rate * rate(step, args.steps, blind)
         optimiser.step()
         keep = min(0.995, step / (step + 20))
         compat.lerp_(list(average.parameters()), [p.detach() for p in trainee.sam.parameters()], 1 - keep)
@@ -236,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=Path, required=True, help="folder of train/ and held/")
     parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2700)
     parser.add_argument("--held", type=int, default=16, help="clips to validate on while training")
     parser.add_argument("--check", type=int, default=400, help="steps between two validations")
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -247,7 +214,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     source, trainee = sam_data.Source(args.clips / "train", args.seed), Trainee()
     if not (args.state / "sam.pt").exists():
-        initialise(trainee.sam, source, args.seed)
+        sam_start.initialise(trainee.sam, source, args.seed)
     average = copy.deepcopy(trainee.sam).requires_grad_(False).eval()
     optimiser = compat.adamw(groups(trainee), lr=args.rate, betas=(0.9, 0.98))
     state = State(args.state / "sam.pt", {"trainee": trainee, "average": average, "optimiser": optimiser})
