@@ -118,12 +118,18 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
         ((size_t)cpu->threads * SP_WORK_FLOATS + SP_SHARED_FLOATS) * sizeof *cpu->work;
     cpu->work = take_memory(&cpu->device, cpu->work_bytes);
     cpu->device.workspace_bytes = cpu->work_bytes;
-    if (!cpu->work) {
+    sp_gemm_single_threaded();
+    if (!cpu->work || !sp_gemm_take_buffers(cpu->threads)) {
+        if (cpu->work)
+            give_memory(&cpu->device, cpu->work, cpu->work_bytes);
+        const int used = cpu->threads;
         free(cpu);
-        return sp_no_memory("the CPU's workspace");
+        return sp_error(SP_MEMORY,
+                        "not enough memory for the workspace of %d threads; use fewer "
+                        "with --threads",
+                        used);
     }
     cpu->shared = cpu->work + (size_t)cpu->threads * SP_WORK_FLOATS;
-    sp_gemm_single_threaded();
     *device = &cpu->device;
     return sp_ok();
 }

@@ -1,10 +1,45 @@
 #include "kernels/cpu/gemm.h"
 
 #include <cblas.h>
+#include <sys/mman.h>
+
+/* OpenBLAS's own; no header has them. */
+void *blas_memory_alloc(int unused) __attribute__((weak));
+void blas_memory_free(void *buffer) __attribute__((weak));
 
 void sp_gemm_single_threaded(void)
 {
     openblas_set_num_threads(1);
+}
+
+static bool is_free(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory != MAP_FAILED && munmap(memory, bytes) == 0;
+}
+
+static void take_buffers(int count)
+{
+    if (count == 0)
+        return;
+    void *buffer = blas_memory_alloc(0);
+    take_buffers(count - 1);
+    blas_memory_free(buffer);
+}
+
+bool sp_gemm_take_buffers(int threads)
+{
+    enum { MOST = 64 }; /* of Debian's build */
+    static const size_t BUFFER = (size_t)129 << 20;
+    static int taken; /* OpenBLAS keeps them */
+    const int count = threads < MOST ? threads : MOST;
+    if (count <= taken || !blas_memory_alloc || !blas_memory_free)
+        return true;
+    if (!is_free((size_t)(count - taken) * BUFFER))
+        return false;
+    take_buffers(count);
+    taken = count;
+    return true;
 }
 
 static void product(CBLAS_TRANSPOSE b_order, int64_t m, int64_t n, int64_t k, float alpha,
