@@ -118,8 +118,7 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
         ((size_t)cpu->threads * SP_WORK_FLOATS + SP_SHARED_FLOATS) * sizeof *cpu->work;
     cpu->work = take_memory(&cpu->device, cpu->work_bytes);
     cpu->device.workspace_bytes = cpu->work_bytes;
-    sp_gemm_single_threaded();
-    if (!cpu->work || !sp_gemm_take_buffers(cpu->threads)) {
+    if (!cpu->work || !sp_gemm_prepare(cpu->threads)) {
         if (cpu->work)
             give_memory(&cpu->device, cpu->work, cpu->work_bytes);
         const int used = cpu->threads;

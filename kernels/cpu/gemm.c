@@ -7,11 +7,6 @@
 void *blas_memory_alloc(int unused) __attribute__((weak));
 void blas_memory_free(void *buffer) __attribute__((weak));
 
-void sp_gemm_single_threaded(void)
-{
-    openblas_set_num_threads(1);
-}
-
 static bool is_free(size_t bytes)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -27,12 +22,16 @@ static void take_buffers(int count)
     blas_memory_free(buffer);
 }
 
-bool sp_gemm_take_buffers(int threads)
+bool sp_gemm_prepare(int threads)
 {
-    enum { MOST = 64 }; /* of Debian's build */
+    enum { MOST = 64 }; /* threads of Debian's build */
     static const size_t BUFFER = (size_t)129 << 20;
-    static int taken; /* OpenBLAS keeps them */
-    const int count = threads < MOST ? threads : MOST;
+    static int taken,
+        idle; /* OpenBLAS keeps its buffers; those of its own threads are never ours */
+    if (taken == 0)
+        idle = openblas_get_num_threads() - 1;
+    openblas_set_num_threads(1);
+    const int count = (threads < MOST ? threads : MOST) + idle;
     if (count <= taken || !blas_memory_alloc || !blas_memory_free)
         return true;
     if (!is_free((size_t)(count - taken) * BUFFER))

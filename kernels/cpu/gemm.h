@@ -9,13 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Once, before any product: OpenBLAS shall not start threads of its own. */
-void sp_gemm_single_threaded(void);
-
-/* Lets OpenBLAS take its buffers, 128 MB of addresses for each product that runs beside others,
- * touched as needed, so that what is free can be asked after that. False where they are not to be
- * had: it would try for ever. */
-bool sp_gemm_take_buffers(int threads);
+/* Before any product: OpenBLAS shall not compute in threads of its own, and takes its buffers now,
+ * 128 MB of addresses for each product that runs beside others, touched as needed, so that what is
+ * free can be asked after that. False where they are not to be had: it would try for ever. */
+bool sp_gemm_prepare(int threads);
 
 /* c = alpha a b^T + beta c: a [m, k], b [n, k], c [m, n], rows lda, ldb, ldc apart. */
 void sp_gemm_nt(int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,

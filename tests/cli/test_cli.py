@@ -715,9 +715,9 @@ def too_little_memory_is_told_first():
         raise Skip("AddressSanitizer reserves all addresses")
 
     def limit():
-        resource.setrlimit(resource.RLIMIT_AS, (1000 << 20, 1000 << 20))
-    done = run(BALL, "-o", os.path.join(folder, "t.npz"), "--vo-points", 8000, "--threads", 1,
-               preexec_fn=limit)
+        resource.setrlimit(resource.RLIMIT_AS, (1100 << 20, 1100 << 20))
+    done = run(BALL, "-o", os.path.join(folder, "t.npz"), "--vo-points", 20000, "--threads", 1,
+               preexec_fn=limit, env=ENVIRONMENT | {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"})
     assert done.returncode == 5, (done.returncode, done.stderr)
     assert b"use --max-frames" in done.stderr, done.stderr
     fits = re.search(rb"--max-frames (\d+)", done.stderr).group(1).decode()
