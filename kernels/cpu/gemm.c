@@ -26,9 +26,9 @@ bool sp_gemm_prepare(int threads)
 {
     enum { MOST = 64 }; /* threads of Debian's build */
     static const size_t BUFFER = (size_t)129 << 20;
-    static int taken,
-        idle; /* OpenBLAS keeps its buffers; those of its own threads are never ours */
-    if (taken == 0)
+    static int taken;     /* OpenBLAS keeps its buffers */
+    static int idle = -1; /* its own threads, whose buffers are never ours */
+    if (idle < 0)
         idle = openblas_get_num_threads() - 1;
     openblas_set_num_threads(1);
     const int count = (threads < MOST ? threads : MOST) + idle;

@@ -716,12 +716,16 @@ def too_little_memory_is_told_first():
 
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (1100 << 20, 1100 << 20))
-    done = run(BALL, "-o", os.path.join(folder, "t.npz"), "--vo-points", 20000, "--threads", 1,
-               preexec_fn=limit, env=ENVIRONMENT | {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"})
+    how = {"preexec_fn": limit,
+           "env": ENVIRONMENT | {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}}
+    done = run(BALL, "-o", os.path.join(folder, "t.npz"), "--vo-points", 20000, "--threads", 1, **how)
     assert done.returncode == 5, (done.returncode, done.stderr)
     assert b"use --max-frames" in done.stderr, done.stderr
     fits = re.search(rb"--max-frames (\d+)", done.stderr).group(1).decode()
     assert 0 < int(fits) < 24 and os.listdir(folder) == []
+    done = run(BALL, "-o", os.path.join(folder, "t.npz"), "--threads", 64, **how)
+    assert done.returncode == 5 and b"use fewer with --threads" in done.stderr, (done.returncode, done.stderr)
+    assert os.listdir(folder) == []
 
 
 def case_list():

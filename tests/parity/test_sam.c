@@ -592,17 +592,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(frame_sizes),   cmocka_unit_test(layers),
         cmocka_unit_test(vision),        cmocka_unit_test(prompts_tiny),
         cmocka_unit_test(decoder_parts), cmocka_unit_test(decoder),
-        cmocka_unit_test(postprocess),
-    };
-    const struct CMUnitTest whole_runs[] = {
-        cmocka_unit_test(end_to_end),
-        cmocka_unit_test(low_resolution),
-    };
+        cmocka_unit_test(postprocess)};
+    const struct CMUnitTest whole[] = {cmocka_unit_test(end_to_end),
+                                       cmocka_unit_test(low_resolution)};
     const char *asked = argc > 1 ? argv[1] : "";
     if (strcmp(asked, "base") == 0)
         return cmocka_run_group_tests_name("sam, base size", base, open_base, close_model);
     const int failed = cmocka_run_group_tests_name("sam", units, open_tiny, close_model);
     if (strcmp(asked, "units") == 0)
         return failed;
-    return failed + cmocka_run_group_tests_name("sam, whole", whole_runs, open_tiny, close_model);
+    return failed + cmocka_run_group_tests_name("sam, whole", whole, open_tiny, close_model);
 }
