@@ -78,9 +78,9 @@ rm -f model.sha256; mv model.safetensors.part model.safetensors; mv part.sha256 
 echo "$(1): $$folder/model.safetensors, SHA-256 $$sum"
 endef
 
-# Where the program has a GPU, the front's compact copy for it, which is made once.
+# Where the program has a GPU, the compact copy for it, which is made once.
 define prepare
-if test '$(1)' = front && $(SPATRACK) --info 2> /dev/null | grep -q '^cuda [0-9].* GB'; then \
+if test '$(1)' != offline && test '$(1)' != online && $(SPATRACK) --info 2> /dev/null | grep -q '^cuda [0-9].* GB'; then \
     $(SPATRACK) --prepare --weights '$(DEST)'; fi
 endef
 

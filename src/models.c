@@ -107,7 +107,7 @@ static SpPrecision precision_of(const SpModels *models)
 static SpStatus open_model(SpModels *models, SpStage stage, SpModel *model)
 {
     SP_TRY(sp_weights_open(&model->place, model->name, &model->checkpoint));
-    if (stage == SP_STAGE_FRONT && precision_of(models) == SP_PRECISION_BF16 &&
+    if (stage != SP_STAGE_TRACKER && precision_of(models) == SP_PRECISION_BF16 &&
         !model->place.embedded)
         SP_TRY(sp_checkpoint_use_compact(model->checkpoint));
     if (stage == SP_STAGE_FRONT)

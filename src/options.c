@@ -113,7 +113,7 @@ static const Option options[] = {
     {FLAG, "quiet", 'q', NULL, "say nothing but warnings and errors", TOP(quiet), 0, 0, 0, false},
     {FLAG, "verbose", 'v', NULL, "say what each stage took", TOP(verbose), 0, 0, 0, false},
     {FLAG, "prepare", 0, NULL,
-     "make the compact copy of the front's weights that GPUs read, and exit", TOP(prepare), 0, 0, 0,
+     "make the compact copies of published weights that GPUs read, and exit", TOP(prepare), 0, 0, 0,
      false},
     {FLAG, "info", 0, NULL, "print devices and the checkpoints found, and exit", TOP(info), 0, 0, 0,
      false},

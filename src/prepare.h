@@ -1,13 +1,13 @@
-/* --prepare: the compact copy of the front's published weights (store/compact.h). */
+/* --prepare: compact copies of the published weights (store/compact.h). */
 #ifndef SP_PREPARE_H
 #define SP_PREPARE_H
 
 #include "base/status.h"
 #include "console.h"
 
-/* Makes the copy beside the front's weights, found as a run would (`weights` is --weights or NULL),
- * whole or not at all; one that is there and current stays. SP_CHECKPOINT where the front's weights
- * are built in or bad; SP_OUTPUT; SP_MEMORY. */
+/* Makes the copies beside the front's and SAM's weights that are installed, found as a run would
+ * (`weights` is --weights or NULL), each whole or not at all; one that is there and current stays.
+ * SP_CHECKPOINT where there are none, or bad ones; SP_OUTPUT; SP_MEMORY. */
 SpStatus sp_prepare(const char *weights, SpConsole *console);
 
 #endif

@@ -1,8 +1,10 @@
 """Samples for SAM: pictures with labelled objects, and prompts that point at one of them.
 
 A picture is a window of a rendered frame (world.py) or a texture, with shapes of other textures laid
-over it: labels u8, 0 where there is no object. Everything follows from seeds.
+over it: labels u8, 0 where there is no object. The model sees a square view of it. Everything follows
+from seeds.
 """
+import math
 import os
 import struct
 import zipfile
@@ -16,8 +18,11 @@ import world_texture
 
 KEPT = 4            # frames of a clip that are used, evenly spaced
 TEXTURES = 160
-LEAST = 40          # pixels of the smallest object that is pointed at
+LONG = 240          # the longer side of a picture
+LEAST = 100         # pixels of the smallest object that is pointed at
 ASPECTS = (3 / 4, 3 / 4, 9 / 16, 9 / 16, 1, 4 / 3)
+ZOOM = 1.4          # of the view around a box
+BOXED = 0.6         # of the views are around a box
 NO_POINT, OUTSIDE, ON_IT, FIRST_CORNER, LAST_CORNER = -1, 0, 1, 2, 3  # kinds of tokens (sam.py)
 MEAN, STD = (255 * np.array(x, np.float32) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
@@ -243,17 +248,17 @@ def beside(rng, mask: np.ndarray, box: np.ndarray) -> np.ndarray | None:
     return np.array([x[pick], y[pick]], np.float32) + low
 
 
-def prompt(rng, mask: np.ndarray, tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """A box with points, or points alone and the token that closes them: places [tokens, 2] and
-    kinds [tokens]."""
-    box, boxed = box_of(mask), rng.random() < 0.5
+def prompt(rng, mask: np.ndarray, tokens: int, drawn: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The box that was drawn with points, or where it is None points alone and the token that closes
+    them: places [tokens, 2] and kinds [tokens]."""
+    box, boxed = box_of(mask), drawn is not None
     places, kinds = [], []
     for i in range(tokens - 2 if boxed else tokens - 1):
         off = beside(rng, mask, box) if (boxed or i) and rng.random() < 0.35 else None
         places.append(point_in(rng, mask) if off is None else off)
         kinds.append(ON_IT if off is None else OUTSIDE)
     if boxed:
-        places += list(loose(rng, box, mask.shape).reshape(2, 2))
+        places += list(drawn.reshape(2, 2))
         kinds += [FIRST_CORNER, LAST_CORNER]
     else:
         places.append(np.zeros(2))
@@ -261,11 +266,32 @@ def prompt(rng, mask: np.ndarray, tokens: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(places, np.float32), np.array(kinds)
 
 
-def cells(full: np.ndarray, side: int, count: int) -> np.ndarray:
-    """[h, w] in the top left of a square, as shares of its cells: f32 [count, count]."""
-    square = np.zeros((side, side), np.float32)
-    square[:full.shape[0], :full.shape[1]] = full
-    return cv2.resize(square, (count, count), interpolation=cv2.INTER_AREA)
+def view_of(box: np.ndarray, zoom: float) -> tuple[int, int, int]:
+    """The square view around a box: its first column and row and its side, `zoom` times the box's
+    longer side."""
+    side = max(1, math.ceil(zoom * (box[2:] - box[:2] + 1).max()))
+    x, y = np.floor((box[:2] + box[2:] + 2 - side) / 2).astype(int)
+    return int(x), int(y), side
+
+
+def seen(picture: np.ndarray, view: tuple[int, int, int], side: int) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """What a view shows of a picture scaled to the view's `side`, and where in the view that is."""
+    (x, y, full), (h, w) = view, picture.shape[:2]
+    low, high = np.maximum([y, x], 0), np.minimum([y + full, x + full], [h, w])
+    first, last = (np.floor((at - [y, x]) * side / full + 0.5).astype(int) for at in (low, high))
+    last = np.maximum(last, first + 1)
+    part = np.ascontiguousarray(picture[low[0]:high[0], low[1]:high[1]])
+    how = cv2.INTER_AREA if full > side else cv2.INTER_LINEAR
+    place = slice(first[0], last[0]), slice(first[1], last[1])
+    return cv2.resize(part, tuple(int(n) for n in (last - first)[::-1]), interpolation=how), place
+
+
+def cells(full: np.ndarray, view: tuple[int, int, int], count: int) -> np.ndarray:
+    """[h, w] in a view, as shares of its cells: f32 [count, count]."""
+    out = np.zeros((count, count), np.float32)
+    part, place = seen(full.astype(np.float32), view, count)
+    out[place] = part
+    return out
 
 
 def edges(label: np.ndarray) -> np.ndarray:
@@ -279,26 +305,41 @@ def edges(label: np.ndarray) -> np.ndarray:
     return out
 
 
-def normalised(image: np.ndarray, side: int) -> np.ndarray:
-    """u8 [h, w, 3] to the model's picture f32 [3, side, side]."""
-    out = np.zeros((3, side, side), np.float32)
-    out[:, :image.shape[0], :image.shape[1]] = ((image - MEAN) / STD).transpose(2, 0, 1)
-    return out
+def normalised(picture: np.ndarray, view: tuple[int, int, int], side: int) -> np.ndarray:
+    """u8 [h, w, 3] in a view to the model's picture f32 [3, side, side]."""
+    out = np.zeros((side, side, 3), np.float32)
+    part, place = seen(picture, view, side)
+    out[place] = (part - MEAN) / STD
+    return out.transpose(2, 0, 1)
 
 
-def sample(source: Source, seed: list[int], side: int, count: int, prompts: int, tokens: int) -> dict:
-    """A picture and `prompts` prompts with what they mean: pixels [3, S, S], places
-    [prompts, tokens, 2], kinds [prompts, tokens], masks [prompts, count, count], and maps [2, ...]
-    of edges and of objects."""
-    image, label = picture(source, seed, side)
+def look(rng, mask: np.ndarray) -> tuple[tuple[int, int, int], np.ndarray | None]:
+    """A view of an object, as a box gives it and that box, or a wider one and None."""
+    box = loose(rng, box_of(mask), mask.shape)
+    if rng.random() < BOXED:
+        return view_of(box, ZOOM), box
+    whole = max(mask.shape) / (box[2:] - box[:2] + 1).max()
+    x, y, side = view_of(box, np.exp(rng.uniform(np.log(1.2), np.log(max(1.5, whole)))))
+    room = (side - (box[2:] - box[:2] + 1).max()) / 2
+    x, y = np.rint([x, y] + 0.7 * room * rng.uniform(-1, 1, 2)).astype(int)
+    return (int(x), int(y), side), None
+
+
+def sample(source: Source, seed: list[int], side: int, count: int, tokens: int) -> dict:
+    """A view of a picture, and two prompts with what they mean: for its box and for points, or
+    twice for points: pixels [3, S, S], places [2, tokens, 2], kinds [2, tokens], masks
+    [2, count, count], and maps [2, ...] of edges and of objects."""
+    image, label = picture(source, seed, LONG)
     rng = np.random.default_rng([*seed, 1 << 20])
     sizes = np.bincount(label.ravel())
     known = 1 + np.flatnonzero(sizes[1:] >= LEAST)
     weight = sizes[known] ** 0.3
-    chosen = rng.choice(known, prompts, p=weight / weight.sum())
-    drawn = [prompt(rng, label == k, tokens) for k in chosen]
-    maps = (cells(edges(label), side, count) > 0, cells(label > 0, side, count))
-    return {"pixels": normalised(image, side), "places": np.stack([d[0] for d in drawn]),
+    mask = label == rng.choice(known, p=weight / weight.sum())
+    view, box = look(rng, mask)
+    drawn = [prompt(rng, mask, tokens, box), prompt(rng, mask, tokens, None)]
+    places = (np.stack([d[0] for d in drawn]) - view[:2] + 0.5) * (side / view[2]) - 0.5
+    maps = (cells(edges(label), view, count) > 0, cells(label > 0, view, count))
+    return {"pixels": normalised(image, view, side), "places": places.astype(np.float32),
             "kinds": np.stack([d[1] for d in drawn]),
-            "masks": np.stack([cells(label == k, side, count) for k in chosen]),
+            "masks": np.stack([cells(mask, view, count)] * 2),
             "maps": np.stack(maps).astype(np.float32)}

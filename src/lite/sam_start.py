@@ -8,6 +8,7 @@ around, and the image is compared with both (second block).
 """
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,9 +30,10 @@ def principal_patches(model: Sam, source: sam_data.Source, seed: int) -> Tensor:
     conv = model.vision_encoder.patch_embed.projection
     size, width, parts = conv.kernel_size[0], conv.out_channels, []
     for i in range(60):
-        image, _ = sam_data.picture(source, [seed, 1 << 21, i], model.side)
-        h, w = (n // size * size for n in image.shape[:2])
-        pixels = torch.from_numpy(sam_data.normalised(image, model.side))[None, :, :h, :w]
+        image, label = sam_data.picture(source, [seed, 1 << 21, i], sam_data.LONG)
+        rng = np.random.default_rng([seed, 1 << 21, i])
+        view, _ = sam_data.look(rng, label == np.bincount(label.ravel())[1:].argmax() + 1)
+        pixels = torch.from_numpy(sam_data.normalised(image, view, model.side))[None]
         parts.append(torch.nn.functional.unfold(pixels, size, stride=size)[0].T)
     x = torch.cat(parts)
     values, vectors = torch.linalg.eigh(torch.cov(x.T).double())

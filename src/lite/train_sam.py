@@ -25,17 +25,18 @@ import compat
 import export
 import sam_data
 import sam_start
-from sam import Sam, upscale
+from sam import Sam
 from state import Log, State
 
 CONFIG = {
-    "image_size": 144, "grid": 24, "patch_size": 6, "vision_hidden": 96, "vision_layers": 5,
-    "vision_heads": 4, "vision_mlp": 192, "vision_window": 12, "vision_global_layers": [2],
+    "image_size": 144, "grid": 24, "patch_size": 6, "zoom": sam_data.ZOOM,
+    "vision_hidden": 96, "vision_layers": 5, "vision_heads": 4, "vision_mlp": 192,
+    "vision_window": 8, "vision_global_layers": [1, 3],
     "vision_out": 64, "decoder_hidden": 64, "pos_feats": 32, "decoder_heads": 4,
     "decoder_downsample": 2, "decoder_mlp": 128, "decoder_layers": 2, "decoder_mask_tokens": 4,
     "iou_hidden": 64, "iou_depth": 3}
 SIDE, CELLS = CONFIG["image_size"], 4 * CONFIG["grid"]  # of the image, of a mask
-IMAGES, PROMPTS = 2, 8          # of a step, prompts an image
+IMAGES, PROMPTS = 8, 2          # of a step, prompts an image
 TOKENS, SHARES = (2, 3, 4), (0.8, 0.15, 0.05)
 BLIND = 100                     # first steps, in which the decoder gets no picture
 FAR = 0.5                       # weight of what is far from the object
@@ -107,7 +108,7 @@ def losses(trainee: Trainee, batch: dict[str, Tensor], blind: bool) -> tuple[dic
 
 def batch_of(source: sam_data.Source, seed: int, step: int) -> dict[str, Tensor]:
     tokens = int(np.random.default_rng([seed, step]).choice(TOKENS, p=SHARES))
-    samples = [sam_data.sample(source, [seed, step, i], SIDE, CELLS, PROMPTS, tokens) for i in range(IMAGES)]
+    samples = [sam_data.sample(source, [seed, step, i], SIDE, CELLS, tokens) for i in range(IMAGES)]
     batch = {name: torch.from_numpy(np.stack([s[name] for s in samples])) for name in samples[0]}
     return {name: part.flatten(0, 1) if name in ("places", "kinds", "masks") else part
             for name, part in batch.items()}
@@ -145,22 +146,48 @@ def middle(mask: np.ndarray) -> np.ndarray:
     return np.array(np.unravel_index(depth.argmax(), depth.shape))[::-1].astype(np.float32)
 
 
-@torch.inference_mode()
-def segment(model: Sam, image: np.ndarray, prompts: list[dict]) -> Tensor:
-    """The first masks bool [P, h, w] of prompts in the picture's pixels, as sparse() takes them."""
+def placed(low: Tensor, view: tuple[int, int, int], size: tuple[int, int]) -> Tensor:
+    """Logits [n, n] of a view (its first column, first row and side in pixels) to those of the picture
+    [h, w], bilinear; far below 0 outside of the view."""
+    def taps(first: int, extent: int) -> tuple[Tensor, Tensor, Tensor]:
+        at = (torch.arange(extent) - first + 0.5) * (len(low) / view[2]) - 0.5
+        at = at.clamp(0, len(low) - 1)
+        return at.long(), (at.long() + 1).clamp_max(len(low) - 1), at - at.long()
+    (top, below, down), (left, right, along) = taps(view[1], size[0]), taps(view[0], size[1])
+    rows = low[top] + down[:, None] * (low[below] - low[top])
+    out = rows[:, left] + along * (rows[:, right] - rows[:, left])
+    for first, extent, axis in ((view[1], size[0], 0), (view[0], size[1], 1)):
+        at = torch.arange(extent)
+        beyond = ((at < first) | (at >= first + view[2])).nonzero()[:, 0]
+        out.index_fill_(axis, beyond, -1e4)
+    return out
+
+
+def mask_in(model: Sam, image: np.ndarray, view: tuple[int, int, int], prompt: dict) -> np.ndarray:
+    """The first mask bool [h, w] of a prompt in the picture's pixels, as a view shows it."""
+    embedding = model.vision_encoder(torch.from_numpy(sam_data.normalised(image, view, SIDE))[None])
+    points, box = (torch.from_numpy((np.stack(prompt[k]).reshape(-1, 2) - view[:2] + 0.5) * (SIDE / view[2]) - 0.5)
+                   if k in prompt else None for k in ("points", "box"))
+    labels = None if points is None else torch.ones(len(points), dtype=torch.int64)
+    masks, _ = model.decode(embedding, model.sparse(points, labels, box))
+    return placed(masks[0, 1], view, image.shape[:2]).numpy() > 0
+
+
+def whole(image: np.ndarray) -> tuple[int, int, int]:
     h, w = image.shape[:2]
-    scale = SIDE / max(h, w)
-    size = int(h * scale + 0.5), int(w * scale + 0.5)
-    small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    embedding = model.vision_encoder(torch.from_numpy(sam_data.normalised(small, SIDE))[None])
-    out = []
-    for p in prompts:
-        points, box = (torch.from_numpy(scale * np.stack(p[k])) if k in p else None
-                       for k in ("points", "box"))
-        labels = None if points is None else torch.ones(len(points), dtype=torch.int64)
-        masks, _ = model.decode(embedding, model.sparse(points, labels, box))
-        out.append(upscale(masks[:, 1:2], SIDE, size, (h, w))[0, 0] > 0)
-    return torch.stack(out)
+    return sam_data.view_of(np.array([0, 0, w - 1, h - 1]), 1)
+
+
+@torch.inference_mode()
+def segment(model: Sam, image: np.ndarray, prompt: dict) -> np.ndarray:
+    """The mask bool [h, w] of a prompt in the picture's pixels. A box is looked at from near; points
+    first in the whole picture, then from near what was found."""
+    if "box" in prompt:
+        return mask_in(model, image, sam_data.view_of(prompt["box"], sam_data.ZOOM), prompt)
+    mask = mask_in(model, image, whole(image), prompt)
+    if mask.any():
+        mask = mask_in(model, image, sam_data.view_of(sam_data.box_of(mask), sam_data.ZOOM), prompt)
+    return mask
 
 
 def validate(model: Sam, paths: list[Path], frames: tuple[int, ...]) -> dict[str, float]:
@@ -168,11 +195,10 @@ def validate(model: Sam, paths: list[Path], frames: tuple[int, ...]) -> dict[str
     found = {"box": [], "point": []}
     for path in paths:
         for image, masks in held_objects(path, frames):
-            prompts = {"box": [{"box": sam_data.box_of(m)} for m in masks],
-                       "point": [{"points": [middle(m)]} for m in masks]}
-            for kind, given in prompts.items() if masks else ():
-                truth = torch.from_numpy(np.stack(masks))
-                found[kind] += overlap(segment(model, image, given), truth).tolist()
+            for truth in masks:
+                for kind, prompt in (("box", {"box": sam_data.box_of(truth)}), ("point", {"points": [middle(truth)]})):
+                    mask = segment(model, image, prompt)
+                    found[kind].append((mask & truth).sum() / (mask | truth).sum())
     return {"objects": len(found["box"]), **{k: round(float(np.mean(v)), 4) for k, v in found.items()}}
 
 

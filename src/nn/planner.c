@@ -19,6 +19,10 @@ static const SpPlan levels[] = {
 };
 enum { LEVELS = sizeof levels / sizeof *levels };
 
+/* Outputs stay on the device while a stage takes no more than this of it, library's room included:
+ * their copies cost a few hundredths of the time, other programs may want the memory. */
+static const size_t LIGHT = 2000000000;
+
 const char *sp_plan_mode(const SpPlan *plan)
 {
     static const char *const name[][2] = {{"in place", "in place, host maps"},
@@ -46,6 +50,12 @@ SpStatus sp_plan_need(SpDevice *device, const SpDryRun *stage, const SpPlan *pla
         need->moved_bytes += (double)need->weights;
     }
     return sp_ok();
+}
+
+static bool too_heavy(const SpDevice *device, const SpNeed *need)
+{
+    return need->plan.taps_on_device &&
+           need->device + need->weights + device->workspace_bytes > LIGHT;
 }
 
 bool sp_plan_fits(const SpDevice *device, const SpNeed *need, const SpRoom *room)
@@ -78,19 +88,21 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage, const SpWish *w
     if (wish->forced && wish->mode == SP_IN_PLACE && !device->reads_host)
         return sp_error(SP_USAGE, "%s cannot read weights in place; leave out --weight-mode",
                         device->name);
-    /* Where device memory is host memory, outputs have no way to go. */
-    for (int level = device->reads_host; level < LEVELS && !*fits; level++)
-        for (int i = 0; i < count && !*fits; i++) {
-            SpPlan plan = levels[level];
-            plan.weights = modes[i];
-            plan.precision = wish->precision;
-            /* A device of its own memory copies them beside its ops. */
-            plan.maps_on_host = plan.maps_on_host || !device->reads_host;
-            SP_TRY(sp_plan_need(device, stage, &plan, &tried));
-            *fits = sp_plan_fits(device, &tried, room);
-            if (*fits || tried.device + tried.weights < need->device + need->weights)
-                *need = tried;
-        }
+    /* A device of its own memory leaves to the host what waits, as copies run beside its ops, and
+     * keeps it where the host lacks the room. Where device memory is host memory, outputs have no
+     * way to go. */
+    for (int spare = !device->reads_host; spare >= 0 && !*fits; spare--)
+        for (int level = device->reads_host; level < LEVELS && !*fits; level++)
+            for (int i = 0; i < count && !*fits; i++) {
+                SpPlan plan = levels[level];
+                plan.weights = modes[i];
+                plan.precision = wish->precision;
+                plan.maps_on_host = device->reads_host ? plan.maps_on_host : spare;
+                SP_TRY(sp_plan_need(device, stage, &plan, &tried));
+                *fits = sp_plan_fits(device, &tried, room) && !(spare && too_heavy(device, &tried));
+                if (*fits || tried.device + tried.weights < need->device + need->weights)
+                    *need = tried;
+            }
     return sp_ok();
 }
 

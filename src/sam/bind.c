@@ -202,6 +202,7 @@ void sp_sam_bind(SpBinder *b, SpSam *sam)
     bind_vision(b, sam);
     if (b->status.code != SP_OK)
         return;
+    sam->zoom = sp_bind_number(b, "zoom", 0, 0, 16);
     sam->decoder.segment = sp_bind_segment(b);
     bind_prompt(b, sam);
     bind_decoder(b, sam);

@@ -77,6 +77,7 @@ typedef struct SpSamDecoder {
 
 struct SpSam {
     int64_t side, width; /* S, D */
+    double zoom;         /* of the view around a box; 0: it sees whole pictures */
     SpSamVision vision;
     SpSamPromptEncoder prompt;
     SpSamDecoder decoder;
@@ -86,12 +87,18 @@ struct SpSam {
  * in the binder. sam/bind.c */
 void sp_sam_bind(SpBinder *binder, SpSam *sam);
 
+/* A square of a picture, which may reach beyond it: first column and row, side; pixels. */
+typedef struct SpSamView {
+    int64_t x, y, side;
+} SpSamView;
+
 /* The sizes of a picture on its way: as given, as prompts are placed on it (section 3.1), and as
- * the model sees it in the top left of its square (3.2). */
+ * the model sees it in the top left of its square (3.2). Or what a lite model is shown of it. */
 typedef struct SpSamSizes {
     int64_t height, width;
     int64_t frame_height, frame_width;
     int64_t model_height, model_width;
+    SpSamView view; /* of side 0: none */
 } SpSamSizes;
 SpSamSizes sp_sam_sizes(const SpSam *sam, int64_t height, int64_t width, int64_t short_side);
 
@@ -106,7 +113,27 @@ void sp_sam_resize_model(SpNn *nn, const uint8_t *rgb, int64_t h, int64_t w, uin
 /* Section 3.3: rgb [h, w, 3] to host [side, side, 3], zeros right and below. */
 void sp_sam_normalise(const uint8_t *rgb, int64_t h, int64_t w, int64_t side, float *out);
 
-/* Section 3 whole: the picture to host [S, S, 3]. */
+/* The same for one pixel's colour of 0..255: out [3]. */
+void sp_sam_normalise_pixel(const double colour[3], float *out);
+
+/* The view around box x0, y0, x1, y1 (its first and last pixels): `zoom` of its longer side. */
+SpSamView sp_sam_view_of(const double box[4], double zoom);
+
+/* A coordinate of the picture (0: the first one's centre) on the model image of side S: `first` is
+ * the view's column or row. */
+double sp_sam_view_place(const SpSam *sam, const SpSamView *view, double at, int64_t first);
+
+/* rgb [height, width, 3] of `sizes` in its view to normalised host [S, S, 3], zeros where the view
+ * is beyond the picture. A shrunk one averages areas, a grown one is bilinear. sam/view.c */
+void sp_sam_view_picture(const SpSam *sam, const SpSamSizes *sizes, const uint8_t *rgb, float *out);
+
+/* low [4G, 4G] of the view to the picture, bilinear: where it is above 0 and host mask [height,
+ * width] (NULL: not wanted) is 0, that becomes `value`. Whether there are such pixels, and their
+ * first and last columns and rows in `box` x0, y0, x1, y1. */
+bool sp_sam_view_mask(const SpSam *sam, const SpSamSizes *sizes, const float *low, uint8_t value,
+                      uint8_t *mask, double box[4]);
+
+/* Section 3 whole, or the view: the picture to host [S, S, 3]. */
 void sp_sam_picture(const SpSam *sam, SpNn *nn, const SpSamSizes *sizes, const uint8_t *rgb,
                     float *out);
 
@@ -159,8 +186,8 @@ void sp_sam_hyper(const SpSam *sam, SpNn *nn, const float *t, float *out);
 void sp_sam_decode(const SpSam *sam, SpNn *nn, const float *embedding, const float *position,
                    const float *sparse, int64_t count, float *masks, float *iou);
 
-/* Section 7: low [4G, 4G] to logits (NULL: not wanted), host [height, width]; where they are above
- * 0 and host mask [height, width] is 0, it becomes `value`. */
+/* Section 7 without a view: low [4G, 4G] to logits (NULL: not wanted), host [height, width]; where
+ * they are above 0 and host mask [height, width] is 0, it becomes `value`. */
 void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *sizes, const float *low,
                         float *logits, uint8_t value, uint8_t *mask);
 

@@ -173,18 +173,30 @@ void sp_sam_resize_model(SpNn *nn, const uint8_t *rgb, int64_t h, int64_t w, uin
     sp_nn_release(nn, mark);
 }
 
+static const float MEAN[3] = {0.485f * 255, 0.456f * 255, 0.406f * 255};
+static const float DEVIATION[3] = {0.229f * 255, 0.224f * 255, 0.225f * 255};
+
+void sp_sam_normalise_pixel(const double colour[3], float *out)
+{
+    for (int c = 0; c < 3; c++)
+        out[c] = ((float)colour[c] - MEAN[c]) / DEVIATION[c];
+}
+
 void sp_sam_normalise(const uint8_t *rgb, int64_t h, int64_t w, int64_t side, float *out)
 {
-    static const float mean[3] = {0.485f * 255, 0.456f * 255, 0.406f * 255};
-    static const float deviation[3] = {0.229f * 255, 0.224f * 255, 0.225f * 255};
     memset(out, 0, (size_t)(side * side * 3) * sizeof *out);
     for (int64_t i = 0; i < h; i++)
         for (int64_t j = 0; j < 3 * w; j++)
-            out[i * side * 3 + j] = ((float)rgb[i * w * 3 + j] - mean[j % 3]) / deviation[j % 3];
+            out[i * side * 3 + j] = ((float)rgb[i * w * 3 + j] - MEAN[j % 3]) / DEVIATION[j % 3];
 }
 
 void sp_sam_picture(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const uint8_t *rgb, float *out)
 {
+    if (s->view.side) {
+        if (sp_nn_live(nn))
+            sp_sam_view_picture(sam, s, rgb, out);
+        return;
+    }
     const SpNnMark mark = sp_nn_mark(nn);
     uint8_t *frame = sp_nn_host(nn, (size_t)(s->frame_height * s->frame_width * 3));
     uint8_t *model = sp_nn_host(nn, (size_t)(s->model_height * s->model_width * 3));

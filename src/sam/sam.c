@@ -36,9 +36,16 @@ static double to_model(double at, int64_t extent, int64_t frame, int64_t model)
     return on_frame * ((double)model / (double)frame);
 }
 
-static double corner_to_model(double at, int64_t extent, int64_t frame, int64_t model)
+/* Pixel x, y of the picture on the model image. */
+static void place(const SpSam *sam, const SpSamSizes *s, const double from[2], double to[2])
 {
-    return to_model((double)(float)at, extent, frame, model);
+    if (s->view.side) {
+        to[0] = sp_sam_view_place(sam, &s->view, from[0], s->view.x);
+        to[1] = sp_sam_view_place(sam, &s->view, from[1], s->view.y);
+        return;
+    }
+    to[0] = to_model(from[0], s->width, s->frame_width, s->model_width);
+    to[1] = to_model(from[1], s->height, s->frame_height, s->model_height);
 }
 
 /* The prompt's tokens into host memory, which stays taken. */
@@ -50,16 +57,10 @@ static const float *sparse_tokens(const SpSam *sam, SpNn *nn, const SpSamSizes *
     double *point = sp_nn_host(nn, (size_t)(2 * prompt->points) * sizeof *point), box[4];
     if (!sp_nn_live(nn))
         return sparse;
-    for (int64_t i = 0; i < prompt->points; i++) {
-        point[2 * i] = to_model(prompt->point[2 * i], s->width, s->frame_width, s->model_width);
-        point[2 * i + 1] =
-            to_model(prompt->point[2 * i + 1], s->height, s->frame_height, s->model_height);
-    }
-    for (int i = 0; prompt->box && i < 4; i += 2) {
-        box[i] = corner_to_model(prompt->box[i], s->width, s->frame_width, s->model_width);
-        box[i + 1] =
-            corner_to_model(prompt->box[i + 1], s->height, s->frame_height, s->model_height);
-    }
+    for (int64_t i = 0; i < prompt->points; i++)
+        place(sam, s, prompt->point + 2 * i, point + 2 * i);
+    for (int i = 0; prompt->box && i < 4; i += 2)
+        place(sam, s, (double[2]){(float)prompt->box[i], (float)prompt->box[i + 1]}, box + i);
     sp_sam_sparse(sam,
                   &(SpSamPrompt){prompt->points, point, prompt->label, prompt->box ? box : NULL},
                   sparse);
@@ -75,49 +76,100 @@ static int64_t choose(SpSamSelect select, const float *iou)
     return chosen;
 }
 
-static void segment(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
-                    int64_t object, const float *embedding, const float *position,
-                    const SpSamOutput *output)
+/* The picture as `s` shows it to device embedding [G, G, D]. */
+static void encode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
+                   float *embedding)
 {
-    const int64_t pixels = 16 * sam->vision.grid * sam->vision.grid;
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *picture = sp_nn_host(nn, (size_t)(3 * sam->side * sam->side) * sizeof *picture);
+    sp_sam_picture(sam, nn, s, input->rgb, picture);
+    sp_sam_encode(sam, nn, picture, embedding);
+    sp_nn_release(nn, mark);
+}
+
+/* The masks of a prompt, host low [4, 4G, 4G]; the kept one, and its IoU. */
+static const float *decode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
+                           int64_t object, const float *embedding, const float *position,
+                           float *low, const SpSamOutput *output)
+{
     const SpSamPrompt *prompt = &input->prompt[object];
     const SpNnMark mark = sp_nn_mark(nn);
-    float *low = sp_nn_host(nn, (size_t)(SP_SAM_MASKS * pixels) * sizeof *low);
     float iou[SP_SAM_MASKS] = {0};
     const float *sparse = sparse_tokens(sam, nn, s, prompt);
     sp_sam_decode(sam, nn, embedding, position, sparse, sp_sam_sparse_count(prompt), low, iou);
+    sp_nn_release(nn, mark);
     const int64_t chosen = choose(input->select, iou);
-    sp_sam_postprocess(sam, nn, s, low + chosen * pixels, NULL, (uint8_t)(object + 1),
-                       nn->dry ? NULL : output->mask);
     if (sp_nn_live(nn) && output->iou)
         output->iou[object] = iou[chosen];
+    return low + chosen * 16 * sam->vision.grid * sam->vision.grid;
+}
+
+/* Where the grid's cells are, device [G, G, D], which stays taken. */
+static const float *position_map(const SpSam *sam, SpNn *nn)
+{
+    const int64_t map = sam->vision.grid * sam->vision.grid * sam->width;
+    float *position = sp_nn_floats(nn, map);
+    const SpNnMark mark = sp_nn_mark(nn);
+    float *code = sp_nn_host(nn, (size_t)map * sizeof *code);
+    if (sp_nn_live(nn))
+        sp_sam_image_position(sam, code);
+    sp_nn_copy(nn, SP_UPLOAD, position, code, map);
     sp_nn_release(nn, mark);
+    return position;
+}
+
+/* Every object on one embedding of the whole picture. */
+static void segment_whole(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
+                          const float *embedding, const float *position, float *low,
+                          const SpSamOutput *output)
+{
+    SpStream weights = sp_stream_hold(nn, sam->decoder.segment, 1);
+    for (int64_t i = 0; i < input->objects; i++) {
+        const float *kept = decode(sam, nn, input, s, i, embedding, position, low, output);
+        sp_sam_postprocess(sam, nn, s, kept, NULL, (uint8_t)(i + 1), nn->dry ? NULL : output->mask);
+    }
+    sp_stream_end(nn, &weights);
+}
+
+/* One object in a view of its own: around its box, or around what its points find in the whole
+ * picture (src/lite/train_sam.py, segment). */
+static void segment_near(const SpSam *sam, SpNn *nn, const SpSamInput *input, SpSamSizes s,
+                         int64_t object, float *embedding, const float *position, float *low,
+                         const SpSamOutput *output)
+{
+    const SpSamPrompt *prompt = &input->prompt[object];
+    double box[4] = {0, 0, (double)(s.width - 1), (double)(s.height - 1)};
+    s.view = prompt->box ? sp_sam_view_of(prompt->box, sam->zoom) : sp_sam_view_of(box, 1);
+    for (int look = prompt->box ? 1 : 0; look < 2; look++) {
+        encode(sam, nn, input, &s, embedding);
+        SpStream weights = sp_stream_hold(nn, sam->decoder.segment, 1);
+        const float *kept = decode(sam, nn, input, &s, object, embedding, position, low, output);
+        sp_stream_end(nn, &weights);
+        if (!sp_nn_live(nn))
+            continue;
+        uint8_t *mask = look == 1 ? output->mask : NULL;
+        if (!sp_sam_view_mask(sam, &s, kept, (uint8_t)(object + 1), mask, box))
+            return;
+        s.view = sp_sam_view_of(box, sam->zoom);
+    }
 }
 
 SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamOutput *output)
 {
     const SpSamSizes s = sp_sam_sizes(sam, input->height, input->width, input->short_side);
-    const int64_t map = sam->vision.grid * sam->vision.grid * sam->width;
+    const int64_t cells = sam->vision.grid * sam->vision.grid;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *embedding = sp_nn_floats(nn, map);
-    const SpNnMark inner = sp_nn_mark(nn);
-    float *picture = sp_nn_host(nn, (size_t)(3 * sam->side * sam->side) * sizeof *picture);
-    sp_sam_picture(sam, nn, &s, input->rgb, picture);
-    sp_sam_encode(sam, nn, picture, embedding);
-    sp_nn_release(nn, inner);
-    float *position = sp_nn_floats(nn, map);
-    const SpNnMark placed = sp_nn_mark(nn);
-    float *code = sp_nn_host(nn, (size_t)map * sizeof *code);
-    if (sp_nn_live(nn))
-        sp_sam_image_position(sam, code);
-    sp_nn_copy(nn, SP_UPLOAD, position, code, map);
-    sp_nn_release(nn, placed);
+    float *embedding = sp_nn_floats(nn, cells * sam->width);
+    if (sam->zoom == 0)
+        encode(sam, nn, input, &s, embedding);
+    const float *position = position_map(sam, nn);
+    float *low = sp_nn_host(nn, (size_t)(SP_SAM_MASKS * 16 * cells) * sizeof *low);
     if (sp_nn_live(nn))
         memset(output->mask, 0, (size_t)(input->height * input->width));
-    SpStream weights = sp_stream_hold(nn, sam->decoder.segment, 1);
-    for (int64_t i = 0; i < input->objects; i++)
-        segment(sam, nn, input, &s, i, embedding, position, output);
-    sp_stream_end(nn, &weights);
+    if (sam->zoom == 0)
+        segment_whole(sam, nn, input, &s, embedding, position, low, output);
+    for (int64_t i = 0; sam->zoom > 0 && i < input->objects; i++)
+        segment_near(sam, nn, input, s, i, embedding, position, low, output);
     sp_nn_release(nn, mark);
     return nn->status;
 }

@@ -80,15 +80,29 @@ static bool fits_f16(const SpTensor *tensor)
     return fits;
 }
 
+static bool begins(const char *name, const char *with)
+{
+    return strncmp(name, with, strlen(with)) == 0;
+}
+
+static bool ends(const char *name, const char *with)
+{
+    const size_t length = strlen(name), tail = strlen(with);
+    return length >= tail && strcmp(name + length - tail, with) == 0;
+}
+
 /* In which format the copy has a tensor; F32: not at all. */
 static SpDtype format_of(const char *name, const SpTensor *tensor)
 {
     if (tensor->rank != 2 || tensor->dtype != SP_F32)
         return SP_F32;
-    if (strncmp(name, "aggregator.", 11) == 0)
+    if (begins(name, "aggregator."))
         return SP_BF16;
     const bool large = tensor->dim[0] > POSE && tensor->dim[1] > POSE;
-    return strncmp(name, "camera_head.", 12) == 0 && large && fits_f16(tensor) ? SP_F16 : SP_F32;
+    /* Of SAM's layers not the tables of relative positions. */
+    const bool half = (begins(name, "camera_head.") && large) ||
+                      (begins(name, "vision_encoder.layers.") && ends(name, ".weight"));
+    return half && fits_f16(tensor) ? SP_F16 : SP_F32;
 }
 
 static bool add_tensor(cJSON *header, const char *name, const SpTensor *tensor, SpDtype format,
@@ -196,8 +210,8 @@ SpStatus sp_compact_write(const char *folder, FILE *stream, size_t *bytes)
         status = !header       ? sp_no_memory("the compact copy")
                  : payload > 0 ? write_all(source, stream, header)
                                : sp_error(SP_CHECKPOINT,
-                                          "%s: it has no f32 matrices aggregator.*; "
-                                          "is this the front?",
+                                          "%s: it has no f32 matrices of the front's or of SAM's "
+                                          "transformers",
                                           path);
         *bytes = header ? payload + 8 + (strlen(header) + 7) / 8 * 8 : 0;
         cJSON_free(header);

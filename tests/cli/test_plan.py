@@ -284,8 +284,8 @@ def prepare_makes_a_copy_once():
     how = [BALL, *FAST, "--max-frames", 1, "--stop-after", "front", "--weights", folder]
     good(*how, "-o", os.path.join(folder, "before.npz"))
     assert "MB" in good("--prepare", "--weights", folder).stderr
-    assert sorted(os.listdir(front)) == ["config.json", "model.bf16.safetensors", "model.safetensors"]
-    copy = os.path.join(front, "model.bf16.safetensors")
+    assert sorted(os.listdir(front)) == ["config.json", "model.compact.safetensors", "model.safetensors"]
+    copy = os.path.join(front, "model.compact.safetensors")
     header = read(copy)
     metadata = json.loads(header[8:8 + int.from_bytes(header[:8], "little")])["__metadata__"]
     source = read(os.path.join(front, "model.safetensors"))
@@ -294,7 +294,12 @@ def prepare_makes_a_copy_once():
     assert "up to date" in good("--prepare", "--weights", folder).stderr and os.stat(copy).st_ino == made
     good(*how, "-o", os.path.join(folder, "after.npz"))  # the CPU computes in f32
     assert read(os.path.join(folder, "before.npz")) == read(os.path.join(folder, "after.npz"))
-    refused(4, "no published weights of the front", "--prepare")
+    refused(4, "no published weights of the front or of SAM", "--prepare")
+    shutil.rmtree(front)
+    refused(4, "front: no model.safetensors there", "--prepare", "--weights", folder)
+    subprocess.run([SYNTH, os.path.join(ROOT, "tests/golden/manifest/sam_tiny.json"), place("prepare/sam-large")],
+                   check=True)
+    assert "sam-large/model.compact" in good("--prepare", "--weights", folder).stderr
 
 
 def bad_requests_are_refused():

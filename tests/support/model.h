@@ -12,6 +12,12 @@
  * it and removes the files again (the mapping stays). Fails the test on error. */
 SpCheckpoint *model_checkpoint(const char *manifest);
 
+/* The same read through its compact copy (store/compact.h). */
+SpCheckpoint *model_checkpoint_compact(const char *manifest);
+
+/* The same without values, for dry runs alone. */
+SpCheckpoint *model_outline(const char *manifest);
+
 /* A live context with that many megabytes of device and of host memory; model_close ends it. */
 SpNn model_context(size_t megabytes);
 void model_close(SpNn *nn);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/half.h"
 
@@ -108,6 +109,17 @@ static void write_tensor(const cJSON *tensor, SpDtype dtype, float *chunk, FILE 
     }
 }
 
+/* A hole where the tensors would be. */
+static bool leave_out(const cJSON *manifest, SpDtype dtype, FILE *out)
+{
+    off_t size = ftello(out);
+    const cJSON *tensor;
+    cJSON_ArrayForEach(tensor, cJSON_GetObjectItem(manifest, "tensors")) size +=
+        tensor_count(tensor) * (off_t)sp_dtype_size(dtype);
+    return fflush(out) == 0 && ftruncate(fileno(out), size) == 0;
+}
+
+/* chunk NULL: only the outline. */
 static SpStatus write_checkpoint(const cJSON *manifest, const char *folder, SpDtype dtype,
                                  float *chunk)
 {
@@ -126,24 +138,39 @@ static SpStatus write_checkpoint(const cJSON *manifest, const char *folder, SpDt
         return sp_error(SP_OUTPUT, "%s: %s", path, strerror(errno));
     write_header(manifest, dtype, out);
     const cJSON *tensor;
-    cJSON_ArrayForEach(tensor, cJSON_GetObjectItem(manifest, "tensors"))
+    cJSON_ArrayForEach(tensor, cJSON_GetObjectItem(manifest, "tensors")) if (chunk)
         write_tensor(tensor, dtype, chunk, out);
-    const bool failed = ferror(out);
+    const bool failed = ferror(out) || (!chunk && !leave_out(manifest, dtype, out));
     if (fclose(out) || failed)
         return sp_error(SP_OUTPUT, "%s: %s", path, strerror(errno));
     return sp_ok();
 }
 
-SpStatus synth_checkpoint(const char *manifest_path, const char *folder, SpDtype dtype)
+static cJSON *read_manifest(const char *path)
 {
-    char *text = read_text(manifest_path);
+    char *text = read_text(path);
     cJSON *manifest = text ? cJSON_Parse(text) : NULL;
     free(text);
+    return manifest;
+}
+
+SpStatus synth_checkpoint(const char *manifest_path, const char *folder, SpDtype dtype)
+{
+    cJSON *manifest = read_manifest(manifest_path);
     float *chunk = malloc(CHUNK * sizeof *chunk);
     const SpStatus status = manifest && chunk
                                 ? write_checkpoint(manifest, folder, dtype, chunk)
                                 : sp_error(SP_INPUT, "%s: not a manifest", manifest_path);
     free(chunk);
+    cJSON_Delete(manifest);
+    return status;
+}
+
+SpStatus synth_outline(const char *manifest_path, const char *folder)
+{
+    cJSON *manifest = read_manifest(manifest_path);
+    const SpStatus status = manifest ? write_checkpoint(manifest, folder, SP_F32, NULL)
+                                     : sp_error(SP_INPUT, "%s: not a manifest", manifest_path);
     cJSON_Delete(manifest);
     return status;
 }

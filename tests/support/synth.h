@@ -19,4 +19,7 @@ void synth_fill(const char *name, double scale, double offset, int64_t begin, in
 /* Writes `folder`/model.safetensors (dtype F32, F16 or BF16) and `folder`/config.json. */
 SpStatus synth_checkpoint(const char *manifest, const char *folder, SpDtype dtype);
 
+/* The same in F32 without its values, for what only asks for sizes: takes no room on disk. */
+SpStatus synth_outline(const char *manifest, const char *folder);
+
 #endif
