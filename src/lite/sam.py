@@ -202,6 +202,7 @@ class Sam(nn.Module):
     def __init__(self, config: dict):
         super().__init__()
         self.side, self.grid, d = config["image_size"], config["grid"], config["decoder_hidden"]
+        self.zoom = config.get("zoom", 0)  # of a lite model (sam_view.py)
         self.shared_image_embedding = nn.Module()
         self.shared_image_embedding.positional_embedding = nn.Parameter(torch.zeros(2, config["pos_feats"]))
         self.vision_encoder = VisionEncoder(config)

@@ -4,7 +4,6 @@ A picture is a window of a rendered frame (world.py) or a texture, with shapes o
 over it: labels u8, 0 where there is no object. The model sees a square view of it. Everything follows
 from seeds.
 """
-import math
 import os
 import struct
 import zipfile
@@ -15,6 +14,7 @@ import numpy as np
 
 import front_data
 import world_texture
+from sam_view import box_of, normalised, seen, view_of
 
 KEPT = 4            # frames of a clip that are used, evenly spaced
 TEXTURES = 160
@@ -24,7 +24,6 @@ ASPECTS = (3 / 4, 3 / 4, 9 / 16, 9 / 16, 1, 4 / 3)
 ZOOM = 1.4          # of the view around a box
 BOXED = 0.6         # of the views are around a box
 NO_POINT, OUTSIDE, ON_IT, FIRST_CORNER, LAST_CORNER = -1, 0, 1, 2, 3  # kinds of tokens (sam.py)
-MEAN, STD = (255 * np.array(x, np.float32) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 
 def mapped(path: Path, name: str) -> np.ndarray:
@@ -222,12 +221,6 @@ def point_in(rng, mask: np.ndarray) -> np.ndarray:
     return np.array([at % mask.shape[1], at // mask.shape[1]], np.float32)
 
 
-def box_of(mask: np.ndarray) -> np.ndarray:
-    """The mask's first and last column and row: x0, y0, x1, y1."""
-    x, y = (np.flatnonzero(mask.any(axis)) for axis in (0, 1))
-    return np.array([x[0], y[0], x[-1], y[-1]], np.float32)
-
-
 def loose(rng, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The box as a hand draws it: some pixels off, in half of the cases hardly any."""
     extent = np.tile(box[2:] - box[:2] + 1, 2)
@@ -266,26 +259,6 @@ def prompt(rng, mask: np.ndarray, tokens: int, drawn: np.ndarray | None) -> tupl
     return np.array(places, np.float32), np.array(kinds)
 
 
-def view_of(box: np.ndarray, zoom: float) -> tuple[int, int, int]:
-    """The square view around a box: its first column and row and its side, `zoom` times the box's
-    longer side."""
-    side = max(1, math.ceil(zoom * (box[2:] - box[:2] + 1).max()))
-    x, y = np.floor((box[:2] + box[2:] + 2 - side) / 2).astype(int)
-    return int(x), int(y), side
-
-
-def seen(picture: np.ndarray, view: tuple[int, int, int], side: int) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """What a view shows of a picture scaled to the view's `side`, and where in the view that is."""
-    (x, y, full), (h, w) = view, picture.shape[:2]
-    low, high = np.maximum([y, x], 0), np.minimum([y + full, x + full], [h, w])
-    first, last = (np.floor((at - [y, x]) * side / full + 0.5).astype(int) for at in (low, high))
-    last = np.maximum(last, first + 1)
-    part = np.ascontiguousarray(picture[low[0]:high[0], low[1]:high[1]])
-    how = cv2.INTER_AREA if full > side else cv2.INTER_LINEAR
-    place = slice(first[0], last[0]), slice(first[1], last[1])
-    return cv2.resize(part, tuple(int(n) for n in (last - first)[::-1]), interpolation=how), place
-
-
 def cells(full: np.ndarray, view: tuple[int, int, int], count: int) -> np.ndarray:
     """[h, w] in a view, as shares of its cells: f32 [count, count]."""
     out = np.zeros((count, count), np.float32)
@@ -303,14 +276,6 @@ def edges(label: np.ndarray) -> np.ndarray:
     out[:, 1:] |= right
     out[:, :-1] |= right
     return out
-
-
-def normalised(picture: np.ndarray, view: tuple[int, int, int], side: int) -> np.ndarray:
-    """u8 [h, w, 3] in a view to the model's picture f32 [3, side, side]."""
-    out = np.zeros((side, side, 3), np.float32)
-    part, place = seen(picture, view, side)
-    out[place] = (part - MEAN) / STD
-    return out.transpose(2, 0, 1)
 
 
 def look(rng, mask: np.ndarray) -> tuple[tuple[int, int, int], np.ndarray | None]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import sam_data
+import sam_view
 from sam import Attention, Sam
 
 FREE = 16           # features of the position code that are 0 everywhere, for kinds, marks and content
@@ -33,7 +34,7 @@ def principal_patches(model: Sam, source: sam_data.Source, seed: int) -> Tensor:
         image, label = sam_data.picture(source, [seed, 1 << 21, i], sam_data.LONG)
         rng = np.random.default_rng([seed, 1 << 21, i])
         view, _ = sam_data.look(rng, label == np.bincount(label.ravel())[1:].argmax() + 1)
-        pixels = torch.from_numpy(sam_data.normalised(image, view, model.side))[None]
+        pixels = torch.from_numpy(sam_view.normalised(image, view, model.side))[None]
         parts.append(torch.nn.functional.unfold(pixels, size, stride=size)[0].T)
     x = torch.cat(parts)
     values, vectors = torch.linalg.eigh(torch.cov(x.T).double())

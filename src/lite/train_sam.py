@@ -25,6 +25,7 @@ import compat
 import export
 import sam_data
 import sam_start
+import sam_view
 from sam import Sam
 from state import Log, State
 
@@ -146,58 +147,14 @@ def middle(mask: np.ndarray) -> np.ndarray:
     return np.array(np.unravel_index(depth.argmax(), depth.shape))[::-1].astype(np.float32)
 
 
-def placed(low: Tensor, view: tuple[int, int, int], size: tuple[int, int]) -> Tensor:
-    """Logits [n, n] of a view (its first column, first row and side in pixels) to those of the picture
-    [h, w], bilinear; far below 0 outside of the view."""
-    def taps(first: int, extent: int) -> tuple[Tensor, Tensor, Tensor]:
-        at = (torch.arange(extent) - first + 0.5) * (len(low) / view[2]) - 0.5
-        at = at.clamp(0, len(low) - 1)
-        return at.long(), (at.long() + 1).clamp_max(len(low) - 1), at - at.long()
-    (top, below, down), (left, right, along) = taps(view[1], size[0]), taps(view[0], size[1])
-    rows = low[top] + down[:, None] * (low[below] - low[top])
-    out = rows[:, left] + along * (rows[:, right] - rows[:, left])
-    for first, extent, axis in ((view[1], size[0], 0), (view[0], size[1], 1)):
-        at = torch.arange(extent)
-        beyond = ((at < first) | (at >= first + view[2])).nonzero()[:, 0]
-        out.index_fill_(axis, beyond, -1e4)
-    return out
-
-
-def mask_in(model: Sam, image: np.ndarray, view: tuple[int, int, int], prompt: dict) -> np.ndarray:
-    """The first mask bool [h, w] of a prompt in the picture's pixels, as a view shows it."""
-    embedding = model.vision_encoder(torch.from_numpy(sam_data.normalised(image, view, SIDE))[None])
-    points, box = (torch.from_numpy((np.stack(prompt[k]).reshape(-1, 2) - view[:2] + 0.5) * (SIDE / view[2]) - 0.5)
-                   if k in prompt else None for k in ("points", "box"))
-    labels = None if points is None else torch.ones(len(points), dtype=torch.int64)
-    masks, _ = model.decode(embedding, model.sparse(points, labels, box))
-    return placed(masks[0, 1], view, image.shape[:2]).numpy() > 0
-
-
-def whole(image: np.ndarray) -> tuple[int, int, int]:
-    h, w = image.shape[:2]
-    return sam_data.view_of(np.array([0, 0, w - 1, h - 1]), 1)
-
-
-@torch.inference_mode()
-def segment(model: Sam, image: np.ndarray, prompt: dict) -> np.ndarray:
-    """The mask bool [h, w] of a prompt in the picture's pixels. A box is looked at from near; points
-    first in the whole picture, then from near what was found."""
-    if "box" in prompt:
-        return mask_in(model, image, sam_data.view_of(prompt["box"], sam_data.ZOOM), prompt)
-    mask = mask_in(model, image, whole(image), prompt)
-    if mask.any():
-        mask = mask_in(model, image, sam_data.view_of(sam_data.box_of(mask), sam_data.ZOOM), prompt)
-    return mask
-
-
 def validate(model: Sam, paths: list[Path], frames: tuple[int, ...]) -> dict[str, float]:
     """Mean IoU of the first mask over the held-out objects, from their box and from their middle."""
     found = {"box": [], "point": []}
     for path in paths:
         for image, masks in held_objects(path, frames):
             for truth in masks:
-                for kind, prompt in (("box", {"box": sam_data.box_of(truth)}), ("point", {"points": [middle(truth)]})):
-                    mask = segment(model, image, prompt)
+                for kind, prompt in (("box", {"box": sam_view.box_of(truth)}), ("point", {"points": [middle(truth)]})):
+                    mask, _ = sam_view.segment(model, image, prompt)
                     found[kind].append((mask & truth).sum() / (mask | truth).sum())
     return {"objects": len(found["box"]), **{k: round(float(np.mean(v)), 4) for k, v in found.items()}}
 

@@ -141,7 +141,7 @@ def support_queries(valid: Tensor, count: int, random: Random) -> Tensor:
     timed = random.below(np.full(GRID * GRID, frames)).astype(np.float64)
     last = np.full(GRID * GRID, frames - 1.0)
     rows = np.stack([np.concatenate([last, timed, timed]), np.tile(x.ravel(), 3), np.tile(y.ravel(), 3)], 1)
-    rows = torch.from_numpy(rows).float()
+    rows = torch.from_numpy(rows).float().to(valid.device)
     f, i, j = rows[:, 0].long(), rows[:, 2].long().clamp_max(h - 1), rows[:, 1].long().clamp_max(w - 1)
     good = valid[f, i, j]
     if good.sum() >= LEAST_SUPPORT:
@@ -285,9 +285,9 @@ def adjust(window: Window, seen: Tensor, moving: Tensor) -> tuple[Tensor, Tensor
     distance = (world - query_world(window, k_model, window.c2w_start)).square().sum(-1)
     tracks = (moving < 0.5).nonzero()[:, 0]
     tracks = tracks[distance[tracks].argsort(stable=True)[:MOST_STATIC]]
-    c2w, k, _ = bundle.adjust(window.c2w_start.numpy(), window.k.numpy(), world[tracks].numpy(),
-                              window.track[:, tracks, :2].numpy(), visible[:, tracks].numpy())
-    return torch.from_numpy(c2w), torch.from_numpy(k)
+    given = window.c2w_start, window.k, world[tracks], window.track[:, tracks, :2], visible[:, tracks]
+    c2w, k, _ = bundle.adjust(*(part.cpu().numpy() for part in given))
+    return torch.from_numpy(c2w).to(window.k), torch.from_numpy(k).to(window.k)
 
 
 def refine(window: Window, steps: dict[str, Tensor], stride: int, replace_ratio: float,

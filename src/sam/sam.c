@@ -132,7 +132,7 @@ static void segment_whole(const SpSam *sam, SpNn *nn, const SpSamInput *input, c
 }
 
 /* One object in a view of its own: around its box, or around what its points find in the whole
- * picture (src/lite/train_sam.py, segment). */
+ * picture (src/lite/sam_view.py). */
 static void segment_near(const SpSam *sam, SpNn *nn, const SpSamInput *input, SpSamSizes s,
                          int64_t object, float *embedding, const float *position, float *low,
                          const SpSamOutput *output)

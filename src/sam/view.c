@@ -1,5 +1,5 @@
 /* What a lite model is shown of a picture, and where its masks lie in it: the same as
- * src/lite/sam_data.py (view_of, seen) and train_sam.py (placed). */
+ * src/lite/sam_view.py. */
 #include <math.h>
 #include <string.h>
 
@@ -63,6 +63,7 @@ static double weight_of(const Reach *r, int64_t j)
     return fmax(0, 1 - fabs((double)j + 0.5 - (r->low + r->high) / 2));
 }
 
+/* In whole numbers, as the model was trained on bytes. */
 static void mean_of(const uint8_t *rgb, int64_t width, const Reach *rows, const Reach *columns,
                     double colour[3])
 {
@@ -75,7 +76,7 @@ static void mean_of(const uint8_t *rgb, int64_t width, const Reach *rows, const 
                 sum[c] += weight * rgb[3 * (i * width + j) + c];
         }
     for (int c = 0; c < 3; c++)
-        colour[c] = sum[c] / whole;
+        colour[c] = rint(sum[c] / whole);
 }
 
 void sp_sam_view_picture(const SpSam *sam, const SpSamSizes *s, const uint8_t *rgb, float *out)

@@ -6,12 +6,15 @@
     twin.py front|sam CHECKPOINT INPUT        one timed run, one line of JSON as from bench.c
     twin.py tracker CHECKPOINT INPUT SUPPORT [--best]
     twin.py cuda MANIFEST FRAMES HEIGHT WIDTH the front on a GPU as the reference runs it, its best time
+    twin.py pipeline MANIFESTS FRAMES HEIGHT WIDTH QUERIES SUPPORT
+                                              likewise SAM base, the front and the tracker, one by one
 
 The tracker runs the reference's way of computing unless --best is given (src/lite/window.py).
 """
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,20 +33,20 @@ HEIGHT, WIDTH = 294, 518
 SAM_HEIGHT, SAM_WIDTH = 576, 1024  # what the model sees of a 16:9 picture
 
 
-def inputs(path: str, frames: int, queries: int) -> None:
+def inputs(path: str, frames: int, queries: int, height: int = HEIGHT, width: int = WIDTH) -> None:
     """Smooth moving textures, a slanted surface with a step, a camera that moves sideways."""
     t = torch.arange(frames).view(-1, 1, 1)
-    y, x = torch.arange(HEIGHT).view(1, -1, 1), torch.arange(WIDTH).view(1, 1, -1)
+    y, x = torch.arange(height).view(1, -1, 1), torch.arange(width).view(1, 1, -1)
     waves = [0.05 * x + 0.03 * y + 0.1 * t, 0.11 * x - 0.07 * y + 0.2 * t, 0.023 * x + 0.19 * y - 0.1 * t]
     video = torch.stack([127.5 * (1 + w.sin() * (0.013 * (x + y)).cos()) for w in waves], 1)
     depth = 2 + 0.002 * x + 0.003 * y - 0.6 * ((x > 180) & (x < 300) & (y > 90) & (y < 220)) + 0 * t
-    k = torch.tensor([[450.0, 0, WIDTH / 2], [0, 450, HEIGHT / 2], [0, 0, 1]]).repeat(frames, 1, 1)
+    k = torch.tensor([[450.0, 0, width / 2], [0, 450, height / 2], [0, 0, 1]]).repeat(frames, 1, 1)
     c2w = torch.eye(4).repeat(frames, 1, 1)
     c2w[:, 0, 3] = 0.01 * torch.arange(frames)
     n = torch.arange(queries)
-    query = torch.stack([n % 2 * (frames // 2), 20 + n * 37 % (WIDTH - 40), 20 + n * 53 % (HEIGHT - 40)], 1)
+    query = torch.stack([n % 2 * (frames // 2), 20 + n * 37 % (width - 40), 20 + n * 53 % (height - 40)], 1)
     tensorfile.write(path, {"video": video.float(), "depth": depth.float(),
-                            "confident": torch.ones(frames, HEIGHT, WIDTH), "intrinsics": k, "c2w": c2w,
+                            "confident": torch.ones(frames, height, width), "intrinsics": k, "c2w": c2w,
                             "query": query.float()})
 
 
@@ -58,6 +61,10 @@ def picture(path: str) -> None:
 
 def segment(model: sam.Sam, rgb: torch.Tensor, point: torch.Tensor) -> list[torch.Tensor]:
     """The share of the picture in the mask, and the mask's predicted IoU."""
+    if model.zoom:
+        import sam_view  # OpenCV is only needed here
+        mask, iou = sam_view.segment(model, rgb.numpy(), {"points": [point.numpy()]})
+        return [torch.from_numpy(mask), torch.tensor(iou)]
     mean, std = (torch.tensor(v) * 255 for v in (front.MEAN, front.STD))
     pixels = ((rgb.float() - mean) / std).permute(2, 0, 1)[None]
     pixels = torch.nn.functional.pad(pixels, (0, model.side - rgb.shape[1], 0, model.side - rgb.shape[0]))
@@ -72,42 +79,97 @@ def loaded(kind: type, folder: str, prefix: str) -> torch.nn.Module:
     return model
 
 
-def front_on_gpu(manifest: str) -> front.Front:
-    """Any weights; matrices of the aggregator in bf16, which autocast would otherwise cast each time."""
-    with torch.device("meta"):
-        model = front.Front(json.loads(Path(manifest).read_text())["config"])
-    model = model.to_empty(device="cuda").eval()
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # where the GPU's runs are tried out small
+
+
+def anything(model: torch.nn.Module) -> torch.nn.Module:
+    """Any weights, on the device."""
+    model = model.to_empty(device=DEVICE).eval()
     with torch.no_grad():
         for p in model.parameters():
             p.normal_(0, p[0].numel() ** -0.5) if p.ndim > 1 else p.uniform_(0.5, 1)
-    for module in model.aggregator.modules():
-        if isinstance(module, torch.nn.Linear):
-            module.to(torch.bfloat16)
     return model
 
 
-def time_on_gpu(manifest: str, frames: int, height: int, width: int) -> dict:
-    """The aggregator in bf16 under autocast, scaled_dot_product_attention; heads in f32."""
-    model, seconds = front_on_gpu(manifest), []
-    video = 255 * torch.rand(frames, 3, height, width, device="cuda")
-    with torch.inference_mode():
-        for _ in range(4):
-            torch.cuda.synchronize()
+def untouched(kind: type, manifest: str | Path) -> torch.nn.Module:
+    with torch.device("meta"):
+        return kind(json.loads(Path(manifest).read_text())["config"])
+
+
+def best(run, times: int = 4) -> dict:
+    """Seconds of the best run but for the first, which is given too, and the most memory."""
+    seconds, peak = [], 0
+    with torch.inference_mode(), torch.device(DEVICE):
+        for _ in range(times):
             begin = time.monotonic()
-            with torch.autocast("cuda", torch.bfloat16):
-                taps = [tap.float() for tap in model.aggregator(model.normalise(video))]
-            model.camera_head(taps[-1][:, 0])
-            model.depth_head(taps, height, width, model.patch)
-            torch.cuda.synchronize()
+            run()
+            if DEVICE == "cuda":
+                torch.cuda.synchronize()
+                peak = torch.cuda.max_memory_allocated()
             seconds.append(time.monotonic() - begin)
-    return {"seconds": min(seconds[1:]), "first": seconds[0],
-            "peak_bytes": torch.cuda.max_memory_allocated(), "torch": torch.__version__}
+    return {"seconds": min(seconds[1:]), "first": seconds[0], "peak_bytes": peak, "torch": torch.__version__}
+
+
+def time_front(manifest: str | Path, frames: int, height: int, width: int) -> dict:
+    """The aggregator in bf16 under autocast, scaled_dot_product_attention; its matrices in bf16, which
+    autocast would otherwise cast each time; heads in f32."""
+    model = anything(untouched(front.Front, manifest))
+    for module in model.aggregator.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.to(torch.bfloat16)
+    video = 255 * torch.rand(frames, 3, height, width, device=DEVICE)
+
+    def run():
+        with torch.autocast(DEVICE, torch.bfloat16):
+            taps = [tap.float() for tap in model.aggregator(model.normalise(video))]
+        model.camera_head(taps[-1][:, 0])
+        model.depth_head(taps, height, width, model.patch)
+    return best(run)
+
+
+def under_autocast(call):
+    """The call in bf16, what it returns in f32."""
+    def run(*given):
+        with torch.autocast(DEVICE, torch.bfloat16):
+            out = call(*given)
+        return {k: v.float() for k, v in out.items()} if isinstance(out, dict) else out.float()
+    return run
+
+
+def time_tracker(manifest: Path, path: str, support: int) -> dict:
+    """The network under autocast as the published program runs it, its geometry in f32."""
+    import check  # the rule of the synthetic weights: any others may find no geometry
+    manifest = json.loads(manifest.read_text())
+    model = check.synthetic(tracker.Tracker(manifest["config"]), manifest, tracker.PREFIX).to(DEVICE)
+    model.fnet.forward, model.update = under_autocast(model.fnet.forward), under_autocast(model.update)
+    g = {name: t.to(DEVICE) for name, t in tensorfile.Reader(path).tensors().items()}
+    clip = window.Clip(g["video"], g["depth"], g["confident"], g["intrinsics"], g["c2w"], g["query"])
+    return best(lambda: window.run(model, clip, support=support, reference_way=True), 3)
+
+
+def time_sam(manifest: Path, path: str) -> dict:
+    model = anything(untouched(sam.Sam, manifest))
+    g = {name: t.to(DEVICE) for name, t in tensorfile.Reader(path).tensors().items()}
+    return best(lambda: segment(model, g["rgb"], g["point"]))
+
+
+def time_pipeline(folder: str, frames: int, height: int, width: int, queries: int, support: int) -> dict:
+    """One model after the other, as the pipeline runs them; loading is not counted."""
+    folder = Path(folder)
+    with tempfile.TemporaryDirectory() as held:
+        picture(f"{held}/picture")
+        inputs(f"{held}/clip", frames, queries, height, width)
+        parts = {"sam": time_sam(folder / "sam_base.json", f"{held}/picture"),
+                 "front": time_front(folder / "front.json", frames, height, width),
+                 "tracker": time_tracker(folder / "tracker_offline.json", f"{held}/clip", support)}
+    return {"seconds": sum(part["seconds"] for part in parts.values()), **parts}
 
 
 def main() -> None:
     what, path, *rest = sys.argv[1:]
-    if what == "cuda":
-        print(json.dumps(time_on_gpu(path, *(int(size) for size in rest))))
+    if what in ("cuda", "pipeline"):
+        timed = time_front if what == "cuda" else time_pipeline
+        print(json.dumps(timed(path, *(int(size) for size in rest))))
         return
     if what == "inputs":
         inputs(path, int(rest[0]), int(rest[1]))

@@ -177,10 +177,10 @@ class Recipe(unittest.TestCase):
     def test_sam(self):
         state, out = self.root / "sam-state", self.root / "sam.safetensors"
         common = ("--clips", self.clips, "--state", state, "--held", 1)
-        log = python("train_sam.py", *common, "--steps", 24)
+        log = python("train_sam.py", *common, "--steps", 12)
         self.check_fall(log)
-        log = python("train_sam.py", *common, "--steps", 25)
-        self.assertIn("goes on after step 24", log)
+        log = python("train_sam.py", *common, "--steps", 13)
+        self.assertIn("goes on after step 12", log)
         python("train_sam.py", *common, "--export", out)
         self.check_agreement("sam", out, self.picture(train_sam.SIDE))
 

@@ -1,0 +1,93 @@
+"""How a lite SAM looks at a picture: square views of it, each one object's (src/sam/view.c is the same).
+
+A view is its first column, its first row and its side in pixels; it may reach beyond the picture.
+"""
+import math
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam import Sam
+
+MEAN, STD = (255 * np.array(x, np.float32) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+def view_of(box: np.ndarray, zoom: float) -> tuple[int, int, int]:
+    """The square view around a box: its first column and row and its side, `zoom` times the box's
+    longer side."""
+    side = max(1, math.ceil(zoom * (box[2:] - box[:2] + 1).max()))
+    x, y = np.floor((box[:2] + box[2:] + 2 - side) / 2).astype(int)
+    return int(x), int(y), side
+
+
+def seen(picture: np.ndarray, view: tuple[int, int, int], side: int) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """What a view shows of a picture scaled to the view's `side`, and where in the view that is."""
+    (x, y, full), (h, w) = view, picture.shape[:2]
+    low, high = np.maximum([y, x], 0), np.minimum([y + full, x + full], [h, w])
+    first, last = (np.floor((at - [y, x]) * side / full + 0.5).astype(int) for at in (low, high))
+    first = np.minimum(first, side - 1)
+    last = np.maximum(last, first + 1)
+    part = np.ascontiguousarray(picture[low[0]:high[0], low[1]:high[1]])
+    how = cv2.INTER_AREA if full > side else cv2.INTER_LINEAR
+    place = slice(first[0], last[0]), slice(first[1], last[1])
+    return cv2.resize(part, tuple(int(n) for n in (last - first)[::-1]), interpolation=how), place
+
+
+def normalised(picture: np.ndarray, view: tuple[int, int, int], side: int) -> np.ndarray:
+    """u8 [h, w, 3] in a view to the model's picture f32 [3, side, side]."""
+    out = np.zeros((side, side, 3), np.float32)
+    part, place = seen(picture, view, side)
+    out[place] = (part - MEAN) / STD
+    return out.transpose(2, 0, 1)
+
+
+def placed(low: Tensor, view: tuple[int, int, int], size: tuple[int, int]) -> Tensor:
+    """Logits [n, n] of a view (its first column, first row and side in pixels) to those of the picture
+    [h, w], bilinear; far below 0 outside of the view."""
+    def taps(first: int, extent: int) -> tuple[Tensor, Tensor, Tensor]:
+        at = (torch.arange(extent) - first + 0.5) * (len(low) / view[2]) - 0.5
+        at = at.clamp(0, len(low) - 1)
+        return at.long(), (at.long() + 1).clamp_max(len(low) - 1), at - at.long()
+    (top, below, down), (left, right, along) = taps(view[1], size[0]), taps(view[0], size[1])
+    rows = low[top] + down[:, None] * (low[below] - low[top])
+    out = rows[:, left] + along * (rows[:, right] - rows[:, left])
+    for first, extent, axis in ((view[1], size[0], 0), (view[0], size[1], 1)):
+        at = torch.arange(extent)
+        beyond = ((at < first) | (at >= first + view[2])).nonzero()[:, 0]
+        out.index_fill_(axis, beyond, -1e4)
+    return out
+
+
+def mask_in(model: Sam, image: np.ndarray, view: tuple[int, int, int], prompt: dict) -> tuple[np.ndarray, float]:
+    """The first mask bool [h, w] of a prompt in the picture's pixels, as a view shows it; its IoU."""
+    side = model.side
+    embedding = model.vision_encoder(torch.from_numpy(normalised(image, view, side))[None])
+    points, box = (torch.from_numpy((np.stack(prompt[k]).reshape(-1, 2) - view[:2] + 0.5) * (side / view[2]) - 0.5)
+                   if k in prompt else None for k in ("points", "box"))
+    labels = None if points is None else torch.ones(len(points), dtype=torch.int64)
+    masks, iou = model.decode(embedding, model.sparse(points, labels, box))
+    return placed(masks[0, 1], view, image.shape[:2]).numpy() > 0, iou[0, 1].item()
+
+
+def whole(image: np.ndarray) -> tuple[int, int, int]:
+    h, w = image.shape[:2]
+    return view_of(np.array([0, 0, w - 1, h - 1]), 1)
+
+
+def box_of(mask: np.ndarray) -> np.ndarray:
+    """The mask's first and last column and row: x0, y0, x1, y1."""
+    x, y = (np.flatnonzero(mask.any(axis)) for axis in (0, 1))
+    return np.array([x[0], y[0], x[-1], y[-1]], np.float32)
+
+
+@torch.inference_mode()
+def segment(model: Sam, image: np.ndarray, prompt: dict) -> tuple[np.ndarray, float]:
+    """The mask bool [h, w] of a prompt, {"box": [4]} or {"points": [n, 2]} in the picture's pixels, and
+    its IoU as the model sees it. A box is looked at from near; points first in the whole picture, then
+    from near what was found."""
+    if "box" in prompt:
+        return mask_in(model, image, view_of(prompt["box"], model.zoom), prompt)
+    mask, iou = mask_in(model, image, whole(image), prompt)
+    return mask_in(model, image, view_of(box_of(mask), model.zoom), prompt) if mask.any() else (mask, iou)
