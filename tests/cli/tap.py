@@ -17,6 +17,12 @@ def is_sanitized(program):
         return b"__asan_init" in file.read()
 
 
+def skip_when_sanitized(program):
+    """Of cases that take minutes there and add nothing for the sanitizers to see."""
+    if is_sanitized(program):
+        raise Skip("sanitized")
+
+
 def run_cases(cases, only=""):
     """Runs those (name, function) whose name holds `only`; returns how many failed."""
     count = failures = 0

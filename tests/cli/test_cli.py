@@ -21,7 +21,7 @@ import time
 import zipfile
 import zlib
 
-from tap import Skip, is_sanitized, run_cases
+from tap import Skip, is_sanitized, run_cases, skip_when_sanitized
 
 SPATRACK, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 BALL = os.path.join(ROOT, "tests/data/ball.mp4")
@@ -30,7 +30,6 @@ TEMPORARY = tempfile.mkdtemp(prefix="spatrack-cli-")
 ENVIRONMENT = {**{k: v for k, v in os.environ.items()
                   if k not in ("SPATRACK_WEIGHTS", "XDG_DATA_HOME")}, "HOME": TEMPORARY}
 LITE = "lite weights"
-SANITIZED = is_sanitized(SPATRACK)
 
 # Arrays as numpy would see them ------------------------------------------------------------------
 
@@ -95,12 +94,6 @@ def read(path):
 
 
 # Running -----------------------------------------------------------------------------------------
-
-def skip_when_sanitized():
-    """Of cases that take minutes there and add nothing for the sanitizers to see."""
-    if SANITIZED:
-        raise Skip("sanitized")
-
 
 def run(*arguments, cwd=None, **more):
     return subprocess.run([SPATRACK, *map(str, arguments)], cwd=cwd or TEMPORARY,
@@ -241,7 +234,7 @@ def compression_is_a_choice():
 
 
 def same_bytes_whatever_the_threads():
-    skip_when_sanitized()
+    skip_when_sanitized(SPATRACK)
     folder = place("same")
     outs = []
     for name, threads in (("a", 1), ("b", 2), ("c", 2), ("d", 3)):
@@ -345,7 +338,7 @@ def online_follows_queries_of_any_window():
 
 
 def online_memory_does_not_grow():
-    skip_when_sanitized()
+    skip_when_sanitized(SPATRACK)
     folder, peaks = place("online-memory"), []
     for frames in (21, 60):
         report = os.path.join(folder, f"{frames}.json")
@@ -711,7 +704,7 @@ def a_folder_without_permission_is_named():
 
 def too_little_memory_is_told_first():
     folder = place("memory")
-    if SANITIZED:
+    if is_sanitized(SPATRACK):
         raise Skip("AddressSanitizer reserves all addresses")
 
     def limit():

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from tap import Skip, complaints, is_sanitized, run_cases
+from tap import Skip, complaints, is_sanitized, run_cases, skip_when_sanitized
 
 SPATRACK, ROOT, SYNTH = map(os.path.abspath, sys.argv[1:4])
 BALL = os.path.join(ROOT, "tests/data/ball.mp4")
@@ -113,6 +113,7 @@ def a_budget_is_kept():
 
 
 def maps_wait_on_the_host_where_the_budget_asks_for_it():
+    skip_when_sanitized(SPATRACK)  # "plan memory" is not
     folder = place("maps")
     for mode in ("offline", "online"):
         how = clip_of(24, "--mode", mode)
@@ -131,6 +132,7 @@ def maps_wait_on_the_host_where_the_budget_asks_for_it():
 
 
 def too_small_a_budget_says_what_fits():
+    skip_when_sanitized(SPATRACK)
     folder = place("small")
     out = ["-o", os.path.join(folder, "t.npz")]
     many = ["--vo-points", 200, "--grid", 8]  # of which the memory is, not of one frame's encoding
