@@ -324,9 +324,10 @@ typedef struct SpOps {
     void (*halve)(SpDevice *, const SpHalve *);
 } SpOps;
 
-/* In which number format the products, convolutions and attentions of a device work; arrays stay
- * float32 and sums are float32. A device without a format works in F32. */
-typedef enum SpPrecision { SP_PRECISION_F32, SP_PRECISION_BF16 } SpPrecision;
+/* In which number format the products, convolutions and attentions of a device work, from the
+ * finest to the coarsest; arrays stay float32 and sums are float32. TF32 is of products and
+ * convolutions: operands of 10 bits behind the point. A device without a format works in F32. */
+typedef enum SpPrecision { SP_PRECISION_F32, SP_PRECISION_TF32, SP_PRECISION_BF16 } SpPrecision;
 
 /* Weights and maps come to a device through slots: while the ops that read one slot run, the other
  * slot is filled. */

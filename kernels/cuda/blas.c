@@ -40,9 +40,8 @@ enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE, MOST_ALIGNED = 16 };
 /* What an algorithm depends on. */
 typedef struct Key {
     int64_t n, k, ldx, ldw, ldc, ldy;
-    int32_t format, bias, relu, c;
+    int32_t format, tf32, bias, relu, c;
     uint32_t x_align, w_align, c_align, y_align, bias_align;
-    uint32_t padding; /* compared as bytes */
 } Key;
 
 typedef struct Entry {
@@ -140,6 +139,7 @@ static Key key_of(const SpProduct *p)
     key.ldc = p->c ? p->ldc : 0;
     key.ldy = p->ldy;
     key.format = (int32_t)p->format;
+    key.tf32 = p->tf32;
     key.bias = p->bias != NULL;
     key.relu = p->relu;
     key.c = p->c != NULL;
@@ -177,8 +177,9 @@ static bool describe(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, Cal
                   : CUBLASLT_EPILOGUE_DEFAULT;
     const uint64_t m = (uint64_t)rows, n = (uint64_t)p->n, k = (uint64_t)p->k;
     *call = (Call){0};
-    /* CUBLAS_COMPUTE_32F: float32 operands stay float32, no TF32. */
-    return b->cublasLtMatmulDescCreate(&call->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F) == 0 &&
+    /* CUBLAS_COMPUTE_32F: float32 operands stay float32. */
+    const cublasComputeType_t compute = p->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    return b->cublasLtMatmulDescCreate(&call->desc, compute, CUDA_R_32F) == 0 &&
            b->cublasLtMatmulDescSetAttribute(call->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turned,
                                              sizeof turned) == 0 &&
            b->cublasLtMatmulDescSetAttribute(call->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,

@@ -3,8 +3,9 @@
  * The program neither links the driver nor cuBLASLt nor cuDNN: they are loaded when the device is
  * opened, so that a build with CUDA starts and runs where they are missing.
  *
- * Precision: in SP_PRECISION_F32 all products are float32 (no TF32). In SP_PRECISION_BF16 products,
- * convolutions and attentions have bf16 operands (f16 before capability 8.0) and float32 sums.
+ * Precision: in SP_PRECISION_F32 all products are float32 (no TF32). In SP_PRECISION_TF32 products
+ * and convolutions may be TF32 from capability 8.0 on. In SP_PRECISION_BF16 products, convolutions
+ * and attentions have bf16 operands (f16 before capability 8.0). Sums are float32.
  *
  * Determinism: no sum is formed by atomics; a product's algorithm depends on its widths alone, so
  * rows come out the same however they are split. Two library choices can differ between runs or

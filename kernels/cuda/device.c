@@ -75,6 +75,7 @@ static void set_precision(SpDevice *device, SpPrecision precision)
 {
     SpCuda *cuda = sp_cuda(device);
     cuda->format = precision == SP_PRECISION_BF16 ? cuda->half : SP_FORMAT_F32;
+    cuda->tf32 = precision == SP_PRECISION_TF32 && cuda->major >= 8;
 }
 
 static SpStatus status(SpDevice *device)

@@ -60,6 +60,7 @@ typedef enum Way { UNTRIED, PRECOMPUTED, IMPLICIT, OURS, WAYS } Way;
 
 typedef struct Conv {
     int64_t h, w, cin, ldx, cout, kh, kw, stride, pad;
+    bool tf32;
     Way way;
 } Conv;
 
@@ -145,9 +146,10 @@ typedef struct ConvCall {
     cudnnConvolutionDescriptor_t conv;
 } ConvCall;
 
-/* Channels last throughout; CUDNN_FMA_MATH: float32 stays float32, no TF32. */
-static bool describe(struct SpCudaDnn *d, const SpConv2d *a, ConvCall *call)
+/* Channels last throughout; CUDNN_FMA_MATH: float32 stays float32; by default it may be TF32. */
+static bool describe(struct SpCudaDnn *d, const SpConv2d *a, bool tf32, ConvCall *call)
 {
+    const cudnnMathType_t math = tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
     const int h = (int)a->h, w = (int)a->w, cin = (int)a->cin, ldx = (int)a->ldx;
     const int cout = (int)a->cout, stride = (int)a->stride, pad = (int)a->pad;
     const int ho = (h + 2 * pad - (int)a->kh) / stride + 1;
@@ -165,7 +167,7 @@ static bool describe(struct SpCudaDnn *d, const SpConv2d *a, ConvCall *call)
                                          (int)a->kh, (int)a->kw) == 0 &&
            d->cudnnSetConvolution2dDescriptor(call->conv, pad, pad, stride, stride, 1, 1,
                                               CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT) == 0 &&
-           d->cudnnSetConvolutionMathType(call->conv, CUDNN_FMA_MATH) == 0;
+           d->cudnnSetConvolutionMathType(call->conv, math) == 0;
 }
 
 static void forget(struct SpCudaDnn *d, ConvCall *call)
@@ -190,7 +192,7 @@ static cudnnStatus_t run_library(SpCuda *cuda, const SpConv2d *a, Way way, float
     ConvCall call;
     size_t bytes = 0;
     cudnnStatus_t status = CUDNN_STATUS_NOT_SUPPORTED;
-    if (describe(d, a, &call))
+    if (describe(d, a, cuda->tf32, &call))
         status = d->cudnnGetConvolutionForwardWorkspaceSize(d->handle, call.x, call.w, call.conv,
                                                             call.y, algo, &bytes);
     if (status == CUDNN_STATUS_SUCCESS && bytes > SP_CUDA_LIBRARY)
@@ -257,18 +259,18 @@ static Way fastest(SpCuda *cuda, const SpConv2d *a, float *y)
 }
 
 /* The shape's entry, new or known; NULL when the table is full. */
-static Conv *find_conv(const SpConv2d *a)
+static Conv *find_conv(const SpConv2d *a, bool tf32)
 {
     for (int i = 0; i < CONVS; i++) {
         Conv *c = &convs[i];
         if (c->way == UNTRIED) {
-            *c = (Conv){a->h,  a->w,  a->cin,    a->ldx, a->cout,
-                        a->kh, a->kw, a->stride, a->pad, UNTRIED};
+            *c = (Conv){a->h,  a->w,      a->cin, a->ldx, a->cout, a->kh,
+                        a->kw, a->stride, a->pad, tf32,   UNTRIED};
             return c;
         }
         if (c->h == a->h && c->w == a->w && c->cin == a->cin && c->ldx == a->ldx &&
             c->cout == a->cout && c->kh == a->kh && c->kw == a->kw && c->stride == a->stride &&
-            c->pad == a->pad)
+            c->pad == a->pad && c->tf32 == tf32)
             return c;
     }
     return NULL;
@@ -276,7 +278,7 @@ static Conv *find_conv(const SpConv2d *a)
 
 bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y)
 {
-    Conv *c = cuda->dnn ? find_conv(a) : NULL;
+    Conv *c = cuda->dnn ? find_conv(a, cuda->tf32) : NULL;
     if (!c)
         return false;
     if (c->way == UNTRIED)

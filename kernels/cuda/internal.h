@@ -37,16 +37,17 @@ typedef struct SpCuda {
     int processors;   /* streaming multiprocessors */
     SpFormat half;    /* what SP_PRECISION_BF16 means here: bf16 from 8.0, else f16 */
     SpFormat format;
-    struct CUstream_st *stream;  /* of all ops */
-    char *work;                  /* SP_CUDA_SCRATCH + SP_CUDA_LIBRARY bytes */
-    size_t taken;                /* of the scratch, by the op that runs */
-    SpStatus failure;            /* the first */
-    bool own_kernels;            /* tests and timing: leave cuBLASLt and cuDNN aside */
-    int64_t library_keys;        /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
-    int64_t own_products;        /* that cuBLASLt had no algorithm for */
-    struct SpCudaBlas *blas;     /* blas.c; NULL: none */
-    struct SpCudaDnn *dnn;       /* dnn.c; NULL: none */
-    struct SpCudaFetch *fetch;   /* fetch.c */
+    bool tf32;                  /* float32 operands may lose their last 13 bits; only from 8.0 on */
+    struct CUstream_st *stream; /* of all ops */
+    char *work;                 /* SP_CUDA_SCRATCH + SP_CUDA_LIBRARY bytes */
+    size_t taken;               /* of the scratch, by the op that runs */
+    SpStatus failure;           /* the first */
+    bool own_kernels;           /* tests and timing: leave cuBLASLt and cuDNN aside */
+    int64_t library_keys;       /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
+    int64_t own_products;       /* that cuBLASLt had no algorithm for */
+    struct SpCudaBlas *blas;    /* blas.c; NULL: none */
+    struct SpCudaDnn *dnn;      /* dnn.c; NULL: none */
+    struct SpCudaFetch *fetch;  /* fetch.c */
     struct SpCudaCopies *copies; /* copy.c */
 } SpCuda;
 
@@ -80,9 +81,11 @@ static inline size_t sp_cuda_scratch_left(const SpCuda *cuda)
 extern const SpOps sp_cuda_ops;
 
 /* c[m, n] = x w^T + beta * c_in, then + bias[n] and relu where asked for. x: [m, k], w: [n, k] in
- * `format`; c_in, y: [m, n] float32; beta is 1 with c_in and 0 without. */
+ * `format`, as TF32 where that is allowed; c_in, y: [m, n] float32; beta is 1 with c_in and 0
+ * without. */
 typedef struct SpProduct {
     SpFormat format;
+    bool tf32;
     int64_t m, n, k;
     const void *x, *w;
     int64_t ldx, ldw;

@@ -122,7 +122,7 @@ static void run_outputs(SpCuda *cuda, const SpLinear *a, const SpConv2d *conv, S
 void sp_cuda_linear_rows(SpCuda *cuda, const SpLinear *a, const SpConv2d *conv)
 {
     const int64_t outs = a->w.dim[0], in = a->w.dim[1];
-    SpProduct p = {.format = cuda->format, .ldw = padded(cuda->format, in)};
+    SpProduct p = {.format = cuda->format, .tf32 = cuda->tf32, .ldw = padded(cuda->format, in)};
     const int64_t row_bytes = p.ldw * element_bytes(p.format);
     const bool ready = has_format(&a->w, p.format, p.ldw);
     const int64_t fit = WEIGHT_BYTES / row_bytes, even = fit / OUTPUTS * OUTPUTS;

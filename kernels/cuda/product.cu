@@ -6,13 +6,20 @@
 
 enum { TILE = 64, DEPTH = 16, PITCH = DEPTH + 1 };
 
+/* To the nearest number of TF32's 10 bits behind the point, as tensor cores take it. */
+static __device__ inline float rounded(float value)
+{
+    return __uint_as_float((__float_as_uint(value) + 0x1000u) & ~0x1fffu);
+}
+
 static __device__ inline float operand(const SpProduct &a, const void *data, int64_t i)
 {
-    return sp_element(data,
-                      a.format == SP_FORMAT_F32    ? SP_F32
-                      : a.format == SP_FORMAT_BF16 ? SP_BF16
-                                                   : SP_F16,
-                      i);
+    const float value = sp_element(data,
+                                   a.format == SP_FORMAT_F32    ? SP_F32
+                                   : a.format == SP_FORMAT_BF16 ? SP_BF16
+                                                                : SP_F16,
+                                   i);
+    return a.tf32 ? rounded(value) : value;
 }
 
 static __device__ inline void load_tile(const SpProduct &a, const void *data, int64_t rows,

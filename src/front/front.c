@@ -74,6 +74,7 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     const int64_t image = dims->height * dims->width, map = dims->patches * front->width;
     const SpNnMark mark = sp_nn_mark(nn);
     const SpPackedDepthHead packed = sp_depth_head_pack(front, nn);
+    sp_nn_precision(nn, SP_PRECISION_TF32);
     SpStream rest = sp_stream_hold(nn, front->dpt.segment, 1);
     /* Every frame needs the same memory: a dry run looks at one. */
     const int64_t frames = sp_nn_repeat(nn, dims->frames);
@@ -87,6 +88,7 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
         sp_progress(nn->progress, (double)(t + 1), (double)dims->frames);
     }
     sp_nn_repeated(nn, dims->frames);
+    sp_nn_precision(nn, SP_PRECISION_F32);
     sp_stream_end(nn, &rest);
     sp_nn_release(nn, mark);
 }

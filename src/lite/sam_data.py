@@ -22,6 +22,7 @@ LONG = 240          # the longer side of a picture
 LEAST = 100         # pixels of the smallest object that is pointed at
 ASPECTS = (3 / 4, 3 / 4, 9 / 16, 9 / 16, 1, 4 / 3)
 ZOOM = 1.4          # of the view around a box
+WIDE = 6            # side of the widest view around a point over the object's
 BOXED = 0.6         # of the views are around a box
 NO_POINT, OUTSIDE, ON_IT, FIRST_CORNER, LAST_CORNER = -1, 0, 1, 2, 3  # kinds of tokens (sam.py)
 
@@ -278,30 +279,29 @@ def edges(label: np.ndarray) -> np.ndarray:
     return out
 
 
-def look(rng, mask: np.ndarray) -> tuple[tuple[int, int, int], np.ndarray | None]:
-    """A view of an object, as a box gives it and that box, or a wider one and None."""
-    box = loose(rng, box_of(mask), mask.shape)
-    if rng.random() < BOXED:
-        return view_of(box, ZOOM), box
-    whole = max(mask.shape) / (box[2:] - box[:2] + 1).max()
-    x, y, side = view_of(box, np.exp(rng.uniform(np.log(1.2), np.log(max(1.5, whole)))))
-    room = (side - (box[2:] - box[:2] + 1).max()) / 2
-    x, y = np.rint([x, y] + 0.7 * room * rng.uniform(-1, 1, 2)).astype(int)
-    return (int(x), int(y), side), None
+def around(rng, mask: np.ndarray, point: np.ndarray) -> tuple[int, int, int]:
+    """A view around a point of an object, as large as the object or several times as large."""
+    box = box_of(mask)
+    side = max(8, (box[2:] - box[:2] + 1).max() * np.exp(rng.uniform(np.log(1.2), np.log(WIDE))))
+    centre = point + rng.normal(0, 0.03, 2) * side
+    x, y = np.rint(centre - side / 2).astype(int)
+    return int(x), int(y), round(side)
 
 
 def sample(source: Source, seed: list[int], side: int, count: int, tokens: int) -> dict:
-    """A view of a picture, and two prompts with what they mean: for its box and for points, or
-    twice for points: pixels [3, S, S], places [2, tokens, 2], kinds [2, tokens], masks
-    [2, count, count], and maps [2, ...] of edges and of objects."""
+    """A view of a picture and two prompts with what they mean: around a box, and for it and for points;
+    or around a point, and for it with others and for other points. pixels [3, S, S], places
+    [2, tokens, 2], kinds [2, tokens], masks [2, count, count], and maps [2, ...] of edges and of
+    objects."""
     image, label = picture(source, seed, LONG)
     rng = np.random.default_rng([*seed, 1 << 20])
     sizes = np.bincount(label.ravel())
     known = 1 + np.flatnonzero(sizes[1:] >= LEAST)
     weight = sizes[known] ** 0.3
     mask = label == rng.choice(known, p=weight / weight.sum())
-    view, box = look(rng, mask)
+    box = loose(rng, box_of(mask), mask.shape) if rng.random() < BOXED else None
     drawn = [prompt(rng, mask, tokens, box), prompt(rng, mask, tokens, None)]
+    view = around(rng, mask, drawn[0][0][0]) if box is None else view_of(box, ZOOM)
     places = (np.stack([d[0] for d in drawn]) - view[:2] + 0.5) * (side / view[2]) - 0.5
     maps = (cells(edges(label), view, count) > 0, cells(label > 0, view, count))
     return {"pixels": normalised(image, view, side), "places": places.astype(np.float32),

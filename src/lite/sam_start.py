@@ -8,12 +8,10 @@ around, and the image is compared with both (second block).
 """
 import math
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 import sam_data
-import sam_view
 from sam import Attention, Sam
 
 FREE = 16           # features of the position code that are 0 everywhere, for kinds, marks and content
@@ -31,10 +29,8 @@ def principal_patches(model: Sam, source: sam_data.Source, seed: int) -> Tensor:
     conv = model.vision_encoder.patch_embed.projection
     size, width, parts = conv.kernel_size[0], conv.out_channels, []
     for i in range(60):
-        image, label = sam_data.picture(source, [seed, 1 << 21, i], sam_data.LONG)
-        rng = np.random.default_rng([seed, 1 << 21, i])
-        view, _ = sam_data.look(rng, label == np.bincount(label.ravel())[1:].argmax() + 1)
-        pixels = torch.from_numpy(sam_view.normalised(image, view, model.side))[None]
+        view = sam_data.sample(source, [seed, 1 << 21, i], model.side, 4 * model.grid, 2)
+        pixels = torch.from_numpy(view["pixels"])[None]
         parts.append(torch.nn.functional.unfold(pixels, size, stride=size)[0].T)
     x = torch.cat(parts)
     values, vectors = torch.linalg.eigh(torch.cov(x.T).double())

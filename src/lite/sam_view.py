@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sam import Sam
 
+LOOKS = 1, 0.5, 0.25    # sides of views around a point over the picture's
 MEAN, STD = (255 * np.array(x, np.float32) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 
@@ -71,11 +72,6 @@ def mask_in(model: Sam, image: np.ndarray, view: tuple[int, int, int], prompt: d
     return placed(masks[0, 1], view, image.shape[:2]).numpy() > 0, iou[0, 1].item()
 
 
-def whole(image: np.ndarray) -> tuple[int, int, int]:
-    h, w = image.shape[:2]
-    return view_of(np.array([0, 0, w - 1, h - 1]), 1)
-
-
 def box_of(mask: np.ndarray) -> np.ndarray:
     """The mask's first and last column and row: x0, y0, x1, y1."""
     x, y = (np.flatnonzero(mask.any(axis)) for axis in (0, 1))
@@ -85,9 +81,11 @@ def box_of(mask: np.ndarray) -> np.ndarray:
 @torch.inference_mode()
 def segment(model: Sam, image: np.ndarray, prompt: dict) -> tuple[np.ndarray, float]:
     """The mask bool [h, w] of a prompt, {"box": [4]} or {"points": [n, 2]} in the picture's pixels, and
-    its IoU as the model sees it. A box is looked at from near; points first in the whole picture, then
-    from near what was found."""
+    its IoU as the model sees it. A box is looked at from near. Around the first point looks of several
+    sizes are taken; from near what the best of them found."""
     if "box" in prompt:
         return mask_in(model, image, view_of(prompt["box"], model.zoom), prompt)
-    mask, iou = mask_in(model, image, whole(image), prompt)
+    first = np.tile(prompt["points"][0], 2)
+    looks = [mask_in(model, image, view_of(first, max(image.shape[:2]) * share), prompt) for share in LOOKS]
+    mask, iou = max(looks, key=lambda look: look[1])
     return mask_in(model, image, view_of(box_of(mask), model.zoom), prompt) if mask.any() else (mask, iou)

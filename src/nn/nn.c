@@ -83,8 +83,8 @@ void sp_nn_release(SpNn *nn, SpNnMark mark)
 
 void sp_nn_precision(SpNn *nn, SpPrecision precision)
 {
-    const bool allowed = precision == nn->plan.precision;
-    if (sp_nn_live(nn))
+    const bool allowed = precision <= nn->plan.precision;
+    if (!nn->dry)
         nn->device->set_precision(nn->device, allowed ? precision : SP_PRECISION_F32);
 }
 

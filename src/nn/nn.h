@@ -100,7 +100,8 @@ void sp_nn_release(SpNn *nn, SpNnMark mark);
 #define SP_DECLARE_OP(op, type) void sp_nn_op_##op(SpNn *nn, const type *call);
 SP_EACH_OP(SP_DECLARE_OP)
 
-/* The format for the ops issued from now on: `precision` where the plan allows it, else F32. */
+/* The format for the ops issued from now on: `precision` where the plan allows one as coarse, else
+ * F32. */
 void sp_nn_precision(SpNn *nn, SpPrecision precision);
 
 /* Where a dry run looks at one of `count` equal parts: what it counts in between counts for all.

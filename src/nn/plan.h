@@ -20,7 +20,7 @@ typedef struct SpPlan {
     int64_t queries;       /* of a long attention together, likewise; 0: all */
     bool taps_on_device;   /* outputs that a later part reads wait on the device, not on the host */
     bool maps_on_host;     /* maps of frames that are read again and again come from the host */
-    SpPrecision precision; /* of the parts that may be computed in bf16 */
+    SpPrecision precision; /* the coarsest: BF16 is of the parts that may be computed so */
 } SpPlan;
 
 #endif

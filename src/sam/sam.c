@@ -87,20 +87,19 @@ static void encode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const Sp
     sp_nn_release(nn, mark);
 }
 
-/* The masks of a prompt, host low [4, 4G, 4G]; the kept one, and its IoU. */
+/* The masks of a prompt, host low [4, 4G, 4G]; returns the kept one, and its IoU in *iou. */
 static const float *decode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
                            int64_t object, const float *embedding, const float *position,
-                           float *low, const SpSamOutput *output)
+                           float *low, float *iou)
 {
     const SpSamPrompt *prompt = &input->prompt[object];
     const SpNnMark mark = sp_nn_mark(nn);
-    float iou[SP_SAM_MASKS] = {0};
+    float all[SP_SAM_MASKS] = {0};
     const float *sparse = sparse_tokens(sam, nn, s, prompt);
-    sp_sam_decode(sam, nn, embedding, position, sparse, sp_sam_sparse_count(prompt), low, iou);
+    sp_sam_decode(sam, nn, embedding, position, sparse, sp_sam_sparse_count(prompt), low, all);
     sp_nn_release(nn, mark);
-    const int64_t chosen = choose(input->select, iou);
-    if (sp_nn_live(nn) && output->iou)
-        output->iou[object] = iou[chosen];
+    const int64_t chosen = choose(input->select, all);
+    *iou = all[chosen];
     return low + chosen * 16 * sam->vision.grid * sam->vision.grid;
 }
 
@@ -125,33 +124,82 @@ static void segment_whole(const SpSam *sam, SpNn *nn, const SpSamInput *input, c
 {
     SpStream weights = sp_stream_hold(nn, sam->decoder.segment, 1);
     for (int64_t i = 0; i < input->objects; i++) {
-        const float *kept = decode(sam, nn, input, s, i, embedding, position, low, output);
+        float iou;
+        const float *kept = decode(sam, nn, input, s, i, embedding, position, low, &iou);
         sp_sam_postprocess(sam, nn, s, kept, NULL, (uint8_t)(i + 1), nn->dry ? NULL : output->mask);
+        if (sp_nn_live(nn) && output->iou)
+            output->iou[i] = iou;
     }
     sp_stream_end(nn, &weights);
 }
 
-/* One object in a view of its own: around its box, or around what its points find in the whole
- * picture (src/lite/sam_view.py). */
-static void segment_near(const SpSam *sam, SpNn *nn, const SpSamInput *input, SpSamSizes s,
-                         int64_t object, float *embedding, const float *position, float *low,
-                         const SpSamOutput *output)
+/* What looks at one object have in common. */
+typedef struct Near {
+    const SpSam *sam;
+    const SpSamInput *input;
+    int64_t object;
+    float *embedding;
+    const float *position;
+    float *low;
+} Near;
+
+/* What a look shows: the kept mask's IoU, and the box of its pixels if it has any. */
+typedef struct Look {
+    float iou;
+    bool any;
+    double box[4];
+} Look;
+
+/* Looks at the object in a view; the mask goes into host `mask` (NULL: not wanted). */
+static Look look_at(const Near *near, SpNn *nn, SpSamSizes s, SpSamView view, uint8_t *mask)
 {
-    const SpSamPrompt *prompt = &input->prompt[object];
-    double box[4] = {0, 0, (double)(s.width - 1), (double)(s.height - 1)};
-    s.view = prompt->box ? sp_sam_view_of(prompt->box, sam->zoom) : sp_sam_view_of(box, 1);
-    for (int look = prompt->box ? 1 : 0; look < 2; look++) {
-        encode(sam, nn, input, &s, embedding);
-        SpStream weights = sp_stream_hold(nn, sam->decoder.segment, 1);
-        const float *kept = decode(sam, nn, input, &s, object, embedding, position, low, output);
-        sp_stream_end(nn, &weights);
-        if (!sp_nn_live(nn))
-            continue;
-        uint8_t *mask = look == 1 ? output->mask : NULL;
-        if (!sp_sam_view_mask(sam, &s, kept, (uint8_t)(object + 1), mask, box))
-            return;
-        s.view = sp_sam_view_of(box, sam->zoom);
+    Look look = {0};
+    s.view = view;
+    encode(near->sam, nn, near->input, &s, near->embedding);
+    SpStream weights = sp_stream_hold(nn, near->sam->decoder.segment, 1);
+    const float *kept = decode(near->sam, nn, near->input, &s, near->object, near->embedding,
+                               near->position, near->low, &look.iou);
+    sp_stream_end(nn, &weights);
+    if (sp_nn_live(nn))
+        look.any =
+            sp_sam_view_mask(near->sam, &s, kept, (uint8_t)(near->object + 1), mask, look.box);
+    return look;
+}
+
+/* The best of looks of several sizes around the first point on the object (src/lite/sam_view.py).
+ */
+static Look look_around(const Near *near, SpNn *nn, const SpSamSizes *s, const SpSamPrompt *prompt)
+{
+    static const double shares[] = {1, 0.5, 0.25}; /* of the picture's longer side */
+    const double extent = (double)(s->height > s->width ? s->height : s->width);
+    int64_t first = 0;
+    while (first < prompt->points - 1 && prompt->label[first] != 1)
+        first++;
+    const double x = prompt->point[2 * first], y = prompt->point[2 * first + 1];
+    Look best = {0};
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        const SpSamView view = sp_sam_view_of((double[4]){x, y, x, y}, shares[i] * extent);
+        const Look look = look_at(near, nn, *s, view, NULL);
+        if (i == 0 || look.iou > best.iou)
+            best = look;
     }
+    return best;
+}
+
+/* One object from near: around its box, or around what its points find. */
+static void segment_near(const Near *near, SpNn *nn, const SpSamSizes *s, const SpSamOutput *output)
+{
+    const SpSamPrompt *prompt = &near->input->prompt[near->object];
+    Look found = {.any = true};
+    if (prompt->box)
+        memcpy(found.box, prompt->box, sizeof found.box);
+    else
+        found = look_around(near, nn, s, prompt);
+    if (found.any || nn->dry)
+        found = look_at(near, nn, *s, sp_sam_view_of(found.box, near->sam->zoom),
+                        nn->dry ? NULL : output->mask);
+    if (sp_nn_live(nn) && output->iou)
+        output->iou[near->object] = found.iou;
 }
 
 SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamOutput *output)
@@ -160,6 +208,7 @@ SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
     const int64_t cells = sam->vision.grid * sam->vision.grid;
     const SpNnMark mark = sp_nn_mark(nn);
     float *embedding = sp_nn_floats(nn, cells * sam->width);
+    sp_nn_precision(nn, SP_PRECISION_TF32);
     if (sam->zoom == 0)
         encode(sam, nn, input, &s, embedding);
     const float *position = position_map(sam, nn);
@@ -169,7 +218,8 @@ SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
     if (sam->zoom == 0)
         segment_whole(sam, nn, input, &s, embedding, position, low, output);
     for (int64_t i = 0; sam->zoom > 0 && i < input->objects; i++)
-        segment_near(sam, nn, input, s, i, embedding, position, low, output);
+        segment_near(&(Near){sam, input, i, embedding, position, low}, nn, &s, output);
+    sp_nn_precision(nn, SP_PRECISION_F32);
     sp_nn_release(nn, mark);
     return nn->status;
 }

@@ -314,11 +314,13 @@ SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput
     SpStream rest = sp_stream_hold(nn, tracker->segment, 1);
     SpStream blocks =
         sp_stream_hold(nn, tracker->former.first_segment, kept ? tracker->former.segments : 0);
+    sp_nn_precision(nn, SP_PRECISION_TF32); /* of the network; the geometry is the host's */
     /* Every window needs the same memory: a dry run looks at one. */
     const int64_t windows = sp_nn_repeat(nn, run.windows.count);
     for (int64_t i = 0; i < windows && nn->status.code == SP_OK; i++)
         track_window(&run, i);
     sp_nn_repeated(nn, run.windows.count);
+    sp_nn_precision(nn, SP_PRECISION_F32);
     sp_stream_end(nn, &blocks);
     sp_stream_end(nn, &rest);
     if (sp_nn_live(nn))

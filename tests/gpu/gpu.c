@@ -48,19 +48,20 @@ static bool one_op(const OpCase *c, SpDevice *cpu, SpDevice *gpu, double toleran
     return good;
 }
 
+static const char *const format_name[] = {
+    [SP_PRECISION_F32] = "f32", [SP_PRECISION_TF32] = "tf32", [SP_PRECISION_BF16] = "bf16"};
+
 static void ops(SpDevice *cpu, SpDevice *gpu)
 {
-    static const char *const how[2][2] = {{"f32", "f32, own kernels"},
-                                          {"bf16", "bf16, own kernels"}};
-    for (int half = 0; half < 2; half++)
+    for (SpPrecision p = SP_PRECISION_F32; p <= SP_PRECISION_BF16; p++)
         for (int own = 0; own < 2; own++) {
-            gpu->set_precision(gpu, half ? SP_PRECISION_BF16 : SP_PRECISION_F32);
+            char how[32];
+            snprintf(how, sizeof how, "%s%s", format_name[p], own ? ", own kernels" : "");
+            gpu->set_precision(gpu, p);
             sp_cuda_prefer_own(gpu, own);
             for (size_t i = 0; op_case(i); i++)
-                if (!half || op_case(i)->half_tolerance > 0)
-                    one_op(op_case(i), cpu, gpu,
-                           half ? op_case(i)->half_tolerance : op_case(i)->tolerance,
-                           how[half][own]);
+                if (op_tolerance(op_case(i), p) > 0)
+                    one_op(op_case(i), cpu, gpu, op_tolerance(op_case(i), p), how);
         }
     sp_cuda_prefer_own(gpu, false);
     gpu->set_precision(gpu, SP_PRECISION_F32);
@@ -106,7 +107,7 @@ static void row_split(SpDevice *gpu, SpPrecision precision)
     off_device(gpu, whole, N * OUTS, a);
     off_device(gpu, parts, N * OUTS, b);
     check(memcmp(a, b, N * OUTS * sizeof *a) == 0, "rows split, %s: the same bits",
-          precision == SP_PRECISION_F32 ? "f32" : "bf16");
+          format_name[precision]);
     gpu->set_precision(gpu, SP_PRECISION_F32);
     gpu->give_memory(gpu, x, 0), gpu->give_memory(gpu, w, 0);
     gpu->give_memory(gpu, whole, 0), gpu->give_memory(gpu, parts, 0);
@@ -361,8 +362,8 @@ static void on_open_device(const char *folder, SpDevice *gpu, const char *const 
     SpDevice *cpu;
     if (wanted(names, count, "ops") && check_status(sp_cpu_open(0, &cpu), "cpu")) {
         ops(cpu, gpu);
-        row_split(gpu, SP_PRECISION_F32);
-        row_split(gpu, SP_PRECISION_BF16);
+        for (SpPrecision p = SP_PRECISION_F32; p <= SP_PRECISION_BF16; p++)
+            row_split(gpu, p);
         long_attention(gpu, 64);
         long_attention(gpu, 128);
         cpu->close(cpu);

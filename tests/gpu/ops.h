@@ -9,7 +9,8 @@
 
 /* Runs the op on `device` with inputs of its own; the result goes to y [count], host memory, which
  * holds op_noise("y") before. `tolerance` is of |difference| / max(1, |CPU's|) in float32,
- * half_tolerance in bf16 and f16; 0 where the format does not matter to the op. */
+ * half_tolerance in bf16 and f16; 0 where the format does not matter to the op. TF32 has three bits
+ * more than bf16. */
 typedef struct OpCase {
     const char *name;
     void (*run)(SpDevice *device, float *y);
@@ -17,6 +18,9 @@ typedef struct OpCase {
     double tolerance, half_tolerance;
     bool slow; /* too much for an emulated device */
 } OpCase;
+
+/* What the case may differ by in a format; 0: it is left out there. */
+double op_tolerance(const OpCase *c, SpPrecision precision);
 
 /* The i-th case, NULL behind the last. */
 const OpCase *op_case(size_t i);

@@ -9,6 +9,8 @@
 #include "gpu/trackers.h"
 
 static const SpPlan RESIDENT = {.weights = SP_RESIDENT};
+/* As --precision auto runs it. */
+static const SpPlan FAST = {.weights = SP_RESIDENT, .precision = SP_PRECISION_BF16};
 static const SpPlan STREAMED = {
     .weights = SP_STREAMED, .queries = SP_ROW_TILE, .rows = 2 * SP_ROW_TILE};
 
@@ -56,6 +58,14 @@ static void tracker_large(const Tracker *tracker, SpDevice *device)
         if (check_status(track_run(tracker, device, &RESIDENT, &track, &took),
                          "tracker, 80 frames"))
             tell(device, "tracker, 80 frames, 256 + 756 points", &took);
+    const int64_t values = 3 * track.input.frames * track.input.queries;
+    float *exact = copy_of(track.output.tracks, (size_t)values * sizeof *exact);
+    if (check_status(track_run(tracker, device, &FAST, &track, &took), "tracker, TF32")) {
+        const double alike = correlation(track.output.tracks, exact, values);
+        check(alike >= 0.999, "tracker, TF32: correlation of tracks %.6f", alike);
+        tell(device, "tracker, 80 frames, 256 + 756 points, TF32", &took);
+    }
+    free(exact);
     const size_t room = ((size_t)1 << 30) - device->workspace_bytes;
     if (check(track_fit(tracker, device, room, &track, &need), "tracker: fits into 1 GB") &&
         check_status(track_run(tracker, device, &need.plan, &track, &took), "tracker, 1 GB"))
@@ -95,6 +105,16 @@ static void sam_run(const char *goldens, const char *manifest, SpDevice *device,
         check(took.peak + device->workspace_bytes <= most, "%s, streamed: %zu MB", manifest,
               (took.peak + device->workspace_bytes) >> 20);
         tell(device, manifest, &took);
+        if (check_status(mask_run(&sam, device, &FAST, &mask, &took), "TF32")) {
+            char name[40];
+            size_t others = 0;
+            for (size_t i = 0; i < bytes; i++)
+                others += first[i] != mask.mask[i];
+            check(others <= bytes / 100, "%s, TF32: %zu of %zu pixels differ", manifest, others,
+                  bytes);
+            snprintf(name, sizeof name, "%s, TF32", manifest);
+            tell(device, name, &took);
+        }
         free(first);
     }
     sam_end(&sam);

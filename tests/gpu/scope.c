@@ -5,6 +5,15 @@
 
 #include "support/synth.h"
 
+double op_tolerance(const OpCase *c, SpPrecision precision)
+{
+    if (precision == SP_PRECISION_F32)
+        return c->tolerance;
+    if (precision == SP_PRECISION_BF16 || c->half_tolerance == 0)
+        return c->half_tolerance;
+    return c->half_tolerance / 4 > c->tolerance ? c->half_tolerance / 4 : c->tolerance;
+}
+
 const OpCase *op_case(size_t i)
 {
     if (i < op_products_count)

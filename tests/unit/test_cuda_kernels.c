@@ -55,8 +55,8 @@ static void each_case(int major, SpPrecision precision)
     emulated->set_precision(emulated, precision);
     for (size_t i = 0; op_case(i); i++) {
         const OpCase *c = op_case(i);
-        const double tolerance = precision == SP_PRECISION_F32 ? c->tolerance : c->half_tolerance;
-        if (!c->slow && (precision == SP_PRECISION_F32 || tolerance > 0))
+        const double tolerance = op_tolerance(c, precision);
+        if (!c->slow && tolerance > 0)
             compare(c, cpu, emulated, tolerance);
     }
     cpu->close(cpu);
@@ -73,6 +73,37 @@ static void bf16_agrees(void **state)
 {
     (void)state;
     each_case(8, SP_PRECISION_BF16);
+}
+
+static void tf32_agrees(void **state)
+{
+    (void)state;
+    each_case(8, SP_PRECISION_TF32);
+}
+
+/* 1 + 2^-12 has no room in TF32, which cards have from 8.0 on. */
+static void tf32_is_what_rounds(void **state)
+{
+    (void)state;
+    const struct {
+        int major;
+        SpPrecision precision;
+        float expected;
+    } cases[] = {{8, SP_PRECISION_F32, 1 + 0x1p-12f},
+                 {8, SP_PRECISION_TF32, 1},
+                 {7, SP_PRECISION_TF32, 1 + 0x1p-12f}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        SpDevice *emulated = emulated_open(cases[i].major);
+        const float x = 1 + 0x1p-12f, w = 1;
+        float y = 0;
+        emulated->set_precision(emulated, cases[i].precision);
+        emulated->ops.linear(
+            emulated,
+            &(SpLinear){
+                .x = &x, .rows = 1, .ldx = 1, .w = {&w, SP_F32, 2, {1, 1}}, .y = &y, .ldy = 1});
+        assert_true(y == cases[i].expected);
+        emulated->close(emulated);
+    }
 }
 
 static void f16_stands_in_before_ampere(void **state)
@@ -142,6 +173,8 @@ int main(void)
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(f32_agrees),
         cmocka_unit_test(bf16_agrees),
+        cmocka_unit_test(tf32_agrees),
+        cmocka_unit_test(tf32_is_what_rounds),
         cmocka_unit_test(f16_stands_in_before_ampere),
         cmocka_unit_test(keys_without_copies_are_the_same),
         cmocka_unit_test(nothing_runs_after_a_failure),
