@@ -67,21 +67,25 @@ static SpStatus print_most(SpRun *run, int64_t queries)
 
 SpStatus sp_run_print_plan(SpRun *run, int64_t queries, const SpNeed *sam, const char *sam_name)
 {
-    SpRates rates;
+    SpRates rates, others; /* of the front, and of what is not computed in bf16 */
     SpRoom room;
     const SpStatus planned = sp_run_plan(run, queries);
     if (!run->planned)
         return planned;
-    const SpPrecision precision = run->need[SP_STAGE_FRONT].plan.precision;
+    const SpPrecision precision =
+        run->need[run->with_front ? SP_STAGE_FRONT : SP_STAGE_TRACKER].plan.precision;
     SP_TRY(sp_models_room(run->models, 0, &room));
     SP_TRY(sp_rates_measure(run->models->device, precision, &rates));
+    others = rates;
+    if (precision == SP_PRECISION_BF16)
+        SP_TRY(sp_rates_measure(run->models->device, SP_PRECISION_TF32, &others));
     print_head(run, queries, &room);
     if (sam)
-        print_stage(run, SP_STAGE_SAM, sam_name, sam, &rates);
+        print_stage(run, SP_STAGE_SAM, sam_name, sam, &others);
     if (run->with_front)
         print_stage(run, SP_STAGE_FRONT, "front", &run->need[SP_STAGE_FRONT], &rates);
     if (run->with_tracker)
-        print_stage(run, SP_STAGE_TRACKER, "tracker", &run->need[SP_STAGE_TRACKER], &rates);
+        print_stage(run, SP_STAGE_TRACKER, "tracker", &run->need[SP_STAGE_TRACKER], &others);
     if (run->with_front || run->with_tracker)
         SP_TRY(print_most(run, queries));
     return planned;
