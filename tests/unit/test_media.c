@@ -13,33 +13,10 @@
 
 #include "media/png.h"
 #include "media/reader.h"
+#include "support/scratch.h"
 
-static char folder[] = "/tmp/spatrack-media-XXXXXX";
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[80];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[2][200];
-    static int which;
-    which = !which;
-    snprintf(path[which], sizeof path[which], "%s/%s", folder, name);
-    return path[which];
-}
-
-/* Runs ffmpeg with `arguments` ("%s" stands for the folder); skips the test without ffmpeg. */
+/* Runs ffmpeg with `arguments` ("%s" stands for the scratch_folder()); skips the test without
+ * ffmpeg. */
 static void ffmpeg(const char *arguments)
 {
     char command[1000], filled[800], *out = filled;
@@ -47,7 +24,7 @@ static void ffmpeg(const char *arguments)
         skip();
     for (const char *at = arguments; *at && out < filled + 700; at++)
         if (at[0] == '@')
-            out += sprintf(out, "%s", folder);
+            out += sprintf(out, "%s", scratch_folder());
         else
             *out++ = *at;
     *out = 0;
@@ -114,7 +91,7 @@ static void b_frames_come_in_order(void **state)
     (void)state;
     ffmpeg("-f lavfi -i \"nullsrc=s=64x48:r=10:d=2,geq=lum=16+10*N:cb=128:cr=128\" -c:v libx264 "
            "-bf 3 -g 20 @/b.mp4");
-    const Seen seen = see(in_folder("b.mp4"), &all);
+    const Seen seen = see(scratch_path("b.mp4"), &all);
     expect(&seen, 20, 48, 64);
     assert_int_equal(seen.guess, 20);
     for (int i = 0; i < 20; i++) {
@@ -128,18 +105,18 @@ static void start_stride_and_most_choose(void **state)
 {
     (void)state;
     const SpReaderSettings some = {0.45, 3, 4}, last = {1.9, 1, 80}, beyond = {2.5, 1, 80};
-    Seen seen = see(in_folder("b.mp4"), &some);
+    Seen seen = see(scratch_path("b.mp4"), &some);
     expect(&seen, 4, 48, 64); /* 5, 8, 11, 14; left out: 17 */
     for (int i = 0; i < 4; i++)
         assert_int_equal(seen.info[i].index, 5 + 3 * i);
     assert_int_equal(seen.left_out, 1);
-    seen = see(in_folder("b.mp4"), &last);
+    seen = see(scratch_path("b.mp4"), &last);
     expect(&seen, 1, 48, 64);
     assert_int_equal(seen.left_out, 0);
-    seen = see(in_folder("b.mp4"), &beyond);
+    seen = see(scratch_path("b.mp4"), &beyond);
     expect_error(&seen, "ends before --start 2.5");
     const SpReaderSettings few = {0, 1, 7};
-    seen = see(in_folder("b.mp4"), &few);
+    seen = see(scratch_path("b.mp4"), &few);
     assert_int_equal(seen.left_out, 13);
 }
 
@@ -154,7 +131,7 @@ static void pixel_formats_are_read(void **state)
                  "-f lavfi -i \"color=c=0xC02010:s=50x38:r=5:d=0.6\" -pix_fmt %s -c:v ffv1 @/p.mkv",
                  formats[i]);
         ffmpeg(arguments);
-        const Seen seen = see(in_folder("p.mkv"), &all);
+        const Seen seen = see(scratch_path("p.mkv"), &all);
         expect(&seen, 3, 38, 50);
         assert_true(fabs(seen.mean[0][0] - 0xC0) < 4);
         assert_true(fabs(seen.mean[0][1] - 0x20) < 4);
@@ -166,23 +143,23 @@ static void unusual_clips_are_read(void **state)
 {
     (void)state;
     ffmpeg("-f lavfi -i testsrc=s=53x37:r=7:d=1 -pix_fmt yuv444p -c:v libx264 @/odd.mp4");
-    Seen seen = see(in_folder("odd.mp4"), &all);
+    Seen seen = see(scratch_path("odd.mp4"), &all);
     expect(&seen, 7, 37, 53);
     ffmpeg("-f lavfi -i testsrc=s=64x48:r=5 -frames:v 1 -c:v libx264 @/one.mp4");
-    seen = see(in_folder("one.mp4"), &all);
+    seen = see(scratch_path("one.mp4"), &all);
     expect(&seen, 1, 48, 64);
     ffmpeg("-f lavfi -i sine=d=1 -f lavfi -i testsrc=s=64x48:r=5:d=1 -map 0:a -map 1:v -c:v "
            "libx264 -c:a aac @/audio.mp4");
-    seen = see(in_folder("audio.mp4"), &all);
+    seen = see(scratch_path("audio.mp4"), &all);
     expect(&seen, 5, 48, 64);
     ffmpeg("-f lavfi -i \"testsrc=s=64x48:r=20:d=1,select='not(mod(n\\,3))+eq(n\\,1)'\" -vsync vfr "
            "-c:v libx264 @/vfr.mp4");
-    seen = see(in_folder("vfr.mp4"), &all);
+    seen = see(scratch_path("vfr.mp4"), &all);
     expect(&seen, 8, 48, 64);
     assert_true(fabs(seen.info[1].timestamp - 0.05) < 1e-3);
     assert_true(fabs(seen.info[2].timestamp - 0.15) < 1e-3);
     ffmpeg("-f lavfi -i testsrc=s=1x1:r=5 -frames:v 2 -c:v ffv1 @/dot.mkv");
-    seen = see(in_folder("dot.mkv"), &all);
+    seen = see(scratch_path("dot.mkv"), &all);
     expect(&seen, 2, 1, 1);
 }
 
@@ -197,14 +174,14 @@ static void rotation_is_honoured(void **state)
     SpReader *reader;
     SpFrameInfo info;
     bool end;
-    assert_int_equal(sp_reader_open(in_folder("turned.mp4"), &all, &reader).code, SP_OK);
+    assert_int_equal(sp_reader_open(scratch_path("turned.mp4"), &all, &reader).code, SP_OK);
     assert_int_equal(sp_reader_height(reader), 64);
     assert_int_equal(sp_reader_width(reader), 48);
     uint8_t rgb[3 * 64 * 48], *shown;
     assert_int_equal(sp_reader_next(reader, rgb, &info, &end).code, SP_OK);
     sp_reader_close(reader);
     int64_t h, w;
-    assert_int_equal(sp_png_read_gray(in_folder("shown.png"), &h, &w, &shown).code, SP_OK);
+    assert_int_equal(sp_png_read_gray(scratch_path("shown.png"), &h, &w, &shown).code, SP_OK);
     assert_true(h == 64 && w == 48);
     for (int i = 0; i < 64 * 48; i++)
         assert_true((rgb[3 * i] > 128) == (shown[i] > 128));
@@ -214,33 +191,33 @@ static void rotation_is_honoured(void **state)
 static void images_are_read(void **state)
 {
     (void)state;
-    assert_int_equal(mkdir(in_folder("images"), 0777), 0);
+    assert_int_equal(mkdir(scratch_path("images"), 0777), 0);
     ffmpeg("-f lavfi -i \"nullsrc=s=40x30:r=10:d=1,geq=lum=16+20*N:cb=128:cr=128\" "
            "@/images/f%03d.png");
-    Seen seen = see(in_folder("images"), &all);
+    Seen seen = see(scratch_path("images"), &all);
     expect(&seen, 10, 30, 40);
     assert_int_equal(seen.guess, 10);
     assert_true(fabs(seen.info[3].timestamp - 0.1) < 1e-9);
     for (int i = 1; i < 10; i++)
         assert_true(seen.mean[i][0] > seen.mean[i - 1][0] + 4);
     const SpReaderSettings some = {0, 4, 2};
-    seen = see(in_folder("images/f%03d.png"), &some);
+    seen = see(scratch_path("images/f%03d.png"), &some);
     expect(&seen, 2, 30, 40);
     assert_int_equal(seen.info[1].index, 4);
     assert_int_equal(seen.left_out, 1);
-    seen = see(in_folder("images/g%03d.png"), &all);
+    seen = see(scratch_path("images/g%03d.png"), &all);
     expect_error(&seen, "no image has number 0 to 4");
     ffmpeg("-f lavfi -i testsrc=s=20x30 -frames:v 1 @/images/f011.png");
-    seen = see(in_folder("images"), &all);
+    seen = see(scratch_path("images"), &all);
     expect_error(&seen, "f011.png: 20x30; the images before it are 40x30");
-    FILE *file = fopen(in_folder("images/f011.png"), "w");
+    FILE *file = fopen(scratch_path("images/f011.png"), "w");
     assert_non_null(file);
     fputs("no image", file);
     fclose(file);
-    seen = see(in_folder("images"), &all);
+    seen = see(scratch_path("images"), &all);
     expect_error(&seen, "f011.png");
-    assert_int_equal(mkdir(in_folder("empty"), 0777), 0);
-    seen = see(in_folder("empty"), &all);
+    assert_int_equal(mkdir(scratch_path("empty"), 0777), 0);
+    seen = see(scratch_path("empty"), &all);
     expect_error(&seen, "a folder without images");
 }
 
@@ -248,7 +225,7 @@ static void a_pipe_is_read(void **state)
 {
     (void)state;
     ffmpeg("-i @/b.mp4 -c copy @/b.mkv");
-    const int before = dup(0), file = open(in_folder("b.mkv"), O_RDONLY);
+    const int before = dup(0), file = open(scratch_path("b.mkv"), O_RDONLY);
     assert_true(before >= 0 && file >= 0 && dup2(file, 0) == 0);
     const Seen seen = see("-", &all);
     assert_true(dup2(before, 0) == 0);
@@ -256,32 +233,24 @@ static void a_pipe_is_read(void **state)
     expect(&seen, 20, 48, 64);
 }
 
-static void write_file(const char *path, const void *data, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    fclose(file);
-}
-
 static void bad_files_are_named(void **state)
 {
     (void)state;
     Seen seen = see("/none.mp4", &all);
     expect_error(&seen, "cannot open /none.mp4: No such file");
-    write_file(in_folder("zero.mp4"), "", 0);
-    seen = see(in_folder("zero.mp4"), &all);
+    file_write(scratch_path("zero.mp4"), "", 0);
+    seen = see(scratch_path("zero.mp4"), &all);
     expect_error(&seen, "an empty file");
-    write_file(in_folder("text.mp4"), "This is not a video.\n", 21);
-    seen = see(in_folder("text.mp4"), &all);
+    file_write(scratch_path("text.mp4"), "This is not a video.\n", 21);
+    seen = see(scratch_path("text.mp4"), &all);
     expect_error(&seen, "text.mp4");
     static const char playlist[] = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nb.mp4\n"
                                    "#EXT-X-ENDLIST\n";
-    write_file(in_folder("list.m3u8"), playlist, sizeof playlist - 1);
-    seen = see(in_folder("list.m3u8"), &all);
+    file_write(scratch_path("list.m3u8"), playlist, sizeof playlist - 1);
+    seen = see(scratch_path("list.m3u8"), &all);
     expect_error(&seen, "list.m3u8");
     ffmpeg("-f lavfi -i sine=d=1 -c:a aac @/sound.m4a");
-    seen = see(in_folder("sound.m4a"), &all);
+    seen = see(scratch_path("sound.m4a"), &all);
     expect_error(&seen, "no video stream");
 }
 
@@ -292,14 +261,14 @@ static void cut_clips_end_well(void **state)
     static uint8_t bytes[1 << 20];
     static const char *const names[] = {"b.mp4", "b.mkv"};
     for (int i = 0; i < 2; i++) {
-        FILE *file = fopen(in_folder(names[i]), "rb");
+        FILE *file = fopen(scratch_path(names[i]), "rb");
         if (!file)
             skip();
         const size_t size = fread(bytes, 1, sizeof bytes, file);
         fclose(file);
         for (int cut = 1; cut < 12; cut++) {
-            write_file(in_folder("cut"), bytes, size * (size_t)cut / 12);
-            const Seen seen = see(in_folder("cut"), &all);
+            file_write(scratch_path("cut"), bytes, size * (size_t)cut / 12);
+            const Seen seen = see(scratch_path("cut"), &all);
             assert_true(seen.status.code == SP_OK ? seen.frames > 0 : seen.status.code == SP_INPUT);
         }
     }
@@ -318,26 +287,26 @@ static void masks_are_read(void **state)
                  "-pix_fmt %s @/mask.png",
                  formats[i]);
         ffmpeg(arguments);
-        assert_int_equal(sp_png_read_gray(in_folder("mask.png"), &h, &w, &pixels).code, SP_OK);
+        assert_int_equal(sp_png_read_gray(scratch_path("mask.png"), &h, &w, &pixels).code, SP_OK);
         assert_true(h == 10 && w == 20);
         assert_true(pixels[3] > 200 && pixels[15] < 50);
         free(pixels);
     }
     ffmpeg("-f lavfi -i \"color=white:s=8x8,format=rgba,colorchannelmixer=aa=0\" -frames:v 1 "
            "@/clear.png");
-    assert_int_equal(sp_png_read_gray(in_folder("clear.png"), &h, &w, &pixels).code, SP_OK);
+    assert_int_equal(sp_png_read_gray(scratch_path("clear.png"), &h, &w, &pixels).code, SP_OK);
     assert_int_equal(pixels[0], 0);
     free(pixels);
     assert_int_equal(sp_png_read_gray("/none.png", &h, &w, &pixels).code, SP_INPUT);
-    assert_int_equal(sp_png_read_gray(in_folder("b.mp4"), &h, &w, &pixels).code, SP_INPUT);
-    FILE *file = fopen(in_folder("mask.png"), "rb");
+    assert_int_equal(sp_png_read_gray(scratch_path("b.mp4"), &h, &w, &pixels).code, SP_INPUT);
+    FILE *file = fopen(scratch_path("mask.png"), "rb");
     static uint8_t bytes[4096];
     assert_non_null(file);
     const size_t size = fread(bytes, 1, sizeof bytes, file);
     fclose(file);
     for (size_t cut = 0; cut + 12 < size; cut++) {
-        write_file(in_folder("cut.png"), bytes, cut);
-        const SpStatus status = sp_png_read_gray(in_folder("cut.png"), &h, &w, &pixels);
+        file_write(scratch_path("cut.png"), bytes, cut);
+        const SpStatus status = sp_png_read_gray(scratch_path("cut.png"), &h, &w, &pixels);
         if (status.code == SP_OK)
             free(pixels); /* only the end marker was missing */
         else
@@ -354,5 +323,5 @@ int main(void)
         cmocka_unit_test(a_pipe_is_read),         cmocka_unit_test(bad_files_are_named),
         cmocka_unit_test(cut_clips_end_well),     cmocka_unit_test(masks_are_read),
     };
-    return cmocka_run_group_tests_name("media", cases, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("media", cases, scratch_make, scratch_remove);
 }

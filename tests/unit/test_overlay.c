@@ -1,5 +1,4 @@
 /* Shapes, colours, the video writer, and an overlay of ground truth found again in its video. */
-#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,33 +16,9 @@
 #include "output/overlay.h"
 #include "output/palette.h"
 #include "output/sheet.h"
+#include "support/scratch.h"
 
 static const SpColour WHITE = {{255, 255, 255}}, RED = {{255, 0, 0}};
-static char folder[] = "/tmp/spatrack-overlay-XXXXXX";
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[80];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[2][200];
-    static int which;
-    which = !which;
-    snprintf(path[which], sizeof path[which], "%s/%s", folder, name);
-    return path[which];
-}
-
 static void *allocate(size_t bytes)
 {
     void *memory = calloc(bytes, 1);
@@ -295,19 +270,19 @@ static void rates_and_timestamps_are_kept(void **state)
         for (int t = 0; t < FRAMES; t++) /* as a container keeps them that counts milliseconds */
             times[t] = 2 + (i == 1 ? round(1000 * t / rate) / 1000 : t / rate);
         settings.rate = rates[i];
-        expect_ok(write_clip(in_folder("rate.mp4"), &settings, codec));
+        expect_ok(write_clip(scratch_path("rate.mp4"), &settings, codec));
         for (int t = 0; t < FRAMES; t++)
             times[t] = 2 + t / rate;
-        expect_clip(in_folder("rate.mp4"), 48, 64, times, rate);
+        expect_clip(scratch_path("rate.mp4"), 48, 64, times, rate);
     }
     settings.timestamps = uneven;
     settings.rate = 10;
-    expect_ok(write_clip(in_folder("uneven.mp4"), &settings, codec));
-    expect_clip(in_folder("uneven.mp4"), 48, 64, uneven, 0);
+    expect_ok(write_clip(scratch_path("uneven.mp4"), &settings, codec));
+    expect_clip(scratch_path("uneven.mp4"), 48, 64, uneven, 0);
     for (int t = 0; t < FRAMES; t++)
         times[t] = 1; /* a broken container */
     settings.timestamps = times;
-    expect_ok(write_clip(in_folder("still.mp4"), &settings, codec));
+    expect_ok(write_clip(scratch_path("still.mp4"), &settings, codec));
 }
 
 static void odd_sizes_grow_by_one(void **state)
@@ -320,8 +295,8 @@ static void odd_sizes_grow_by_one(void **state)
         const int64_t h = sizes[i][0], w = sizes[i][1];
         const SpWriterSettings settings = {
             .height = h, .width = w, .frames = FRAMES, .timestamps = times, .rate = 1};
-        expect_ok(write_clip(in_folder("odd.mp4"), &settings, codec));
-        expect_clip(in_folder("odd.mp4"), h + (h & 1), w + (w & 1), times, 1);
+        expect_ok(write_clip(scratch_path("odd.mp4"), &settings, codec));
+        expect_clip(scratch_path("odd.mp4"), h + (h & 1), w + (w & 1), times, 1);
     }
 }
 
@@ -338,17 +313,17 @@ static void other_codecs_are_fallen_back_on(void **state)
         .height = 64, .width = 64, .frames = FRAMES, .timestamps = times, .rate = 10};
     for (int i = 0; i < 3; i++) {
         settings.encoder = names[i][0];
-        const SpStatus status = write_clip(in_folder("codec.mp4"), &settings, codec);
+        const SpStatus status = write_clip(scratch_path("codec.mp4"), &settings, codec);
         if (status.code == SP_OUTPUT && strstr(status.text, "no encoder"))
             continue;
         expect_ok(status);
         assert_string_equal(codec, names[i][1]);
-        expect_clip(in_folder("codec.mp4"), 64, 64, times, 10);
+        expect_clip(scratch_path("codec.mp4"), 64, 64, times, 10);
         found++;
     }
     assert_true(found > 0);
     settings.encoder = "none";
-    const SpStatus status = write_clip(in_folder("codec.mp4"), &settings, codec);
+    const SpStatus status = write_clip(scratch_path("codec.mp4"), &settings, codec);
     assert_int_equal(status.code, SP_OUTPUT);
     assert_non_null(strstr(status.text, "no encoder"));
 }
@@ -367,7 +342,7 @@ static void write_failures_name_the_file(void **state)
         assert_non_null(strstr(status.text, paths[i]));
     }
     settings.width = 20000;
-    assert_int_equal(write_clip(in_folder("wide.mp4"), &settings, codec).code, SP_OUTPUT);
+    assert_int_equal(write_clip(scratch_path("wide.mp4"), &settings, codec).code, SP_OUTPUT);
 }
 
 static void the_same_frames_give_the_same_bytes(void **state)
@@ -377,9 +352,9 @@ static void the_same_frames_give_the_same_bytes(void **state)
     char codec[16], command[300];
     const SpWriterSettings settings = {
         .height = 480, .width = 640, .frames = FRAMES, .timestamps = times, .rate = 10};
-    expect_ok(write_clip(in_folder("a.mp4"), &settings, codec));
-    expect_ok(write_clip(in_folder("b.mp4"), &settings, codec));
-    snprintf(command, sizeof command, "cmp -s %s %s", in_folder("a.mp4"), in_folder("b.mp4"));
+    expect_ok(write_clip(scratch_path("a.mp4"), &settings, codec));
+    expect_ok(write_clip(scratch_path("b.mp4"), &settings, codec));
+    snprintf(command, sizeof command, "cmp -s %s %s", scratch_path("a.mp4"), scratch_path("b.mp4"));
     assert_int_equal(system(command), 0);
 }
 
@@ -523,8 +498,8 @@ static void markers_are_where_the_truth_is(void **state)
     for (int n = 5; n < BALL_TRACKS; n += 23) {
         Single track;
         single(&truth, n, n % 2 ? 0 : 7, &track);
-        write_overlay(&track.overlay, in_folder("truth.mp4"));
-        seen += find_marker(&track, in_folder("truth.mp4"));
+        write_overlay(&track.overlay, scratch_path("truth.mp4"));
+        seen += find_marker(&track, scratch_path("truth.mp4"));
         for (int t = 0; t < BALL_FRAMES; t++)
             hidden += track.visible[t] <= 0.5f;
     }
@@ -624,12 +599,12 @@ static void a_clip_that_changed_is_told(void **state)
             overlay.reader.max_frames = 20;
         else
             overlay.width = 470;
-        expect_ok(sp_atomic_open_for(in_folder("changed.mp4"), "--overlay", &file));
+        expect_ok(sp_atomic_open_for(scratch_path("changed.mp4"), "--overlay", &file));
         const SpStatus status = sp_overlay_write(&file, &overlay, NULL, &codec);
         assert_int_equal(status.code, SP_INPUT);
         assert_non_null(strstr(status.text, "second time"));
         sp_atomic_abandon(&file);
-        assert_int_not_equal(access(in_folder("changed.mp4"), F_OK), 0);
+        assert_int_not_equal(access(scratch_path("changed.mp4"), F_OK), 0);
     }
     free_truth(&truth);
 }
@@ -652,10 +627,10 @@ static void the_sheet_shows_depth_and_scale(void **state)
     single(&truth, 0, 0, &track);
     expect_ok(sp_frame_plan(BALL_HEIGHT, BALL_WIDTH, W, 14, SP_PORTRAIT_CROP, 0, &plan));
     assert_true(plan.height == H && plan.width == W);
-    expect_ok(sp_atomic_open_for(in_folder("sheet.png"), "--overlay", &file));
+    expect_ok(sp_atomic_open_for(scratch_path("sheet.png"), "--overlay", &file));
     expect_ok(sp_sheet_write(&file, &track.overlay, &plan, depth, NULL));
     expect_ok(sp_atomic_commit(&file));
-    expect_ok(sp_png_read_gray(in_folder("sheet.png"), &h, &w, &gray));
+    expect_ok(sp_png_read_gray(scratch_path("sheet.png"), &h, &w, &gray));
     assert_int_equal(h, 2 * (GAP + CAPTION + BALL_HEIGHT) + GAP);
     const int64_t x = 2 * GAP + BALL_WIDTH, y = 2 * (GAP + CAPTION) + BALL_HEIGHT;
     assert_true(gray[(y + 200) * w + x + 100] > 240 && gray[(y + 200) * w + x + 400] < 5);
@@ -692,5 +667,5 @@ int main(void)
         cmocka_unit_test(a_clip_that_changed_is_told),
         cmocka_unit_test(the_sheet_shows_depth_and_scale),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

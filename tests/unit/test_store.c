@@ -13,43 +13,11 @@
 #include "base/half.h"
 #include "store/checkpoint.h"
 #include "store/locate.h"
-
-static char folder[] = "/tmp/spatrack-store-XXXXXX";
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[80];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][200];
-    static int which;
-    which = (which + 1) % 4;
-    snprintf(path[which], sizeof path[which], "%s/%s", folder, name);
-    return path[which];
-}
-
-static void write_file(const char *name, const void *data, size_t size)
-{
-    FILE *file = fopen(in_folder(name), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    fclose(file);
-}
+#include "support/scratch.h"
 
 static void write_text(const char *name, const char *text)
 {
-    write_file(name, text, strlen(text));
+    file_write(scratch_path(name), text, strlen(text));
 }
 
 /* A safetensors file of that header and `bytes` bytes of data 0, 1, 2, ...; returns its size. */
@@ -62,7 +30,7 @@ static size_t write_tensors(const char *name, const char *header, size_t bytes)
     memcpy(file + 8, header, length);
     for (size_t i = 0; i < bytes; i++)
         file[8 + length + i] = (unsigned char)i;
-    write_file(name, file, 8 + length + bytes);
+    file_write(scratch_path(name), file, 8 + length + bytes);
     return 8 + length + bytes;
 }
 
@@ -76,7 +44,7 @@ static void a_good_file_is_read(void **state)
     (void)state;
     SpSafetensors *file;
     write_tensors("good.safetensors", good, 30);
-    assert_int_equal(sp_safetensors_open(in_folder("good.safetensors"), SP_INPUT, &file).code,
+    assert_int_equal(sp_safetensors_open(scratch_path("good.safetensors"), SP_INPUT, &file).code,
                      SP_OK);
     assert_int_equal(sp_safetensors_count(file), 3);
     const SpTensor *a = sp_safetensors_find(file, "a"), *b = sp_safetensors_find(file, "b");
@@ -101,7 +69,7 @@ static void half_numbers_are_exact(void **state)
 static void refuse(const char *name, const char *text)
 {
     SpSafetensors *file;
-    const SpStatus status = sp_safetensors_open(in_folder(name), SP_CHECKPOINT, &file);
+    const SpStatus status = sp_safetensors_open(scratch_path(name), SP_CHECKPOINT, &file);
     if (status.code == SP_OK)
         fail_msg("%s was accepted", name);
     assert_int_equal(status.code, SP_CHECKPOINT);
@@ -155,17 +123,17 @@ static void cut_files_are_refused(void **state)
     (void)state;
     static unsigned char bytes[8192];
     const size_t size = write_tensors("whole.safetensors", good, 30);
-    FILE *file = fopen(in_folder("whole.safetensors"), "rb");
+    FILE *file = fopen(scratch_path("whole.safetensors"), "rb");
     assert_non_null(file);
     assert_int_equal(fread(bytes, 1, sizeof bytes, file), size);
     fclose(file);
     for (size_t cut = 0; cut < size; cut++) {
-        write_file("cut.safetensors", bytes, cut);
+        file_write(scratch_path("cut.safetensors"), bytes, cut);
         refuse("cut.safetensors", "");
     }
     for (int high = 1; high < 256; high *= 2) { /* a header longer than the file */
         bytes[7] = (unsigned char)high;
-        write_file("long.safetensors", bytes, size);
+        file_write(scratch_path("long.safetensors"), bytes, size);
         refuse("long.safetensors", "header");
     }
     refuse("none.safetensors", "No such file");
@@ -211,7 +179,7 @@ static void not_a_number_is_data(void **state)
 
 static SpStatus open_checkpoint(SpCheckpoint **checkpoint)
 {
-    return sp_checkpoint_open(in_folder("model"), checkpoint);
+    return sp_checkpoint_open(scratch_path("model"), checkpoint);
 }
 
 static void refuse_checkpoint(const char *text)
@@ -230,7 +198,7 @@ static void shards_are_found(void **state)
 {
     (void)state;
     SpCheckpoint *checkpoint;
-    assert_int_equal(mkdir(in_folder("model"), 0777), 0);
+    assert_int_equal(mkdir(scratch_path("model"), 0777), 0);
     refuse_checkpoint("model.safetensors");
     write_tensors("model/1.safetensors", shard_a, 4);
     write_tensors("model/2.safetensors", shard_b, 4);
@@ -252,7 +220,7 @@ static void shards_are_found(void **state)
         write_text("model/model.safetensors.index.json", bad[i][0]);
         refuse_checkpoint(bad[i][1]);
     }
-    unlink(in_folder("model/model.safetensors.index.json"));
+    unlink(scratch_path("model/model.safetensors.index.json"));
 }
 
 static void models_bind_what_they_need(void **state)
@@ -297,7 +265,7 @@ static void models_bind_what_they_need(void **state)
     sp_checkpoint_close(checkpoint);
     write_text("model/config.json", "[]");
     refuse_checkpoint("config.json");
-    unlink(in_folder("model/config.json"));
+    unlink(scratch_path("model/config.json"));
     assert_int_equal(open_checkpoint(&checkpoint).code, SP_OK);
     sp_checkpoint_close(checkpoint);
 }
@@ -317,17 +285,17 @@ static void the_nearest_weights_are_taken(void **state)
     snprintf(path, sizeof path,
              "mkdir -p %s/data/spatrack/weights && cp -r %s/model "
              "%s/data/spatrack/weights",
-             folder, folder, folder);
+             scratch_folder(), scratch_folder(), scratch_folder());
     assert_int_equal(system(path), 0);
     unsetenv("SPATRACK_WEIGHTS");
     setenv("HOME", "/none", 1);
-    setenv("XDG_DATA_HOME", in_folder("nothing"), 1);
+    setenv("XDG_DATA_HOME", scratch_path("nothing"), 1);
     expect_located(NULL, "built in");
-    setenv("XDG_DATA_HOME", in_folder("data"), 1);
+    setenv("XDG_DATA_HOME", scratch_path("data"), 1);
     expect_located(NULL, "$XDG_DATA_HOME");
-    setenv("SPATRACK_WEIGHTS", folder, 1);
+    setenv("SPATRACK_WEIGHTS", scratch_folder(), 1);
     expect_located(NULL, "$SPATRACK_WEIGHTS");
-    expect_located(folder, "--weights");
+    expect_located(scratch_folder(), "--weights");
     SpStatus status = sp_weights_locate("/none", "model", &located);
     assert_int_equal(status.code, SP_CHECKPOINT);
     assert_non_null(strstr(status.text, "make -f weights.mk model DEST=/none"));
@@ -364,5 +332,5 @@ int main(void)
         cmocka_unit_test(the_nearest_weights_are_taken),
         cmocka_unit_test(built_in_weights_open),
     };
-    return cmocka_run_group_tests_name("store", cases, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("store", cases, scratch_make, scratch_remove);
 }
