@@ -142,7 +142,7 @@ def too_small_a_budget_says_what_fits():
         if done.returncode == 5 and "--max-frames" in done.stderr:
             told = int(re.search(r"--max-frames (\d+)", done.stderr).group(1))
         else:
-            budget -= 1 << 19
+            budget -= 1 << 20
     assert 0 < told < 24, (told, done.stderr)
     assert f"longest clip that fits: {told} frames" in done.stdout, done.stdout
     line = refused(5, f"use --max-frames {told}", *clip_of(24, *many), "--vram-budget", budget, *out)
