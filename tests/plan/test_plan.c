@@ -19,7 +19,7 @@
 
 enum { SETTINGS = 200, MOST_FRAMES = 120, MOST_POINTS = 24 };
 
-typedef enum Kind { FRONT, TRACKER, SAM, ONLINE, KINDS } Kind;
+typedef enum Kind { FRONT, TRACKER, SAM, LITE_SAM, ONLINE, KINDS } Kind;
 
 /* A device that counts what it has given, and on which weights in place are not to be had. */
 static SpDevice *cpu, device;
@@ -94,9 +94,11 @@ static Model open_embedded(const char *name)
 
 static void open_kind(Kind kind)
 {
+    static const char *const embedded[] = {
+        [FRONT] = "front", [TRACKER] = "offline", [LITE_SAM] = "sam-lite", [ONLINE] = "offline"};
     Model *model = &models[kind];
     *model = kind == SAM ? (Model){.checkpoint = model_checkpoint("sam_tiny")}
-                         : open_embedded(kind == FRONT ? "front" : "offline");
+                         : open_embedded(embedded[kind]);
     if (kind == FRONT)
         check(sp_front_open(model->checkpoint, &model->front));
     else if (kind == TRACKER)
@@ -145,6 +147,11 @@ static int64_t any(int64_t least, int64_t most)
     return least + (int64_t)((seed >> 33) % (uint64_t)(most - least + 1));
 }
 
+static bool is_sam(Kind kind)
+{
+    return kind == SAM || kind == LITE_SAM;
+}
+
 /* What a stage is run on, and one block of floats for all that it returns. */
 typedef struct Case {
     Kind kind;
@@ -169,11 +176,11 @@ static Case make_case(Kind kind, int64_t frames, int64_t rows, int64_t columns, 
     c.height = 16 * rows;
     c.width = 16 * columns;
     const int64_t area = c.height * c.width, maps = frames * area, pairs = frames * points;
-    c.out_count = (size_t)(kind == FRONT ? 2 * maps + 34 * frames
-                           : kind == SAM ? area + points
-                                         : 2 * maps + 25 * frames + 8 * pairs + points);
+    c.out_count = (size_t)(kind == FRONT  ? 2 * maps + 34 * frames
+                           : is_sam(kind) ? area + points
+                                          : 2 * maps + 25 * frames + 8 * pairs + points);
     c.out = tracker_zeros((int64_t)c.out_count);
-    if (kind == SAM) {
+    if (is_sam(kind)) {
         c.rgb = malloc((size_t)(3 * area));
         for (int64_t i = 0; i < 3 * area; i++)
             c.rgb[i] = (uint8_t)any(0, 255);
@@ -247,13 +254,16 @@ static SpStatus run_sam(const Case *c, SpNn *nn)
 {
     const int64_t area = c->height * c->width;
     const double box[] = {1, 1, (double)c->width - 2, (double)c->height - 2};
+    const double middle[] = {(double)c->width / 2, (double)c->height / 2};
     SpSamPrompt prompt[MOST_POINTS];
     for (int64_t i = 0; i < c->points; i++)
-        prompt[i] = (SpSamPrompt){.box = box};
+        prompt[i] = i % 2 && c->kind == LITE_SAM
+                        ? (SpSamPrompt){.points = 1, .point = middle, .label = (int[]){1}}
+                        : (SpSamPrompt){.box = box};
     const SpSamInput in = {c->height, c->width, c->rgb, 0, c->points, prompt, SP_SAM_BEST};
     uint8_t *mask = calloc((size_t)area, 1);
     const SpStatus status =
-        sp_sam_run(models[SAM].sam, nn, &in, &(SpSamOutput){mask, c->out + area});
+        sp_sam_run(models[c->kind].sam, nn, &in, &(SpSamOutput){mask, c->out + area});
     for (int64_t i = 0; i < area && !nn->dry; i++)
         c->out[i] = mask[i];
     free(mask);
@@ -263,9 +273,9 @@ static SpStatus run_sam(const Case *c, SpNn *nn)
 static SpStatus run_case(void *self, SpNn *nn)
 {
     const Case *c = self;
-    return c->kind == FRONT ? run_front(c, nn)
-           : c->kind == SAM ? run_sam(c, nn)
-                            : run_tracker(c, nn);
+    return c->kind == FRONT  ? run_front(c, nn)
+           : is_sam(c->kind) ? run_sam(c, nn)
+                             : run_tracker(c, nn);
 }
 
 static SpWeights *weights_of(Kind kind)
@@ -407,9 +417,11 @@ static void the_online_tracker_is_the_same_under_every_plan(void **state)
 static void sam_is_the_same_under_every_plan(void **state)
 {
     (void)state;
-    Case c = make_case(SAM, 1, 5, 6, 2, 0);
+    Case c = make_case(SAM, 1, 5, 6, 2, 0), lite = make_case(LITE_SAM, 1, 5, 6, 2, 0);
     every_plan_gives(&c);
+    every_plan_gives(&lite);
     free_case(&c);
+    free_case(&lite);
 }
 
 /* The plans of a published model, of which only the sizes are there, under budgets; library's room
