@@ -424,78 +424,6 @@ static void sam_is_the_same_under_every_plan(void **state)
     free_case(&lite);
 }
 
-/* The plans of a published model, of which only the sizes are there, under budgets; library's room
- * counts. Nothing runs: the planner alone looks at the device. */
-typedef struct Published {
-    Kind kind;
-    const char *manifest;
-    size_t budget, host, most;
-    bool gpu, maps_on_host;
-} Published;
-
-static void published_fits(const Published *p)
-{
-    enum { WORKSPACE = 96 << 20 }; /* a GPU's; the CPU's is smaller */
-    const bool video = p->kind != SAM;
-    Case c = {.kind = p->kind,
-              .frames = video ? 80 : 1,
-              .height = video ? 294 : 1080,
-              .width = video ? 518 : 1920,
-              .points = video ? 256 : 1,
-              .support = 756,
-              .out = (float[1]){0}};
-    const Model usual = models[p->kind];
-    Model *model = &models[p->kind];
-    model->checkpoint = model_outline(p->manifest);
-    if (p->kind == FRONT)
-        check(sp_front_open(model->checkpoint, &model->front));
-    else if (p->kind == SAM)
-        check(sp_sam_open(model->checkpoint, &model->sam));
-    else
-        check(sp_tracker_open(model->checkpoint, SP_TRACKER_OFFLINE, &model->tracker));
-    SpDevice on = *cpu;
-    on.reads_host = !p->gpu;
-    on.workspace_bytes = WORKSPACE;
-    const SpDryRun dry = {run_case, &c, sp_checkpoint_weights(model->checkpoint)};
-    const SpRoom room = {p->budget - WORKSPACE, p->host};
-    const SpWish wish = {.precision = SP_PRECISION_BF16};
-    SpNeed need;
-    bool fits;
-    check(sp_plan_choose(&on, &dry, &wish, &room, &need, &fits));
-    const size_t peak = need.device + need.weights + WORKSPACE;
-    print_message("%s: %.0f MB, host %.0f MB, %s\n", p->manifest, (double)peak / 1e6,
-                  (double)need.host / 1e6, sp_plan_mode(&need.plan));
-    assert_true(fits && peak <= p->most);
-    assert_int_equal(need.plan.maps_on_host, p->maps_on_host);
-    sp_front_close(p->kind == FRONT ? model->front : NULL);
-    sp_sam_close(p->kind == SAM ? model->sam : NULL);
-    sp_tracker_close(p->kind == TRACKER ? model->tracker : NULL);
-    sp_checkpoint_close(model->checkpoint);
-    *model = usual;
-}
-
-/* 80 frames of 294 x 518 with 256 points and 756 of the tracker's own, SAM on a large frame: where
- * a GPU gives all it has, with little host memory, and within --vram-budget. */
-static void the_published_models_fit(void **state)
-{
-    (void)state;
-    const size_t mega = 1000000, gibi = (size_t)1 << 30;
-    const Published cases[] = {
-        {FRONT, "front", SIZE_MAX, SIZE_MAX, 2000 * mega, true, false},
-        {FRONT, "front", SIZE_MAX, 2000 * mega, 4000 * mega, true, false},
-        {FRONT, "front", gibi, SIZE_MAX, gibi, true, false},
-        {TRACKER, "tracker_offline", SIZE_MAX, SIZE_MAX, 1300 * mega, false, false},
-        {TRACKER, "tracker_offline", SIZE_MAX, SIZE_MAX, 1000 * mega, true, true},
-        {TRACKER, "tracker_offline", SIZE_MAX, 600 * mega, 2000 * mega, true, false},
-        {TRACKER, "tracker_offline", gibi, SIZE_MAX, gibi, false, true},
-        {TRACKER, "tracker_offline", 660 << 20, SIZE_MAX, 660 << 20, true, true},
-        {SAM, "sam_huge", SIZE_MAX, SIZE_MAX, 2000 * mega, true, false},
-        {SAM, "sam_base", SIZE_MAX, SIZE_MAX, 600 * mega, true, false},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        published_fits(&cases[i]);
-}
-
 /* Spoils every weight of the file that the ops are to read on the device. */
 static void spoil(const Model *model, const SpWeights *weights)
 {
@@ -620,7 +548,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_tracker_is_the_same_under_every_plan),
         cmocka_unit_test(the_online_tracker_is_the_same_under_every_plan),
         cmocka_unit_test(sam_is_the_same_under_every_plan),
-        cmocka_unit_test(the_published_models_fit),
         cmocka_unit_test(resident_weights_are_read_on_the_device_alone),
         cmocka_unit_test(any_sequence_of_sleeps_gives_the_same),
         cmocka_unit_test(a_weight_that_is_not_there_is_an_error),
