@@ -61,15 +61,32 @@ def placed(low: Tensor, view: tuple[int, int, int], size: tuple[int, int]) -> Te
     return out
 
 
-def mask_in(model: Sam, image: np.ndarray, view: tuple[int, int, int], prompt: dict) -> tuple[np.ndarray, float]:
-    """The first mask bool [h, w] of a prompt in the picture's pixels, as a view shows it; its IoU."""
-    side = model.side
-    embedding = model.vision_encoder(torch.from_numpy(normalised(image, view, side))[None])
-    points, box = (torch.from_numpy((np.stack(prompt[k]).reshape(-1, 2) - view[:2] + 0.5) * (side / view[2]) - 0.5)
-                   if k in prompt else None for k in ("points", "box"))
+def decoded(model: Sam, pixels: np.ndarray, points: np.ndarray | None, box: np.ndarray | None) -> tuple[Tensor, float]:
+    """The first mask's logits [4G, 4G] of a prompt in the model image's pixels, and its IoU."""
+    points, box = (None if part is None else torch.from_numpy(part) for part in (points, box))
     labels = None if points is None else torch.ones(len(points), dtype=torch.int64)
+    embedding = model.vision_encoder(torch.from_numpy(pixels)[None])
     masks, iou = model.decode(embedding, model.sparse(points, labels, box))
-    return placed(masks[0, 1], view, image.shape[:2]).numpy() > 0, iou[0, 1].item()
+    return masks[0, 1], iou[0, 1].item()
+
+
+def mirrored(places: np.ndarray | None, side: int) -> np.ndarray | None:
+    return None if places is None else places * [-1, 1] + [side - 1, 0]
+
+
+def mask_in(model: Sam, image: np.ndarray, view: tuple[int, int, int], prompt: dict,
+            both_ways: bool = False) -> tuple[np.ndarray, float]:
+    """The first mask bool [h, w] of a prompt in the picture's pixels, as a view shows it, and its IoU:
+    both ways is the mean of the view and of its mirror image."""
+    side, pixels = model.side, normalised(image, view, model.side)
+    points, box = ((np.stack(prompt[k]).reshape(-1, 2) - view[:2] + 0.5) * (side / view[2]) - 0.5
+                   if k in prompt else None for k in ("points", "box"))
+    low, iou = decoded(model, pixels, points, box)
+    if both_ways:
+        box = None if box is None else np.stack([box[[1, 0], 0], box[:, 1]], 1)
+        again, other = decoded(model, pixels[..., ::-1].copy(), mirrored(points, side), mirrored(box, side))
+        low, iou = (low + again.flip(1)) / 2, (iou + other) / 2
+    return placed(low, view, image.shape[:2]).numpy() > 0, iou
 
 
 def box_of(mask: np.ndarray) -> np.ndarray:
@@ -84,8 +101,8 @@ def segment(model: Sam, image: np.ndarray, prompt: dict) -> tuple[np.ndarray, fl
     its IoU as the model sees it. A box is looked at from near. Around the first point looks of several
     sizes are taken; from near what the best of them found."""
     if "box" in prompt:
-        return mask_in(model, image, view_of(prompt["box"], model.zoom), prompt)
+        return mask_in(model, image, view_of(prompt["box"], model.zoom), prompt, True)
     first = np.tile(prompt["points"][0], 2)
     looks = [mask_in(model, image, view_of(first, max(image.shape[:2]) * share), prompt) for share in LOOKS]
     mask, iou = max(looks, key=lambda look: look[1])
-    return mask_in(model, image, view_of(box_of(mask), model.zoom), prompt) if mask.any() else (mask, iou)
+    return mask_in(model, image, view_of(box_of(mask), model.zoom), prompt, True) if mask.any() else (mask, iou)

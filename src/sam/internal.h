@@ -87,9 +87,11 @@ struct SpSam {
  * in the binder. sam/bind.c */
 void sp_sam_bind(SpBinder *binder, SpSam *sam);
 
-/* A square of a picture, which may reach beyond it: first column and row, side; pixels. */
+/* A square of a picture, which may reach beyond it: first column and row, side; pixels. Mirrored it
+ * is shown with left and right changed. */
 typedef struct SpSamView {
     int64_t x, y, side;
+    bool mirrored;
 } SpSamView;
 
 /* The sizes of a picture on its way: as given, as prompts are placed on it (section 3.1), and as
@@ -119,17 +121,16 @@ void sp_sam_normalise_pixel(const double colour[3], float *out);
 /* The view around box x0, y0, x1, y1 (its first and last pixels): `zoom` of its longer side. */
 SpSamView sp_sam_view_of(const double box[4], double zoom);
 
-/* A coordinate of the picture (0: the first one's centre) on the model image of side S: `first` is
- * the view's column or row. */
-double sp_sam_view_place(const SpSam *sam, const SpSamView *view, double at, int64_t first);
+/* Pixel x, y of the picture (0: the first one's centre) on the model image. */
+void sp_sam_view_place(const SpSam *sam, const SpSamView *view, const double from[2], double to[2]);
 
 /* rgb [height, width, 3] of `sizes` in its view to normalised host [S, S, 3], zeros where the view
  * is beyond the picture. A shrunk one averages areas, a grown one is bilinear. sam/view.c */
 void sp_sam_view_picture(const SpSam *sam, const SpSamSizes *sizes, const uint8_t *rgb, float *out);
 
-/* low [4G, 4G] of the view to the picture, bilinear: where it is above 0 and host mask [height,
- * width] (NULL: not wanted) is 0, that becomes `value`. Whether there are such pixels, and their
- * first and last columns and rows in `box` x0, y0, x1, y1. */
+/* low [4G, 4G] of the view, which is not mirrored, to the picture, bilinear: where it is above 0
+ * and host mask [height, width] (NULL: not wanted) is 0, that becomes `value`. Whether there are
+ * such pixels, and their first and last columns and rows in `box` x0, y0, x1, y1. */
 bool sp_sam_view_mask(const SpSam *sam, const SpSamSizes *sizes, const float *low, uint8_t value,
                       uint8_t *mask, double box[4]);
 

@@ -40,8 +40,7 @@ static double to_model(double at, int64_t extent, int64_t frame, int64_t model)
 static void place(const SpSam *sam, const SpSamSizes *s, const double from[2], double to[2])
 {
     if (s->view.side) {
-        to[0] = sp_sam_view_place(sam, &s->view, from[0], s->view.x);
-        to[1] = sp_sam_view_place(sam, &s->view, from[1], s->view.y);
+        sp_sam_view_place(sam, &s->view, from, to);
         return;
     }
     to[0] = to_model(from[0], s->width, s->frame_width, s->model_width);
@@ -61,6 +60,11 @@ static const float *sparse_tokens(const SpSam *sam, SpNn *nn, const SpSamSizes *
         place(sam, s, prompt->point + 2 * i, point + 2 * i);
     for (int i = 0; prompt->box && i < 4; i += 2)
         place(sam, s, (double[2]){(float)prompt->box[i], (float)prompt->box[i + 1]}, box + i);
+    if (prompt->box && s->view.mirrored) {
+        const double left = box[2];
+        box[2] = box[0];
+        box[0] = left;
+    }
     sp_sam_sparse(sam,
                   &(SpSamPrompt){prompt->points, point, prompt->label, prompt->box ? box : NULL},
                   sparse);
@@ -88,9 +92,9 @@ static void encode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const Sp
 }
 
 /* The masks of a prompt, host low [4, 4G, 4G]; returns the kept one, and its IoU in *iou. */
-static const float *decode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
-                           int64_t object, const float *embedding, const float *position,
-                           float *low, float *iou)
+static float *decode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
+                     int64_t object, const float *embedding, const float *position, float *low,
+                     float *iou)
 {
     const SpSamPrompt *prompt = &input->prompt[object];
     const SpNnMark mark = sp_nn_mark(nn);
@@ -140,7 +144,7 @@ typedef struct Near {
     int64_t object;
     float *embedding;
     const float *position;
-    float *low;
+    float *low, *mirrored; /* [4, 4G, 4G] */
 } Near;
 
 /* What a look shows: the kept mask's IoU, and the box of its pixels if it has any. */
@@ -150,16 +154,39 @@ typedef struct Look {
     double box[4];
 } Look;
 
-/* Looks at the object in a view; the mask goes into host `mask` (NULL: not wanted). */
-static Look look_at(const Near *near, SpNn *nn, SpSamSizes s, SpSamView view, uint8_t *mask)
+/* The kept mask [4G, 4G] of a view, in `low`. */
+static float *logits_of(const Near *near, SpNn *nn, const SpSamSizes *s, float *low, float *iou)
+{
+    encode(near->sam, nn, near->input, s, near->embedding);
+    SpStream weights = sp_stream_hold(nn, near->sam->decoder.segment, 1);
+    float *kept = decode(near->sam, nn, near->input, s, near->object, near->embedding,
+                         near->position, low, iou);
+    sp_stream_end(nn, &weights);
+    return kept;
+}
+
+/* Looks once more, with left and right changed, and takes the mean. */
+static void look_mirrored(const Near *near, SpNn *nn, SpSamSizes s, float *kept, float *iou)
+{
+    const int64_t cells = 4 * near->sam->vision.grid;
+    float again = 0;
+    s.view.mirrored = true;
+    const float *other = logits_of(near, nn, &s, near->mirrored, &again);
+    *iou = (*iou + again) / 2;
+    for (int64_t i = 0; sp_nn_live(nn) && i < cells * cells; i++)
+        kept[i] = (kept[i] + other[i / cells * cells + cells - 1 - i % cells]) / 2;
+}
+
+/* Looks at the object in a view, for the last time in both ways; the mask goes into host `mask`
+ * [height, width] (NULL: not wanted). */
+static Look look_at(const Near *near, SpNn *nn, SpSamSizes s, SpSamView view, bool last,
+                    uint8_t *mask)
 {
     Look look = {0};
     s.view = view;
-    encode(near->sam, nn, near->input, &s, near->embedding);
-    SpStream weights = sp_stream_hold(nn, near->sam->decoder.segment, 1);
-    const float *kept = decode(near->sam, nn, near->input, &s, near->object, near->embedding,
-                               near->position, near->low, &look.iou);
-    sp_stream_end(nn, &weights);
+    float *kept = logits_of(near, nn, &s, near->low, &look.iou);
+    if (last)
+        look_mirrored(near, nn, s, kept, &look.iou);
     if (sp_nn_live(nn))
         look.any =
             sp_sam_view_mask(near->sam, &s, kept, (uint8_t)(near->object + 1), mask, look.box);
@@ -179,7 +206,7 @@ static Look look_around(const Near *near, SpNn *nn, const SpSamSizes *s, const S
     Look best = {0};
     for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
         const SpSamView view = sp_sam_view_of((double[4]){x, y, x, y}, shares[i] * extent);
-        const Look look = look_at(near, nn, *s, view, NULL);
+        const Look look = look_at(near, nn, *s, view, false, NULL);
         if (i == 0 || look.iou > best.iou)
             best = look;
     }
@@ -196,7 +223,7 @@ static void segment_near(const Near *near, SpNn *nn, const SpSamSizes *s, const 
     else
         found = look_around(near, nn, s, prompt);
     if (found.any || nn->dry)
-        found = look_at(near, nn, *s, sp_sam_view_of(found.box, near->sam->zoom),
+        found = look_at(near, nn, *s, sp_sam_view_of(found.box, near->sam->zoom), true,
                         nn->dry ? NULL : output->mask);
     if (sp_nn_live(nn) && output->iou)
         output->iou[near->object] = found.iou;
@@ -212,13 +239,14 @@ SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
     if (sam->zoom == 0)
         encode(sam, nn, input, &s, embedding);
     const float *position = position_map(sam, nn);
-    float *low = sp_nn_host(nn, (size_t)(SP_SAM_MASKS * 16 * cells) * sizeof *low);
+    const size_t masks = (size_t)(SP_SAM_MASKS * 16 * cells) * sizeof(float);
+    float *low = sp_nn_host(nn, masks), *mirrored = sam->zoom > 0 ? sp_nn_host(nn, masks) : NULL;
     if (sp_nn_live(nn))
         memset(output->mask, 0, (size_t)(input->height * input->width));
     if (sam->zoom == 0)
         segment_whole(sam, nn, input, &s, embedding, position, low, output);
     for (int64_t i = 0; sam->zoom > 0 && i < input->objects; i++)
-        segment_near(&(Near){sam, input, i, embedding, position, low}, nn, &s, output);
+        segment_near(&(Near){sam, input, i, embedding, position, low, mirrored}, nn, &s, output);
     sp_nn_precision(nn, SP_PRECISION_F32);
     sp_nn_release(nn, mark);
     return nn->status;

@@ -8,13 +8,18 @@
 SpSamView sp_sam_view_of(const double box[4], double zoom)
 {
     const double side = fmax(1, ceil(zoom * (fmax(box[2] - box[0], box[3] - box[1]) + 1)));
-    return (SpSamView){(int64_t)floor((box[0] + box[2] + 2 - side) / 2),
-                       (int64_t)floor((box[1] + box[3] + 2 - side) / 2), (int64_t)side};
+    return (SpSamView){.x = (int64_t)floor((box[0] + box[2] + 2 - side) / 2),
+                       .y = (int64_t)floor((box[1] + box[3] + 2 - side) / 2),
+                       .side = (int64_t)side};
 }
 
-double sp_sam_view_place(const SpSam *sam, const SpSamView *view, double at, int64_t first)
+void sp_sam_view_place(const SpSam *sam, const SpSamView *view, const double from[2], double to[2])
 {
-    return (at - (double)first + 0.5) * ((double)sam->side / (double)view->side) - 0.5;
+    const double scale = (double)sam->side / (double)view->side;
+    to[0] = (from[0] - (double)view->x + 0.5) * scale - 0.5;
+    to[1] = (from[1] - (double)view->y + 0.5) * scale - 0.5;
+    if (view->mirrored)
+        to[0] = (double)(sam->side - 1) - to[0];
 }
 
 /* The part of an axis that a view shows: inputs from..to lie on outputs first..last. */
@@ -93,7 +98,8 @@ void sp_sam_view_picture(const SpSam *sam, const SpSamSizes *s, const uint8_t *r
             const Reach columns = reach_of(&x, j, area);
             double colour[3];
             mean_of(corner, s->width, &rows, &columns, colour);
-            sp_sam_normalise_pixel(colour, out + 3 * (i * side + j));
+            const int64_t shown = s->view.mirrored ? side - 1 - j : j;
+            sp_sam_normalise_pixel(colour, out + 3 * (i * side + shown));
         }
     }
 }

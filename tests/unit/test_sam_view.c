@@ -33,11 +33,16 @@ static void the_view_surrounds_its_box(void **state)
 static void places_follow_the_view(void **state)
 {
     (void)state;
-    const SpSamView view = {-4, 2, 48};
+    SpSamView view = {.x = -4, .y = 2, .side = 48};
+    double to[2];
     /* The view's edges lie half a pixel before its first and after its last pixel. */
-    assert_true(fabs(sp_sam_view_place(&sam, &view, -4.5, view.x) + 0.5) < 1e-12);
-    assert_true(fabs(sp_sam_view_place(&sam, &view, 43.5, view.x) - (SIDE - 0.5)) < 1e-12);
-    assert_true(fabs(sp_sam_view_place(&sam, &view, 25.5, view.y) - (SIDE / 2 - 0.5)) < 1e-12);
+    sp_sam_view_place(&sam, &view, (double[2]){-4.5, 25.5}, to);
+    assert_true(fabs(to[0] + 0.5) < 1e-12 && fabs(to[1] - (SIDE / 2 - 0.5)) < 1e-12);
+    sp_sam_view_place(&sam, &view, (double[2]){43.5, 1.5}, to);
+    assert_true(fabs(to[0] - (SIDE - 0.5)) < 1e-12 && fabs(to[1] + 0.5) < 1e-12);
+    view.mirrored = true;
+    sp_sam_view_place(&sam, &view, (double[2]){-4.5, 25.5}, to);
+    assert_true(fabs(to[0] - (SIDE - 0.5)) < 1e-12 && fabs(to[1] - (SIDE / 2 - 0.5)) < 1e-12);
 }
 
 /* A picture whose red rises by `step` a column. */
@@ -59,11 +64,16 @@ static void a_shrunk_view_averages_areas(void **state)
     uint8_t rgb[3 * 60 * 60];
     float picture[3 * SIDE * SIDE];
     ramp(rgb, 60, 60, 4);
-    const SpSamSizes s = sizes_of(60, 60, (SpSamView){0, 0, 60});
+    const SpSamSizes s = sizes_of(60, 60, (SpSamView){.x = 0, .y = 0, .side = 60});
     sp_sam_view_picture(&sam, &s, rgb, picture);
     /* Output 0 covers columns 0, 1 and half of 2: 4 (0 + 1 + 1) / 2.5 = 3.2. */
     assert_true(fabs(red_at(picture, 0, 0) - 3) < 1e-3);
     assert_true(fabs(red_at(picture, 7, SIDE - 1) - 233) < 1e-3); /* 4 (57 / 2 + 58 + 59) / 2.5 */
+    const SpSamView turned = {.side = 60, .mirrored = true};
+    const SpSamSizes m = sizes_of(60, 60, turned);
+    sp_sam_view_picture(&sam, &m, rgb, picture);
+    assert_true(fabs(red_at(picture, 7, 0) - 233) < 1e-3);
+    assert_true(fabs(red_at(picture, 0, SIDE - 1) - 3) < 1e-3);
 }
 
 static void a_grown_view_is_bilinear(void **state)
@@ -72,7 +82,7 @@ static void a_grown_view_is_bilinear(void **state)
     uint8_t rgb[3 * 12 * 12];
     float picture[3 * SIDE * SIDE];
     ramp(rgb, 12, 12, 20);
-    const SpSamSizes s = sizes_of(12, 12, (SpSamView){0, 0, 12});
+    const SpSamSizes s = sizes_of(12, 12, (SpSamView){.x = 0, .y = 0, .side = 12});
     sp_sam_view_picture(&sam, &s, rgb, picture);
     assert_true(fabs(red_at(picture, 3, 0) - 0) < 1e-3); /* the edge is repeated */
     assert_true(fabs(red_at(picture, 3, 1) - 5) < 1e-3); /* at column 0.25 */
@@ -85,7 +95,7 @@ static void what_is_beyond_the_picture_is_empty(void **state)
     uint8_t rgb[3 * 10 * 8];
     float picture[3 * SIDE * SIDE];
     memset(rgb, 200, sizeof rgb);
-    const SpSamSizes s = sizes_of(10, 8, (SpSamView){-4, 4, 12});
+    const SpSamSizes s = sizes_of(10, 8, (SpSamView){.x = -4, .y = 4, .side = 12});
     sp_sam_view_picture(&sam, &s, rgb, picture);
     for (int64_t i = 0; i < SIDE; i++)
         for (int64_t j = 0; j < SIDE; j++) {
@@ -104,7 +114,7 @@ static void a_sliver_is_shown(void **state)
     uint8_t rgb[3 * MOST];
     float picture[3 * SIDE * SIDE];
     memset(rgb, 100, sizeof rgb);
-    const SpSamSizes s = sizes_of(1, MOST, (SpSamView){0, -50, MOST});
+    const SpSamSizes s = sizes_of(1, MOST, (SpSamView){.x = 0, .y = -50, .side = MOST});
     sp_sam_view_picture(&sam, &s, rgb, picture);
     assert_true(fabs(red_at(picture, 12, 0) - 100) < 1e-3 && picture[3 * 13 * SIDE] == 0);
 }
@@ -117,7 +127,7 @@ static void masks_come_back_to_their_place(void **state)
     double box[4];
     for (int64_t i = 0; i < CELLS * CELLS; i++)
         low[i] = i % CELLS < CELLS / 2 ? 5 : -5; /* the view's left half */
-    const SpSamSizes s = sizes_of(30, 40, (SpSamView){10, -6, 24});
+    const SpSamSizes s = sizes_of(30, 40, (SpSamView){.x = 10, .y = -6, .side = 24});
     memset(mask, 0, sizeof mask);
     mask[3 * 40 + 12] = 9; /* taken already */
     assert_true(sp_sam_view_mask(&sam, &s, low, 2, mask, box));
