@@ -4,8 +4,9 @@
     src/lite/train_sam.py --clips DIR --state DIR [--steps N]
     src/lite/train_sam.py --clips DIR --state DIR --export FILE.safetensors
 
-The weights start where prompts already mean something (sam_start.py), and for some steps the decoder
-draws shapes without a picture. The first of the three masks, which the program keeps, is trained on
+Objects are seen from near, in views around a box or a point (sam_view.py). The weights start where
+prompts already mean something (sam_start.py), and for some steps the decoder draws shapes without a
+picture. The first of the three masks, which the program keeps, is trained on
 every prompt; of the other two the better one, so that they may differ. Edges and objects are also
 read straight from the image embedding, which shortens the way of the gradient; that reading is
 dropped at export.
@@ -186,7 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=Path, required=True, help="folder of train/ and held/")
     parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2700)
+    parser.add_argument("--steps", type=int, default=3900)
     parser.add_argument("--held", type=int, default=16, help="clips to validate on while training")
     parser.add_argument("--check", type=int, default=400, help="steps between two validations")
     parser.add_argument("--rate", type=float, default=1e-3)
