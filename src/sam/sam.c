@@ -91,20 +91,16 @@ static void encode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const Sp
     sp_nn_release(nn, mark);
 }
 
-/* The masks of a prompt, host low [4, 4G, 4G]; returns the kept one, and its IoU in *iou. */
-static float *decode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
-                     int64_t object, const float *embedding, const float *position, float *low,
-                     float *iou)
+/* The masks of a prompt, host low [4, 4G, 4G], and their IoUs. */
+static void decode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
+                   int64_t object, const float *embedding, const float *position, float *low,
+                   float iou[SP_SAM_MASKS])
 {
     const SpSamPrompt *prompt = &input->prompt[object];
     const SpNnMark mark = sp_nn_mark(nn);
-    float all[SP_SAM_MASKS] = {0};
     const float *sparse = sparse_tokens(sam, nn, s, prompt);
-    sp_sam_decode(sam, nn, embedding, position, sparse, sp_sam_sparse_count(prompt), low, all);
+    sp_sam_decode(sam, nn, embedding, position, sparse, sp_sam_sparse_count(prompt), low, iou);
     sp_nn_release(nn, mark);
-    const int64_t chosen = choose(input->select, all);
-    *iou = all[chosen];
-    return low + chosen * 16 * sam->vision.grid * sam->vision.grid;
 }
 
 /* Where the grid's cells are, device [G, G, D], which stays taken. */
@@ -126,13 +122,16 @@ static void segment_whole(const SpSam *sam, SpNn *nn, const SpSamInput *input, c
                           const float *embedding, const float *position, float *low,
                           const SpSamOutput *output)
 {
+    const int64_t pixels = 16 * sam->vision.grid * sam->vision.grid;
     SpStream weights = sp_stream_hold(nn, sam->decoder.segment, 1);
     for (int64_t i = 0; i < input->objects; i++) {
-        float iou;
-        const float *kept = decode(sam, nn, input, s, i, embedding, position, low, &iou);
-        sp_sam_postprocess(sam, nn, s, kept, NULL, (uint8_t)(i + 1), nn->dry ? NULL : output->mask);
+        float iou[SP_SAM_MASKS] = {0};
+        decode(sam, nn, input, s, i, embedding, position, low, iou);
+        const int64_t kept = choose(input->select, iou);
+        sp_sam_postprocess(sam, nn, s, low + kept * pixels, NULL, (uint8_t)(i + 1),
+                           nn->dry ? NULL : output->mask);
         if (sp_nn_live(nn) && output->iou)
-            output->iou[i] = iou;
+            output->iou[i] = iou[kept];
     }
     sp_stream_end(nn, &weights);
 }
@@ -154,27 +153,28 @@ typedef struct Look {
     double box[4];
 } Look;
 
-/* The kept mask [4G, 4G] of a view, in `low`. */
-static float *logits_of(const Near *near, SpNn *nn, const SpSamSizes *s, float *low, float *iou)
+/* The masks of a view, low [4, 4G, 4G], and their IoUs. */
+static void logits_of(const Near *near, SpNn *nn, const SpSamSizes *s, float *low,
+                      float iou[SP_SAM_MASKS])
 {
     encode(near->sam, nn, near->input, s, near->embedding);
     SpStream weights = sp_stream_hold(nn, near->sam->decoder.segment, 1);
-    float *kept = decode(near->sam, nn, near->input, s, near->object, near->embedding,
-                         near->position, low, iou);
+    decode(near->sam, nn, near->input, s, near->object, near->embedding, near->position, low, iou);
     sp_stream_end(nn, &weights);
-    return kept;
 }
 
-/* Looks once more, with left and right changed, and takes the mean. */
-static void look_mirrored(const Near *near, SpNn *nn, SpSamSizes s, float *kept, float *iou)
+/* Looks once more, with left and right changed, and takes the mean of the kept mask's two. */
+static void look_mirrored(const Near *near, SpNn *nn, SpSamSizes s, int64_t kept, float *iou)
 {
-    const int64_t cells = 4 * near->sam->vision.grid;
-    float again = 0;
+    const int64_t cells = 4 * near->sam->vision.grid, first = kept * cells * cells;
+    float again[SP_SAM_MASKS] = {0};
     s.view.mirrored = true;
-    const float *other = logits_of(near, nn, &s, near->mirrored, &again);
-    *iou = (*iou + again) / 2;
-    for (int64_t i = 0; sp_nn_live(nn) && i < cells * cells; i++)
-        kept[i] = (kept[i] + other[i / cells * cells + cells - 1 - i % cells]) / 2;
+    logits_of(near, nn, &s, near->mirrored, again);
+    *iou = (*iou + again[kept]) / 2;
+    for (int64_t i = 0; sp_nn_live(nn) && i < cells * cells; i++) {
+        const int64_t other = first + i / cells * cells + cells - 1 - i % cells;
+        near->low[first + i] = (near->low[first + i] + near->mirrored[other]) / 2;
+    }
 }
 
 /* Looks at the object in a view, for the last time in both ways; the mask goes into host `mask`
@@ -182,14 +182,17 @@ static void look_mirrored(const Near *near, SpNn *nn, SpSamSizes s, float *kept,
 static Look look_at(const Near *near, SpNn *nn, SpSamSizes s, SpSamView view, bool last,
                     uint8_t *mask)
 {
-    Look look = {0};
+    const int64_t pixels = 16 * near->sam->vision.grid * near->sam->vision.grid;
+    float iou[SP_SAM_MASKS] = {0};
     s.view = view;
-    float *kept = logits_of(near, nn, &s, near->low, &look.iou);
+    logits_of(near, nn, &s, near->low, iou);
+    const int64_t kept = choose(near->input->select, iou);
+    Look look = {.iou = iou[kept]};
     if (last)
         look_mirrored(near, nn, s, kept, &look.iou);
     if (sp_nn_live(nn))
-        look.any =
-            sp_sam_view_mask(near->sam, &s, kept, (uint8_t)(near->object + 1), mask, look.box);
+        look.any = sp_sam_view_mask(near->sam, &s, near->low + kept * pixels,
+                                    (uint8_t)(near->object + 1), mask, look.box);
     return look;
 }
 
