@@ -12,6 +12,7 @@ from torch import Tensor
 from sam import Sam
 
 LOOKS = 1, 0.5, 0.25    # sides of views around a point over the picture's
+LEAST = -0.25           # logits above it are the object's: the best on clips of the training
 MEAN, STD = (255 * np.array(x, np.float32) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 
@@ -86,7 +87,7 @@ def mask_in(model: Sam, image: np.ndarray, view: tuple[int, int, int], prompt: d
         box = None if box is None else np.stack([box[[1, 0], 0], box[:, 1]], 1)
         again, other = decoded(model, pixels[..., ::-1].copy(), mirrored(points, side), mirrored(box, side))
         low, iou = (low + again.flip(1)) / 2, (iou + other) / 2
-    return placed(low, view, image.shape[:2]).numpy() > 0, iou
+    return placed(low, view, image.shape[:2]).numpy() > LEAST, iou
 
 
 def box_of(mask: np.ndarray) -> np.ndarray:

@@ -128,9 +128,10 @@ void sp_sam_view_place(const SpSam *sam, const SpSamView *view, const double fro
  * is beyond the picture. A shrunk one averages areas, a grown one is bilinear. sam/view.c */
 void sp_sam_view_picture(const SpSam *sam, const SpSamSizes *sizes, const uint8_t *rgb, float *out);
 
-/* low [4G, 4G] of the view, which is not mirrored, to the picture, bilinear: where it is above 0
- * and host mask [height, width] (NULL: not wanted) is 0, that becomes `value`. Whether there are
- * such pixels, and their first and last columns and rows in `box` x0, y0, x1, y1. */
+/* low [4G, 4G] of the view, which is not mirrored, to the picture, bilinear: where that is about 0
+ * or more (LEAST in view.c) and host mask [height, width] (NULL: not wanted) is 0, it becomes
+ * `value`. Whether there are such pixels, and their first and last columns and rows in `box` x0,
+ * y0, x1, y1. */
 bool sp_sam_view_mask(const SpSam *sam, const SpSamSizes *sizes, const float *low, uint8_t value,
                       uint8_t *mask, double box[4]);
 
