@@ -187,7 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=Path, required=True, help="folder of train/ and held/")
     parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3900)
+    parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--held", type=int, default=16, help="clips to validate on while training")
     parser.add_argument("--check", type=int, default=400, help="steps between two validations")
     parser.add_argument("--rate", type=float, default=1e-3)
