@@ -202,7 +202,9 @@ class Sam(nn.Module):
     def __init__(self, config: dict):
         super().__init__()
         self.side, self.grid, d = config["image_size"], config["grid"], config["decoder_hidden"]
-        self.zoom = config.get("zoom", 0)  # of a lite model (sam_view.py)
+        # Of a lite model (sam_view.py).
+        self.zoom, self.looks = config.get("zoom", 0), config.get("looks", 1)
+        self.threshold = config.get("mask_threshold", 0)
         self.shared_image_embedding = nn.Module()
         self.shared_image_embedding.positional_embedding = nn.Parameter(torch.zeros(2, config["pos_feats"]))
         self.vision_encoder = VisionEncoder(config)

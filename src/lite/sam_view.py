@@ -1,4 +1,4 @@
-"""How a lite SAM looks at a picture: square views of it, each one object's (src/sam/view.c is the same).
+"""How a lite SAM looks at a picture: square views of it, each one object's (src/sam/sam.c and view.c do the same).
 
 A view is its first column, its first row and its side in pixels; it may reach beyond the picture.
 """
@@ -11,8 +11,6 @@ from torch import Tensor
 
 from sam import Sam
 
-LOOKS = 1, 0.5, 0.25    # sides of views around a point over the picture's
-LEAST = -0.25           # logits above it are the object's: the best on clips of the training
 MEAN, STD = (255 * np.array(x, np.float32) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 
@@ -87,7 +85,7 @@ def mask_in(model: Sam, image: np.ndarray, view: tuple[int, int, int], prompt: d
         box = None if box is None else np.stack([box[[1, 0], 0], box[:, 1]], 1)
         again, other = decoded(model, pixels[..., ::-1].copy(), mirrored(points, side), mirrored(box, side))
         low, iou = (low + again.flip(1)) / 2, (iou + other) / 2
-    return placed(low, view, image.shape[:2]).numpy() > LEAST, iou
+    return placed(low, view, image.shape[:2]).numpy() > model.threshold, iou
 
 
 def box_of(mask: np.ndarray) -> np.ndarray:
@@ -104,6 +102,6 @@ def segment(model: Sam, image: np.ndarray, prompt: dict) -> tuple[np.ndarray, fl
     if "box" in prompt:
         return mask_in(model, image, view_of(prompt["box"], model.zoom), prompt, True)
     first = np.tile(prompt["points"][0], 2)
-    looks = [mask_in(model, image, view_of(first, max(image.shape[:2]) * share), prompt) for share in LOOKS]
+    looks = [mask_in(model, image, view_of(first, max(image.shape[:2]) / 2 ** i), prompt) for i in range(model.looks)]
     mask, iou = max(looks, key=lambda look: look[1])
     return mask_in(model, image, view_of(box_of(mask), model.zoom), prompt, True) if mask.any() else (mask, iou)

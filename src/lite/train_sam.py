@@ -31,7 +31,8 @@ from sam import Sam
 from state import Log, State
 
 CONFIG = {
-    "image_size": 144, "grid": 24, "patch_size": 6, "zoom": sam_data.ZOOM,
+    "image_size": 144, "grid": 24, "patch_size": 6, "zoom": sam_data.ZOOM, "looks": 3,
+    "mask_threshold": -0.25,  # the best on clips of the training
     "vision_hidden": 96, "vision_layers": 5, "vision_heads": 4, "vision_mlp": 192,
     "vision_window": 8, "vision_global_layers": [1, 3],
     "vision_out": 64, "decoder_hidden": 64, "pos_feats": 32, "decoder_heads": 4,

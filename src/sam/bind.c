@@ -203,6 +203,8 @@ void sp_sam_bind(SpBinder *b, SpSam *sam)
     if (b->status.code != SP_OK)
         return;
     sam->zoom = sp_bind_number(b, "zoom", 0, 0, 16);
+    sam->looks = (int)sp_bind_number(b, "looks", 1, 1, 8);
+    sam->threshold = sp_bind_number(b, "mask_threshold", 0, -100, 100);
     sam->decoder.segment = sp_bind_segment(b);
     bind_prompt(b, sam);
     bind_decoder(b, sam);

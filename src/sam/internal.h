@@ -78,6 +78,8 @@ typedef struct SpSamDecoder {
 struct SpSam {
     int64_t side, width; /* S, D */
     double zoom;         /* of the view around a box; 0: it sees whole pictures */
+    int looks;        /* around a point, each half as wide as the one before, from the whole on */
+    double threshold; /* logits above it are the object's; 0 but in a lite model */
     SpSamVision vision;
     SpSamPromptEncoder prompt;
     SpSamDecoder decoder;
@@ -128,10 +130,9 @@ void sp_sam_view_place(const SpSam *sam, const SpSamView *view, const double fro
  * is beyond the picture. A shrunk one averages areas, a grown one is bilinear. sam/view.c */
 void sp_sam_view_picture(const SpSam *sam, const SpSamSizes *sizes, const uint8_t *rgb, float *out);
 
-/* low [4G, 4G] of the view, which is not mirrored, to the picture, bilinear: where that is about 0
- * or more (LEAST in view.c) and host mask [height, width] (NULL: not wanted) is 0, it becomes
- * `value`. Whether there are such pixels, and their first and last columns and rows in `box` x0,
- * y0, x1, y1. */
+/* low [4G, 4G] of the view, which is not mirrored, to the picture, bilinear: where that is above
+ * the threshold and host mask [height, width] (NULL: not wanted) is 0, it becomes `value`. Whether
+ * there are such pixels, and their first and last columns and rows in `box` x0, y0, x1, y1. */
 bool sp_sam_view_mask(const SpSam *sam, const SpSamSizes *sizes, const float *low, uint8_t value,
                       uint8_t *mask, double box[4]);
 

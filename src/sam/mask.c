@@ -41,7 +41,7 @@ void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const f
         float *row = logits ? logits + i * s->width : spare;
         scaled_row(model, h, w, s->height, s->width, i, s->width, row);
         for (int64_t j = 0; j < s->width; j++)
-            if (row[j] > 0 && !mask[i * s->width + j])
+            if ((double)row[j] > sam->threshold && !mask[i * s->width + j])
                 mask[i * s->width + j] = value;
     }
     sp_nn_release(nn, mark);

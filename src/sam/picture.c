@@ -173,21 +173,22 @@ void sp_sam_resize_model(SpNn *nn, const uint8_t *rgb, int64_t h, int64_t w, uin
     sp_nn_release(nn, mark);
 }
 
-static const float MEAN[3] = {0.485f * 255, 0.456f * 255, 0.406f * 255};
-static const float DEVIATION[3] = {0.229f * 255, 0.224f * 255, 0.225f * 255};
-
 void sp_sam_normalise_pixel(const double colour[3], float *out)
 {
+    static const float mean[3] = {0.485f * 255, 0.456f * 255, 0.406f * 255};
+    static const float deviation[3] = {0.229f * 255, 0.224f * 255, 0.225f * 255};
     for (int c = 0; c < 3; c++)
-        out[c] = ((float)colour[c] - MEAN[c]) / DEVIATION[c];
+        out[c] = ((float)colour[c] - mean[c]) / deviation[c];
 }
 
 void sp_sam_normalise(const uint8_t *rgb, int64_t h, int64_t w, int64_t side, float *out)
 {
     memset(out, 0, (size_t)(side * side * 3) * sizeof *out);
     for (int64_t i = 0; i < h; i++)
-        for (int64_t j = 0; j < 3 * w; j++)
-            out[i * side * 3 + j] = ((float)rgb[i * w * 3 + j] - MEAN[j % 3]) / DEVIATION[j % 3];
+        for (int64_t j = 0; j < w; j++) {
+            const uint8_t *p = rgb + 3 * (i * w + j);
+            sp_sam_normalise_pixel((double[3]){p[0], p[1], p[2]}, out + 3 * (i * side + j));
+        }
 }
 
 void sp_sam_picture(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const uint8_t *rgb, float *out)

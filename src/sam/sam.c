@@ -1,5 +1,6 @@
 #include "sam/sam.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,27 +81,39 @@ static int64_t choose(SpSamSelect select, const float *iou)
     return chosen;
 }
 
-/* The picture as `s` shows it to device embedding [G, G, D]. */
-static void encode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
-                   float *embedding)
+/* What the parts of a run share. */
+typedef struct Run {
+    const SpSam *sam;
+    SpNn *nn;
+    const SpSamInput *input;
+    const SpSamOutput *output;
+    float *embedding;      /* device [G, G, D] */
+    const float *position; /* device [G, G, D] */
+    float *low, *mirrored; /* host [4, 4G, 4G] */
+    int64_t pixels;        /* of one of them */
+} Run;
+
+/* The picture as `s` shows it into the embedding. */
+static void encode(const Run *run, const SpSamSizes *s)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *picture = sp_nn_host(nn, (size_t)(3 * sam->side * sam->side) * sizeof *picture);
-    sp_sam_picture(sam, nn, s, input->rgb, picture);
-    sp_sam_encode(sam, nn, picture, embedding);
-    sp_nn_release(nn, mark);
+    const int64_t side = run->sam->side;
+    const SpNnMark mark = sp_nn_mark(run->nn);
+    float *picture = sp_nn_host(run->nn, (size_t)(3 * side * side) * sizeof *picture);
+    sp_sam_picture(run->sam, run->nn, s, run->input->rgb, picture);
+    sp_sam_encode(run->sam, run->nn, picture, run->embedding);
+    sp_nn_release(run->nn, mark);
 }
 
-/* The masks of a prompt, host low [4, 4G, 4G], and their IoUs. */
-static void decode(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
-                   int64_t object, const float *embedding, const float *position, float *low,
+/* The masks of an object's prompt into low [4, 4G, 4G], and their IoUs. */
+static void decode(const Run *run, const SpSamSizes *s, int64_t object, float *low,
                    float iou[SP_SAM_MASKS])
 {
-    const SpSamPrompt *prompt = &input->prompt[object];
-    const SpNnMark mark = sp_nn_mark(nn);
-    const float *sparse = sparse_tokens(sam, nn, s, prompt);
-    sp_sam_decode(sam, nn, embedding, position, sparse, sp_sam_sparse_count(prompt), low, iou);
-    sp_nn_release(nn, mark);
+    const SpSamPrompt *prompt = &run->input->prompt[object];
+    const SpNnMark mark = sp_nn_mark(run->nn);
+    const float *sparse = sparse_tokens(run->sam, run->nn, s, prompt);
+    sp_sam_decode(run->sam, run->nn, run->embedding, run->position, sparse,
+                  sp_sam_sparse_count(prompt), low, iou);
+    sp_nn_release(run->nn, mark);
 }
 
 /* Where the grid's cells are, device [G, G, D], which stays taken. */
@@ -117,34 +130,27 @@ static const float *position_map(const SpSam *sam, SpNn *nn)
     return position;
 }
 
-/* Every object on one embedding of the whole picture. */
-static void segment_whole(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamSizes *s,
-                          const float *embedding, const float *position, float *low,
-                          const SpSamOutput *output)
+static void keep_iou(const Run *run, int64_t object, float iou)
 {
-    const int64_t pixels = 16 * sam->vision.grid * sam->vision.grid;
-    SpStream weights = sp_stream_hold(nn, sam->decoder.segment, 1);
-    for (int64_t i = 0; i < input->objects; i++) {
+    if (sp_nn_live(run->nn) && run->output->iou)
+        run->output->iou[object] = iou;
+}
+
+/* Every object on one embedding of the whole picture. */
+static void segment_whole(const Run *run, const SpSamSizes *s)
+{
+    SpNn *nn = run->nn;
+    SpStream weights = sp_stream_hold(nn, run->sam->decoder.segment, 1);
+    for (int64_t i = 0; i < run->input->objects; i++) {
         float iou[SP_SAM_MASKS] = {0};
-        decode(sam, nn, input, s, i, embedding, position, low, iou);
-        const int64_t kept = choose(input->select, iou);
-        sp_sam_postprocess(sam, nn, s, low + kept * pixels, NULL, (uint8_t)(i + 1),
-                           nn->dry ? NULL : output->mask);
-        if (sp_nn_live(nn) && output->iou)
-            output->iou[i] = iou[kept];
+        decode(run, s, i, run->low, iou);
+        const int64_t kept = choose(run->input->select, iou);
+        sp_sam_postprocess(run->sam, nn, s, run->low + kept * run->pixels, NULL, (uint8_t)(i + 1),
+                           nn->dry ? NULL : run->output->mask);
+        keep_iou(run, i, iou[kept]);
     }
     sp_stream_end(nn, &weights);
 }
-
-/* What looks at one object have in common. */
-typedef struct Near {
-    const SpSam *sam;
-    const SpSamInput *input;
-    int64_t object;
-    float *embedding;
-    const float *position;
-    float *low, *mirrored; /* [4, 4G, 4G] */
-} Near;
 
 /* What a look shows: the kept mask's IoU, and the box of its pixels if it has any. */
 typedef struct Look {
@@ -153,103 +159,101 @@ typedef struct Look {
     double box[4];
 } Look;
 
-/* The masks of a view, low [4, 4G, 4G], and their IoUs. */
-static void logits_of(const Near *near, SpNn *nn, const SpSamSizes *s, float *low,
+/* The masks of an object in a view, low [4, 4G, 4G], and their IoUs. */
+static void logits_of(const Run *run, const SpSamSizes *s, int64_t object, float *low,
                       float iou[SP_SAM_MASKS])
 {
-    encode(near->sam, nn, near->input, s, near->embedding);
-    SpStream weights = sp_stream_hold(nn, near->sam->decoder.segment, 1);
-    decode(near->sam, nn, near->input, s, near->object, near->embedding, near->position, low, iou);
-    sp_stream_end(nn, &weights);
+    encode(run, s);
+    SpStream weights = sp_stream_hold(run->nn, run->sam->decoder.segment, 1);
+    decode(run, s, object, low, iou);
+    sp_stream_end(run->nn, &weights);
 }
 
 /* Looks once more, with left and right changed, and takes the mean of the kept mask's two. */
-static void look_mirrored(const Near *near, SpNn *nn, SpSamSizes s, int64_t kept, float *iou)
+static void look_mirrored(const Run *run, SpSamSizes s, int64_t object, int64_t kept, float *iou)
 {
-    const int64_t cells = 4 * near->sam->vision.grid, first = kept * cells * cells;
+    const int64_t cells = 4 * run->sam->vision.grid, first = kept * run->pixels;
     float again[SP_SAM_MASKS] = {0};
     s.view.mirrored = true;
-    logits_of(near, nn, &s, near->mirrored, again);
+    logits_of(run, &s, object, run->mirrored, again);
     *iou = (*iou + again[kept]) / 2;
-    for (int64_t i = 0; sp_nn_live(nn) && i < cells * cells; i++) {
+    for (int64_t i = 0; sp_nn_live(run->nn) && i < run->pixels; i++) {
         const int64_t other = first + i / cells * cells + cells - 1 - i % cells;
-        near->low[first + i] = (near->low[first + i] + near->mirrored[other]) / 2;
+        run->low[first + i] = (run->low[first + i] + run->mirrored[other]) / 2;
     }
 }
 
-/* Looks at the object in a view, for the last time in both ways; the mask goes into host `mask`
- * [height, width] (NULL: not wanted). */
-static Look look_at(const Near *near, SpNn *nn, SpSamSizes s, SpSamView view, bool last,
-                    uint8_t *mask)
+/* Looks at an object in a view; for the last time in both ways, and its mask is kept. */
+static Look look_at(const Run *run, SpSamSizes s, int64_t object, SpSamView view, bool last)
 {
-    const int64_t pixels = 16 * near->sam->vision.grid * near->sam->vision.grid;
     float iou[SP_SAM_MASKS] = {0};
     s.view = view;
-    logits_of(near, nn, &s, near->low, iou);
-    const int64_t kept = choose(near->input->select, iou);
+    logits_of(run, &s, object, run->low, iou);
+    const int64_t kept = choose(run->input->select, iou);
     Look look = {.iou = iou[kept]};
     if (last)
-        look_mirrored(near, nn, s, kept, &look.iou);
-    if (sp_nn_live(nn))
-        look.any = sp_sam_view_mask(near->sam, &s, near->low + kept * pixels,
-                                    (uint8_t)(near->object + 1), mask, look.box);
+        look_mirrored(run, s, object, kept, &look.iou);
+    if (sp_nn_live(run->nn))
+        look.any =
+            sp_sam_view_mask(run->sam, &s, run->low + kept * run->pixels, (uint8_t)(object + 1),
+                             last ? run->output->mask : NULL, look.box);
     return look;
 }
 
-/* The best of looks of several sizes around the first point on the object (src/lite/sam_view.py).
- */
-static Look look_around(const Near *near, SpNn *nn, const SpSamSizes *s, const SpSamPrompt *prompt)
+/* The best of looks of several sizes around the first point on the object. */
+static Look look_around(const Run *run, const SpSamSizes *s, int64_t object)
 {
-    static const double shares[] = {1, 0.5, 0.25}; /* of the picture's longer side */
+    const SpSamPrompt *prompt = &run->input->prompt[object];
     const double extent = (double)(s->height > s->width ? s->height : s->width);
     int64_t first = 0;
     while (first < prompt->points - 1 && prompt->label[first] != 1)
         first++;
     const double x = prompt->point[2 * first], y = prompt->point[2 * first + 1];
     Look best = {0};
-    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
-        const SpSamView view = sp_sam_view_of((double[4]){x, y, x, y}, shares[i] * extent);
-        const Look look = look_at(near, nn, *s, view, false, NULL);
+    for (int i = 0; i < run->sam->looks; i++) {
+        const SpSamView view = sp_sam_view_of((double[4]){x, y, x, y}, ldexp(extent, -i));
+        const Look look = look_at(run, *s, object, view, false);
         if (i == 0 || look.iou > best.iou)
             best = look;
     }
     return best;
 }
 
-/* One object from near: around its box, or around what its points find. */
-static void segment_near(const Near *near, SpNn *nn, const SpSamSizes *s, const SpSamOutput *output)
+/* One object from near, around its box or around what its points find (src/lite/sam_view.py). */
+static void segment_near(const Run *run, const SpSamSizes *s, int64_t object)
 {
-    const SpSamPrompt *prompt = &near->input->prompt[near->object];
+    const double *box = run->input->prompt[object].box;
     Look found = {.any = true};
-    if (prompt->box)
-        memcpy(found.box, prompt->box, sizeof found.box);
+    if (box)
+        memcpy(found.box, box, sizeof found.box);
     else
-        found = look_around(near, nn, s, prompt);
-    if (found.any || nn->dry)
-        found = look_at(near, nn, *s, sp_sam_view_of(found.box, near->sam->zoom), true,
-                        nn->dry ? NULL : output->mask);
-    if (sp_nn_live(nn) && output->iou)
-        output->iou[near->object] = found.iou;
+        found = look_around(run, s, object);
+    if (found.any || run->nn->dry)
+        found = look_at(run, *s, object, sp_sam_view_of(found.box, run->sam->zoom), true);
+    keep_iou(run, object, found.iou);
 }
 
 SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const SpSamOutput *output)
 {
     const SpSamSizes s = sp_sam_sizes(sam, input->height, input->width, input->short_side);
     const int64_t cells = sam->vision.grid * sam->vision.grid;
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *embedding = sp_nn_floats(nn, cells * sam->width);
-    sp_nn_precision(nn, SP_PRECISION_TF32);
-    if (sam->zoom == 0)
-        encode(sam, nn, input, &s, embedding);
-    const float *position = position_map(sam, nn);
     const size_t masks = (size_t)(SP_SAM_MASKS * 16 * cells) * sizeof(float);
-    float *low = sp_nn_host(nn, masks), *mirrored = sam->zoom > 0 ? sp_nn_host(nn, masks) : NULL;
+    const bool near = sam->zoom > 0;
+    const SpNnMark mark = sp_nn_mark(nn);
+    Run run = {sam, nn, input, output, .pixels = 16 * cells};
+    run.embedding = sp_nn_floats(nn, cells * sam->width);
+    sp_nn_precision(nn, SP_PRECISION_TF32);
+    if (!near)
+        encode(&run, &s);
+    run.position = position_map(sam, nn);
+    run.low = sp_nn_host(nn, masks);
+    run.mirrored = near ? sp_nn_host(nn, masks) : NULL;
     if (sp_nn_live(nn))
         memset(output->mask, 0, (size_t)(input->height * input->width));
-    if (sam->zoom == 0)
-        segment_whole(sam, nn, input, &s, embedding, position, low, output);
-    for (int64_t i = 0; sam->zoom > 0 && i < input->objects; i++)
-        segment_near(&(Near){sam, input, i, embedding, position, low, mirrored}, nn, &s, output);
+    if (!near)
+        segment_whole(&run, &s);
+    for (int64_t i = 0; near && i < input->objects; i++)
+        segment_near(&run, &s, i);
     sp_nn_precision(nn, SP_PRECISION_F32);
     sp_nn_release(nn, mark);
     return nn->status;

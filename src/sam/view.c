@@ -104,9 +104,6 @@ void sp_sam_view_picture(const SpSam *sam, const SpSamSizes *s, const uint8_t *r
     }
 }
 
-/* Logits above it are the object's: what gave the best IoU on clips of the training. */
-static const double LEAST = -0.25;
-
 /* A pixel of the picture between two of `cells` cells of the view. */
 typedef struct Tap {
     int64_t at, next;
@@ -135,7 +132,7 @@ bool sp_sam_view_mask(const SpSam *sam, const SpSamSizes *s, const float *low, u
             const Tap x = tap_of(j, s->view.x, s->view.side, cells);
             const double left = above[x.at] + y.part * (below[x.at] - above[x.at]);
             const double right = above[x.next] + y.part * (below[x.next] - above[x.next]);
-            if (left + x.part * (right - left) <= LEAST)
+            if (left + x.part * (right - left) <= sam->threshold)
                 continue;
             x0 = j < x0 ? j : x0;
             x1 = j > x1 ? j : x1;

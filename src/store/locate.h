@@ -15,10 +15,10 @@ typedef struct SpLocated {
     const char *where;           /* "--weights", "$SPATRACK_WEIGHTS", ... */
 } SpLocated;
 
-/* Finds the folder of model `name` ("front", "offline", "online"): `given` (--weights) or else
- * $SPATRACK_WEIGHTS, where it must then be; else $XDG_DATA_HOME or ~/.local/share, then the
- * installed data folder, each with spatrack/weights/NAME, if it is there; else the embedded one.
- * SP_CHECKPOINT when the user's folder does not have it. */
+/* Finds the folder of model `name` ("front", "offline", "online", "sam-base", ...): `given`
+ * (--weights) or else $SPATRACK_WEIGHTS, where it must then be; else $XDG_DATA_HOME or
+ * ~/.local/share, then the installed data folder, each with spatrack/weights/NAME, if it is there;
+ * else the embedded one. SP_CHECKPOINT when the user's folder does not have it. */
 SpStatus sp_weights_locate(const char *given, const char *name, SpLocated *out);
 
 /* Opens what was located. SP_CHECKPOINT, SP_MEMORY. */

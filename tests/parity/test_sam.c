@@ -16,13 +16,14 @@
 
 /* golden README, "Tolerances" */
 static const double PIXELS = 5e-5, NEAR_ZERO = 1e-3;
-static double limit = 2e-5;
+static double limit;
 
 static SpCheckpoint *checkpoint;
 static SpSam *sam;
 
 static int open_manifest(const char *manifest)
 {
+    limit = 2e-5;
     checkpoint = model_checkpoint(manifest);
     const SpStatus status = sp_sam_open(checkpoint, &sam);
     if (status.code != SP_OK)

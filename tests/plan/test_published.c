@@ -76,6 +76,12 @@ static void fits(const Published *p, const SpDryRun *stage)
     cpu->close(cpu);
 }
 
+static void all_fit(const Published *cases, size_t count, const SpDryRun *stage)
+{
+    for (size_t i = 0; i < count; i++)
+        fits(&cases[i], stage);
+}
+
 enum { MEGA = 1000000, MEBI = 1 << 20, GIBI = 1 << 30 };
 
 /* On a GPU that gives all it has, with little host memory, within --vram-budget 1G. */
@@ -90,8 +96,8 @@ static void the_front_fits(void **state)
     SpCheckpoint *checkpoint = model_outline("front");
     SpFront *front;
     check(sp_front_open(checkpoint, &front));
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        fits(&cases[i], &(SpDryRun){run_front, front, sp_checkpoint_weights(checkpoint)});
+    all_fit(cases, sizeof cases / sizeof *cases,
+            &(SpDryRun){run_front, front, sp_checkpoint_weights(checkpoint)});
     sp_front_close(front);
     sp_checkpoint_close(checkpoint);
 }
@@ -110,8 +116,8 @@ static void the_tracker_fits(void **state)
     SpCheckpoint *checkpoint = model_outline("tracker_offline");
     SpTracker *tracker;
     check(sp_tracker_open(checkpoint, SP_TRACKER_OFFLINE, &tracker));
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        fits(&cases[i], &(SpDryRun){run_tracker, tracker, sp_checkpoint_weights(checkpoint)});
+    all_fit(cases, sizeof cases / sizeof *cases,
+            &(SpDryRun){run_tracker, tracker, sp_checkpoint_weights(checkpoint)});
     sp_tracker_close(tracker);
     sp_checkpoint_close(checkpoint);
 }

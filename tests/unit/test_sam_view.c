@@ -141,6 +141,8 @@ static void masks_come_back_to_their_place(void **state)
     for (int64_t i = 0; i < CELLS * CELLS; i++)
         low[i] = -1;
     assert_false(sp_sam_view_mask(&sam, &s, low, 1, mask, box));
+    const SpSam lower = {.side = SIDE, .vision.grid = GRID, .threshold = -1.5};
+    assert_true(sp_sam_view_mask(&lower, &s, low, 1, NULL, box));
 }
 
 int main(void)
