@@ -96,7 +96,7 @@ static const Option options[] = {
     {TEXT, "weights", 0, "DIR", "take the models from DIR/front, DIR/offline or DIR/online",
      JOB(weights), 0, 0, 0, false},
     {CHOICE, "device", 0, "auto|cpu|cuda", "where to compute (auto)", JOB(device), 0, 2, 0, false},
-    {CHOICE, "precision", 0, "auto|f32|bf16", "of what a GPU computes (auto: bf16 and TF32)",
+    {CHOICE, "precision", 0, "auto|f32|bf16", "number formats on a GPU (auto: bf16 and TF32)",
      JOB(precision), 0, 2, 0, true},
     {SIZE, "vram-budget", 0, "SIZE", "most memory of the device: 4G, 900M (what is free)",
      JOB(vram_budget), 1, 1e15, 0, false},

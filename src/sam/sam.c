@@ -163,10 +163,12 @@ typedef struct Look {
 static void logits_of(const Run *run, const SpSamSizes *s, int64_t object, float *low,
                       float iou[SP_SAM_MASKS])
 {
+    const SpNnMark mark = sp_nn_mark(run->nn);
     encode(run, s);
     SpStream weights = sp_stream_hold(run->nn, run->sam->decoder.segment, 1);
     decode(run, s, object, low, iou);
     sp_stream_end(run->nn, &weights);
+    sp_nn_release(run->nn, mark);
 }
 
 /* Looks once more, with left and right changed, and takes the mean of the kept mask's two. */

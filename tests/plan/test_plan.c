@@ -184,6 +184,9 @@ static Case make_case(Kind kind, int64_t frames, int64_t rows, int64_t columns, 
         c.rgb = malloc((size_t)(3 * area));
         for (int64_t i = 0; i < 3 * area; i++)
             c.rgb[i] = (uint8_t)any(0, 255);
+        /* What a point finds is looked at once more: something is found on a bright block. */
+        for (int64_t y = c.height / 3; kind == LITE_SAM && y < 2 * c.height / 3; y++)
+            memset(c.rgb + 3 * (y * c.width + c.width / 3), 255, (size_t)c.width);
         return c;
     }
     c.video = noise(3 * maps, 0, 255);
@@ -255,10 +258,11 @@ static SpStatus run_sam(const Case *c, SpNn *nn)
     const int64_t area = c->height * c->width;
     const double box[] = {1, 1, (double)c->width - 2, (double)c->height - 2};
     const double middle[] = {(double)c->width / 2, (double)c->height / 2};
+    const int on_it[] = {1};
     SpSamPrompt prompt[MOST_POINTS];
     for (int64_t i = 0; i < c->points; i++)
         prompt[i] = i % 2 && c->kind == LITE_SAM
-                        ? (SpSamPrompt){.points = 1, .point = middle, .label = (int[]){1}}
+                        ? (SpSamPrompt){.points = 1, .point = middle, .label = on_it}
                         : (SpSamPrompt){.box = box};
     const SpSamInput in = {c->height, c->width, c->rgb, 0, c->points, prompt, SP_SAM_BEST};
     uint8_t *mask = calloc((size_t)area, 1);
