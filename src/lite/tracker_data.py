@@ -32,6 +32,22 @@ class Sample:
     inside: Tensor     # [T, N] inside of the image
     moving: Tensor     # [N]
     c2w: Tensor        # [T, 4, 4] relative to the first frame, in the given depth's measure
+    k: Tensor          # [T, 3, 3] as given
+
+    def normalise(self, p: Tensor) -> Tensor:
+        return 2 * (p - self.lo) / (self.hi - self.lo) - 1
+
+    def denormalise(self, p: Tensor) -> Tensor:
+        return (p + 1) / 2 * (self.hi - self.lo) + self.lo
+
+    def part(self, first: int, end: int, tracks: slice | Tensor) -> "Sample":
+        """The window of frames first..end - 1 and some tracks, whose templates stay those of their queries."""
+        maps = Maps([x[first:end] for x in self.maps.features], [x[first:end] for x in self.maps.points],
+                    [x[tracks] for x in self.maps.templates], [x[tracks] for x in self.maps.template_points])
+        truth = (x[first:end, tracks] for x in (self.xy, self.point, self.visible, self.inside))
+        query = self.query[tracks] - self.query.new_tensor([first, 0, 0])
+        return Sample(maps, query, self.query_point[tracks].clone(), self.lo, self.hi, *truth, self.moving[tracks],
+                      torch.linalg.inv(self.c2w[first]) @ self.c2w[first:end], self.k[first:end])
 
 
 def front_video(video: np.ndarray) -> Tensor:
@@ -82,11 +98,11 @@ def faulty_depth(depth: Tensor, random: np.random.Generator) -> tuple[Tensor, Te
     return field * noise / x, field
 
 
-def choose(clip: dict, count: int, random: np.random.Generator) -> np.ndarray:
-    """Queries [count, 3]: most in the first frame, half of them on what moves by itself, if anything
-    does in their frame."""
+def choose(clip: dict, count: int, random: np.random.Generator, first: int = 0, end: int | None = None) -> np.ndarray:
+    """Queries [count, 3] in frames first..end - 1: most in the first of them, half on what moves by
+    itself, if anything does in their frame."""
     frames, h, w = clip["depth"].shape
-    frame = np.where(random.random(count) < 0.6, 0, random.integers(frames, size=count))
+    frame = np.where(random.random(count) < 0.6, first, random.integers(first, end or frames, size=count))
     xy = random.uniform(0, 1, (count, 2)) * [w - 1, h - 1]
     moving = {t: np.flatnonzero(clip["moving"][clip["label"][t]]) for t in set(frame)}
     for n in np.flatnonzero(random.random(count) < 0.5):
@@ -156,4 +172,4 @@ def make_sample(maps: Tensor, clip: dict, query: np.ndarray, radius: int, random
     label = clip["label"][query[:, 0].astype(int), np.rint(query[:, 2]).astype(int), np.rint(query[:, 1]).astype(int)]
     scale = float((start[:, 2] / true_point[frame, torch.arange(len(frame)), 2].clamp_min(0.01)).median())
     return Sample(all_maps, query_t, start, lo, hi, xy, window.unproject(k[:, None], xy, z),
-                  visible & inside, inside, torch.from_numpy(clip["moving"][label]), relative(clip["c2w"], scale))
+                  visible & inside, inside, torch.from_numpy(clip["moving"][label]), relative(clip["c2w"], scale), k)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the lite tracker's encoder by matching: a point of one frame against all cells of another.
 
-    src/lite/train_features.py --clips DIR... --state DIR [--steps N]
+    src/lite/train_features.py --clips DIR... --state DIR [--steps N] [--start offline.safetensors]
 
 DIR/train and DIR/held hold clips of world.py or world_planes.py; every DIR is used as much. The state (weights, optimiser, step) is written every few
 minutes and training goes on from it. The gate: on held clips, matching single cells must beat
@@ -16,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import weights
 import world
 from lite_config import LEVELS, STRIDE, new_tracker
 from state import Log, State, rate
+from tracker import PREFIX
 
 LOSS_LEVELS, POINTS, FRAMES = (1.0, 0.5, 0.25), 192, 3
 FINE, FINE_REACH, FINE_SPACING, FINE_SIGMA = 1.0, 3, (0.5, 3), 0.6  # weight, steps to a side, pixels, pixels
@@ -187,6 +189,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=Path, nargs="+", required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--start", type=Path, metavar="TRACKER.safetensors", help="an exported tracker's encoder first")
     parser.add_argument("--held", type=int, default=12, help="clips for the gate")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -197,7 +200,10 @@ def main() -> None:
     args = arguments()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
-    fnet = new_tracker().fnet
+    tracker = new_tracker()
+    if args.start:
+        weights.read(tracker, args.start, PREFIX)
+    fnet = tracker.fnet
     scales = torch.nn.Parameter(torch.full((len(LOSS_LEVELS) + 1,), math.log(15)))
     optimiser = torch.optim.AdamW([{"params": fnet.parameters()}, {"params": [scales], "weight_decay": 0}],
                                   args.rate, weight_decay=1e-3, betas=(0.9, 0.98))

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Trains the lite tracker on features that train_features.py's encoder made.
 
-    src/lite/train_tracker.py --clips DIR... --state DIR [--steps N] [--start TRACKER.pt]
+    src/lite/train_tracker.py --clips DIR... --state DIR [--steps N] [--start TRACKER.safetensors]
 
 First one iteration from starts all over the image, then up to four from the query's position, each with
 its own loss, positions cut off between them. Goes on from DIR/tracker.pt when it is there. With --start
-the weights of another run are taken, but for the encoder's, and the first phase is left out.
+the weights of an exported tracker are taken, but for the encoder's, and the first phase is left out.
+Many of the later windows are the second of two, as the online mode has them.
 """
 import argparse
 from pathlib import Path
@@ -16,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import compat
+import weights
 import window
 from lite_config import CONFIG, LEVELS, STRIDE, VISIBLE_LOGIT
 from state import Log, State, rate
-from tracker import Maps, Small, Tracker, nearest_vectors, posenc
+from tracker import PREFIX, Maps, Small, Tracker, nearest_vectors, posenc
 from tracker_data import Sample, backward, choose, every, features, make_sample
 from train_features import held, pick
 
@@ -30,6 +32,7 @@ LOST = 0.04  # a pull on visible points that are far off, a pixel
 SAME_CLIP = 4  # steps
 TOY = 6  # windows of the toy schedule, seen again and again
 HIDDEN, OUTSIDE = 0.2, 0.05  # weights of points that cannot be seen
+ONLINE, OVERLAP = 0.4, 6  # how often the second of two windows is trained on, and the frames that they share
 
 
 class Frozen(Tracker):
@@ -111,20 +114,18 @@ class Run:
 
     def __init__(self, model: Frozen, sample: Sample, xy: Tensor):
         self.model, self.sample, self.xy = model, sample, xy / STRIDE
-        self.normal = self.normalise(sample.query_point).expand(len(xy), -1, -1)
+        self.normal = sample.normalise(sample.query_point).expand(len(xy), -1, -1)
         zeros = xy.new_zeros(xy.shape[:2])
         self.vis, self.conf, self.dyn, self.weight = zeros, zeros, zeros, zeros
         self.c2w = torch.eye(4).repeat(len(xy), 1, 1)
-
-    def normalise(self, p: Tensor) -> Tensor:
-        return 2 * (p - self.sample.lo) / (self.sample.hi - self.sample.lo) - 1
+        self.continued = 0
 
     def inputs(self) -> Small:
         frame = self.sample.query[:, 0].long()
         world = window.transform(self.c2w[frame], self.sample.query_point[:, None])[:, 0]
         rigid = window.transform(torch.linalg.inv(self.c2w), world)
         z = (self.normal[..., 2] + 1) / 2 * (self.sample.hi - self.sample.lo)[2] + self.sample.lo[2]
-        return Small(self.xy, self.normal, (z > 0).float(), self.normalise(rigid), self.sample.query[:, 0],
+        return Small(self.xy, self.normal, (z > 0).float(), self.sample.normalise(rigid), self.sample.query[:, 0],
                      self.vis, self.conf, self.dyn)
 
     def step(self) -> None:
@@ -139,6 +140,22 @@ class Run:
     def place(self) -> Tensor:
         """[T, N, 2] in model pixels."""
         return self.xy * STRIDE
+
+    def go_on(self, sample: Sample, overlap: int) -> "Run":
+        """The next window of the online mode: its first tracks are this one's, which it meets in its
+        first `overlap` frames (docs/model/tracker.md section 2)."""
+        count = self.xy.shape[1]
+        held = torch.arange(len(sample.xy)).clamp_max(overlap - 1) + len(self.xy) - overlap
+        trust = (self.vis.sigmoid() * self.conf.sigmoid())[-overlap:]
+        sample.query[:count, 0] = trust.argmax(0).float()
+        xy, point = self.place()[held], sample.denormalise(self.normal[held])
+        # The published program mixes the first frame's place with the trusted frame's number.
+        at = sample.k[sample.query[:count, 0].long()]
+        sample.query_point[:count] = window.unproject(at, xy[0], point[0, :, 2])
+        run = Run(self.model, sample, torch.cat([xy, sample.query[count:, 1:].expand(len(held), -1, -1)], 1))
+        run.normal = torch.cat([self.normal[held], run.normal[:, count:]], 1)
+        run.continued = count
+        return run
 
     def cut(self) -> None:
         """No gradients from the next iteration into this one."""
@@ -155,11 +172,11 @@ def balanced(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 def losses(run: Run) -> dict[str, Tensor]:
     sample = run.sample
-    frames = torch.arange(len(run.xy))[:, None]
-    asked = (frames != sample.query[:, 0]).float()
+    frames, tracks = torch.arange(len(run.xy))[:, None], torch.arange(run.xy.shape[1])
+    asked = ((frames != sample.query[:, 0]) | (tracks < run.continued)).float()
     weight = torch.where(sample.visible, 1.0, torch.where(sample.inside, HIDDEN, OUTSIDE)) * asked
     error = ((run.place() - sample.xy).square().sum(-1) + 0.01).sqrt()
-    off = (run.normal - run.normalise(sample.point)).abs().clamp_max(4)
+    off = (run.normal - sample.normalise(sample.point)).abs().clamp_max(4)
     certain = sample.visible & (error.detach() < 4)
     moving = sample.moving.expand(len(run.xy), -1)
     lost = torch.where(sample.visible, LOST * error.clamp_max(64), 0)
@@ -196,9 +213,23 @@ def camera_guess(sample: Sample, random: np.random.Generator) -> Tensor:
     return out
 
 
-def train_on(model: Frozen, sample: Sample, far: bool, random: np.random.Generator) -> dict[str, float]:
-    """Adds a window's gradients; the last iteration's losses."""
-    run = Run(model, sample, starts(sample, far, random))
+def second_window(model: Frozen, sample: Sample, first: int, old: int, iterations: int) -> Run:
+    """The window from `first` on, as the online mode starts it after the one before it."""
+    former = sample.part(0, first + OVERLAP, slice(old))
+    with torch.no_grad():
+        run = Run(model, former, former.query[:, 1:].expand(former.xy.shape))
+        for _ in range(iterations):
+            run.step()
+    return run.go_on(sample.part(first, len(sample.xy), slice(None)), OVERLAP)
+
+
+def train_on(model: Frozen, sample: Sample, first: int, far: bool, random: np.random.Generator) -> dict[str, float]:
+    """Adds the gradients of a window, or of the second of two, from `first` on; the last iteration's losses."""
+    if first:
+        run = second_window(model, sample, first, sample.xy.shape[1] // 2, int(random.integers(2, ITERATIONS + 1)))
+        sample = run.sample
+    else:
+        run = Run(model, sample, starts(sample, far, random))
     iterations = 1 if far else int(random.integers(2, ITERATIONS + 1))
     for i in range(iterations):
         run.step()
@@ -227,7 +258,8 @@ def scores(xy: Tensor, shown: Tensor, sample_xy: Tensor, visible: Tensor, frame:
 
 
 def validate(model: Frozen, paths: list[Path], cache: Path) -> dict[str, float]:
-    """Means over held clips, without replacement and bundle adjustment."""
+    """Means over held clips, without replacement and bundle adjustment; `online` of the frames that two
+    windows do not share, in the way of the online mode, over those tracks that begin in the first one."""
     parts = []
     with torch.inference_mode():
         for n, path in enumerate(paths):
@@ -239,6 +271,15 @@ def validate(model: Frozen, paths: list[Path], cache: Path) -> dict[str, float]:
                 run.step()
             parts.append(scores(run.place() * SQUARE, run.vis > VISIBLE_LOGIT, sample.xy * SQUARE,
                                 sample.visible, sample.query[:, 0]))
+            first = len(sample.xy) // 2 - OVERLAP // 2
+            old = (sample.query[:, 0] < first).nonzero()[:, 0]
+            later = second_window(model, sample.part(0, len(sample.xy), old), first, len(old), ITERATIONS)
+            for _ in range(ITERATIONS):
+                later.step()
+            new = slice(first + OVERLAP, None)
+            for name, xy in (("online", later.place()[OVERLAP:]), ("offline", run.place()[new, old])):
+                parts[-1][name] = scores(xy * SQUARE, later.vis[OVERLAP:] > VISIBLE_LOGIT, sample.xy[new, old] * SQUARE,
+                                         sample.visible[new, old], torch.full((len(old),), -1.))["delta_avg"]
     return {name: round(float(np.mean([p[name] for p in parts])), 4) for name in parts[0]}
 
 
@@ -247,7 +288,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=Path, nargs="+", required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--start", type=Path, metavar="TRACKER.pt")
+    parser.add_argument("--start", type=Path, metavar="TRACKER.safetensors")
     parser.add_argument("--tracks", type=int, default=40)
     parser.add_argument("--held", type=int, default=12, help="clips to validate on")
     parser.add_argument("--rate", type=float, default=1.5e-3)
@@ -256,8 +297,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def window_of(model: Frozen, args: argparse.Namespace, step: int, random: np.random.Generator) -> Sample:
-    """Some steps in a row use one clip, since a new one costs as much as a step."""
+def window_of(model: Frozen, args: argparse.Namespace, step: int, far: bool, random: np.random.Generator) \
+        -> tuple[Sample, int]:
+    """Some steps in a row use one clip, since a new one costs as much as a step. With it the frame at which
+    a second window begins, whose own queries are the second half; 0 for a window alone."""
     path = pick(args.clips, np.random.default_rng((args.seed, step // SAME_CLIP, 1)))
     clip = dict(np.load(path))
     maps = features(model.fnet, path, clip, args.state / "maps")
@@ -265,7 +308,13 @@ def window_of(model: Frozen, args: argparse.Namespace, step: int, random: np.ran
         clip, maps = backward(clip), maps.flip(0)
     skip = random.choice([1, 2, 3, 4], p=SKIPS)
     clip, maps = every(clip, skip), maps[::skip]
-    return make_sample(maps, clip, choose(clip, args.tracks, random), model.radius, random)
+    most = len(maps) - OVERLAP - 1  # a frame at least is new
+    if far or most < 1 or random.random() > ONLINE:
+        return make_sample(maps, clip, choose(clip, args.tracks, random), model.radius, random), 0
+    first = int(random.integers(1, most + 1))
+    query = np.concatenate([choose(clip, args.tracks // 2, random, 0, first + OVERLAP),
+                            choose(clip, args.tracks - args.tracks // 2, random, first)])
+    return make_sample(maps, clip, query, model.radius, random), first
 
 
 def main() -> None:
@@ -276,7 +325,7 @@ def main() -> None:
     prepare(model)
     trained = compat.load(args.state / "features.pt")
     if args.start:
-        model.load_state_dict(compat.load(args.start)["parts"]["model"])
+        weights.read(model, args.start, PREFIX)
     model.fnet.load_state_dict(trained["parts"]["fnet"])
     model.fnet.requires_grad_(False)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -289,11 +338,12 @@ def main() -> None:
         seen = step % TOY if args.toy else step
         random = np.random.default_rng((args.seed, seen))
         torch.manual_seed(seen)
-        sample = window_of(model, args, seen, random)
+        far = step < first_phase
+        sample, first = window_of(model, args, seen, far, random)
         for group in optimiser.param_groups:
             group["lr"] = args.rate * rate(step, args.steps)
         optimiser.zero_grad()
-        log.add(step, train_on(model, sample, step < first_phase, random))
+        log.add(step, train_on(model, sample, first, far, random))
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         if state.due() or step + 1 == args.steps:

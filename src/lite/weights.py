@@ -13,7 +13,12 @@ def read_config(folder: str | Path) -> dict:
 
 def load(model: torch.nn.Module, folder: str | Path, prefix: str = "") -> None:
     """Copies every tensor that `model` has from the checkpoint, whose names carry `prefix`."""
-    file = tensorfile.Reader(Path(folder) / "model.safetensors")
+    read(model, Path(folder) / "model.safetensors", prefix)
+
+
+def read(model: torch.nn.Module, path: str | Path, prefix: str = "") -> None:
+    """The same from one file, as export.py writes it."""
+    file = tensorfile.Reader(path)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             tensor.copy_(file[prefix + name])
