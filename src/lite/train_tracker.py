@@ -19,7 +19,7 @@ from torch import Tensor
 import compat
 import weights
 import window
-from lite_config import CONFIG, LEVELS, STRIDE, VISIBLE_LOGIT
+from lite_config import CONFIG, STRIDE, VISIBLE_LOGIT
 from state import Log, State, rate
 from tracker import PREFIX, Maps, Small, Tracker, nearest_vectors, posenc
 from tracker_data import Sample, backward, choose, every, features, make_sample

@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """--overlay of the real program, decoded again. Prints TAP.
 
-    tests/cli/test_overlay.py SPATRACK SOURCE_ROOT
-
-Needs the ffmpeg and ffprobe programs besides the standard library.
+Needs the ffprobe program as well.
 """
 import csv
 import json
@@ -12,69 +10,17 @@ import resource
 import shutil
 import struct
 import subprocess
-import sys
-import tempfile
 
-from tap import Skip, complaints, run_cases
+from program import (BALL, ENVIRONMENT, clip, ffmpeg, finish, good, limited, path, place, read, refused, report_of, run,
+                     tool, write)
 
-SPATRACK, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-BALL = os.path.join(ROOT, "tests/data/ball.mp4")
 FAST = ["--vo-points", "20", "--iters", "1"]
-TEMPORARY = tempfile.mkdtemp(prefix="spatrack-overlay-")
-ENVIRONMENT = {**{k: v for k, v in os.environ.items()
-                  if k not in ("SPATRACK_WEIGHTS", "XDG_DATA_HOME")}, "HOME": TEMPORARY}
 
 
-def path(*names):
-    return os.path.join(TEMPORARY, *names)
-
-
-def place(name):
-    """A fresh folder."""
-    os.makedirs(path(name))
-    return path(name)
-
-
-def write(name, data):
-    with open(name, "wb") as file:
-        file.write(data)
-    return name
-
-
-def read(name):
-    with open(name, "rb") as file:
-        return file.read()
-
-
-def run(*arguments, **more):
-    return subprocess.run([SPATRACK, *map(str, arguments)], cwd=TEMPORARY, capture_output=True,
-                          env=more.pop("env", ENVIRONMENT), timeout=300,
-                          **{"stdin": subprocess.DEVNULL, **more})
-
-
-def good(*arguments, **more):
-    done = run(*arguments, **more)
-    assert done.returncode == 0, (done.returncode, done.stderr.decode()[-600:])
-    return done
-
-
-def tool(*arguments):
-    if not shutil.which(arguments[0]):
-        raise Skip(f"there is no {arguments[0]}")
-    return subprocess.run(arguments, check=True, cwd=TEMPORARY, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE).stdout
-
-
-def ffmpeg(*arguments):
-    return tool("ffmpeg", "-nostdin", "-v", "error", "-y", *arguments)
-
-
-def clip(name, size="96x72", frames=6, *more):
-    """A gray test clip, made once, by name: 5 frames a second."""
-    if not os.path.exists(path(name)):
-        ffmpeg("-f", "lavfi", "-i", f"testsrc=s={size}:r=5", "-frames:v", str(frames), "-vf",
-               "format=gray,format=yuv420p", *(more or ("-c:v", "libx264")), name)
-    return path(name)
+def gray_clip(name, size="96x72", frames=6, *more):
+    """Five frames a second."""
+    return clip(name, "-f", "lavfi", "-i", f"testsrc=s={size}:r=5", "-frames:v", str(frames), "-vf",
+                "format=gray,format=yuv420p", *(more or ("-c:v", "libx264")))
 
 
 def probe(name):
@@ -152,7 +98,7 @@ def stride_and_start_slow_the_rate():
 
 def fractions_and_variable_rates_are_kept():
     place("rates")
-    ntsc = clip("ntsc.mp4", "96x72", 6, "-c:v", "libx264", "-vf",
+    ntsc = gray_clip("ntsc.mp4", "96x72", 6, "-c:v", "libx264", "-vf",
                 "settb=1001/30000,setpts=N", "-r", "30000/1001")
     good(ntsc, "-o", path("rates/a.csv"), "--overlay", path("rates/a.mp4"), "--grid", 2, *FAST)
     assert probe(path("rates/a.mp4"))[2:4] == ("30000/1001",) * 2
@@ -168,7 +114,7 @@ def fractions_and_variable_rates_are_kept():
 
 def odd_sizes_gain_a_row_and_a_column():
     place("odd")
-    video = clip("odd.mkv", "97x71", 4, "-c:v", "ffv1", "-pix_fmt", "gray")
+    video = gray_clip("odd.mkv", "97x71", 4, "-c:v", "ffv1", "-pix_fmt", "gray")
     rows, drawn = overlay_of_one_point("odd", video, 50, 40)
     assert probe(drawn)[:2] == (98, 72)
     expect_markers(rows, drawn)
@@ -176,7 +122,7 @@ def odd_sizes_gain_a_row_and_a_column():
 
 def rotated_and_tall_clips_are_upright():
     place("turned")
-    flat = clip("flat.mp4", "128x96", 3)
+    flat = gray_clip("flat.mp4", "128x96", 3)
     ffmpeg("-i", flat, "-c", "copy", "-metadata:s:v", "rotate=90", "turned.mp4")
     for portrait in ("crop", "fit"):
         rows, drawn = overlay_of_one_point("turned", path("turned.mp4"), 48, 64, "--portrait",
@@ -205,7 +151,7 @@ def a_pipe_is_kept_for_the_second_reading():
                stdin=cat.stdout, env={**ENVIRONMENT, "TMPDIR": "/none"})
     cat.stdout.close()
     cat.wait()
-    assert done.returncode == 7 and b"set TMPDIR" in done.stderr, done.stderr
+    assert done.returncode == 7 and "set TMPDIR" in done.stderr, done.stderr
 
 
 def images_are_drawn_on():
@@ -231,9 +177,9 @@ def the_report_has_its_stage():
     place("report")
     good(BALL, "-o", path("report/t.npz"), "--overlay", path("report/o.mp4"), "--max-frames", 2,
          "--grid", 2, "--report", path("report/r.json"), *FAST)
-    report = json.loads(read(path("report/r.json")))
-    assert [s["name"] for s in report["stages"]][-1] == "overlay"
-    assert "overlay" not in report["settings"] and "trail" not in report["settings"]
+    found = report_of("report/r.json")
+    assert [s["name"] for s in found["stages"]][-1] == "overlay"
+    assert "overlay" not in found["settings"] and "trail" not in found["settings"]
 
 
 def the_same_run_gives_the_same_bytes():
@@ -249,22 +195,15 @@ def the_same_run_gives_the_same_bytes():
 def a_full_disk_keeps_what_was_there():
     place("full")
     old = [write(path("full", name), b"old") for name in ("t.npz", "o.mp4", "o.png")]
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (15000, 15000))
     for overlay in old[1:]:
-        done = run(BALL, "-o", path("full/t.csv"), "--overlay", overlay, "--max-frames", 3,
-                   "--grid", 2, *FAST, preexec_fn=limit)
-        assert done.returncode == 7, (done.returncode, done.stderr)
-        assert os.path.basename(overlay).encode() in done.stderr, done.stderr
-    assert all(read(name) == b"old" for name in old)
-    assert sorted(os.listdir(path("full"))) == ["o.mp4", "o.png", "t.npz"]
+        refused(7, os.path.basename(overlay), BALL, "-o", path("full/t.csv"), "--overlay", overlay,
+                "--max-frames", 3, "--grid", 2, *FAST, preexec_fn=limited(resource.RLIMIT_FSIZE, 15000))
 
 
 def bad_cases():
     """(name, arguments, exit code, piece of the message) of runs that must fail."""
     folder = place("bad")
-    out = ["-o", path("bad/old.npz"), "--max-frames", 2, "--grid", 2, *FAST]
+    out = ["-o", write("bad/old.npz", "an old result"), "--max-frames", 2, "--grid", 2, *FAST]
     yield "another ending", [BALL, *out, "--overlay", path("bad/o.avi")], 2, ".mp4 or .png"
     yield "no ending", [BALL, *out, "--overlay", "mp4"], 2, ".mp4 or .png"
     for name in ("o.mp4", "o.png"):
@@ -295,32 +234,8 @@ def bad_cases():
             "No space left"
 
 
-def check_bad(arguments, code, message):
-    old = write(path("bad/old.npz"), b"an old result")
-    before = sorted(os.listdir(path("bad")))
-    done = run("-q", *arguments)  # a slow machine tells how far it is
-    lines = complaints(done.stderr)
-    assert done.returncode == code, (done.returncode, lines)
-    assert len(lines) == 1 and lines[0].startswith("spatrack: "), lines
-    assert message in lines[0], lines
-    assert read(old) == b"an old result" and sorted(os.listdir(path("bad"))) == before
-
-
-def cases():
-    for case in (the_overlay_has_the_clips_frames, stride_and_start_slow_the_rate,
-                 fractions_and_variable_rates_are_kept, odd_sizes_gain_a_row_and_a_column,
-                 rotated_and_tall_clips_are_upright, a_pipe_is_kept_for_the_second_reading,
-                 images_are_drawn_on, the_sheet_is_a_png, the_report_has_its_stage,
-                 the_same_run_gives_the_same_bytes, a_full_disk_keeps_what_was_there):
-        yield case.__name__, case
-    for name, *rest in bad_cases():
-        yield "refused: " + name, lambda rest=rest: check_bad(*rest)
-
-
-def main():
-    failures = run_cases(cases(), *sys.argv[3:4])
-    shutil.rmtree(TEMPORARY)
-    sys.exit(failures > 0)
-
-
-main()
+finish([the_overlay_has_the_clips_frames, stride_and_start_slow_the_rate,
+        fractions_and_variable_rates_are_kept, odd_sizes_gain_a_row_and_a_column,
+        rotated_and_tall_clips_are_upright, a_pipe_is_kept_for_the_second_reading,
+        images_are_drawn_on, the_sheet_is_a_png, the_report_has_its_stage,
+        the_same_run_gives_the_same_bytes, a_full_disk_keeps_what_was_there], bad_cases())

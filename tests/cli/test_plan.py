@@ -1,56 +1,17 @@
 #!/usr/bin/env python3
-"""Planned memory, sleep and several videos, with the real program. Prints TAP.
-
-    tests/cli/test_plan.py SPATRACK SOURCE_ROOT SYNTH [part of a case's name]
-"""
+"""Planned memory, sleep and several videos, with the real program. Prints TAP."""
 import hashlib
 import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
 
-from tap import Skip, complaints, is_sanitized, run_cases, skip_when_sanitized
+from program import (BALL, FAST as FEW, ROOT, SPATRACK, TEMPORARY, finish, good, place, read, refused, report_of, run,
+                     synthetic)
+from tap import Skip, complaints, is_sanitized, skip_when_sanitized
 
-SPATRACK, ROOT, SYNTH = map(os.path.abspath, sys.argv[1:4])
-BALL = os.path.join(ROOT, "tests/data/ball.mp4")
-FAST = ["--max-frames", "3", "--vo-points", "20", "--grid", "2", "--iters", "1", "--threads", "1"]
+FAST = [*FEW, "--threads", "1"]
 WORKSPACE = 12 << 20  # of one CPU thread
-TEMPORARY = tempfile.mkdtemp(prefix="spatrack-plan-")
-ENVIRONMENT = {**{k: v for k, v in os.environ.items()
-                  if k not in ("SPATRACK_WEIGHTS", "XDG_DATA_HOME")}, "HOME": TEMPORARY}
-
-
-def place(name):
-    """A fresh folder."""
-    path = os.path.join(TEMPORARY, name)
-    os.makedirs(path)
-    return path
-
-
-def read(name):
-    with open(name, "rb") as file:
-        return file.read()
-
-
-def run(*arguments, **more):
-    return subprocess.run([SPATRACK, *map(str, arguments)], cwd=TEMPORARY, env=ENVIRONMENT, timeout=600,
-                          capture_output=True, text=True, stdin=subprocess.DEVNULL, **more)
-
-
-def good(*arguments, **more):
-    done = run(*arguments, **more)
-    assert done.returncode == 0, (done.returncode, done.stderr[-600:])
-    return done
-
-
-def refused(code, message, *arguments):
-    done = run("-q", *arguments)
-    lines = complaints(done.stderr)
-    assert done.returncode == code and len(lines) == 1 and message in lines[0], (done.returncode, lines)
-    return lines[0]
 
 
 def rows(text):
@@ -60,8 +21,8 @@ def rows(text):
     return {stage: (mode, [float(x) for x in numbers]) for stage, mode, *numbers in found}
 
 
-def stages(report):
-    return {stage["name"]: stage for stage in json.loads(read(report))["stages"] if stage["mode"]}
+def stages(name):
+    return {stage["name"]: stage for stage in report_of(name)["stages"] if stage["mode"]}
 
 
 def the_plan_is_what_is_measured():
@@ -155,8 +116,8 @@ def too_small_a_budget_says_what_fits():
     assert os.listdir(folder) == []
 
 
-def events(report):
-    return json.loads(read(report))["cache"]
+def events(name):
+    return report_of(name)["cache"]
 
 
 def sleeping_changes_no_bit():
@@ -258,8 +219,8 @@ def info_tells_what_there_is():
 
 
 def sam_keeps_the_budget_too():
-    folder, data = place("sam"), place(".local/share/spatrack/weights/sam-base")
-    subprocess.run([SYNTH, os.path.join(ROOT, "tests/golden/manifest/sam_tiny.json"), data], check=True)
+    folder = place("sam")
+    synthetic("sam_tiny", ".local/share/spatrack/weights/sam-base")
     masks = set()
     for mode in ("in-place", "resident", "streamed"):
         mask, report = os.path.join(folder, "m.png"), os.path.join(folder, "r.json")
@@ -281,8 +242,7 @@ def sam_keeps_the_budget_too():
 
 def prepare_makes_a_copy_once():
     folder = place("prepare")
-    front = place("prepare/front")
-    subprocess.run([SYNTH, os.path.join(ROOT, "tests/golden/manifest/front_tiny.json"), front], check=True)
+    front = synthetic("front_tiny", "prepare/front")
     how = [BALL, *FAST, "--max-frames", 1, "--stop-after", "front", "--weights", folder]
     good(*how, "-o", os.path.join(folder, "before.npz"))
     assert "MB" in good("--prepare", "--weights", folder).stderr
@@ -299,8 +259,7 @@ def prepare_makes_a_copy_once():
     refused(4, "no published weights of the front or of SAM", "--prepare")
     shutil.rmtree(front)
     refused(4, "front: no model.safetensors there", "--prepare", "--weights", folder)
-    subprocess.run([SYNTH, os.path.join(ROOT, "tests/golden/manifest/sam_tiny.json"), place("prepare/sam-large")],
-                   check=True)
+    synthetic("sam_tiny", "prepare/sam-large")
     assert "sam-large/model.compact" in good("--prepare", "--weights", folder).stderr
 
 
@@ -322,19 +281,10 @@ def bad_requests_are_refused():
     refused(2, "the cpu computes in f32", BALL, "--device", "cpu", "--precision", "bf16", *out)
 
 
-CASES = [the_plan_is_what_is_measured, a_plan_runs_nothing, a_budget_is_kept,
-         maps_wait_on_the_host_where_the_budget_asks_for_it,
-         too_small_a_budget_says_what_fits, sleeping_changes_no_bit,
-         a_model_leaves_where_another_needs_the_room, nothing_grows_over_many_videos,
-         a_failure_does_not_stop_the_next, a_folder_takes_the_videos_name, info_tells_what_there_is,
-         sam_keeps_the_budget_too, prepare_makes_a_copy_once,
-         bad_requests_are_refused]
-
-
-def main():
-    failures = run_cases([(case.__name__, case) for case in CASES], *sys.argv[4:5])
-    shutil.rmtree(TEMPORARY)
-    sys.exit(failures > 0)
-
-
-main()
+finish([the_plan_is_what_is_measured, a_plan_runs_nothing, a_budget_is_kept,
+        maps_wait_on_the_host_where_the_budget_asks_for_it,
+        too_small_a_budget_says_what_fits, sleeping_changes_no_bit,
+        a_model_leaves_where_another_needs_the_room, nothing_grows_over_many_videos,
+        a_failure_does_not_stop_the_next, a_folder_takes_the_videos_name, info_tells_what_there_is,
+        sam_keeps_the_budget_too, prepare_makes_a_copy_once,
+        bad_requests_are_refused])

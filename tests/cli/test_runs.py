@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""How the real program is asked, and how its runs end: signals, a full disk, too little memory. Prints TAP."""
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+from arrays import read_npz
+from program import (BALL, ENVIRONMENT, FAST, ROOT, SPATRACK, TEMPORARY, built_in, finish, good, limited, place,
+                     read, refused, run, write)
+from tap import Skip, is_sanitized
+
+
+
+def help_and_man_page_agree():
+    text = good("--help").stdout
+    flags = set(re.findall(r"--[a-z][a-z0-9-]+", text))
+    man = read(os.path.join(ROOT, "man/spatrack.1")).decode()
+    page = {"--" + name for name in re.findall(r"^\.It.*?Fl -([a-z][a-z0-9-]*)", man, re.M)}
+    letters = set(re.findall(r"^ +(-[a-z]), --", text, re.M))
+    page_letters = set(re.findall(r"^\.It Fl ([a-z]) ", man, re.M))
+    assert flags == page, flags ^ page
+    assert letters == {"-" + letter for letter in page_letters}
+    table = read(os.path.join(ROOT, "src/options.c")).decode()
+    assert len(flags) == len(re.findall(r"^    \{(?!HEADING)[A-Z]+, \"", table, re.M))
+
+
+def version_is_told():
+    assert good("--version").stdout.startswith("spatrack 0.")
+
+
+def quiet_and_verbose_differ():
+    folder = place("quiet")
+    done = good(BALL, "-q", "-o", os.path.join(folder, "t.npz"), *FAST)
+    lines = done.stderr.splitlines()
+    assert lines == []
+    done = good(BALL, "-v", "-o", os.path.join(folder, "t.npz"), *FAST)
+    assert "tracker: " in done.stderr and "\033" not in done.stderr and "\r" not in done.stderr
+
+
+def weights_are_found_where_they_are():
+    folder, out = place("weights"), os.path.join(TEMPORARY, "weights.npz")
+    for model in ("front", "offline"):
+        built_in(folder, model)
+    done = good(BALL, "-v", "-o", out, "--weights", folder, *FAST)
+    assert "lite weights" not in done.stderr and "(--weights)" in done.stderr
+    done = good(BALL, "-v", "-o", out, *FAST, env={**ENVIRONMENT, "SPATRACK_WEIGHTS": folder})
+    assert "($SPATRACK_WEIGHTS)" in done.stderr
+    home = place("data/spatrack")
+    os.symlink(folder, os.path.join(home, "weights"))
+    done = good(BALL, "-v", "-o", out, *FAST,
+                env={**ENVIRONMENT, "XDG_DATA_HOME": os.path.dirname(home)})
+    assert "($XDG_DATA_HOME)" in done.stderr
+
+
+def an_old_result_is_replaced_whole():
+    out = write(os.path.join(place("replace"), "t.npz"), "old")
+    good(BALL, "-o", out, *FAST)
+    assert "coords" in read_npz(out)
+    assert os.listdir(os.path.dirname(out)) == ["t.npz"]
+
+
+def no_clobber_refuses_first():
+    out = write(os.path.join(place("clobber"), "t.npz"), "old")
+    done = run("/none.mp4", "-n", "-o", out)
+    assert done.returncode == 7 and "exists" in done.stderr and read(out) == b"old"
+
+
+def results_of_two_runs_at_once_are_whole():
+    out = os.path.join(place("two"), "t.npz")
+    runs = [subprocess.Popen([SPATRACK, BALL, "-o", out, *FAST, "--seed", str(seed)],
+                             env=ENVIRONMENT, stderr=subprocess.DEVNULL) for seed in range(2)]
+    assert [r.wait() for r in runs] == [0, 0]
+    assert "coords" in read_npz(out) and os.listdir(os.path.dirname(out)) == ["t.npz"]
+
+
+def start_long_run(folder):
+    """A run that is in the middle of its tracker."""
+    process = subprocess.Popen([SPATRACK, BALL, "-o", os.path.join(folder, "t.npz"), "-v",
+                                "--iters", "64", "--vo-points", "3000"], env=ENVIRONMENT,
+                               stderr=subprocess.PIPE)
+    for line in process.stderr:
+        if b"front: " in line:
+            break
+    time.sleep(0.5)
+    assert process.poll() is None
+    return process
+
+
+def signals_stop_and_leave_nothing():
+    for number in (signal.SIGINT, signal.SIGTERM):
+        folder = place(f"signal{int(number)}")
+        write(os.path.join(folder, "t.npz"), "old")
+        process = start_long_run(folder)
+        process.send_signal(number)
+        assert process.wait(timeout=10) == 130
+        process.stderr.close()
+        assert os.listdir(folder) == ["t.npz"] and read(os.path.join(folder, "t.npz")) == b"old"
+
+
+def a_killed_run_keeps_the_old_result():
+    folder = place("kill")
+    write(os.path.join(folder, "t.npz"), "old")
+    process = start_long_run(folder)
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    assert os.listdir(folder) == ["t.npz"] and read(os.path.join(folder, "t.npz")) == b"old"
+
+
+def a_full_disk_keeps_the_old_result():
+    old = write(os.path.join(place("full"), "t.npz"), "old")
+    refused(7, "t.npz", BALL, *FAST, "-o", old, preexec_fn=limited(resource.RLIMIT_FSIZE, 100000))
+
+
+def a_folder_without_permission_is_named():
+    folder = place("locked")
+    os.chmod(folder, 0o555)
+    os.chmod(TEMPORARY, 0o755)
+
+    def nobody():
+        if os.geteuid() == 0:
+            os.setuid(65534)
+    # The tree may lie where nobody else gets to.
+    program, video = (shutil.copy(path, TEMPORARY) for path in (SPATRACK, BALL))
+    done = run(video, *FAST, "-o", os.path.join(folder, "t.npz"), executable=program, preexec_fn=nobody)
+    os.remove(program)
+    os.remove(video)
+    assert done.returncode == 7 and "locked: Permission denied" in done.stderr, done.stderr
+    assert os.listdir(folder) == []
+
+
+def too_little_memory_is_told_first():
+    if is_sanitized(SPATRACK):
+        raise Skip("AddressSanitizer reserves all addresses")
+    out = ["-o", os.path.join(place("memory"), "t.npz")]
+    how = {"preexec_fn": limited(resource.RLIMIT_AS, 1100 << 20),
+           "env": ENVIRONMENT | {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}}
+    line = refused(5, "use --max-frames", BALL, *out, "--vo-points", 20000, "--threads", 1, **how)
+    assert 0 < int(re.search(r"--max-frames (\d+)", line).group(1)) < 24, line
+    refused(5, "use fewer with --threads", BALL, *out, "--threads", 64, **how)
+
+
+finish([help_and_man_page_agree, version_is_told, quiet_and_verbose_differ,
+        weights_are_found_where_they_are, an_old_result_is_replaced_whole, no_clobber_refuses_first,
+        results_of_two_runs_at_once_are_whole, signals_stop_and_leave_nothing,
+        a_killed_run_keeps_the_old_result, a_full_disk_keeps_the_old_result,
+        a_folder_without_permission_is_named, too_little_memory_is_told_first])
