@@ -32,6 +32,7 @@ LOST = 0.04  # a pull on visible points that are far off, a pixel
 SAME_CLIP = 4  # steps
 TOY = 6  # windows of the toy schedule, seen again and again
 HIDDEN, OUTSIDE = 0.2, 0.05  # weights of points that cannot be seen
+CERTAIN, FOUND = 4, 16  # pixels: nearer, a visible point is to be called certain; farther, it is lost and not seen
 ONLINE, OVERLAP = 0.4, 6  # how often the second of two windows is trained on, and the frames that they share
 
 
@@ -177,12 +178,12 @@ def losses(run: Run) -> dict[str, Tensor]:
     weight = torch.where(sample.visible, 1.0, torch.where(sample.inside, HIDDEN, OUTSIDE)) * asked
     error = ((run.place() - sample.xy).square().sum(-1) + 0.01).sqrt()
     off = (run.normal - sample.normalise(sample.point)).abs().clamp_max(4)
-    certain = sample.visible & (error.detach() < 4)
+    certain, found = (sample.visible & (error.detach() < px) for px in (CERTAIN, FOUND))
     moving = sample.moving.expand(len(run.xy), -1)
     lost = torch.where(sample.visible, LOST * error.clamp_max(64), 0)
     return {"flow": (((1 + error).log() + lost) * weight).sum() / weight.sum(),
             "point": ((1 + 20 * off).log().mean(-1) * weight).sum() / weight.sum(),
-            "vis": balanced(run.vis - VISIBLE_LOGIT, sample.visible, asked),
+            "vis": balanced(run.vis - VISIBLE_LOGIT, found, asked),
             "conf": balanced(run.conf, certain, asked),
             "dyn": balanced(run.dyn, moving, torch.ones_like(asked)),
             "weight": balanced(run.weight, moving, torch.ones_like(asked))}
@@ -257,9 +258,24 @@ def scores(xy: Tensor, shown: Tensor, sample_xy: Tensor, visible: Tensor, frame:
             "balanced": ((hit + rejected) / 2).item()}
 
 
+def online_scores(model: Frozen, sample: Sample, run: Run) -> dict[str, float]:
+    """delta_avg in the frames that the second of two windows does not share, over the tracks that begin before
+    it: in the way of the online mode, and in the one window of `run`. Nothing of a clip that is too short."""
+    first = len(sample.xy) // 2 - OVERLAP // 2
+    old, new = (sample.query[:, 0] < first).nonzero()[:, 0], slice(first + OVERLAP, None)
+    if not len(old):
+        return {}
+    later = second_window(model, sample.part(0, len(sample.xy), old), first, len(old), ITERATIONS)
+    for _ in range(ITERATIONS):
+        later.step()
+    truth = sample.xy[new, old] * SQUARE, sample.visible[new, old], torch.full((len(old),), -1.)
+    shown = later.vis[OVERLAP:] > VISIBLE_LOGIT
+    return {name: scores(xy * SQUARE, shown, *truth)["delta_avg"]
+            for name, xy in (("online", later.place()[OVERLAP:]), ("offline", run.place()[new, old]))}
+
+
 def validate(model: Frozen, paths: list[Path], cache: Path) -> dict[str, float]:
-    """Means over held clips, without replacement and bundle adjustment; `online` of the frames that two
-    windows do not share, in the way of the online mode, over those tracks that begin in the first one."""
+    """Means over held clips, without replacement and bundle adjustment."""
     parts = []
     with torch.inference_mode():
         for n, path in enumerate(paths):
@@ -271,15 +287,7 @@ def validate(model: Frozen, paths: list[Path], cache: Path) -> dict[str, float]:
                 run.step()
             parts.append(scores(run.place() * SQUARE, run.vis > VISIBLE_LOGIT, sample.xy * SQUARE,
                                 sample.visible, sample.query[:, 0]))
-            first = len(sample.xy) // 2 - OVERLAP // 2
-            old = (sample.query[:, 0] < first).nonzero()[:, 0]
-            later = second_window(model, sample.part(0, len(sample.xy), old), first, len(old), ITERATIONS)
-            for _ in range(ITERATIONS):
-                later.step()
-            new = slice(first + OVERLAP, None)
-            for name, xy in (("online", later.place()[OVERLAP:]), ("offline", run.place()[new, old])):
-                parts[-1][name] = scores(xy * SQUARE, later.vis[OVERLAP:] > VISIBLE_LOGIT, sample.xy[new, old] * SQUARE,
-                                         sample.visible[new, old], torch.full((len(old),), -1.))["delta_avg"]
+            parts[-1] |= online_scores(model, sample, run)
     return {name: round(float(np.mean([p[name] for p in parts])), 4) for name in parts[0]}
 
 

@@ -44,7 +44,7 @@ import world_scene  # noqa: E402
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 torch.set_num_threads(1)
-FRAMES, TRAIN, HELD = 6, 3, 2
+FRAMES, TRAIN, HELD = 8, 3, 2  # frames enough for a second window of the online mode
 
 
 def python(name: str, *args) -> str:

@@ -247,7 +247,8 @@ static void each_failure_leaves_nothing(void **state)
             status = device->status(device);
             device->close(device);
         }
-        if (call <= opening)
+        /* The last may have been the copying thread's own, which comes when it likes. */
+        if (call < opening)
             assert_true(status.code == SP_MEMORY || status.code == SP_DEVICE);
         assert_int_equal(runtime_held(), 0);
     }
