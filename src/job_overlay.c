@@ -99,6 +99,7 @@ static SpOverlay overlay_of(const SpJob *job, const SpResult *result, float *xy)
                        .width = clip->plan.input_width,
                        .timestamps = clip->timestamps,
                        .rate = clip->rate / (double)job->stride,
+                       .pixel = clip->pixel,
                        .tracks = result->tracks,
                        .xy = xy,
                        .visibility = result->visibility,

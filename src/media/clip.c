@@ -63,6 +63,7 @@ static SpStatus read_with(const char *path, SpReader *reader, const SpClipSettin
 {
     const int64_t height = sp_reader_height(reader), width = sp_reader_width(reader);
     clip->rate = sp_reader_rate(reader);
+    clip->pixel = sp_reader_pixel(reader);
     SP_TRY(sp_frame_plan(height, width, settings->size, settings->patch, settings->portrait,
                          settings->max_short_side, &clip->plan));
     if (height < settings->patch || width < settings->patch)

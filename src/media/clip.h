@@ -24,6 +24,7 @@ typedef struct SpClip {
     int64_t frames;     /* T */
     int64_t left_out;   /* frames beyond max_frames */
     double rate;        /* frames a second of the file, 0 unknown */
+    SpPixelShape pixel; /* of the video */
     float *video;       /* [T, 3, H, W] RGB 0..255, not clamped */
     double *timestamps; /* [T] seconds */
     int64_t *index;     /* [T] number in the file */

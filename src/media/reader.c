@@ -37,6 +37,7 @@ struct SpReader {
     int quarter_turns;
     int64_t height, width; /* after rotation */
     double rate;
+    SpPixelShape pixel;
     int64_t decoded;              /* frames so far */
     int64_t used;                 /* of them given out */
     int64_t candidates;           /* frames from start on */
@@ -394,6 +395,18 @@ static SpStatus no_frame(const SpReader *reader)
     return sp_error(SP_INPUT, "%.300s: no frame of it can be decoded%s", reader->path, why);
 }
 
+/* The container's word before the codec's, as FFmpeg's own tools have it. */
+static SpPixelShape pixel_of(const SpReader *reader)
+{
+    const AVStream *stream = reader->source.stream;
+    const AVRational told[] = {stream->sample_aspect_ratio, stream->codecpar->sample_aspect_ratio};
+    for (int i = 0; i < 2; i++)
+        if (told[i].num > 0 && told[i].den > 0)
+            return reader->quarter_turns & 1 ? (SpPixelShape){told[i].den, told[i].num}
+                                             : (SpPixelShape){told[i].num, told[i].den};
+    return (SpPixelShape){1, 1};
+}
+
 /* Decodes the first used frame, which gives the size. */
 static SpStatus start(SpReader *reader)
 {
@@ -403,10 +416,12 @@ static SpStatus start(SpReader *reader)
     if (!reader->packet || !reader->frame)
         return sp_no_memory("decoding");
     SP_TRY(find_source(reader));
+    reader->pixel = (SpPixelShape){1, 1};
     if (!reader->images.count) {
         const AVRational rate = reader->source.stream->avg_frame_rate;
         reader->rate = rate.num > 0 && rate.den > 0 ? (double)rate.num / (double)rate.den : 0;
         reader->quarter_turns = quarter_turns_of(reader);
+        reader->pixel = pixel_of(reader);
     }
     SP_TRY(next_used(reader, &reader->first, &end));
     if (end && reader->decoded == 0)
@@ -472,6 +487,11 @@ int64_t sp_reader_width(const SpReader *reader)
 double sp_reader_rate(const SpReader *reader)
 {
     return reader->rate;
+}
+
+SpPixelShape sp_reader_pixel(const SpReader *reader)
+{
+    return reader->pixel;
 }
 
 /* Frames of the whole file, by its table of frames or else by its duration; 0 unknown. */

@@ -22,6 +22,11 @@ typedef struct SpFrameInfo {
     double timestamp; /* presentation time in seconds */
 } SpFrameInfo;
 
+/* How wide a pixel is shown to how high; 1, 1 for square ones. */
+typedef struct SpPixelShape {
+    int wide, high;
+} SpPixelShape;
+
 /* Opens a file of any container and codec FFmpeg reads, a folder of images (png, jpg, jpeg, bmp,
  * tif, tiff, webp, ppm; sorted by name), a printf pattern of images ("frames/%04d.png") or "-"
  * for standard input. Images get the timestamps of 30 frames a second. Networks are never used.
@@ -36,6 +41,9 @@ int64_t sp_reader_width(const SpReader *reader);
 
 /* Frames a second of the file as its container tells; 0 when it does not. */
 double sp_reader_rate(const SpReader *reader);
+
+/* The shape of the pixels, turned as the frames are; square where the file does not tell. */
+SpPixelShape sp_reader_pixel(const SpReader *reader);
 
 /* How many used frames there will be as the container tells; 0 when it does not. */
 int64_t sp_reader_guess(const SpReader *reader);

@@ -39,7 +39,7 @@ struct SpWriter {
     int64_t frames, added;
     int64_t *pts; /* [frames] ticks of base */
     int64_t last; /* ticks the last frame is shown */
-    AVRational base;
+    AVRational base, pixel;
 };
 
 static SpStatus failed(const SpWriter *writer, int code)
@@ -95,7 +95,7 @@ static void set_codec(SpWriter *writer)
     codec->pix_fmt = AV_PIX_FMT_YUV420P;
     codec->time_base = writer->base;
     codec->framerate = (AVRational){writer->base.den, writer->base.num};
-    codec->sample_aspect_ratio = (AVRational){1, 1};
+    codec->sample_aspect_ratio = writer->pixel;
     codec->color_range = AVCOL_RANGE_MPEG;
     codec->colorspace = AVCOL_SPC_BT709;
     codec->color_primaries = AVCOL_PRI_BT709;
@@ -214,6 +214,9 @@ static SpStatus start(SpWriter *writer, const char *path, const char *label,
         return sp_error(SP_OUTPUT, "cannot write %.300s: frames of %lldx%lld; 1 to %d a side",
                         writer->label, (long long)writer->width, (long long)writer->height,
                         MOST_SIDE);
+    writer->pixel = (AVRational){1, 1};
+    if (settings->pixel.wide > 0 && settings->pixel.high > 0)
+        writer->pixel = (AVRational){settings->pixel.wide, settings->pixel.high};
     set_times(writer, settings);
     SP_TRY(find_encoder(writer, settings->encoder));
     SP_TRY(make_frame(writer));

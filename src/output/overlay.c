@@ -165,7 +165,8 @@ static SpStatus write_video(const SpAtomicFile *file, const SpOverlay *overlay,
                                        .width = overlay->width,
                                        .frames = overlay->frames,
                                        .timestamps = overlay->timestamps,
-                                       .rate = overlay->rate};
+                                       .rate = overlay->rate,
+                                       .pixel = overlay->pixel};
     SP_TRY(sp_overlay_brush_open(overlay, overlay->height * overlay->width, &video->brush));
     SP_TRY(sp_writer_open(file->temporary ? file->temporary : file->label, file->label, &settings,
                           &video->writer));

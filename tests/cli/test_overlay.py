@@ -131,6 +131,17 @@ def rotated_and_tall_clips_are_upright():
         expect_markers(rows, drawn)
 
 
+def wide_pixels_stay_wide():
+    place("pixels")
+    gray_clip("wide.mp4", "96x72", 2, "-c:v", "libx264", "-vf", "setsar=4/3,format=yuv420p")
+    ffmpeg("-i", "wide.mp4", "-c", "copy", "-metadata:s:v", "rotate=90", "high.mp4")
+    for name, shape in (("wide.mp4", "4:3"), ("high.mp4", "3:4")):
+        good(path(name), "-o", path("pixels/t.csv"), "--overlay", path("pixels/o.mp4"), "--grid", 2, *FAST)
+        told = tool("ffprobe", "-v", "error", "-show_entries", "stream=sample_aspect_ratio", "-of", "csv=p=0",
+                    path("pixels/o.mp4"))
+        assert told.decode().strip() == shape, (name, told)
+
+
 def a_pipe_is_kept_for_the_second_reading():
     place("pipe")
     ffmpeg("-i", BALL, "-c", "copy", "pipe.mkv")
@@ -236,6 +247,6 @@ def bad_cases():
 
 finish([the_overlay_has_the_clips_frames, stride_and_start_slow_the_rate,
         fractions_and_variable_rates_are_kept, odd_sizes_gain_a_row_and_a_column,
-        rotated_and_tall_clips_are_upright, a_pipe_is_kept_for_the_second_reading,
+        rotated_and_tall_clips_are_upright, wide_pixels_stay_wide, a_pipe_is_kept_for_the_second_reading,
         images_are_drawn_on, the_sheet_is_a_png, the_report_has_its_stage,
         the_same_run_gives_the_same_bytes, a_full_disk_keeps_what_was_there], bad_cases())
