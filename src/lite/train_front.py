@@ -2,6 +2,7 @@
 """Trains the lite front on rendered clips; resumes from RUN/state.pt by itself.
 
     train_front.py RUN --train DIR... --held DIR... [--steps N] [--minutes M] [--threads 1]
+                                                        [--start FRONT.safetensors]: an exported one first
     train_front.py RUN --train DIR... --held DIR... --export FILE.safetensors
     train_front.py RUN --train DIR --held DIR --toy     seconds; exit status 1 unless the loss falls
                                                         on the few batches that it sees again
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 import compat
 import front_data
+import weights
 from export import write as write_checkpoint
 from front import Front
 from lite_config import FRONT_PATCH, FRONT_WIDTH
@@ -237,11 +239,13 @@ class Run:
         self.threshold, self.scores = 0.25, {}    # relative error that still counts as good
         self.average = copy.deepcopy(self.trainee.front).requires_grad_(False).eval()
 
-    def begin(self, clips: front_data.Clips) -> None:
+    def begin(self, clips: front_data.Clips, first: Path | None) -> None:
         if self.path.exists():
             self.load()
         else:
             initialise(self.trainee, clips, self.seed)
+            if first:
+                weights.read(self.trainee.front, first)
             self.average.load_state_dict(self.trainee.front.state_dict())
         self.trainee.front.aggregator.patch_embed.patch_embed.proj.requires_grad_(False)
         self.optimiser = compat.adamw(groups(self.trainee), betas=(0.9, 0.98))
@@ -286,7 +290,7 @@ class Run:
 def train(run: Run, args) -> list[float]:
     """Returns the mean loss of each `log_every` steps."""
     clips, held = front_data.Clips(args.train, SIZE), front_data.Clips(args.held, SIZE)
-    run.begin(clips)
+    run.begin(clips, args.start)
     start, saved, sums, stop, means = time.time(), time.time(), {}, [], []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     while run.step < args.steps and time.time() - start < 60 * args.minutes and not stop:
@@ -338,6 +342,7 @@ def main() -> int:
     parser.add_argument("--train", type=Path, nargs="+")
     parser.add_argument("--held", type=Path, nargs="+")
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--start", type=Path, metavar="FRONT.safetensors")
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
