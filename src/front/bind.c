@@ -93,16 +93,15 @@ static void bind_embed(SpBinder *b, SpFront *f)
     SpPatchEmbed *e = &f->embed;
     const int64_t d = f->width;
     sp_bind_into(b, SP_HOST_SEGMENT);
-    const SpTensor table = sp_bind_weights(b, 3, SP_DIMS(1, -1, d), EMBED "pos_embed");
-    const SpTensor registers = sp_bind_weights(b, 3, SP_DIMS(1, -1, d), EMBED "register_tokens");
-    e->grid = (int64_t)lround(sqrt((double)(table.dim[1] - 1)));
-    if (b->status.code == SP_OK && (e->grid < 1 || e->grid * e->grid + 1 != table.dim[1]))
+    const int64_t places = sp_bind_side(b, 1, 3, SP_DIMS(1, -1, d), EMBED "pos_embed");
+    e->registers = sp_bind_side(b, 1, 3, SP_DIMS(1, -1, d), EMBED "register_tokens");
+    e->grid = (int64_t)lround(sqrt((double)(places - 1)));
+    if (b->status.code == SP_OK && (e->grid < 1 || e->grid * e->grid + 1 != places))
         sp_bind_fail(b, "tensor " EMBED "pos_embed is not a square grid and a class");
-    e->registers = registers.dim[1];
     e->eps = config_eps(b, "pe_norm_eps", 1e-6);
     e->cls_token = sp_bind_floats(b, d, EMBED "cls_token");
     e->register_tokens = sp_bind_floats(b, e->registers * d, EMBED "register_tokens");
-    e->pos_embed = sp_bind_floats(b, table.dim[1] * d, EMBED "pos_embed");
+    e->pos_embed = sp_bind_floats(b, places * d, EMBED "pos_embed");
     e->segment = sp_bind_segment(b);
     e->proj =
         sp_bind_weights(b, 4, SP_DIMS(d, 3, f->patch, f->patch), EMBED "patch_embed.proj.weight");
@@ -118,9 +117,7 @@ static void bind_aggregator(SpBinder *b, SpFront *f)
     const float eps = config_eps(b, "agg_norm_eps", 1e-5);
     int64_t global_depth = 0;
     sp_bind_into(b, SP_HOST_SEGMENT);
-    const SpTensor registers =
-        sp_bind_weights(b, 4, SP_DIMS(1, 2, -1, f->width), AGG "register_token");
-    f->registers = registers.dim[2];
+    f->registers = sp_bind_side(b, 2, 4, SP_DIMS(1, 2, -1, f->width), AGG "register_token");
     f->camera_token = sp_bind_floats(b, 2 * f->width, AGG "camera_token");
     f->register_token = sp_bind_floats(b, 2 * f->registers * f->width, AGG "register_token");
     f->rope_base = (float)sp_bind_number(b, "rope_base", 100, 1, 1e6);
@@ -252,16 +249,15 @@ static void bind_taps(SpBinder *b, SpFront *f)
 
 void sp_front_bind(SpBinder *b, SpFront *f)
 {
-    const SpTensor proj =
-        sp_bind_weights(b, 4, SP_DIMS(-1, 3, -1, -1), EMBED "patch_embed.proj.weight");
+    static const char proj[] = EMBED "patch_embed.proj.weight";
+    f->width = sp_bind_side(b, 0, 4, SP_DIMS(-1, 3, -1, -1), proj);
+    f->patch = sp_bind_side(b, 2, 4, SP_DIMS(-1, 3, -1, -1), proj);
     const SpTensor *q_norm =
         sp_checkpoint_find(b->checkpoint, AGG "frame_blocks.0.attn.q_norm.weight");
     if (b->status.code != SP_OK)
         return;
     const int64_t head =
         q_norm && q_norm->rank == 1 && q_norm->dim[0] > 0 ? q_norm->dim[0] : DEFAULT_HEAD;
-    f->width = proj.dim[0];
-    f->patch = proj.dim[2];
     f->heads = config(b, "agg_num_heads", f->width / head > 0 ? f->width / head : 1);
     f->image_size = config(b, "img_size", 518);
     if (f->image_size % f->patch)

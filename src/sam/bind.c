@@ -29,8 +29,9 @@ static SpSamNorm bind_norm(SpBinder *b, int64_t width, const char *prefix, const
 static void bind_layer(SpBinder *b, int64_t width, const char *prefix, SpSamLayer *layer)
 {
     layer->segment = sp_bind_segment(b);
-    const SpTensor rows = sp_bind_weights(b, 2, SP_DIMS(-1, -1), "%sattn.rel_pos_h", prefix);
-    const int64_t entries = rows.dim[0], head = rows.dim[1];
+    static const int64_t any[] = {-1, -1};
+    const int64_t entries = sp_bind_side(b, 0, 2, any, "%sattn.rel_pos_h", prefix);
+    const int64_t head = sp_bind_side(b, 1, 2, any, "%sattn.rel_pos_h", prefix);
     if (b->status.code != SP_OK)
         return;
     if (head > SP_GRID_HEAD || width % head)
@@ -56,9 +57,8 @@ static void bind_vision(SpBinder *b, SpSam *sam)
 {
     SpSamVision *v = &sam->vision;
     v->segment = sp_bind_segment(b);
-    const SpTensor places = sp_bind_weights(b, 4, SP_DIMS(1, -1, -1, -1), VISION "pos_embed");
-    v->grid = places.dim[1];
-    v->width = places.dim[3];
+    v->grid = sp_bind_side(b, 1, 4, SP_DIMS(1, -1, -1, -1), VISION "pos_embed");
+    v->width = sp_bind_side(b, 3, 4, SP_DIMS(1, v->grid, v->grid, -1), VISION "pos_embed");
     v->positions = sp_bind_floats(b, v->grid * v->grid * v->width, VISION "pos_embed");
     v->embed.w =
         sp_bind_weights(b, 4, SP_DIMS(v->width, 3, -1, -1), VISION "patch_embed.projection.weight");
@@ -103,7 +103,7 @@ static void bind_prompt(SpBinder *b, SpSam *sam)
     const char *name = sp_bind_has(b, "%s", shared) || !sp_bind_has(b, "%s", tied) ? shared : tied;
     if (d % 2)
         sp_bind_fail(b, "the decoder's width %lld is odd", (long long)d);
-    sp_bind_weights(b, 2, SP_DIMS(2, d / 2), "%s", name);
+    sp_bind_side(b, 0, 2, SP_DIMS(2, d / 2), "%s", name);
     p->gauss = sp_bind_floats(b, d, "%s", name);
     for (int i = 0; i < SP_SAM_CORNERS; i++)
         p->corner[i] = sp_bind_floats(b, d, PROMPT "point_embed.%d.weight", i);

@@ -309,12 +309,25 @@ static const SpTensor *need(SpBinder *binder, const char *name)
         sp_bind_fail(binder, "it lacks tensor %s", name);
     else if (found->dtype != SP_F32 && found->dtype != SP_F16 && found->dtype != SP_BF16)
         sp_bind_fail(binder, "tensor %s is not F32, F16 or BF16", name);
-    else {
-        binder->checkpoint->bound_bytes +=
-            (size_t)sp_tensor_count(found) * sp_dtype_size(found->dtype);
+    else
         return found;
-    }
     return NULL;
+}
+
+/* The tensor when it has that shape. */
+static const SpTensor *shaped(SpBinder *binder, int rank, const int64_t *dims, const char *name)
+{
+    const SpTensor *found = need(binder, name);
+    bool fits = found && found->rank == rank;
+    for (int i = 0; fits && i < rank; i++)
+        fits = dims[i] < 0 ? found->dim[i] > 0 : found->dim[i] == dims[i];
+    if (found && !fits) {
+        char expected[80], got[80];
+        shape_text(rank, dims, expected, sizeof expected);
+        shape_text(found->rank, found->dim, got, sizeof got);
+        sp_bind_fail(binder, "tensor %s has shape [%s], not [%s]", name, got, expected);
+    }
+    return fits ? found : NULL;
 }
 
 /* A float32 copy that lives as long as the checkpoint. */
@@ -333,8 +346,12 @@ static const float *widened(SpBinder *binder, const SpTensor *tensor, const char
     return copy->data;
 }
 
-static void list(SpBinder *binder, const void *data, size_t bytes, const char *name)
+/* Lists what was bound of `tensor`: its own data or a copy. */
+static void list(SpBinder *binder, const SpTensor *tensor, const void *data, size_t bytes,
+                 const char *name)
 {
+    binder->checkpoint->bound_bytes +=
+        (size_t)sp_tensor_count(tensor) * sp_dtype_size(tensor->dtype);
     if (data && !sp_weights_add(binder->checkpoint->weights, data, bytes))
         binder->status = sp_no_memory(name);
 }
@@ -364,25 +381,16 @@ SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const 
     va_start(args, format);
     vsnprintf(name, sizeof name, format, args);
     va_end(args);
-    const SpTensor *found = need(binder, name);
+    const SpTensor *found = shaped(binder, rank, dims, name);
     if (!found)
         return (SpTensor){0};
-    bool fits = found->rank == rank;
-    for (int i = 0; fits && i < rank; i++)
-        fits = dims[i] < 0 ? found->dim[i] > 0 : found->dim[i] == dims[i];
-    if (!fits) {
-        char expected[80], got[80];
-        shape_text(rank, dims, expected, sizeof expected);
-        shape_text(found->rank, found->dim, got, sizeof got);
-        sp_bind_fail(binder, "tensor %s has shape [%s], not [%s]", name, got, expected);
-        return (SpTensor){0};
-    }
     SpTensor tensor = *found;
     if (!aligned(found)) {
         tensor.data = widened(binder, found, name);
         tensor.dtype = SP_F32;
     }
-    list(binder, tensor.data, (size_t)sp_tensor_count(&tensor) * sp_dtype_size(tensor.dtype), name);
+    list(binder, found, tensor.data, (size_t)sp_tensor_count(&tensor) * sp_dtype_size(tensor.dtype),
+         name);
     return tensor;
 }
 
@@ -403,8 +411,20 @@ const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *format,
     }
     const float *values =
         found->dtype == SP_F32 && aligned(found) ? found->data : widened(binder, found, name);
-    list(binder, values, (size_t)count * sizeof *values, name);
+    list(binder, found, values, (size_t)count * sizeof *values, name);
     return values;
+}
+
+int64_t sp_bind_side(SpBinder *binder, int axis, int rank, const int64_t *dims, const char *format,
+                     ...)
+{
+    char name[NAME_SIZE];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    const SpTensor *found = shaped(binder, rank, dims, name);
+    return found ? found->dim[axis] : 0;
 }
 
 bool sp_bind_has(const SpBinder *binder, const char *format, ...)

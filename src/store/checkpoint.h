@@ -70,6 +70,11 @@ bool sp_bind_numbers(SpBinder *binder, const char *key, int count, int64_t *out)
 SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const char *name, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* The length of one axis of a tensor of the given shape, -1 for any size, which is bound by another
+ * call or not at all; 0 after a failure. */
+int64_t sp_bind_side(SpBinder *binder, int axis, int rank, const int64_t *dims, const char *name,
+                     ...) __attribute__((format(printf, 5, 6)));
+
 /* `count` values as float32 whatever the shape: biases, norms, tokens. A view into the file where
  * that is possible, else a converted copy that the checkpoint owns. */
 const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *name, ...)

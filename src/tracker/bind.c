@@ -80,9 +80,7 @@ static void bind_former(SpBinder *b, SpTracker *t)
     const int64_t d = f->input_transform.w.dim[0];
     t->token = f->input_transform.w.dim[1];
     sp_bind_into(b, SP_HOST_SEGMENT);
-    const SpTensor virtual_tracks =
-        sp_bind_weights(b, 4, SP_DIMS(1, -1, 1, d), FORMER "virual_tracks");
-    f->virtual_tracks = virtual_tracks.dim[1];
+    f->virtual_tracks = sp_bind_side(b, 1, 4, SP_DIMS(1, -1, 1, d), FORMER "virual_tracks");
     f->virtual_token = sp_bind_floats(b, f->virtual_tracks * d, FORMER "virual_tracks");
     sp_bind_into(b, t->segment);
     f->flow_head = bind_dense(b, 2, d, FORMER, "flow_head");

@@ -239,7 +239,11 @@ static void models_bind_what_they_need(void **state)
     assert_true(sp_bind_numbers(&b, "taps", 2, taps) && taps[1] == 2);
     const SpTensor a = sp_bind_weights(&b, 2, SP_DIMS(2, -1), "%s", "a");
     assert_int_equal(a.dim[1], 3);
+    assert_int_equal(sp_checkpoint_bound_bytes(checkpoint), 6 * sizeof(float));
+    assert_int_equal(sp_bind_side(&b, 0, 1, SP_DIMS(-1), "b"), 2); /* asked, not bound */
+    assert_int_equal(sp_checkpoint_bound_bytes(checkpoint), 6 * sizeof(float));
     const float *half = sp_bind_floats(&b, 2, "b");
+    assert_int_equal(sp_checkpoint_bound_bytes(checkpoint), 6 * sizeof(float) + 4);
     assert_true(half[0] == sp_f16_to_f32(0x1918) && half[1] == sp_f16_to_f32(0x1b1a));
     assert_int_equal(b.status.code, SP_OK);
     assert_true(sp_bind_has(&b, "c") && !sp_bind_has(&b, "d"));
@@ -249,13 +253,16 @@ static void models_bind_what_they_need(void **state)
     } bad[] = {{{checkpoint, {0}}, "a has"},
                {{checkpoint, {0}}, "lacks tensor d"},
                {{checkpoint, {0}}, "depth"},
-               {{checkpoint, {0}}, "word"}};
-    for (int i = 0; i < 4; i++) {
+               {{checkpoint, {0}}, "word"},
+               {{checkpoint, {0}}, "a has shape [2,3], not [any]"}};
+    for (int i = 0; i < 5; i++) {
         SpBinder binder = bad[i].binder;
         if (i == 0)
             sp_bind_weights(&binder, 2, SP_DIMS(3, 3), "a");
         else if (i == 1)
             sp_bind_floats(&binder, 2, "d");
+        else if (i == 4)
+            assert_int_equal(sp_bind_side(&binder, 0, 1, SP_DIMS(-1), "a"), 0);
         else
             sp_bind_number(&binder, i == 2 ? "depth" : "word", 1, 4, 10);
         assert_int_equal(binder.status.code, SP_CHECKPOINT);
