@@ -11,7 +11,6 @@ from program import (BALL, FAST, SPATRACK, TEMPORARY, clip, ffmpeg, finish, geom
 from tap import skip_when_sanitized
 
 
-
 def is_identity(matrix):
     return all(abs(x - (i % 5 == 0)) < 1e-5 for i, x in enumerate(matrix))
 

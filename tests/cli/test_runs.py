@@ -14,7 +14,6 @@ from program import (BALL, ENVIRONMENT, FAST, ROOT, SPATRACK, TEMPORARY, built_i
 from tap import Skip, is_sanitized
 
 
-
 def help_and_man_page_agree():
     text = good("--help").stdout
     flags = set(re.findall(r"--[a-z][a-z0-9-]+", text))
