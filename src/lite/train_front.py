@@ -3,7 +3,8 @@
 
     train_front.py RUN --train DIR... --held DIR... [--steps N] [--minutes M] [--threads 1]
                                                         [--start FRONT.safetensors]: an exported one first
-    train_front.py RUN --train DIR... --held DIR... --export FILE.safetensors
+    train_front.py RUN --train DIR... --held DIR... --export FILE.safetensors [--mean RUN...]: with the
+                                                        weights' mean over runs that started from each other
     train_front.py RUN --train DIR --held DIR --toy     seconds; exit status 1 unless the loss falls
                                                         on the few batches that it sees again
 
@@ -336,6 +337,14 @@ def export(run: Run, path: Path, validation: Validation) -> None:
     print(f"{path}: {size / 1e6:.1f} MB, {json.dumps(run.scores)}")
 
 
+@torch.no_grad()
+def mix(run: Run, others: list[Run]) -> None:
+    """The averaged weights become their mean over the runs: what one schedule's end gained on one kind of
+    scene at another's cost is smoothed."""
+    for name, tensor in run.average.state_dict().items():
+        tensor.copy_(torch.stack([r.average.state_dict()[name] for r in (run, *others)]).mean(0))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
@@ -351,12 +360,16 @@ def main() -> int:
     parser.add_argument("--check-every", type=int, default=200)
     parser.add_argument("--toy", action="store_true")
     parser.add_argument("--export", type=Path)
+    parser.add_argument("--mean", type=Path, nargs="+", metavar="RUN", default=[])
     args = parser.parse_args()
     args.run.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
     run = Run(args.run, args.seed, args.rate, args.toy)
     if args.export:
-        run.load()
+        others = [Run(path, args.seed, args.rate, args.toy) for path in args.mean]
+        for each in (run, *others):
+            each.load()
+        mix(run, others)
         held, clips = front_data.Clips(args.held, SIZE), front_data.Clips(args.train, SIZE)
         export(run, args.export, Validation(held, clips, frames=8))
         return 0
