@@ -146,15 +146,15 @@ class Run:
         """The next window of the online mode: its first tracks are this one's, which it meets in its
         first `overlap` frames (docs/model/tracker.md section 2)."""
         count = self.xy.shape[1]
-        held = torch.arange(len(sample.xy)).clamp_max(overlap - 1) + len(self.xy) - overlap
+        kept = torch.arange(len(sample.xy)).clamp_max(overlap - 1) + len(self.xy) - overlap
         trust = (self.vis.sigmoid() * self.conf.sigmoid())[-overlap:]
         sample.query[:count, 0] = trust.argmax(0).float()
-        xy, point = self.place()[held], sample.denormalise(self.normal[held])
+        xy, point = self.place()[kept], sample.denormalise(self.normal[kept])
         # The published program mixes the first frame's place with the trusted frame's number.
         at = sample.k[sample.query[:count, 0].long()]
         sample.query_point[:count] = window.unproject(at, xy[0], point[0, :, 2])
-        run = Run(self.model, sample, torch.cat([xy, sample.query[count:, 1:].expand(len(held), -1, -1)], 1))
-        run.normal = torch.cat([self.normal[held], run.normal[:, count:]], 1)
+        run = Run(self.model, sample, torch.cat([xy, sample.query[count:, 1:].expand(len(kept), -1, -1)], 1))
+        run.normal = torch.cat([self.normal[kept], run.normal[:, count:]], 1)
         run.continued = count
         return run
 

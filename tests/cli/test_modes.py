@@ -4,8 +4,8 @@ import json
 import os
 
 from arrays import read_npz
-from program import (BALL, FAST, SPATRACK, TEMPORARY, built_in, clip, finish, geometry, good, place, read, run,
-                     test_clip, write)
+from program import (BALL, FAST, SPATRACK, TEMPORARY, built_in, clip, finish, geometry, good, place, report_of,
+                     run, test_clip, write)
 from tap import skip_when_sanitized
 
 
@@ -40,7 +40,7 @@ def online_memory_does_not_grow():
         report = os.path.join(folder, f"{frames}.json")
         good(looped(), "--mode", "online", "-o", os.path.join(folder, "t.npz"), "--max-frames", frames,
              "--report", report, "--geometry", geometry(folder, frames, 3, 4), *FAST[2:])
-        stages = {s["name"]: s for s in json.loads(read(report))["stages"]}
+        stages = {s["name"]: s for s in report_of(report)["stages"]}
         peaks.append(stages["tracker"]["peak_host_bytes"])
     assert abs(peaks[1] - peaks[0]) <= 0.05 * peaks[0], peaks
 

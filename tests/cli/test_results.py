@@ -7,7 +7,7 @@ import zipfile
 
 from arrays import read_npz, write_png
 from program import (BALL, FAST, SPATRACK, TEMPORARY, clip, ffmpeg, finish, geometry, good, place, read,
-                     test_clip, write)
+                     report_of, test_clip, write)
 from tap import skip_when_sanitized
 
 
@@ -191,7 +191,7 @@ def rotation_shows_in_the_result():
 def the_report_tells():
     folder = place("report")
     good(BALL, "-o", os.path.join(folder, "t.npz"), "--report", os.path.join(folder, "r.json"), *FAST)
-    report = json.loads(read(os.path.join(folder, "r.json")))
+    report = report_of(os.path.join(folder, "r.json"))
     assert [s["name"] for s in report["stages"]] == ["frames", "front", "tracker", "result"]
     front, tracker = report["stages"][1:3]
     assert front["weight_bytes"] > 1e5 and tracker["peak_host_bytes"] > 1e5 and front["seconds"] > 0
