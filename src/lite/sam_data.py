@@ -23,7 +23,8 @@ LEAST = 100         # pixels of the smallest object that is pointed at
 ASPECTS = (3 / 4, 3 / 4, 9 / 16, 9 / 16, 1, 4 / 3)
 ZOOM = 1.4          # of the view around a box
 WIDE = 6            # side of the widest view around a point over the object's
-BOXED = 0.6         # of the views are around a box
+BOXED = 0.7         # of the views are around a box
+FRAMES, KEPT_AS_IS = 0.85, 0.35  # of the pictures are frames; of these nothing is laid over or recoloured
 NO_POINT, OUTSIDE, ON_IT, FIRST_CORNER, LAST_CORNER = -1, 0, 1, 2, 3  # kinds of tokens (sam.py)
 
 
@@ -183,6 +184,17 @@ def lit(rng, image: np.ndarray) -> np.ndarray:
     return image * light.clip(0.2, 2)[..., None]
 
 
+def changed(rng, source: Source, image: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:
+    """The picture with so many objects laid over it, and into `label`; in other light and colours."""
+    image = image.astype(np.float32)
+    for _ in range(count):
+        image = lay(rng, source, image, label)
+    if rng.random() < 0.3:
+        image = lit(rng, image)
+    image = image.clip(0, 255).astype(np.uint8)
+    return front_data.recolour(rng, image) if rng.random() < 0.8 else image
+
+
 def picture(source: Source, seed: list[int], side: int) -> tuple[np.ndarray, np.ndarray]:
     """u8 [h, w, 3] and labels [h, w], the longer side `side`, with an object to point at."""
     for attempt in range(100):
@@ -190,7 +202,9 @@ def picture(source: Source, seed: list[int], side: int) -> tuple[np.ndarray, np.
         cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
         aspect = rng.choice(ASPECTS)
         size = round(side * min(1, aspect)), round(side * min(1, 1 / aspect))
-        if rng.random() < 0.75:
+        as_is = False
+        if rng.random() < FRAMES:
+            as_is = rng.random() < KEPT_AS_IS
             image, label = source.frame(rng)
             matrix = window(rng, label.shape, size, 0.45)
             image = warp(image, matrix, size, cv2.INTER_CUBIC)
@@ -198,17 +212,22 @@ def picture(source: Source, seed: list[int], side: int) -> tuple[np.ndarray, np.
         else:
             image, label = material(rng, source, size), np.zeros(size, np.uint8)
             count = rng.integers(1, 5)
-        image = image.astype(np.float32)
-        for _ in range(count):
-            image = lay(rng, source, image, label)
-        if rng.random() < 0.3:
-            image = lit(rng, image)
-        image = image.clip(0, 255).astype(np.uint8)
-        if rng.random() < 0.8:
-            image = front_data.recolour(rng, image)
+        if not as_is:
+            image = changed(rng, source, image, label, count)
         if (np.bincount(label.ravel())[1:] >= LEAST).any():
             break
-    return front_data.degrade(rng, np.ascontiguousarray(image)), label
+    image = np.ascontiguousarray(image)
+    return image if as_is else front_data.degrade(rng, image), label
+
+
+def chosen(rng, label: np.ndarray) -> np.ndarray:
+    """The mask of an object; one that fills little of its box, being thin or half hidden, more often."""
+    sizes = np.bincount(label.ravel())
+    masks = [label == k for k in 1 + np.flatnonzero(sizes[1:] >= LEAST)]
+    boxes = [box_of(mask) for mask in masks]
+    fill = np.array([mask.sum() / np.prod(box[2:] - box[:2] + 1) for mask, box in zip(masks, boxes)])
+    weight = np.array([mask.sum() for mask in masks]) ** 0.2 * (1.3 - fill)
+    return masks[rng.choice(len(masks), p=weight / weight.sum())]
 
 
 def point_in(rng, mask: np.ndarray) -> np.ndarray:
@@ -295,10 +314,7 @@ def sample(source: Source, seed: list[int], side: int, count: int, tokens: int) 
     objects."""
     image, label = picture(source, seed, LONG)
     rng = np.random.default_rng([*seed, 1 << 20])
-    sizes = np.bincount(label.ravel())
-    known = 1 + np.flatnonzero(sizes[1:] >= LEAST)
-    weight = sizes[known] ** 0.3
-    mask = label == rng.choice(known, p=weight / weight.sum())
+    mask = chosen(rng, label)
     box = loose(rng, box_of(mask), mask.shape) if rng.random() < BOXED else None
     drawn = [prompt(rng, mask, tokens, box), prompt(rng, mask, tokens, None)]
     view = around(rng, mask, drawn[0][0][0]) if box is None else view_of(box, ZOOM)

@@ -7,11 +7,13 @@ place from the beginning, and training may change all of it: boxes and points ma
 around, and the image is compared with both (second block).
 """
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import sam_data
+import tensorfile
 from sam import Attention, Sam
 
 FREE = 16           # features of the position code that are 0 everywhere, for kinds, marks and content
@@ -205,11 +207,12 @@ def decoder_attention(model: Sam, axes: list[Tensor]) -> None:
     """The first block marks what is inside the box or near the points; the second one's tokens take
     the content inside and outside of it, and the image is compared with both."""
     inner = model.mask_decoder.transformer
-    first, second = inner.layers
+    first, second = inner.layers[:2]
+    mute(inner.layers[2:])
     own, last = first.self_attn, inner.final_attn_token_to_image
     free = own.q_proj.in_features // 2 - FREE
     reading = [first.cross_attn_token_to_image, second.cross_attn_token_to_image, last]
-    writing = [layer.cross_attn_image_to_token for layer in inner.layers]
+    writing = [layer.cross_attn_image_to_token for layer in (first, second)]
     for attention in (own, *reading, *writing):
         for proj in (attention.q_proj, attention.k_proj):
             proj.weight.mul_(0.1)
@@ -233,6 +236,26 @@ def decoder_attention(model: Sam, axes: list[Tensor]) -> None:
         inside(attention, axes, free, fine[:2])
     compare(second.cross_attn_image_to_token, 3, free)
     first.layer_norm4.weight.fill_(0.5)
+
+
+def mute(layers: list[nn.Module]) -> None:
+    """The layers add nothing at first, but for what a layer norm changes."""
+    for layer in layers:
+        for name, part in layer.named_modules():
+            if name.rpartition(".")[2] in ("proj", "out_proj", "lin2"):
+                nn.init.zeros_(part.weight)
+                nn.init.zeros_(part.bias)
+
+
+@torch.no_grad()
+def grown(model: Sam, path: Path) -> None:
+    """Exported weights, into a model that may have more layers and wider MLPs."""
+    mute([*model.vision_encoder.layers, *model.mask_decoder.transformer.layers])
+    file = tensorfile.Reader(path)
+    for name, tensor in model.state_dict().items():
+        if name in file.rows:
+            old = file[name]
+            tensor[tuple(map(slice, old.shape))] = old
 
 
 @torch.no_grad()

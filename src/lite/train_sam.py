@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Trains the lite SAM on rendered clips and laid-over shapes; goes on from DIR/sam.pt when it is there.
 
-    src/lite/train_sam.py --clips DIR --state DIR [--steps N]
+    src/lite/train_sam.py --clips DIR --state DIR [--steps N] [--start FILE.safetensors] [--processes N]
     src/lite/train_sam.py --clips DIR --state DIR --export FILE.safetensors
 
-Objects are seen from near, in views around a box or a point (sam_view.py). The weights start where
-prompts already mean something (sam_start.py), and for some steps the decoder draws shapes without a
-picture. The first of the three masks, which the program keeps, is trained on
+Objects are seen from near, in views around a box or a point (sam_view.py). The weights start from
+those of an export, or else where prompts already mean something (sam_start.py), and for some steps
+the decoder draws shapes without a picture. The first of the three masks, which the program keeps, is trained on
 every prompt; of the other two the better one, so that they may differ. Edges and objects are also
 read straight from the image embedding, which shortens the way of the gradient; that reading is
 dropped at export.
@@ -14,11 +14,14 @@ dropped at export.
 import argparse
 import copy
 import json
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+import torch.distributed as dist
+import torch.multiprocessing
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -33,10 +36,10 @@ from state import Log, State
 CONFIG = {
     "image_size": 144, "grid": 24, "patch_size": 6, "zoom": sam_data.ZOOM, "looks": 3,
     "mask_threshold": -0.25,  # the best on clips of the training
-    "vision_hidden": 96, "vision_layers": 5, "vision_heads": 4, "vision_mlp": 192,
-    "vision_window": 8, "vision_global_layers": [1, 3],
+    "vision_hidden": 96, "vision_layers": 8, "vision_heads": 4, "vision_mlp": 384,
+    "vision_window": 8, "vision_global_layers": [1, 3, 5, 7],
     "vision_out": 64, "decoder_hidden": 64, "pos_feats": 32, "decoder_heads": 4,
-    "decoder_downsample": 2, "decoder_mlp": 128, "decoder_layers": 2, "decoder_mask_tokens": 4,
+    "decoder_downsample": 2, "decoder_mlp": 256, "decoder_layers": 3, "decoder_mask_tokens": 4,
     "iou_hidden": 64, "iou_depth": 3}
 SIDE, CELLS = CONFIG["image_size"], 4 * CONFIG["grid"]  # of the image, of a mask
 IMAGES, PROMPTS = 8, 2          # of a step, prompts an image
@@ -54,8 +57,8 @@ class Trainee(nn.Module):
         self.maps = nn.Conv2d(CONFIG["vision_out"], 2 * 16, 1)
 
     def forward(self, batch: dict[str, Tensor], blind: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Masks [P, 4, 4G, 4G], IoUs [P, 4], logits of edges and objects [B, 2, 4G, 4G]. Blind: for an
-        image embedding of 0, which is its mean at the start."""
+        """Masks [P, 4, 4G, 4G], IoUs [P, 4], logits of edges and objects [B, 2, 4G, 4G], f32. Blind: for
+        an image embedding of 0, which is its mean at the start."""
         if blind:
             size = CONFIG["vision_out"], CONFIG["grid"], CONFIG["grid"]
             embedding = torch.zeros(len(batch["pixels"]), *size)
@@ -63,7 +66,7 @@ class Trainee(nn.Module):
             embedding = self.sam.vision_encoder(batch["pixels"])
         tokens = self.sam.tokens(batch["places"], batch["kinds"])
         masks, iou = self.sam.decode(embedding.repeat_interleave(PROMPTS, 0), tokens)
-        return masks, iou, F.pixel_shuffle(self.maps(embedding), 4)
+        return masks.float(), iou.float(), F.pixel_shuffle(self.maps(embedding), 4).float()
 
 
 def surroundings(truth: Tensor) -> Tensor:
@@ -94,9 +97,11 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
     return (a & b).sum((-2, -1)) / (a | b).sum((-2, -1)).clamp_min(1)
 
 
-def losses(trainee: Trainee, batch: dict[str, Tensor], blind: bool) -> tuple[dict[str, Tensor], float]:
-    """The parts of the loss, and the first mask's mean IoU."""
-    masks, iou, maps = trainee(batch, blind)
+def losses(trainee: Trainee, batch: dict[str, Tensor], blind: bool,
+           half: bool = False) -> tuple[dict[str, Tensor], float]:
+    """The parts of the loss, and the first mask's mean IoU. Half: products in bf16."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        masks, iou, maps = trainee(batch, blind)
     truth = batch["masks"][:, None].expand(-1, 4, -1, -1)
     each = entropy(masks, truth, surroundings(batch["masks"])) + dice(masks, truth)
     found = overlap(masks.detach() > 0, truth > 0.5)
@@ -109,9 +114,11 @@ def losses(trainee: Trainee, batch: dict[str, Tensor], blind: bool) -> tuple[dic
     return parts, found[:, 1].mean().item()
 
 
-def batch_of(source: sam_data.Source, seed: int, step: int) -> dict[str, Tensor]:
+def batch_of(source: sam_data.Source, seed: int, step: int, rank: int) -> dict[str, Tensor]:
+    """The step's images of the process `rank`."""
     tokens = int(np.random.default_rng([seed, step]).choice(TOKENS, p=SHARES))
-    samples = [sam_data.sample(source, [seed, step, i], SIDE, CELLS, tokens) for i in range(IMAGES)]
+    images = range(rank * IMAGES, (rank + 1) * IMAGES)
+    samples = [sam_data.sample(source, [seed, step, i], SIDE, CELLS, tokens) for i in images]
     batch = {name: torch.from_numpy(np.stack([s[name] for s in samples])) for name in samples[0]}
     return {name: part.flatten(0, 1) if name in ("places", "kinds", "masks") else part
             for name, part in batch.items()}
@@ -124,6 +131,16 @@ def groups(trainee: Trainee) -> list[dict]:
     decays = [p.dim() > 1 and not any(k in n for k in ("embed", "token", "rel_pos")) for n, p in named]
     return [{"params": [p for (_, p), d in zip(named, decays) if d], "weight_decay": 0.05},
             {"params": [p for (_, p), d in zip(named, decays) if not d], "weight_decay": 0.0}]
+
+
+def share_gradients(parameters: list[nn.Parameter]) -> None:
+    """Their means over all processes."""
+    if dist.is_initialized():
+        used = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([grad.ravel() for grad in used])
+        dist.all_reduce(flat)
+        for grad, mean in zip(used, (flat / dist.get_world_size()).split([grad.numel() for grad in used])):
+            grad.copy_(mean.view_as(grad))
 
 
 def rate(step: int, steps: int, blind: int) -> float:
@@ -161,27 +178,72 @@ def validate(model: Sam, paths: list[Path], frames: tuple[int, ...]) -> dict[str
     return {"objects": len(found["box"]), **{k: round(float(np.mean(v)), 4) for k, v in found.items()}}
 
 
-def train(args, trainee: Trainee, average: Sam, state: State, optimiser, source: sam_data.Source) -> None:
-    log, mean = Log(state), 0.0
-    held = sorted((args.clips / "held").glob("*.npz"))[:args.held]
-    blind = min(BLIND, args.steps // 8)
-    for step in range(state.step, args.steps):
-        parts, found = losses(trainee, batch_of(source, args.seed, step), step < blind)
-        optimiser.zero_grad()
+class Run:
+    """The trainee, the running mean of its weights, which is exported, and their state."""
+
+    def __init__(self, args):
+        torch.set_num_threads(1)
+        torch.manual_seed(args.seed)
+        self.args, self.trainee = args, Trainee()
+        self.source = sam_data.Source(args.clips / "train", args.seed)
+        self.held = sorted((args.clips / "held").glob("*.npz"))
+        if args.start:
+            sam_start.grown(self.trainee.sam, args.start)
+        elif not (args.state / "sam.pt").exists():
+            sam_start.initialise(self.trainee.sam, self.source, args.seed)
+        self.average = copy.deepcopy(self.trainee.sam).requires_grad_(False).eval()
+        self.optimiser = compat.adamw(groups(self.trainee), lr=args.rate, betas=(0.9, 0.98))
+        self.state = State(args.state / "sam.pt", {"trainee": self.trainee, "average": self.average,
+                                                   "optimiser": self.optimiser})
+        self.state.more.setdefault("seed", args.seed)
+
+    def step(self, step: int, rank: int) -> tuple[dict[str, Tensor], float]:
+        args, blind = self.args, 0 if self.args.start else min(BLIND, self.args.steps // 8)
+        batch = batch_of(self.source, args.seed, step, rank)
+        parts, found = losses(self.trainee, batch, step < blind, args.bf16)
+        self.optimiser.zero_grad()
         sum(parts.values()).backward()
-        nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
-        for group in optimiser.param_groups:
+        share_gradients(list(self.trainee.parameters()))
+        nn.utils.clip_grad_norm_(self.trainee.parameters(), 1.0)
+        for group in self.optimiser.param_groups:
             group["lr"] = args.rate * rate(step, args.steps, blind)
-        optimiser.step()
-        keep = min(0.995, step / (step + 20))
-        compat.lerp_(list(average.parameters()), [p.detach() for p in trainee.sam.parameters()], 1 - keep)
-        log.add(step, {name: part.item() for name, part in parts.items()})
-        mean += 0.02 * (found - mean)
-        if step % args.check == args.check - 1 or step + 1 == args.steps:
-            print(f"step {step + 1} training IoU {mean:.3f}, held", validate(average, held, (0,)), flush=True)
-        if state.due() or step + 1 == args.steps:
-            state.save(step + 1)
-    log.end()
+        self.optimiser.step()
+        return parts, found
+
+    def train(self, rank: int) -> None:
+        """All processes have the same weights; the first one averages, tells and saves."""
+        log, mean, steps = Log(self.state), 0.0, self.args.steps
+        for step in range(self.state.step, steps):
+            parts, found = self.step(step, rank)
+            if rank:
+                continue
+            keep = min(0.995, step / (step + 20))
+            compat.lerp_(list(self.average.parameters()), [p.detach() for p in self.trainee.sam.parameters()],
+                         1 - keep)
+            log.add(step, {name: part.item() for name, part in parts.items()})
+            mean += 0.02 * (found - mean)
+            if step % self.args.check == self.args.check - 1 or step + 1 == steps:
+                held = validate(self.average, self.held[:self.args.held], (0,))
+                print(f"step {step + 1} training IoU {mean:.3f}, held", held, flush=True)
+            if self.state.due() or step + 1 == steps:
+                self.state.save(step + 1)
+        if not rank:
+            log.end()
+
+    def export(self) -> None:
+        self.average.half().float()
+        held, path = validate(self.average, self.held, (0, -1)), self.args.export
+        size = export.write(path, self.average, CONFIG,
+                            {"steps": self.state.step, "seed": self.state.more["seed"], "held": held})
+        print(f"{path}: {size} bytes, {json.dumps(held)}")
+
+
+def train(rank: int, args, meeting: Path) -> None:
+    """One of the processes, which meet by a file."""
+    if args.processes > 1:
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        dist.init_process_group("gloo", f"file://{meeting.resolve()}", rank=rank, world_size=args.processes)
+    Run(args).train(rank)
 
 
 def main() -> None:
@@ -193,25 +255,20 @@ def main() -> None:
     parser.add_argument("--check", type=int, default=400, help="steps between two validations")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, metavar="SAM.safetensors", help="exported weights to go on from")
+    parser.add_argument("--processes", type=int, default=1, help="each takes a core and IMAGES images a step")
+    parser.add_argument("--bf16", action="store_true", help="faster on CPUs with AVX512-BF16")
     parser.add_argument("--export", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(args.seed)
-    source, trainee = sam_data.Source(args.clips / "train", args.seed), Trainee()
-    if not (args.state / "sam.pt").exists():
-        sam_start.initialise(trainee.sam, source, args.seed)
-    average = copy.deepcopy(trainee.sam).requires_grad_(False).eval()
-    optimiser = compat.adamw(groups(trainee), lr=args.rate, betas=(0.9, 0.98))
-    state = State(args.state / "sam.pt", {"trainee": trainee, "average": average, "optimiser": optimiser})
-    state.more.setdefault("seed", args.seed)
-    if not args.export:
-        train(args, trainee, average, state, optimiser, source)
-        return
-    average.half().float()
-    held = validate(average, sorted((args.clips / "held").glob("*.npz")), (0, -1))
-    size = export.write(args.export, average, CONFIG,
-                        {"steps": state.step, "seed": state.more["seed"], "held": held})
-    print(f"{args.export}: {size} bytes, {json.dumps(held)}")
+    if args.export:
+        Run(args).export()
+    elif args.processes == 1:
+        train(0, args, Path())
+    else:
+        meeting = args.state / "processes"
+        meeting.parent.mkdir(parents=True, exist_ok=True)
+        meeting.unlink(missing_ok=True)
+        torch.multiprocessing.spawn(train, (args, meeting), args.processes)
 
 
 if __name__ == "__main__":

@@ -184,6 +184,14 @@ class Recipe(unittest.TestCase):
         python("train_sam.py", *common, "--export", out)
         self.check_agreement("sam", out, self.picture(train_sam.SIDE))
 
+    def test_sam_goes_on_from_an_export(self):
+        """Two processes that share their gradients begin with what the built-in weights can do."""
+        log = python("train_sam.py", "--clips", self.clips, "--state", self.root / "sam-pair", "--held", 1,
+                     "--start", LITE / "sam.safetensors", "--rate", 1e-6, "--steps", 2, "--processes", 2)
+        found = re.findall(r"step 2 .* 'box': ([0-9.]+)", log)
+        self.assertEqual(len(found), 1, log)
+        self.assertGreater(float(found[0]), 0.5)
+
     def test_built_in_sam(self):
         """The trained weights, where C and PyTorch have a mask to agree about."""
         share, iou = self.check_agreement("sam", LITE / "sam.safetensors", self.picture(train_sam.SIDE))
