@@ -103,9 +103,9 @@ static void bind_embed(SpBinder *b, SpFront *f)
     e->register_tokens = sp_bind_floats(b, e->registers * d, EMBED "register_tokens");
     e->pos_embed = sp_bind_floats(b, places * d, EMBED "pos_embed");
     e->segment = sp_bind_segment(b);
-    e->proj =
+    e->proj.w =
         sp_bind_weights(b, 4, SP_DIMS(d, 3, f->patch, f->patch), EMBED "patch_embed.proj.weight");
-    e->proj_b = sp_bind_floats(b, d, EMBED "patch_embed.proj.bias");
+    e->proj.b = sp_bind_floats(b, d, EMBED "patch_embed.proj.bias");
     e->norm_w = sp_bind_floats(b, d, EMBED "norm.weight");
     e->norm_b = sp_bind_floats(b, d, EMBED "norm.bias");
     e->block =

@@ -3,43 +3,7 @@
 #include "front/internal.h"
 #include "nn/stream.h"
 
-/* A feature map on the device, channels last. */
-typedef struct Map {
-    float *x;
-    int64_t h, w, c;
-} Map;
-
-static Map new_map(SpNn *nn, int64_t h, int64_t w, int64_t c)
-{
-    return (Map){sp_nn_floats(nn, h * w * c), h, w, c};
-}
-
-/* A convolution into `y`; kernel, stride and padding as given, residual NULL or of y's shape. */
-static void convolve(SpNn *nn, Map x, const SpConvWeights *conv, const float *packed,
-                     int64_t stride, SpActivation act, const float *residual, Map y)
-{
-    const int64_t k = conv->w.dim[2];
-    sp_nn_run(nn, conv2d,
-              &(SpConv2d){.x = x.x,
-                          .n = 1,
-                          .h = x.h,
-                          .w = x.w,
-                          .cin = x.c,
-                          .ldx = x.c,
-                          .packed = packed,
-                          .cout = y.c,
-                          .kh = k,
-                          .kw = k,
-                          .stride = stride,
-                          .pad = k / 2,
-                          .b = conv->b,
-                          .act = act,
-                          .residual = residual,
-                          .y = y.x,
-                          .ldy = y.c});
-}
-
-static void resize(SpNn *nn, Map x, Map y)
+static void resize(SpNn *nn, SpFeatureMap x, SpFeatureMap y)
 {
     sp_nn_run(nn, resize, &(SpResize){x.x, 1, x.h, x.w, x.c, y.x, y.h, y.w, y.c});
 }
@@ -111,10 +75,11 @@ void sp_residual_unit_run(SpNn *nn, const SpResidualUnit *unit, const SpPackedUn
                           int64_t h, int64_t w, float *x)
 {
     const SpNnMark mark = sp_nn_mark(nn);
-    const Map in = {x, h, w, unit->conv1.w.dim[0]}, middle = new_map(nn, h, w, in.c);
+    const SpFeatureMap in = {x, h, w, unit->conv1.w.dim[0]},
+                       middle = sp_nn_feature_map(nn, h, w, in.c);
     sp_nn_run(nn, map, &(SpMap){x, h * w * in.c, 1, NULL, 0, SP_RELU, x});
-    convolve(nn, in, &unit->conv1, packed->conv1, 1, SP_RELU, NULL, middle);
-    convolve(nn, middle, &unit->conv2, packed->conv2, 1, SP_IDENTITY, x, in);
+    sp_nn_convolve(nn, in, &unit->conv1, packed->conv1, 1, SP_RELU, NULL, middle);
+    sp_nn_convolve(nn, middle, &unit->conv2, packed->conv2, 1, SP_IDENTITY, x, in);
     sp_nn_release(nn, mark);
 }
 
@@ -139,19 +104,22 @@ void sp_uv_add(const SpFront *front, SpNn *nn, const SpFrontDims *dims, int64_t 
 }
 
 /* Step 1 of section 7: a tap's tokens as the k-th map of the pyramid, before layer_rn. */
-static Map pyramid(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                   const SpPackedDepthHead *packed, const float *tap, int64_t plane, int k, Map out)
+static SpFeatureMap pyramid(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
+                            const SpPackedDepthHead *packed, const float *tap, int64_t plane, int k,
+                            SpFeatureMap out)
 {
     const SpDepthHead *head = &front->dpt;
     const int64_t width = front->width, n = dims->patches;
     const SpNnMark mark = sp_nn_mark(nn);
-    Map tokens = new_map(nn, dims->gh, dims->gw, 2 * width);
-    const Map projected = k == 2 ? out : new_map(nn, dims->gh, dims->gw, head->project[k].w.dim[0]);
+    SpFeatureMap tokens = sp_nn_feature_map(nn, dims->gh, dims->gw, 2 * width);
+    const SpFeatureMap projected =
+        k == 2 ? out : sp_nn_feature_map(nn, dims->gh, dims->gw, head->project[k].w.dim[0]);
     for (int64_t half = 0; half < 2; half++)
         sp_nn_copy_rows(nn, nn->plan.taps_on_device ? SP_ON_DEVICE : SP_UPLOAD,
                         tokens.x + half * width, 2 * width, tap + half * plane, width, width, n);
     sp_nn_layer_norm(nn, tokens.x, n, tokens.c, head->norm_w, head->norm_b, head->eps, tokens.x);
-    convolve(nn, tokens, &head->project[k], packed->project[k], 1, SP_IDENTITY, NULL, projected);
+    sp_nn_convolve(nn, tokens, &head->project[k], packed->project[k], 1, SP_IDENTITY, NULL,
+                   projected);
     sp_uv_add(front, nn, dims, projected.h, projected.w, projected.c, projected.x);
     if (k < 2)
         sp_nn_run(nn, deconv,
@@ -159,41 +127,44 @@ static Map pyramid(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
                               packed->resize[k], projected.c, out.h / projected.h,
                               head->resize[k].b, out.x});
     if (k == 3)
-        convolve(nn, projected, &head->resize[k], packed->resize[k], 2, SP_IDENTITY, NULL, out);
+        sp_nn_convolve(nn, projected, &head->resize[k], packed->resize[k], 2, SP_IDENTITY, NULL,
+                       out);
     sp_nn_release(nn, mark);
     return out;
 }
 
 /* out_convK(A(RCU2(x), size of `to`)), the 1x1 convolution first: it commutes with A. */
-static void fuse(const SpFront *front, SpNn *nn, const SpPackedDepthHead *packed, int k, Map x,
-                 Map to)
+static void fuse(const SpFront *front, SpNn *nn, const SpPackedDepthHead *packed, int k,
+                 SpFeatureMap x, SpFeatureMap to)
 {
     const SpDepthHead *head = &front->dpt;
     const SpNnMark mark = sp_nn_mark(nn);
-    const Map mixed = new_map(nn, x.h, x.w, x.c);
+    const SpFeatureMap mixed = sp_nn_feature_map(nn, x.h, x.w, x.c);
     sp_residual_unit_run(nn, &head->unit2[k], &packed->unit2[k], x.h, x.w, x.x);
-    convolve(nn, x, &head->out_conv[k], packed->out_conv[k], 1, SP_IDENTITY, NULL, mixed);
+    sp_nn_convolve(nn, x, &head->out_conv[k], packed->out_conv[k], 1, SP_IDENTITY, NULL, mixed);
     resize(nn, mixed, to);
     sp_nn_release(nn, mark);
 }
 
 /* Steps 4 to 7: the fused map [8 gh, 8 gw] to depth and confidence of the image. */
 static void finish(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                   const SpPackedDepthHead *packed, Map fused, float *depth, float *confidence)
+                   const SpPackedDepthHead *packed, SpFeatureMap fused, float *depth,
+                   float *confidence)
 {
     const SpDepthHead *head = &front->dpt;
     const int64_t pixels = dims->height * dims->width;
     const SpNnMark mark = sp_nn_mark(nn);
-    const Map full = new_map(nn, dims->height, dims->width, head->output1.w.dim[0]);
-    const Map small = new_map(nn, fused.h, fused.w, full.c);
-    convolve(nn, fused, &head->output1, packed->output1, 1, SP_IDENTITY, NULL, small);
+    const SpFeatureMap full =
+        sp_nn_feature_map(nn, dims->height, dims->width, head->output1.w.dim[0]);
+    const SpFeatureMap small = sp_nn_feature_map(nn, fused.h, fused.w, full.c);
+    sp_nn_convolve(nn, fused, &head->output1, packed->output1, 1, SP_IDENTITY, NULL, small);
     resize(nn, small, full);
     sp_uv_add(front, nn, dims, full.h, full.w, full.c, full.x);
-    const Map hidden = new_map(nn, full.h, full.w, head->output2a.w.dim[0]);
-    const Map out = new_map(nn, full.h, full.w, 2);
+    const SpFeatureMap hidden = sp_nn_feature_map(nn, full.h, full.w, head->output2a.w.dim[0]);
+    const SpFeatureMap out = sp_nn_feature_map(nn, full.h, full.w, 2);
     float *host = sp_nn_host(nn, (size_t)(2 * pixels) * sizeof *host);
-    convolve(nn, full, &head->output2a, packed->output2a, 1, SP_RELU, NULL, hidden);
-    convolve(nn, hidden, &head->output2b, packed->output2b, 1, SP_IDENTITY, NULL, out);
+    sp_nn_convolve(nn, full, &head->output2a, packed->output2a, 1, SP_RELU, NULL, hidden);
+    sp_nn_convolve(nn, hidden, &head->output2b, packed->output2b, 1, SP_IDENTITY, NULL, out);
     sp_nn_copy(nn, SP_DOWNLOAD, host, out.x, 2 * pixels);
     for (int64_t p = 0; sp_nn_live(nn) && p < pixels; p++) {
         depth[p] = expf(host[2 * p]);
@@ -211,23 +182,25 @@ void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims
     const int64_t rows[SP_FRONT_TAPS] = {4 * gh, 2 * gh, gh, (gh + 1) / 2};
     const int64_t columns[SP_FRONT_TAPS] = {4 * gw, 2 * gw, gw, (gw + 1) / 2};
     const SpNnMark mark = sp_nn_mark(nn);
-    const Map fused = new_map(nn, 8 * gh, 8 * gw, c);
-    Map r[SP_FRONT_TAPS], o = {0};
+    const SpFeatureMap fused = sp_nn_feature_map(nn, 8 * gh, 8 * gw, c);
+    SpFeatureMap r[SP_FRONT_TAPS], o = {0};
     for (int k = 0; k < SP_FRONT_TAPS; k++) {
-        r[k] = new_map(nn, rows[k], columns[k], c);
+        r[k] = sp_nn_feature_map(nn, rows[k], columns[k], c);
         const SpNnMark inner = sp_nn_mark(nn);
-        const Map from = pyramid(front, nn, dims, packed, tap[k], plane, k,
-                                 new_map(nn, rows[k], columns[k], head->project[k].w.dim[0]));
-        convolve(nn, from, &head->layer_rn[k], packed->layer_rn[k], 1, SP_IDENTITY, NULL, r[k]);
+        const SpFeatureMap from =
+            pyramid(front, nn, dims, packed, tap[k], plane, k,
+                    sp_nn_feature_map(nn, rows[k], columns[k], head->project[k].w.dim[0]));
+        sp_nn_convolve(nn, from, &head->layer_rn[k], packed->layer_rn[k], 1, SP_IDENTITY, NULL,
+                       r[k]);
         sp_nn_release(nn, inner);
     }
     for (int k = SP_FRONT_TAPS - 1; k >= 0; k--) {
-        Map x = r[k];
+        SpFeatureMap x = r[k];
         if (k < SP_FRONT_TAPS - 1) {
             sp_residual_unit_run(nn, &head->unit1[k], &packed->unit1[k], x.h, x.w, x.x);
             sp_nn_run(nn, map, &(SpMap){x.x, x.h * x.w * x.c, 1, o.x, 0, SP_IDENTITY, x.x});
         }
-        o = k ? new_map(nn, r[k - 1].h, r[k - 1].w, c) : fused;
+        o = k ? sp_nn_feature_map(nn, r[k - 1].h, r[k - 1].w, c) : fused;
         fuse(front, nn, packed, k, x, o);
     }
     finish(front, nn, dims, packed, fused, depth, confidence);

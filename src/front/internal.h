@@ -33,16 +33,11 @@ typedef struct SpPositions {
     float base;
 } SpPositions;
 
-typedef struct SpConvWeights {
-    SpTensor w;
-    const float *b; /* NULL: none */
-} SpConvWeights;
-
 typedef struct SpPatchEmbed {
     int segment;             /* of what is not the blocks' */
     int64_t registers, grid; /* side of the stored position table */
-    SpTensor proj;
-    const float *proj_b, *cls_token, *register_tokens, *pos_embed, *norm_w, *norm_b;
+    SpConvWeights proj;
+    const float *cls_token, *register_tokens, *pos_embed, *norm_w, *norm_b;
     float eps;
     int64_t depth;
     SpBlock *block;

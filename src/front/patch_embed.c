@@ -38,28 +38,15 @@ void sp_patch_embed_tokens(const SpFront *front, SpNn *nn, const SpFrontDims *di
                   pixels = dims->height * dims->width;
     const SpNnMark mark = sp_nn_mark(nn);
     float *staged = sp_nn_host(nn, (size_t)(3 * pixels) * sizeof *staged);
-    float *image = sp_nn_floats(nn, 3 * pixels), *packed = sp_nn_conv_pack(nn, e->proj);
+    float *image = sp_nn_floats(nn, 3 * pixels), *packed = sp_nn_conv_pack(nn, e->proj.w);
     for (int64_t t = 0; t < count; t++, x += (first + dims->patches) * width) {
         if (sp_nn_live(nn))
             sp_front_normalise(video + t * 3 * pixels, dims->height, dims->width, staged);
         sp_nn_copy(nn, SP_UPLOAD, image, staged, 3 * pixels);
         sp_nn_copy(nn, SP_ON_DEVICE, x, run->special, first * width);
-        sp_nn_run(nn, conv2d,
-                  &(SpConv2d){.x = image,
-                              .n = 1,
-                              .h = dims->height,
-                              .w = dims->width,
-                              .cin = 3,
-                              .ldx = 3,
-                              .packed = packed,
-                              .cout = width,
-                              .kh = front->patch,
-                              .kw = front->patch,
-                              .stride = front->patch,
-                              .b = e->proj_b,
-                              .residual = run->position,
-                              .y = x + first * width,
-                              .ldy = width});
+        sp_nn_convolve(nn, (SpFeatureMap){image, dims->height, dims->width, 3}, &e->proj, packed,
+                       front->patch, SP_IDENTITY, run->position,
+                       (SpFeatureMap){x + first * width, dims->gh, dims->gw, width});
     }
     sp_nn_release(nn, mark);
 }

@@ -156,3 +156,32 @@ float *sp_nn_conv_pack(SpNn *nn, SpTensor w)
     sp_nn_run(nn, conv_pack, &(SpConvPack){w, packed});
     return packed;
 }
+
+SpFeatureMap sp_nn_feature_map(SpNn *nn, int64_t h, int64_t w, int64_t c)
+{
+    return (SpFeatureMap){sp_nn_floats(nn, h * w * c), h, w, c};
+}
+
+void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, const float *packed,
+                    int64_t stride, SpActivation act, const float *residual, SpFeatureMap y)
+{
+    const int64_t k = conv->w.dim[2];
+    sp_nn_run(nn, conv2d,
+              &(SpConv2d){.x = x.x,
+                          .n = 1,
+                          .h = x.h,
+                          .w = x.w,
+                          .cin = x.c,
+                          .ldx = x.c,
+                          .packed = packed,
+                          .cout = y.c,
+                          .kh = k,
+                          .kw = k,
+                          .stride = stride,
+                          .pad = k > stride ? k / 2 : 0,
+                          .b = conv->b,
+                          .act = act,
+                          .residual = residual,
+                          .y = y.x,
+                          .ldy = y.c});
+}

@@ -133,7 +133,27 @@ void sp_nn_copy(SpNn *nn, SpCopyKind kind, float *to, const float *from, int64_t
 void sp_nn_copy_rows(SpNn *nn, SpCopyKind kind, float *to, int64_t to_stride, const float *from,
                      int64_t from_stride, int64_t count, int64_t rows);
 
+/* A convolution's weights [cout, cin, k, k] and bias [cout]; NULL: none. */
+typedef struct SpConvWeights {
+    SpTensor w;
+    const float *b;
+} SpConvWeights;
+
 /* Weights [cout, cin, kh, kw] in the order conv2d reads, in arena memory. */
 float *sp_nn_conv_pack(SpNn *nn, SpTensor w);
+
+/* A map of features on the device, [h, w, c]. */
+typedef struct SpFeatureMap {
+    float *x;
+    int64_t h, w, c;
+} SpFeatureMap;
+
+/* One in arena memory. */
+SpFeatureMap sp_nn_feature_map(SpNn *nn, int64_t h, int64_t w, int64_t c);
+
+/* y = act(conv(x)) + residual, which has y's shape or is NULL; `packed` by sp_nn_conv_pack. Kernels
+ * that overlap are padded by k / 2, patches (k = stride) are not. */
+void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, const float *packed,
+                    int64_t stride, SpActivation act, const float *residual, SpFeatureMap y);
 
 #endif

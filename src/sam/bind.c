@@ -87,7 +87,7 @@ static void bind_vision(SpBinder *b, SpSam *sam)
     sp_bind_into(b, v->segment);
     v->neck1 = sp_bind_weights(b, 4, SP_DIMS(-1, v->width, 1, 1), VISION "neck.conv1.weight");
     const int64_t d = sam->width = v->neck1.dim[0];
-    v->neck2 = sp_bind_weights(b, 4, SP_DIMS(d, d, 3, 3), VISION "neck.conv2.weight");
+    v->neck2.w = sp_bind_weights(b, 4, SP_DIMS(d, d, 3, 3), VISION "neck.conv2.weight");
     v->neck_norm1 = bind_norm(b, d, VISION, "neck.layer_norm1");
     v->neck_norm2 = bind_norm(b, d, VISION, "neck.layer_norm2");
 }

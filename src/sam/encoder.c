@@ -16,22 +16,8 @@ void sp_sam_embed(const SpSam *sam, SpNn *nn, const float *picture, float *x)
     const SpNnMark mark = sp_nn_mark(nn);
     float *image = sp_nn_floats(nn, values), *packed = sp_nn_conv_pack(nn, v->embed.w);
     sp_nn_copy(nn, SP_UPLOAD, image, picture, values);
-    sp_nn_run(nn, conv2d,
-              &(SpConv2d){.x = image,
-                          .n = 1,
-                          .h = sam->side,
-                          .w = sam->side,
-                          .cin = 3,
-                          .ldx = 3,
-                          .packed = packed,
-                          .cout = v->width,
-                          .kh = v->patch,
-                          .kw = v->patch,
-                          .stride = v->patch,
-                          .b = v->embed.b,
-                          .residual = v->positions,
-                          .y = x,
-                          .ldy = v->width});
+    sp_nn_convolve(nn, (SpFeatureMap){image, sam->side, sam->side, 3}, &v->embed, packed, v->patch,
+                   SP_IDENTITY, v->positions, (SpFeatureMap){x, v->grid, v->grid, v->width});
     sp_nn_release(nn, mark);
 }
 
@@ -123,24 +109,11 @@ void sp_sam_neck(const SpSam *sam, SpNn *nn, const float *x, float *embedding)
     const SpSamVision *v = &sam->vision;
     const int64_t pixels = v->grid * v->grid, d = sam->width;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *narrow = sp_nn_floats(nn, pixels * d), *packed = sp_nn_conv_pack(nn, v->neck2);
+    float *narrow = sp_nn_floats(nn, pixels * d), *packed = sp_nn_conv_pack(nn, v->neck2.w);
     sp_nn_linear(nn, x, pixels, v->neck1, NULL, SP_IDENTITY, narrow);
     sp_nn_layer_norm(nn, narrow, pixels, d, v->neck_norm1.w, v->neck_norm1.b, EPS, narrow);
-    sp_nn_run(nn, conv2d,
-              &(SpConv2d){.x = narrow,
-                          .n = 1,
-                          .h = v->grid,
-                          .w = v->grid,
-                          .cin = d,
-                          .ldx = d,
-                          .packed = packed,
-                          .cout = d,
-                          .kh = 3,
-                          .kw = 3,
-                          .stride = 1,
-                          .pad = 1,
-                          .y = embedding,
-                          .ldy = d});
+    sp_nn_convolve(nn, (SpFeatureMap){narrow, v->grid, v->grid, d}, &v->neck2, packed, 1,
+                   SP_IDENTITY, NULL, (SpFeatureMap){embedding, v->grid, v->grid, d});
     sp_nn_layer_norm(nn, embedding, pixels, d, v->neck_norm2.w, v->neck_norm2.b, EPS, embedding);
     sp_nn_release(nn, mark);
 }

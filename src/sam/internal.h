@@ -36,10 +36,11 @@ typedef struct SpSamLayer {
 typedef struct SpSamVision {
     int segment; /* of what is not the layers' */
     int64_t width, patch, grid, layers;
-    SpSamDense embed; /* [C, 3, patch, patch] */
+    SpConvWeights embed; /* [C, 3, patch, patch] */
     const float *positions;
     SpSamLayer *layer;
-    SpTensor neck1, neck2; /* [D, C, 1, 1], [D, D, 3, 3] */
+    SpTensor neck1;      /* [D, C, 1, 1] */
+    SpConvWeights neck2; /* [D, D, 3, 3] */
     SpSamNorm neck_norm1, neck_norm2;
 } SpSamVision;
 

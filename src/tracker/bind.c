@@ -99,9 +99,9 @@ static void bind_former(SpBinder *b, SpTracker *t)
     f->segments = f->switcher_to_track[f->depth ? f->depth - 1 : 0].segment + 1 - f->first_segment;
 }
 
-static SpConvLayer bind_conv(SpBinder *b, int64_t cout, int64_t cin, int64_t k, const char *name)
+static SpConvWeights bind_conv(SpBinder *b, int64_t cout, int64_t cin, int64_t k, const char *name)
 {
-    SpConvLayer conv;
+    SpConvWeights conv;
     conv.w = sp_bind_weights(b, 4, SP_DIMS(cout, cin, k, k), ROOT "fnet.%s.weight", name);
     conv.b = sp_bind_floats(b, conv.w.dim[0], ROOT "fnet.%s.bias", name);
     return conv;
@@ -123,7 +123,8 @@ static void bind_encoder(SpBinder *b, SpTracker *t)
             const int64_t wide = block->conv1.w.dim[0];
             block->conv2 = bind_conv(b, wide, wide, 3, name[1]);
             block->stride = s > 0 && i == 0 ? 2 : 1;
-            block->skip = block->stride == 2 ? bind_conv(b, wide, c, 1, name[2]) : (SpConvLayer){0};
+            block->skip =
+                block->stride == 2 ? bind_conv(b, wide, c, 1, name[2]) : (SpConvWeights){0};
             if (block->stride == 1 && wide != c)
                 sp_bind_fail(b, "fnet.%s changes the width without a downsample layer", name[0]);
             c = wide;

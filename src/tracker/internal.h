@@ -44,18 +44,13 @@ typedef struct SpTrackBlock {
     SpMlp mlp;
 } SpTrackBlock;
 
-typedef struct SpConvLayer {
-    SpTensor w;
-    const float *b;
-} SpConvLayer;
-
 typedef struct SpEncoderBlock {
-    SpConvLayer conv1, conv2, skip; /* skip.w.rank 0: the identity */
+    SpConvWeights conv1, conv2, skip; /* skip.w.rank 0: the identity */
     int64_t stride;
 } SpEncoderBlock;
 
 typedef struct SpEncoder {
-    SpConvLayer conv1, conv2, conv3;
+    SpConvWeights conv1, conv2, conv3;
     SpEncoderBlock block[SP_TRACK_STAGES][2];
 } SpEncoder;
 
