@@ -39,26 +39,10 @@ static int close_model(void **state)
     return 0;
 }
 
-static float *zeros(int64_t count)
-{
-    float *x = calloc((size_t)count, sizeof *x);
-    assert_non_null(x);
-    return x;
-}
-
-/* [n, pixels, c] to [n, c, pixels], the order of the goldens. */
-static float *channels_first(const float *x, int64_t n, int64_t pixels, int64_t c)
-{
-    float *y = zeros(n * pixels * c);
-    for (int64_t i = 0; i < n * pixels * c; i++)
-        y[(i / c / pixels * c + i % c) * pixels + i / c % pixels] = x[i];
-    return y;
-}
-
 /* 0..1 to the 0..255 that the prepared video holds. */
 static float *video_of(const float *images, int64_t count)
 {
-    float *video = zeros(count);
+    float *video = golden_zeros(count);
     for (int64_t i = 0; i < count; i++)
         video[i] = images[i] * 255;
     return video;
@@ -76,9 +60,9 @@ static void patch_embedding(void **state)
     float *video = video_of(golden_f32(g, "images", NULL), n);
     SpNn nn = model_context(64);
 
-    float *hwc = zeros(n / 2);
+    float *hwc = golden_zeros(n / 2);
     sp_front_normalise(video, height, width, hwc);
-    float *chw = channels_first(hwc, 1, height * width, 3);
+    float *chw = golden_channels_first(hwc, 1, height * width, 3);
     golden_compare(g, "normalised", chw, UNIT);
 
     const SpEmbedRun run = sp_patch_embed_begin(front, &nn, &dims);
@@ -91,7 +75,7 @@ static void patch_embedding(void **state)
     golden_compare(g, "block1", x, UNIT);
 
     float *tokens = sp_nn_floats(&nn, 2 * dims.tokens * row),
-          *patches = zeros(2 * dims.patches * row);
+          *patches = golden_zeros(2 * dims.patches * row);
     sp_patch_embed_frames(front, &nn, &dims, video, 2, tokens);
     model_check(&nn);
     for (int64_t t = 0; t < 2; t++)
@@ -112,7 +96,7 @@ static void position_embedding(void **state)
     const int64_t width = front->width, stride = atoll(golden_meta(g, "pos_channel_stride"));
     for (size_t i = 0; i < sizeof grids / sizeof *grids; i++) {
         const int64_t rows = 1 + grids[i][0] * grids[i][1];
-        float *all = zeros(rows * width), *some = zeros(rows * width / stride);
+        float *all = golden_zeros(rows * width), *some = golden_zeros(rows * width / stride);
         sp_position_embedding(front->embed.pos_embed, front->embed.grid, grids[i][0], grids[i][1],
                               width, all);
         for (int64_t j = 0; j < rows * width / stride; j++)
@@ -164,7 +148,8 @@ static void rotary(void **state)
     }
     for (int which = 0; which < 2; which++) {
         const int64_t rows = which ? FAR : ROWS, begin = which ? FIRST : 0;
-        float *qkv = zeros(rows * 3 * HEADS * HEAD), *out = zeros(rows * HEADS * HEAD);
+        float *qkv = golden_zeros(rows * 3 * HEADS * HEAD),
+              *out = golden_zeros(rows * HEADS * HEAD);
         for (int64_t r = 0; r < rows; r++)
             for (int64_t h = 0; h < HEADS; h++)
                 memcpy(qkv + (r * 3 * HEADS + h) * HEAD, input + (h * ROWS + begin + r) * HEAD,
@@ -200,15 +185,15 @@ static void aggregator(void **state)
     SpNn nn = model_context(64);
     SpFrontFeatures features;
     for (int k = 0; k < SP_FRONT_TAPS; k++)
-        features.tap[k] = zeros(2 * plane);
-    features.camera = zeros(dims.frames * 2 * width);
+        features.tap[k] = golden_zeros(2 * plane);
+    features.camera = golden_zeros(dims.frames * 2 * width);
     sp_aggregator_run(front, &nn, &dims, video, &features);
     model_check(&nn);
     for (int k = 0; k < SP_FRONT_TAPS; k++) {
         char name[20];
         snprintf(name, sizeof name, "out%d", k);
         const float *theirs = golden_f32(g, name, NULL);
-        float *ours = zeros(dims.frames * dims.tokens * 2 * width);
+        float *ours = golden_zeros(dims.frames * dims.tokens * 2 * width);
         memcpy(ours, theirs, (size_t)(dims.frames * dims.tokens * 2 * width) * sizeof *ours);
         for (int64_t t = 0; t < dims.frames; t++) {
             for (int64_t p = 0; p < n; p++)
@@ -280,7 +265,7 @@ static void depth_head(void **state)
         char name[20];
         snprintf(name, sizeof name, "tokens%d", k);
         const float *tokens = golden_f32(g, name, NULL);
-        tap[k] = zeros(2 * plane);
+        tap[k] = golden_zeros(2 * plane);
         for (int64_t r = 0; r < 2 * n; r++)
             for (int64_t half = 0; half < 2; half++)
                 memcpy(tap[k] + half * plane + r * width,
@@ -290,7 +275,7 @@ static void depth_head(void **state)
     }
     const SpPackedDepthHead packed = sp_depth_head_pack(front, &nn);
     const int64_t image = dims.height * dims.width;
-    float *depth = zeros(2 * image), *confidence = zeros(2 * image);
+    float *depth = golden_zeros(2 * image), *confidence = golden_zeros(2 * image);
     for (int64_t t = 0; t < 2; t++) {
         const float *frame[SP_FRONT_TAPS];
         for (int k = 0; k < SP_FRONT_TAPS; k++)
@@ -307,7 +292,7 @@ static void depth_head(void **state)
     for (int64_t i = 0; i < 30 * 32; i++)
         x[i % 30 * 32 + i / 30] = input[i];
     sp_residual_unit_run(&nn, &front->dpt.unit1[2], &packed.unit1[2], 6, 5, x);
-    float *rcu = channels_first(x, 1, 30, 32);
+    float *rcu = golden_channels_first(x, 1, 30, 32);
     golden_compare(g, "rcu.output", rcu, UNIT);
     free(depth), free(confidence), free(rcu);
     for (int k = 0; k < SP_FRONT_TAPS; k++)
@@ -330,7 +315,7 @@ static void uv_embedding(void **state)
         const int64_t h = cases[i][0], w = cases[i][1], c = cases[i][2];
         const int64_t stride = h * w > 2000 ? 7 : 1;
         const SpFrontDims dims = sp_front_dims(front, 1, cases[i][3], cases[i][4]);
-        float *x = zeros(h * w * c), *some = zeros(h * w * c);
+        float *x = golden_zeros(h * w * c), *some = golden_zeros(h * w * c);
         sp_uv_add(front, &nn, &dims, h, w, c, x);
         float *to = some;
         for (int64_t p = 0; p < h * w; p++)
@@ -358,7 +343,7 @@ static void aligned_resize(void **state)
     SpNn nn = model_context(1);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const int64_t h = sizes[i][0], w = sizes[i][1];
-        float *y = zeros(3 * h * w);
+        float *y = golden_zeros(3 * h * w);
         for (int64_t c = 0; c < 3; c++)
             sp_nn_run(&nn, resize,
                       &(SpResize){input + c * 77, 1, 11, 7, 1, y + c * h * w, h, w, 1});
@@ -375,7 +360,7 @@ static void compare_sampled(Golden *g, const char *name, const float *maps, int6
                             int64_t height, int64_t width, int64_t stride, double tolerance)
 {
     const int64_t h = (height + stride - 1) / stride, w = (width + stride - 1) / stride;
-    float *some = zeros(frames * h * w);
+    float *some = golden_zeros(frames * h * w);
     for (int64_t i = 0; i < frames * h * w; i++)
         some[i] = maps[(i / w / h * height + i / w % h * stride) * width + i % w * stride];
     golden_compare(g, name, some, tolerance);
@@ -419,7 +404,7 @@ static void end_to_end(const char *file, int64_t stride, double tolerance)
     if (planned.code != SP_OK)
         fail_msg("%s", planned.text);
     const int64_t image = plan.height * plan.width;
-    float *video = zeros(t * 3 * image);
+    float *video = golden_zeros(t * 3 * image);
     for (int64_t i = 0; i < t; i++)
         assert_int_equal(sp_frame_prepare(&plan,
                                           (const uint8_t *)frames->data +
@@ -429,8 +414,8 @@ static void end_to_end(const char *file, int64_t stride, double tolerance)
                          SP_OK);
     const SpFrontInput input = {t, plan.height, plan.width, video};
     SpNn nn = model_context(512), dry = sp_nn_dry(nn.device);
-    const SpFrontOutput output = {zeros(t * image), zeros(t * image), zeros(9 * t), zeros(16 * t),
-                                  zeros(9 * t)};
+    const SpFrontOutput output = {golden_zeros(t * image), golden_zeros(t * image),
+                                  golden_zeros(9 * t), golden_zeros(16 * t), golden_zeros(9 * t)};
     assert_int_equal(sp_front_run(front, &dry, &input, &output).code, SP_OK);
     const SpStatus status = sp_front_run(front, &nn, &input, &output);
     if (status.code != SP_OK)

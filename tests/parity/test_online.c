@@ -128,7 +128,7 @@ static void start_window(const Recorded *r, SpNn *nn, const SpTrackerInput *in, 
 static void compare_start(const Recorded *r, const SpWindow *w)
 {
     const int64_t pairs = w->frames * w->tracks;
-    float lo[3], hi[3], *q = tracker_zeros(4 * pairs);
+    float lo[3], hi[3], *q = golden_zeros(4 * pairs);
     for (int i = 0; i < 3; i++) {
         lo[i] = (float)w->lo[i];
         hi[i] = (float)w->hi[i];
@@ -163,7 +163,7 @@ static void most_within(const Recorded *r, const char *name, const float *ours, 
  * are left to whole_run: moving a given camera by 1e-6 moves them by hundredths here. */
 static void compare_end(const Recorded *r, const SpWindow *w)
 {
-    float *xy = tracker_zeros(2 * w->frames * w->tracks);
+    float *xy = golden_zeros(2 * w->frames * w->tracks);
     for (int64_t i = 0; i < w->frames * w->tracks; i++)
         memcpy(xy + 2 * i, w->track + 3 * i, 2 * sizeof *xy);
     most_within(r, "xy", xy, 2, true, 0.2);
@@ -247,7 +247,7 @@ static void memory_does_not_grow(void **state)
 static SpTrackerInput passing(int64_t frames, int64_t h, int64_t w)
 {
     const int64_t area = frames * h * w;
-    float *video = tracker_zeros(5 * area + 25 * frames), *depth = video + 3 * area;
+    float *video = golden_zeros(5 * area + 25 * frames), *depth = video + 3 * area;
     float *ones = depth + area, *k = ones + area, *c2w = k + 9 * frames;
     for (int64_t i = 0; i < area; i++) {
         const int64_t x = i % w + i / (h * w), y = i / w % h;

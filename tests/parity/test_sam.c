@@ -64,30 +64,16 @@ static int close_model(void **state)
     return 0;
 }
 
-static void *zeros(int64_t count, size_t size)
+static uint8_t *bytes(int64_t count)
 {
-    void *x = calloc((size_t)count, size);
+    uint8_t *x = calloc((size_t)count, 1);
     assert_non_null(x);
     return x;
 }
 
-static float *floats(int64_t count)
-{
-    return zeros(count, sizeof(float));
-}
-
-/* [pixels, c] to [c, pixels], the order of the goldens. */
-static float *channels_first(const float *x, int64_t pixels, int64_t c)
-{
-    float *y = floats(pixels * c);
-    for (int64_t i = 0; i < pixels * c; i++)
-        y[i % c * pixels + i / c] = x[i];
-    return y;
-}
-
 static void compare_map(Golden *g, const char *name, const float *x, int64_t pixels, int64_t c)
 {
-    float *y = channels_first(x, pixels, c);
+    float *y = golden_channels_first(x, 1, pixels, c);
     golden_compare(g, name, y, limit);
     free(y);
 }
@@ -127,12 +113,12 @@ static void model_resize(void **state)
             continue;
         const SpTensor *image = golden_tensor(g, named(names[i], "image"));
         const SpSamSizes s = sp_sam_sizes(&small, image->dim[0], image->dim[1], 0);
-        uint8_t *resized = zeros(3 * s.model_height * s.model_width, 1);
+        uint8_t *resized = bytes(3 * s.model_height * s.model_width);
         sp_sam_resize_model(&nn, image->data, s.height, s.width, resized, s.model_height,
                             s.model_width);
         bytes_equal(g, named(names[i], "resized"), resized, NULL);
         if (golden_has(g, named(names[i], "pixel_values"))) {
-            float *pixels = floats(3 * SIDE * SIDE);
+            float *pixels = golden_zeros(3 * SIDE * SIDE);
             sp_sam_normalise(resized, s.model_height, s.model_width, SIDE, pixels);
             compare_map(g, named(names[i], "pixel_values"), pixels, SIDE * SIDE, 3);
             free(pixels);
@@ -155,7 +141,7 @@ static void frame_resize(void **state)
     SpNn nn = model_context(4);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const SpTensor *image = golden_tensor(g, named(cases[i].name, "image"));
-        uint8_t *resized = zeros(3 * cases[i].h * cases[i].w, 1);
+        uint8_t *resized = bytes(3 * cases[i].h * cases[i].w);
         sp_sam_resize_frame(&nn, image->data, image->dim[0], image->dim[1], resized, cases[i].h,
                             cases[i].w);
         bytes_equal(g, named(cases[i].name, "resized"), resized, NULL);
@@ -198,7 +184,7 @@ static void layers(void **state)
         /* The reference's windows hold tokens beyond the grid, which nobody reads. */
         const char *attn = named(unit, "attn");
         const int64_t side = layer->side, across = (grid + side - 1) / side;
-        float *windows = floats(across * across * side * side * width);
+        float *windows = golden_zeros(across * across * side * side * width);
         const SpTensor *theirs = golden_tensor(g, attn);
         for (int64_t k = 0; k < sp_tensor_count(theirs); k++) {
             const int64_t at = k * golden_stride(g, attn), token = at / width;
@@ -228,7 +214,7 @@ static void vision(void **state)
     const SpSamSizes s = sp_sam_sizes(sam, image->dim[0], image->dim[1], 0);
     const int64_t pixels = sam->vision.grid * sam->vision.grid;
     SpNn nn = model_context(16);
-    float *picture = floats(3 * sam->side * sam->side);
+    float *picture = golden_zeros(3 * sam->side * sam->side);
     sp_sam_picture(sam, &nn, &s, image->data, picture);
     compare_map(g, "pixel_values", picture, sam->side * sam->side, 3);
     float *x = sp_nn_floats(&nn, pixels * sam->vision.width);
@@ -291,7 +277,7 @@ static void prompts_of(const char *file, int64_t image_stride)
         read_prompt(g, KINDS[k], "boxes", &p);
         const int64_t count = sp_sam_sparse_count(&p.prompt);
         assert_int_equal(golden_tensor(g, named(KINDS[k], "sparse"))->dim[0], count);
-        float *sparse = floats(count * sam->width);
+        float *sparse = golden_zeros(count * sam->width);
         sp_sam_sparse(sam, &p.prompt, sparse);
         golden_compare(g, named(KINDS[k], "sparse"), sparse, limit);
         free(sparse);
@@ -299,7 +285,7 @@ static void prompts_of(const char *file, int64_t image_stride)
     }
     assert_true(checked >= 3);
     const int64_t grid = sam->vision.grid, pixels = grid * grid, n = grid / image_stride;
-    float *map = floats(pixels * sam->width), *some = floats(pixels * sam->width);
+    float *map = golden_zeros(pixels * sam->width), *some = golden_zeros(pixels * sam->width);
     sp_sam_image_position(sam, map);
     for (int64_t c = 0; c < sam->width / image_stride; c++)
         for (int64_t i = 0; i < n * n; i++)
@@ -325,7 +311,7 @@ static void prompts_base(void **state)
 static void decoder_maps(Golden *g, SpNn *nn, float **embedding, float **position)
 {
     const int64_t pixels = sam->vision.grid * sam->vision.grid;
-    float *host = floats(pixels * sam->width);
+    float *host = golden_zeros(pixels * sam->width);
     *embedding = sp_nn_floats(nn, pixels * sam->width);
     *position = sp_nn_floats(nn, pixels * sam->width);
     const float *first = golden_f32(g, "image_embeddings", NULL);
@@ -376,7 +362,7 @@ static void decoder(void **state)
     Golden *g = golden_open("sam/decoder_tiny.safetensors");
     const int64_t pixels = 16 * sam->vision.grid * sam->vision.grid;
     SpNn nn = model_context(32);
-    float *embedding, *position, *masks = floats(SP_SAM_MASKS * pixels), iou[SP_SAM_MASKS];
+    float *embedding, *position, *masks = golden_zeros(SP_SAM_MASKS * pixels), iou[SP_SAM_MASKS];
     decoder_maps(g, &nn, &embedding, &position);
     for (int k = 0; k < KIND_COUNT; k++) {
         const SpTensor *sparse = golden_tensor(g, named(KINDS[k], "sparse"));
@@ -410,8 +396,8 @@ static void postprocess(void **state)
         assert_int_equal(s.model_height, (int64_t)sp_tensor_at(model, 0));
         assert_int_equal(s.model_width, (int64_t)sp_tensor_at(model, 1));
         const int64_t pixels = s.height * s.width;
-        float *logits = floats(MASKS * pixels);
-        uint8_t *masks = zeros(MASKS * pixels, 1);
+        float *logits = golden_zeros(MASKS * pixels);
+        uint8_t *masks = bytes(MASKS * pixels);
         for (int m = 0; m < MASKS; m++)
             sp_sam_postprocess(sam, &nn, &s, low + m * low_pixels, logits + m * pixels, 1,
                                masks + m * pixels);
@@ -440,7 +426,7 @@ static void whole(Golden *g, const char *image_name, const char *unit, SpSamSele
                               .prompt = &p.prompt,
                               .select = select};
     float iou;
-    const SpSamOutput output = {zeros(pixels, 1), &iou};
+    const SpSamOutput output = {bytes(pixels), &iou};
     SpNn nn = model_context(64), dry = sp_nn_dry(nn.device);
     assert_int_equal(sp_sam_run(sam, &dry, &input, NULL).code, SP_OK);
     const SpStatus status = sp_sam_run(sam, &nn, &input, &output);
@@ -480,7 +466,7 @@ static void decode_prompt(SpNn *nn, const float *embedding, const SpSamPrompt *p
 {
     const int64_t map = sam->vision.grid * sam->vision.grid * sam->width;
     const int64_t count = sp_sam_sparse_count(prompt);
-    float *code = floats(map), *sparse = floats(count * sam->width);
+    float *code = golden_zeros(map), *sparse = golden_zeros(count * sam->width);
     float *position = sp_nn_floats(nn, map);
     sp_sam_image_position(sam, code);
     sp_nn_copy(nn, SP_UPLOAD, position, code, map);
@@ -499,8 +485,8 @@ static void low_resolution(void **state)
     const int64_t pixels = sam->vision.grid * sam->vision.grid;
     const SpSamSizes s = sp_sam_sizes(sam, image->dim[0], image->dim[1], 0);
     SpNn nn = model_context(64);
-    float *picture = floats(3 * sam->side * sam->side), iou[SP_SAM_MASKS];
-    float *masks = floats(SP_SAM_MASKS * 16 * pixels);
+    float *picture = golden_zeros(3 * sam->side * sam->side), iou[SP_SAM_MASKS];
+    float *masks = golden_zeros(SP_SAM_MASKS * 16 * pixels);
     float *embedding = sp_nn_floats(&nn, pixels * sam->width);
     sp_sam_picture(sam, &nn, &s, image->data, picture);
     sp_sam_encode(sam, &nn, picture, embedding);
@@ -522,7 +508,7 @@ static void low_resolution(void **state)
 static void compare_sampled(Golden *g, const char *name, const float *x, int64_t a, int64_t b,
                             int64_t c, const int64_t step[3], double tolerance)
 {
-    float *some = floats(a * b * c), *to = some;
+    float *some = golden_zeros(a * b * c), *to = some;
     for (int64_t i = 0; i < a; i += step[0])
         for (int64_t j = 0; j < b; j += step[1])
             for (int64_t k = 0; k < c; k += step[2])
@@ -557,14 +543,14 @@ static void base_size(void **state)
     const int64_t grid = sam->vision.grid, pixels = grid * grid, width = sam->vision.width;
     const SpSamSizes s = sp_sam_sizes(sam, image->dim[0], image->dim[1], SP_SAM_SHORT_SIDE);
     SpNn nn = model_context(256);
-    float *picture = floats(3 * sam->side * sam->side), iou[SP_SAM_MASKS];
-    float *masks = floats(SP_SAM_MASKS * 16 * pixels);
-    float *logits = floats(s.height * s.width);
-    uint8_t *mask = zeros(s.height * s.width, 1);
+    float *picture = golden_zeros(3 * sam->side * sam->side), iou[SP_SAM_MASKS];
+    float *masks = golden_zeros(SP_SAM_MASKS * 16 * pixels);
+    float *logits = golden_zeros(s.height * s.width);
+    uint8_t *mask = bytes(s.height * s.width);
     float *x = sp_nn_floats(&nn, pixels * width),
           *embedding = sp_nn_floats(&nn, pixels * sam->width);
     sp_sam_picture(sam, &nn, &s, image->data, picture);
-    float *planes = channels_first(picture, sam->side * sam->side, 3);
+    float *planes = golden_channels_first(picture, 1, sam->side * sam->side, 3);
     compare_sampled(frame, "pixel_values_sample", planes, 3, sam->side, sam->side,
                     (int64_t[]){1, 16, 16}, limit);
     free(planes);
@@ -576,7 +562,7 @@ static void base_size(void **state)
         compare_sampled(g, name, x, grid, grid, width, (int64_t[]){7, 7, 16}, limit);
     }
     sp_sam_neck(sam, &nn, x, embedding);
-    planes = channels_first(embedding, pixels, sam->width);
+    planes = golden_channels_first(embedding, 1, pixels, sam->width);
     compare_sampled(g, "image_embedding_sample", planes, sam->width, grid, grid,
                     (int64_t[]){4, 7, 7}, limit);
     free(planes);

@@ -125,7 +125,7 @@ static void preparation(const char *prefix)
     prepare(&in, &nn, 200, strtoull(golden_meta(g, "seed"), NULL, 10), &w);
     const int64_t h8 = (w.height + 7) / 8, w8 = (w.width + 7) / 8;
     const int64_t h2 = (w.height + 1) / 2, w2 = (w.width + 1) / 2;
-    float *depth = tracker_zeros(in.frames * h8 * w8), *unc = tracker_zeros(in.frames * h2 * w2),
+    float *depth = golden_zeros(in.frames * h8 * w8), *unc = golden_zeros(in.frames * h2 * w2),
           sum = 0;
     for (int64_t t = 0; t < in.frames; t++) {
         for (int64_t i = 0; i < h8 * w8; i++)
@@ -217,7 +217,7 @@ static void set_up(void **state)
         char name[40];
         snprintf(name, sizeof name, "start.fmap%d", l);
         const SpTensor *shape = golden_tensor(g, name);
-        float *some = tracker_zeros(sp_tensor_count(shape));
+        float *some = golden_zeros(sp_tensor_count(shape));
         for (int64_t i = 0; i < sp_tensor_count(shape); i++) { /* [::3, ::8, ::6, ::8] */
             const int64_t sx = shape->dim[3], sy = shape->dim[2], sc = shape->dim[1];
             const int64_t f = i / (sc * sy * sx) * 3, y = i / sx % sy * 6, at = i % sx * 8;
@@ -227,7 +227,7 @@ static void set_up(void **state)
         free(some);
         snprintf(name, sizeof name, "start.point_map%d", l);
         shape = golden_tensor(g, name);
-        some = tracker_zeros(sp_tensor_count(shape));
+        some = golden_zeros(sp_tensor_count(shape));
         for (int64_t i = 0; i < sp_tensor_count(shape); i++) { /* [::3, :, ::2, ::2] */
             const int64_t sx = shape->dim[3], sy = shape->dim[2];
             const int64_t f = i / (3 * sy * sx) * 3, y = i / sx % sy * 2, at = i % sx * 2;
@@ -251,7 +251,7 @@ static const float *iteration(Golden *g, int k, const char *name)
 /* x, y of every pair in working pixels, as the goldens have them. */
 static float *working_xy(const SpWindow *w)
 {
-    float *xy = tracker_zeros(2 * w->frames * w->tracks);
+    float *xy = golden_zeros(2 * w->frames * w->tracks);
     for (int64_t i = 0; i < w->frames * w->tracks; i++)
         memcpy(xy + 2 * i, w->track + 3 * i, 2 * sizeof *xy);
     return xy;
@@ -380,9 +380,9 @@ static void small_clips(void **state)
         const SpTrackerSettings settings = {
             .iterations = 2, .support = kind == 2 ? 0 : 30, .replace_ratio = 0.2};
         const float query[6] = {0, 10, 20, (float)(frames - 1), 30.5f, 40};
-        float *video = tracker_zeros(3 * area), *depth = tracker_zeros(area),
-              *ones = tracker_zeros(area);
-        float *k = tracker_zeros(9 * frames), *c2w = tracker_zeros(16 * frames);
+        float *video = golden_zeros(3 * area), *depth = golden_zeros(area),
+              *ones = golden_zeros(area);
+        float *k = golden_zeros(9 * frames), *c2w = golden_zeros(16 * frames);
         for (int64_t i = 0; i < area; i++) {
             ones[i] = 1;
             depth[i] = kind == 3 ? 0 : 1 + (float)(i % W) / W;

@@ -36,17 +36,10 @@ static int close_model(void **state)
     return 0;
 }
 
-static float *zeros(int64_t count)
-{
-    float *x = calloc((size_t)count, sizeof *x);
-    assert_non_null(x);
-    return x;
-}
-
 /* [a, b, c] to [b, a, c]. */
 static float *swapped(const float *x, int64_t a, int64_t b, int64_t c)
 {
-    float *y = zeros(a * b * c);
+    float *y = golden_zeros(a * b * c);
     for (int64_t i = 0; i < a * b; i++)
         memcpy(y + (i % b * a + i / b) * c, x + i * c, (size_t)c * sizeof *y);
     return y;
@@ -59,8 +52,8 @@ static void encoder(void **state)
     Golden *g = golden_open("tracker/fnet.safetensors");
     const float *input = golden_f32(g, "input", NULL);
     SpNn nn = model_context(256);
-    float *image = zeros(H * W * 3), *level[SP_TRACK_LEVELS];
-    level[0] = zeros(2 * H4 * W4 * C);
+    float *image = golden_zeros(H * W * 3), *level[SP_TRACK_LEVELS];
+    level[0] = golden_zeros(2 * H4 * W4 * C);
     for (int t = 0; t < 2; t++) {
         for (int i = 0; i < 3 * H * W; i++)
             image[i % (H * W) * 3 + i / (H * W)] = input[t * 3 * H * W + i];
@@ -70,14 +63,12 @@ static void encoder(void **state)
     for (int l = 0; l < SP_TRACK_LEVELS; l++) {
         const int64_t h = H4 >> l, w = W4 >> l;
         char name[20];
-        float *first = zeros(2 * h * w * C);
-        for (int64_t i = 0; i < 2 * h * w * C; i++)
-            first[(i / C / (h * w) * C + i % C) * h * w + i / C % (h * w)] = level[l][i];
+        float *first = golden_channels_first(level[l], 2, h * w, C);
         snprintf(name, sizeof name, "pyramid%d", l);
         golden_compare(g, name, first, UNIT);
         free(first);
         if (l + 1 < SP_TRACK_LEVELS) {
-            level[l + 1] = zeros(2 * h * w * C / 4);
+            level[l + 1] = golden_zeros(2 * h * w * C / 4);
             sp_nn_run(&nn, halve, &(SpHalve){level[l], 2, h, w, C, level[l + 1]});
         }
         free(level[l]);
@@ -94,11 +85,11 @@ static void sampling(void **state)
     Golden *g = golden_open("tracker/sample.safetensors");
     const float *maps = golden_f32(g, "maps", NULL);
     SpNn nn = model_context(8);
-    float *map = zeros(T * H * W * C), frame[T * N];
+    float *map = golden_zeros(T * H * W * C), frame[T * N];
     for (int i = 0; i < T * C * H * W; i++)
         map[(i / (C * H * W) * H * W + i % (H * W)) * C + i / (H * W) % C] = maps[i];
     const float *at = golden_f32(g, "frame", NULL);
-    float *support = zeros(N * PATCH * C), *all = zeros(T * N * PATCH * C);
+    float *support = golden_zeros(N * PATCH * C), *all = golden_zeros(T * N * PATCH * C);
     SpSamplePatches samples = {.map = map,
                                .frames = T,
                                .h = H,
@@ -123,8 +114,8 @@ static void sampling(void **state)
     golden_compare(g, "correlation", all, UNIT);
 
     /* The correlation op is the product of the same samples with the templates. */
-    float *volume = zeros(T * N * PATCH * PATCH), *exact = zeros(PATCH);
-    float *templates = zeros(T * N * PATCH * C);
+    float *volume = golden_zeros(T * N * PATCH * PATCH), *exact = golden_zeros(PATCH);
+    float *templates = golden_zeros(T * N * PATCH * C);
     memcpy(templates, all, T * N * PATCH * C * sizeof *templates);
     sp_nn_run(&nn, correlate,
               &(SpCorrelate){.map = map,
@@ -159,7 +150,7 @@ static void time_embedding(void **state)
     Golden *g = golden_open("tracker/time_embed.safetensors");
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         const int64_t t = lengths[i], width = tracker.token;
-        float *all = zeros(t * width), *some = zeros(t * width / 5);
+        float *all = golden_zeros(t * width), *some = golden_zeros(t * width / 5);
         sp_time_embedding(tracker.time_length, width, t, all);
         for (int64_t j = 0; j < t * width / 5; j++)
             some[j] = all[5 * j];
@@ -181,7 +172,7 @@ static void level(const char *file)
     float *points = swapped(golden_f32(g, "corr_point_map", NULL), T, N, PATCH * 3);
     float *origin = swapped(golden_f32(g, "coords_xyz_init", NULL), T, N, 3);
     float *valid = swapped(golden_f32(g, "valid_mask", NULL), T, N, 1);
-    float *map = zeros(M * PATCH * C), *point_map = zeros(M * PATCH * 3);
+    float *map = golden_zeros(M * PATCH * C), *point_map = golden_zeros(M * PATCH * 3);
     for (int i = 0; i < M * PATCH; i++) { /* patches step x first, maps are row by row */
         const int at = i / PATCH * PATCH + i % SIDE * SIDE + i % PATCH / SIDE;
         memcpy(map + at * C, patch + i * C, C * sizeof *map);
@@ -198,13 +189,13 @@ static void level(const char *file)
                       .points = point_map,
                       .query = sp_nn_floats(&nn, N * tracker.neighbours * C),
                       .query_projected = sp_nn_floats(&nn, N * tracker.neighbours * C)};
-    float *templates = zeros(N * PATCH * C), *template_points = zeros(N * PATCH * 3);
+    float *templates = golden_zeros(N * PATCH * C), *template_points = golden_zeros(N * PATCH * 3);
     memcpy(templates, golden_f32(g, "track_feat_support", NULL), N * PATCH * C * sizeof(float));
     memcpy(template_points, golden_f32(g, "track_point_map_support", NULL),
            N * PATCH * 3 * sizeof(float));
     l.templates = templates;
     l.template_points = template_points;
-    float *token = zeros(M * tracker.token), *token3 = zeros(M * tracker.token3);
+    float *token = golden_zeros(M * tracker.token), *token3 = golden_zeros(M * tracker.token3);
     const SpPairs pairs = {0, N, T, frame, xy, origin, valid};
     sp_level_query(&tracker, &nn, &l, N);
     sp_level_run(&tracker, &nn, &l, 0, M, &pairs, token, token3);
@@ -217,7 +208,7 @@ static void level(const char *file)
     }
     golden_compare(g, "corr_emb", corr, UNIT);
     golden_compare(g, "corr_depth_emb", depth, ENCODED);
-    float *query = zeros(M * 16 * C); /* recorded for every frame, though the same in all */
+    float *query = golden_zeros(M * 16 * C); /* recorded for every frame, though the same in all */
     for (int t = 0; t < T; t++)
         memcpy(query + t * N * 16 * C, l.query, (size_t)(N * 16 * C) * sizeof *query);
     golden_compare(g, "queried_feat", query, ENCODED);
@@ -242,7 +233,7 @@ static void level_2(void **state)
 /* First `keep` of every `width` values. */
 static float *columns(const float *x, int64_t rows, int64_t width, int64_t keep)
 {
-    float *y = zeros(rows * keep);
+    float *y = golden_zeros(rows * keep);
     for (int64_t i = 0; i < rows; i++)
         memcpy(y + i * keep, x + i * width, (size_t)keep * sizeof *y);
     return y;
@@ -255,7 +246,8 @@ static void tokens(void **state)
     Golden *g = golden_open("tracker/tokens.safetensors");
     SpNn nn = model_context(64);
     const int64_t w2 = tracker.token, w3 = tracker.token3;
-    float *token = zeros(M * w2), *token3 = zeros(M * w3), *projected = zeros(M * w2);
+    float *token = golden_zeros(M * w2), *token3 = golden_zeros(M * w3),
+          *projected = golden_zeros(M * w2);
     const float *vis = golden_f32(g, "vis", NULL), *conf = golden_f32(g, "confidence", NULL);
     const float *corr = golden_f32(g, "corr_embs", NULL);
     const float *corr3 = golden_f32(g, "corr_depth_embs", NULL);
@@ -276,7 +268,7 @@ static void tokens(void **state)
     float *coded = swapped(golden_f32(g, "rel_pos_emb_input", NULL), T, N, 84);
     float *carried = swapped(golden_f32(g, "rel_pos_query_glob", NULL), T, N, 150);
     float *motion = columns(coded, M, 84, SP_MOTION), *carry = columns(carried, M, 150, SP_CARRY);
-    float *time = zeros(T * w2);
+    float *time = golden_zeros(T * w2);
     sp_time_embedding(tracker.time_length, w2, T, time);
     sp_tokens_finish(&tracker, &nn, &(SpTokenInputs){logits, motion, motion3, carry}, 0, M, T, time,
                      token, token3, projected);
@@ -296,10 +288,12 @@ static void former(void **state)
     Golden *g = golden_open("tracker/updateformer.safetensors");
     SpNn nn = model_context(256);
     const int64_t d = tracker.former.time[0].width;
-    float *stream2 = zeros((N + tracker.former.virtual_tracks) * T * d), *stream3 = zeros(M * d);
+    float *stream2 = golden_zeros((N + tracker.former.virtual_tracks) * T * d),
+          *stream3 = golden_zeros(M * d);
     sp_former_embed(&tracker, &nn, golden_f32(g, "x", NULL), M, stream2);
     sp_former_embed(&tracker, &nn, golden_f32(g, "x_depth", NULL), M, stream3);
-    const SpUpdates updates = {zeros(2 * M), zeros(2 * M), zeros(4 * M), zeros(M)};
+    const SpUpdates updates = {golden_zeros(2 * M), golden_zeros(2 * M), golden_zeros(4 * M),
+                               golden_zeros(M)};
     sp_former_run(&tracker, &nn, N, T, stream2, stream3, &updates);
     model_check(&nn);
     float both[4 * M], xyz[3 * M], dyn[M];

@@ -163,7 +163,7 @@ typedef struct Case {
 
 static float *noise(int64_t count, float least, float most)
 {
-    float *x = tracker_zeros(count);
+    float *x = golden_zeros(count);
     for (int64_t i = 0; i < count; i++)
         x[i] = least + (most - least) * (float)any(0, 1000) / 1000;
     return x;
@@ -179,7 +179,7 @@ static Case make_case(Kind kind, int64_t frames, int64_t rows, int64_t columns, 
     c.out_count = (size_t)(kind == FRONT  ? 2 * maps + 34 * frames
                            : is_sam(kind) ? area + points
                                           : 2 * maps + 25 * frames + 8 * pairs + points);
-    c.out = tracker_zeros((int64_t)c.out_count);
+    c.out = golden_zeros((int64_t)c.out_count);
     if (is_sam(kind)) {
         c.rgb = malloc((size_t)(3 * area));
         for (int64_t i = 0; i < 3 * area; i++)
@@ -193,10 +193,10 @@ static Case make_case(Kind kind, int64_t frames, int64_t rows, int64_t columns, 
     if (kind == FRONT)
         return c;
     /* A slope without edges, on which every support point is valid. */
-    c.depth = tracker_zeros(maps);
+    c.depth = golden_zeros(maps);
     for (int64_t i = 0; i < maps; i++)
         c.depth[i] = 2 + (float)(i % c.width) * 0.001f;
-    c.query = tracker_zeros(3 * points);
+    c.query = golden_zeros(3 * points);
     for (int64_t n = 0; n < points; n++) {
         c.query[3 * n] = (float)(n ? any(0, frames - 1) : 0);
         c.query[3 * n + 1] = (float)any(0, c.width - 1);
@@ -225,8 +225,8 @@ static SpStatus run_front(const Case *c, SpNn *nn)
 static SpStatus run_tracker(const Case *c, SpNn *nn)
 {
     const int64_t maps = c->frames * c->height * c->width, pairs = c->frames * c->points;
-    float *confident = tracker_zeros(maps), *k = tracker_zeros(9 * c->frames);
-    float *c2w = tracker_zeros(16 * c->frames), *at = c->out;
+    float *confident = golden_zeros(maps), *k = golden_zeros(9 * c->frames);
+    float *c2w = golden_zeros(16 * c->frames), *at = c->out;
     for (int64_t i = 0; i < maps; i++)
         confident[i] = 1;
     for (int64_t t = 0; t < c->frames; t++)
@@ -372,7 +372,7 @@ static void every_plan_gives(Case *c)
     size_t most = 0, least = SIZE_MAX;
     check(sp_plan_need(cpu, &dry, &fastest, &need));
     run_planned(c, &need);
-    float *expected = tracker_zeros((int64_t)c->out_count);
+    float *expected = golden_zeros((int64_t)c->out_count);
     memcpy(expected, c->out, c->out_count * sizeof *expected);
     for (int i = 0; i < 4 * 2 * 3; i++) {
         const SpPlan plan = {.weights = i % 4 < 3 ? (SpWeightMode)(i % 4) : SP_STREAMED,
@@ -457,7 +457,7 @@ static void resident_weights_are_read_on_the_device_alone(void **state)
         SpNeed need;
         check(sp_plan_need(cpu, &dry, &(SpPlan){0}, &need));
         run_planned(&c, &need);
-        float *expected = tracker_zeros((int64_t)c.out_count);
+        float *expected = golden_zeros((int64_t)c.out_count);
         memcpy(expected, c.out, c.out_count * sizeof *expected);
         check(sp_plan_need(cpu, &dry, &(SpPlan){.weights = SP_RESIDENT}, &need));
         check(sp_weights_load(weights_of(kind), &device));
@@ -479,7 +479,7 @@ static void any_sequence_of_sleeps_gives_the_same(void **state)
     seed = 5;
     for (Kind kind = FRONT; kind <= TRACKER; kind++) {
         Case c = make_case(kind, 4, 2, 3, 6, 5);
-        float *expected = tracker_zeros((int64_t)c.out_count);
+        float *expected = golden_zeros((int64_t)c.out_count);
         SpNeed need;
         for (int i = 0; i < 16; i++) {
             const SpDryRun dry = dry_run(&c);

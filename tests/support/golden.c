@@ -135,3 +135,18 @@ double golden_share_within(Golden *golden, const char *name, const float *ours, 
         good += fabs((double)ours[i] - (double)theirs[i]) <= limit;
     return n ? (double)good / (double)n : 1;
 }
+
+float *golden_zeros(int64_t count)
+{
+    float *x = calloc((size_t)count, sizeof *x);
+    assert_non_null(x);
+    return x;
+}
+
+float *golden_channels_first(const float *x, int64_t n, int64_t pixels, int64_t c)
+{
+    float *y = golden_zeros(n * pixels * c);
+    for (int64_t i = 0; i < n * pixels * c; i++)
+        y[(i / c / pixels * c + i % c) * pixels + i / c % pixels] = x[i];
+    return y;
+}

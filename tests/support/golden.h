@@ -36,6 +36,12 @@ double golden_error(Golden *golden, const char *name, const float *ours);
  * cutting. */
 void golden_compare(Golden *golden, const char *name, const float *ours, double tolerance);
 
+/* `count` zeros, to be freed. */
+float *golden_zeros(int64_t count);
+
+/* [n, pixels, c] to [n, c, pixels], the order of the goldens; to be freed. */
+float *golden_channels_first(const float *x, int64_t n, int64_t pixels, int64_t c);
+
 /* The share of entries whose |ours - golden| is at most `limit`; NaN never is. */
 double golden_share_within(Golden *golden, const char *name, const float *ours, double limit);
 

@@ -9,13 +9,6 @@
 
 #include <cmocka.h>
 
-float *tracker_zeros(int64_t count)
-{
-    float *x = calloc((size_t)count, sizeof *x);
-    assert_non_null(x);
-    return x;
-}
-
 /* "PREFIX.in.NAME" of a golden, or "in.NAME" without a prefix. */
 static const float *given(Golden *g, const char *prefix, const char *name, int64_t *count)
 {
@@ -46,7 +39,7 @@ float *tracker_video(Golden *g, const char *name)
     const float *rgb = golden_f32(g, name, &count);
     const SpTensor *t = golden_tensor(g, name);
     const int64_t area = t->dim[1] * t->dim[2];
-    float *video = tracker_zeros(count);
+    float *video = golden_zeros(count);
     for (int64_t i = 0; i < count; i++)
         video[(i / (3 * area) * 3 + i % 3) * area + i / 3 % area] = rgb[i];
     return video;
@@ -90,7 +83,7 @@ void tracker_most_within(Golden *g, const char *name, const float *ours, int64_t
 /* Columns begin .. begin + count of rows of `width` values. */
 static float *columns(const float *x, int64_t rows, int64_t width, int64_t begin, int64_t count)
 {
-    float *y = tracker_zeros(rows * count);
+    float *y = golden_zeros(rows * count);
     for (int64_t i = 0; i < rows; i++)
         memcpy(y + i * count, x + i * width + begin, (size_t)count * sizeof *y);
     return y;
@@ -99,15 +92,15 @@ static float *columns(const float *x, int64_t rows, int64_t width, int64_t begin
 SpTrackerOutput tracker_output(const SpTrackerInput *in)
 {
     const int64_t pairs = in->frames * in->queries, area = in->frames * in->height * in->width;
-    return (SpTrackerOutput){.tracks = tracker_zeros(3 * pairs),
-                             .camera_points = tracker_zeros(3 * pairs),
-                             .visibility = tracker_zeros(pairs),
-                             .confidence = tracker_zeros(pairs),
-                             .dynamic = tracker_zeros(in->queries),
-                             .c2w = tracker_zeros(16 * in->frames),
-                             .intrinsics = tracker_zeros(9 * in->frames),
-                             .depth = tracker_zeros(area),
-                             .valid = tracker_zeros(area)};
+    return (SpTrackerOutput){.tracks = golden_zeros(3 * pairs),
+                             .camera_points = golden_zeros(3 * pairs),
+                             .visibility = golden_zeros(pairs),
+                             .confidence = golden_zeros(pairs),
+                             .dynamic = golden_zeros(in->queries),
+                             .c2w = golden_zeros(16 * in->frames),
+                             .intrinsics = golden_zeros(9 * in->frames),
+                             .depth = golden_zeros(area),
+                             .valid = golden_zeros(area)};
 }
 
 void tracker_output_free(const SpTrackerOutput *out)
@@ -120,7 +113,7 @@ void tracker_output_free(const SpTrackerOutput *out)
 static float *thinned(const float *map, int64_t frames, int64_t h, int64_t w, int64_t step)
 {
     const int64_t ho = (h + step - 1) / step, wo = (w + step - 1) / step;
-    float *out = tracker_zeros(frames * ho * wo);
+    float *out = golden_zeros(frames * ho * wo);
     for (int64_t i = 0; i < frames * ho * wo; i++)
         out[i] = map[(i / (ho * wo) * h + i / wo % ho * step) * w + i % wo * step];
     return out;

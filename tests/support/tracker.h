@@ -8,9 +8,6 @@
 #include "support/golden.h"
 #include "tracker/tracker.h"
 
-/* `count` zeros; the caller frees them. */
-float *tracker_zeros(int64_t count);
-
 /* A golden's tensors PREFIXin.*, all but the video; views that live as long as the golden. */
 SpTrackerInput tracker_input(Golden *golden, const char *prefix);
 
