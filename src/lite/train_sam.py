@@ -15,6 +15,7 @@ import argparse
 import copy
 import json
 import os
+import signal
 from pathlib import Path
 
 import cv2
@@ -241,6 +242,8 @@ class Run:
 def train(rank: int, args, meeting: Path) -> None:
     """One of the processes, which meet by a file."""
     if args.processes > 1:
+        # What tells that the first one is gone; in the background of a shell it starts out ignored.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
         dist.init_process_group("gloo", f"file://{meeting.resolve()}", rank=rank, world_size=args.processes)
     Run(args).train(rank)
@@ -253,7 +256,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--held", type=int, default=16, help="clips to validate on while training")
     parser.add_argument("--check", type=int, default=400, help="steps between two validations")
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=7e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, metavar="SAM.safetensors", help="exported weights to go on from")
     parser.add_argument("--processes", type=int, default=1, help="each takes a core and IMAGES images a step")
