@@ -21,10 +21,10 @@ static double limit;
 static SpCheckpoint *checkpoint;
 static SpSam *sam;
 
-static int open_manifest(const char *manifest)
+static int open_model(SpCheckpoint *opened, double tolerance)
 {
-    limit = 2e-5;
-    checkpoint = model_checkpoint(manifest);
+    limit = tolerance;
+    checkpoint = opened;
     const SpStatus status = sp_sam_open(checkpoint, &sam);
     if (status.code != SP_OK)
         fail_msg("%s", status.text);
@@ -34,24 +34,20 @@ static int open_manifest(const char *manifest)
 static int open_tiny(void **state)
 {
     (void)state;
-    return open_manifest("sam_tiny");
+    return open_model(model_checkpoint("sam_tiny"), 2e-5);
 }
 
 static int open_base(void **state)
 {
     (void)state;
-    return open_manifest("sam_base");
+    return open_model(model_checkpoint("sam_base"), 2e-5);
 }
 
 /* With the encoder's matrices in f16, as GPUs read them. */
 static int open_compact(void **state)
 {
     (void)state;
-    limit = 1e-3;
-    checkpoint = model_checkpoint_compact("sam_tiny");
-    const SpStatus status = sp_sam_open(checkpoint, &sam);
-    if (status.code != SP_OK)
-        fail_msg("%s", status.text);
+    open_model(model_checkpoint_compact("sam_tiny"), 1e-3);
     assert_int_equal(sam->vision.layer[0].qkv.w.dtype, SP_F16);
     return 0;
 }
