@@ -43,8 +43,7 @@ static void within(const float *ours, const float *theirs, int64_t count, float 
 
 static const float *part(Golden *g, const char *name, const char *which, const SpTensor **shape)
 {
-    char path[40];
-    snprintf(path, sizeof path, "%s.%s", name, which);
+    const char *path = golden_name(name, which);
     *shape = golden_tensor(g, path);
     return golden_f32(g, path, NULL);
 }
@@ -73,12 +72,11 @@ static void frames(void **state)
     static const char *const names[] = {"wide", "reduce", "portrait", "odd", "odd_reduce"};
     Golden *g = golden_open("front/preprocess.safetensors");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char path[40];
         const SpTensor *in;
         SpFramePlan plan;
-        snprintf(path, sizeof path, "%s.reduced", names[i]);
         /* from the reference's reduction, which may be one level off ours here and there */
-        part(g, names[i], golden_has(g, path) ? "reduced" : "frames", &in);
+        const bool reduced = golden_has(g, golden_name(names[i], "reduced"));
+        part(g, names[i], reduced ? "reduced" : "frames", &in);
         const int64_t h = in->dim[1], w = in->dim[2];
         assert_int_equal(sp_frame_plan(h, w, 518, 14, SP_PORTRAIT_CROP, 0, &plan).code, SP_OK);
         float *out = malloc((size_t)(3 * plan.height * plan.width) * sizeof *out);

@@ -74,16 +74,6 @@ static void compare_map(Golden *g, const char *name, const float *x, int64_t pix
     free(y);
 }
 
-/* golden `part` of `unit`, "unit.part". */
-static const char *named(const char *unit, const char *part)
-{
-    static char name[2][80];
-    static int turn;
-    turn = !turn;
-    snprintf(name[turn], sizeof name[turn], "%s.%s", unit, part);
-    return name[turn];
-}
-
 /* Bytes may differ from the golden only where there are logits, and theirs is as good as 0. */
 static void bytes_equal(Golden *g, const char *name, const uint8_t *mask, const float *logits)
 {
@@ -105,18 +95,18 @@ static void model_resize(void **state)
     const SpSam small = {.side = SIDE};
     SpNn nn = model_context(4);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (!golden_has(g, named(names[i], "image")))
+        if (!golden_has(g, golden_name(names[i], "image")))
             continue;
-        const SpTensor *image = golden_tensor(g, named(names[i], "image"));
+        const SpTensor *image = golden_tensor(g, golden_name(names[i], "image"));
         const SpSamSizes s = sp_sam_sizes(&small, image->dim[0], image->dim[1], 0);
         uint8_t *resized = bytes(3 * s.model_height * s.model_width);
         sp_sam_resize_model(&nn, image->data, s.height, s.width, resized, s.model_height,
                             s.model_width);
-        bytes_equal(g, named(names[i], "resized"), resized, NULL);
-        if (golden_has(g, named(names[i], "pixel_values"))) {
+        bytes_equal(g, golden_name(names[i], "resized"), resized, NULL);
+        if (golden_has(g, golden_name(names[i], "pixel_values"))) {
             float *pixels = golden_zeros(3 * SIDE * SIDE);
             sp_sam_normalise(resized, s.model_height, s.model_width, SIDE, pixels);
-            compare_map(g, named(names[i], "pixel_values"), pixels, SIDE * SIDE, 3);
+            compare_map(g, golden_name(names[i], "pixel_values"), pixels, SIDE * SIDE, 3);
             free(pixels);
         }
         free(resized);
@@ -136,11 +126,11 @@ static void frame_resize(void **state)
     Golden *g = golden_open("sam/mask_use.safetensors");
     SpNn nn = model_context(4);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const SpTensor *image = golden_tensor(g, named(cases[i].name, "image"));
+        const SpTensor *image = golden_tensor(g, golden_name(cases[i].name, "image"));
         uint8_t *resized = bytes(3 * cases[i].h * cases[i].w);
         sp_sam_resize_frame(&nn, image->data, image->dim[0], image->dim[1], resized, cases[i].h,
                             cases[i].w);
-        bytes_equal(g, named(cases[i].name, "resized"), resized, NULL);
+        bytes_equal(g, golden_name(cases[i].name, "resized"), resized, NULL);
         free(resized);
     }
     model_check(&nn);
@@ -173,12 +163,12 @@ static void layers(void **state)
         snprintf(unit, sizeof unit, "layer%d", i);
         const SpNnMark mark = sp_nn_mark(&nn);
         float *x = sp_nn_floats(&nn, count), *y = sp_nn_floats(&nn, count);
-        sp_nn_copy(&nn, SP_UPLOAD, x, golden_f32(g, named(unit, "input"), NULL), count);
+        sp_nn_copy(&nn, SP_UPLOAD, x, golden_f32(g, golden_name(unit, "input"), NULL), count);
         sp_nn_layer_norm(&nn, x, grid * grid, width, layer->norm1.w, layer->norm1.b, 1e-6f, y);
-        golden_compare(g, named(unit, "norm1"), y, limit);
+        golden_compare(g, golden_name(unit, "norm1"), y, limit);
         sp_sam_layer_attention(&nn, layer, grid, y, NULL, y);
         /* The reference's windows hold tokens beyond the grid, which nobody reads. */
-        const char *attn = named(unit, "attn");
+        const char *attn = golden_name(unit, "attn");
         const int64_t side = layer->side, across = (grid + side - 1) / side;
         float *windows = golden_zeros(across * across * side * side * width);
         const SpTensor *theirs = golden_tensor(g, attn);
@@ -194,7 +184,7 @@ static void layers(void **state)
         golden_compare(g, attn, windows, limit);
         free(windows);
         sp_sam_layer_run(&nn, layer, grid, x);
-        golden_compare(g, named(unit, "output"), x, limit);
+        golden_compare(g, golden_name(unit, "output"), x, limit);
         sp_nn_release(&nn, mark);
     }
     model_check(&nn);
@@ -244,19 +234,19 @@ typedef struct Prompt {
 static void read_prompt(Golden *g, const char *unit, const char *box, Prompt *p)
 {
     *p = (Prompt){0};
-    if (golden_has(g, named(unit, "points"))) {
-        const SpTensor *point = golden_tensor(g, named(unit, "points"));
-        const SpTensor *label = golden_tensor(g, named(unit, "labels"));
+    if (golden_has(g, golden_name(unit, "points"))) {
+        const SpTensor *point = golden_tensor(g, golden_name(unit, "points"));
+        const SpTensor *label = golden_tensor(g, golden_name(unit, "labels"));
         p->prompt = (SpSamPrompt){point->dim[0], p->point, p->label, NULL};
         for (int64_t i = 0; i < 2 * point->dim[0]; i++)
             p->point[i] = sp_tensor_at(point, i);
         for (int64_t i = 0; i < point->dim[0]; i++)
             p->label[i] = (int)sp_tensor_at(label, i);
     }
-    if (golden_has(g, named(unit, box))) {
+    if (golden_has(g, golden_name(unit, box))) {
         p->prompt.box = p->box;
         for (int64_t i = 0; i < 4; i++)
-            p->box[i] = sp_tensor_at(golden_tensor(g, named(unit, box)), i);
+            p->box[i] = sp_tensor_at(golden_tensor(g, golden_name(unit, box)), i);
     }
 }
 
@@ -268,14 +258,14 @@ static void prompts_of(const char *file, int64_t image_stride)
     int checked = 0;
     for (int k = 0; k < KIND_COUNT; k++) {
         Prompt p;
-        if (!golden_has(g, named(KINDS[k], "sparse")))
+        if (!golden_has(g, golden_name(KINDS[k], "sparse")))
             continue;
         read_prompt(g, KINDS[k], "boxes", &p);
         const int64_t count = sp_sam_sparse_count(&p.prompt);
-        assert_int_equal(golden_tensor(g, named(KINDS[k], "sparse"))->dim[0], count);
+        assert_int_equal(golden_tensor(g, golden_name(KINDS[k], "sparse"))->dim[0], count);
         float *sparse = golden_zeros(count * sam->width);
         sp_sam_sparse(sam, &p.prompt, sparse);
-        golden_compare(g, named(KINDS[k], "sparse"), sparse, limit);
+        golden_compare(g, golden_name(KINDS[k], "sparse"), sparse, limit);
         free(sparse);
         checked++;
     }
@@ -336,8 +326,8 @@ static void decoder_parts(void **state)
         char unit[30];
         snprintf(unit, sizeof unit, "box_points.block%d", i);
         sp_sam_two_way_block(sam, &nn, i, &s);
-        golden_compare(g, named(unit, "tokens"), s.t, limit);
-        golden_compare(g, named(unit, "image"), s.z, limit);
+        golden_compare(g, golden_name(unit, "tokens"), s.t, limit);
+        golden_compare(g, golden_name(unit, "image"), s.z, limit);
     }
     sp_sam_two_way_end(sam, &nn, &s);
     golden_compare(g, "box_points.tokens", s.t, limit);
@@ -361,13 +351,14 @@ static void decoder(void **state)
     float *embedding, *position, *masks = golden_zeros(SP_SAM_MASKS * pixels), iou[SP_SAM_MASKS];
     decoder_maps(g, &nn, &embedding, &position);
     for (int k = 0; k < KIND_COUNT; k++) {
-        const SpTensor *sparse = golden_tensor(g, named(KINDS[k], "sparse"));
-        sp_sam_decode(sam, &nn, embedding, position, golden_f32(g, named(KINDS[k], "sparse"), NULL),
-                      sparse->dim[0], masks, iou);
-        golden_compare(g, named(KINDS[k], "single_mask"), masks, limit);
-        golden_compare(g, named(KINDS[k], "masks"), masks + pixels, limit);
-        golden_compare(g, named(KINDS[k], "single_iou"), iou, limit);
-        golden_compare(g, named(KINDS[k], "iou"), iou + 1, limit);
+        const SpTensor *sparse = golden_tensor(g, golden_name(KINDS[k], "sparse"));
+        sp_sam_decode(sam, &nn, embedding, position,
+                      golden_f32(g, golden_name(KINDS[k], "sparse"), NULL), sparse->dim[0], masks,
+                      iou);
+        golden_compare(g, golden_name(KINDS[k], "single_mask"), masks, limit);
+        golden_compare(g, golden_name(KINDS[k], "masks"), masks + pixels, limit);
+        golden_compare(g, golden_name(KINDS[k], "single_iou"), iou, limit);
+        golden_compare(g, golden_name(KINDS[k], "iou"), iou + 1, limit);
     }
     model_check(&nn);
     model_close(&nn);
@@ -385,8 +376,8 @@ static void postprocess(void **state)
     const int64_t low_pixels = 16 * sam->vision.grid * sam->vision.grid;
     SpNn nn = model_context(4);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const SpTensor *size = golden_tensor(g, named(names[i], "size"));
-        const SpTensor *model = golden_tensor(g, named(names[i], "reshaped_size"));
+        const SpTensor *size = golden_tensor(g, golden_name(names[i], "size"));
+        const SpTensor *model = golden_tensor(g, golden_name(names[i], "reshaped_size"));
         const SpSamSizes s =
             sp_sam_sizes(sam, (int64_t)sp_tensor_at(size, 0), (int64_t)sp_tensor_at(size, 1), 0);
         assert_int_equal(s.model_height, (int64_t)sp_tensor_at(model, 0));
@@ -397,9 +388,9 @@ static void postprocess(void **state)
         for (int m = 0; m < MASKS; m++)
             sp_sam_postprocess(sam, &nn, &s, low + m * low_pixels, logits + m * pixels, 1,
                                masks + m * pixels);
-        if (golden_has(g, named(names[i], "logits")))
-            golden_compare(g, named(names[i], "logits"), logits, PIXELS);
-        bytes_equal(g, named(names[i], "masks"), masks, logits);
+        if (golden_has(g, golden_name(names[i], "logits")))
+            golden_compare(g, golden_name(names[i], "logits"), logits, PIXELS);
+        bytes_equal(g, golden_name(names[i], "masks"), masks, logits);
         free(logits), free(masks);
     }
     model_check(&nn);
@@ -411,7 +402,7 @@ static void postprocess(void **state)
  * room for pixels near 0 as the tiny goldens have none. */
 static void whole(Golden *g, const char *image_name, const char *unit, SpSamSelect select)
 {
-    const SpTensor *image = golden_tensor(g, named(image_name, "image"));
+    const SpTensor *image = golden_tensor(g, golden_name(image_name, "image"));
     const int64_t pixels = image->dim[0] * image->dim[1];
     Prompt p;
     read_prompt(g, unit, "box", &p);
@@ -431,10 +422,10 @@ static void whole(Golden *g, const char *image_name, const char *unit, SpSamSele
     assert_int_equal(dry.arena.peak, nn.arena.peak);
     assert_int_equal(dry.host.peak, nn.host.peak);
     assert_int_equal(nn.arena.used + nn.host.used, 0);
-    const float *theirs = golden_f32(g, named(unit, "iou"), NULL);
+    const float *theirs = golden_f32(g, golden_name(unit, "iou"), NULL);
     if (select == SP_SAM_FIRST) {
         assert_true(fabs((double)iou - (double)theirs[0]) <= limit);
-        bytes_equal(g, named(unit, "mask"), output.mask, NULL);
+        bytes_equal(g, golden_name(unit, "mask"), output.mask, NULL);
     } else {
         const float best = fmaxf(fmaxf(theirs[0], theirs[1]), theirs[2]);
         assert_true(fabs((double)iou - (double)best) <= limit);

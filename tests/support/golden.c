@@ -136,6 +136,15 @@ double golden_share_within(Golden *golden, const char *name, const float *ours, 
     return n ? (double)good / (double)n : 1;
 }
 
+const char *golden_name(const char *unit, const char *part)
+{
+    static char name[2][80];
+    static int turn;
+    turn = !turn;
+    snprintf(name[turn], sizeof name[turn], "%s.%s", unit, part);
+    return name[turn];
+}
+
 float *golden_zeros(int64_t count)
 {
     float *x = calloc((size_t)count, sizeof *x);

@@ -22,6 +22,9 @@ bool golden_has(Golden *golden, const char *name);
 /* A tensor's values as float32 (converted from any dtype); `count` may be NULL. */
 const float *golden_f32(Golden *golden, const char *name, int64_t *count);
 
+/* "UNIT.PART"; what the last call but one returned is overwritten. */
+const char *golden_name(const char *unit, const char *part);
+
 /* A string of the file's metadata. */
 const char *golden_meta(Golden *golden, const char *key);
 
