@@ -3,13 +3,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "batch.h"
-#include "console.h"
-#include "info.h"
-#include "options.h"
+#include "base/console.h"
+#include "cli/compact_weights.h"
+#include "cli/info.h"
+#include "cli/options.h"
+#include "cli/version.h"
 #include "output/atomic.h"
-#include "prepare.h"
-#include "version.h"
+#include "pipeline/batch.h"
 
 static void interrupted(int signal)
 {
@@ -66,7 +66,7 @@ int main(int argc, char **argv)
         sp_version_print(stdout);
     } else if (status.code == SP_OK && options.prepare) {
         sp_console_open(&console, stderr, options.quiet, options.verbose);
-        status = sp_prepare(options.job.weights, &console);
+        status = sp_compact_weights(options.job.weights, &console);
     } else if (status.code == SP_OK && options.info) {
         sp_info_print(stdout, options.job.weights);
     } else if (status.code == SP_OK) {

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "kernels/tensor.h"
+#include "base/tensor.h"
 
 static inline float sp_float_from_bits(uint32_t bits)
 {

@@ -45,7 +45,7 @@ static void take_block(uint32_t state[WORDS], const unsigned char *data)
         state[i] += s[i];
 }
 
-void sp_sha256(const void *data, size_t size, char out[SP_SHA256_ROOM])
+void sp_sha256(const void *data, size_t size, char out[SP_SHA256_CAPACITY])
 {
     uint32_t state[WORDS] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                              0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};

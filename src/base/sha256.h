@@ -4,9 +4,9 @@
 
 #include <stddef.h>
 
-enum { SP_SHA256_ROOM = 65 };
+enum { SP_SHA256_CAPACITY = 65 };
 
 /* The hash of `size` bytes as lower case hexadecimal digits. */
-void sp_sha256(const void *data, size_t size, char out[SP_SHA256_ROOM]);
+void sp_sha256(const void *data, size_t size, char out[SP_SHA256_CAPACITY]);
 
 #endif

@@ -5,9 +5,9 @@ SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims
 {
     const int64_t special = dims->tokens - dims->patches;
     const size_t bytes = (size_t)dims->tokens * 2 * sizeof(int32_t);
-    float *device = sp_nn_floats(nn, 2 * 2 * dims->tokens);
+    float *device = sp_nn_alloc(nn, 2 * 2 * dims->tokens);
     const SpNnMark mark = sp_nn_mark(nn);
-    int32_t *host = sp_nn_host(nn, bytes);
+    int32_t *host = sp_nn_alloc_host(nn, bytes);
     if (sp_nn_live(nn)) {
         for (int64_t i = 0; i < 2 * special; i++)
             host[i] = 0;
@@ -60,7 +60,7 @@ void sp_aggregator_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims, 
     const int64_t width = front->width, frames = dims->frames, embed = front->embed.depth;
     const int first = front->frame_block[0].segment, blocks = 2 * (int)front->depth;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *x = sp_nn_floats(nn, frames * dims->tokens * width);
+    float *x = sp_nn_alloc(nn, frames * dims->tokens * width);
     sp_nn_precision(nn, SP_PRECISION_BF16);
     place_special_tokens(front, nn, dims, x);
     sp_patch_embed_frames(front, nn, dims, video, frames, x);

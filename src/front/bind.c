@@ -15,7 +15,7 @@ void sp_block_bind(SpBinder *b, const char *prefix, int64_t width, int64_t heads
                    SpBlock *block)
 {
     const int64_t d = width;
-    *block = (SpBlock){.segment = sp_bind_segment(b), .width = d, .heads = heads, .eps = eps};
+    *block = (SpBlock){.segment = sp_bind_new_group(b), .width = d, .heads = heads, .eps = eps};
     block->norm1_w = sp_bind_floats(b, d, "%snorm1.weight", prefix);
     block->norm1_b = sp_bind_floats(b, d, "%snorm1.bias", prefix);
     block->norm2_w = sp_bind_floats(b, d, "%snorm2.weight", prefix);
@@ -92,9 +92,9 @@ static void bind_embed(SpBinder *b, SpFront *f)
 {
     SpPatchEmbed *e = &f->embed;
     const int64_t d = f->width;
-    sp_bind_into(b, SP_HOST_SEGMENT);
-    const int64_t places = sp_bind_side(b, 1, 3, SP_DIMS(1, -1, d), EMBED "pos_embed");
-    e->registers = sp_bind_side(b, 1, 3, SP_DIMS(1, -1, d), EMBED "register_tokens");
+    sp_bind_into_group(b, SP_HOST_GROUP);
+    const int64_t places = sp_bind_dim(b, 1, 3, SP_DIMS(1, -1, d), EMBED "pos_embed");
+    e->registers = sp_bind_dim(b, 1, 3, SP_DIMS(1, -1, d), EMBED "register_tokens");
     e->grid = (int64_t)lround(sqrt((double)(places - 1)));
     if (b->status.code == SP_OK && (e->grid < 1 || e->grid * e->grid + 1 != places))
         sp_bind_fail(b, "tensor " EMBED "pos_embed is not a square grid and a class");
@@ -102,7 +102,7 @@ static void bind_embed(SpBinder *b, SpFront *f)
     e->cls_token = sp_bind_floats(b, d, EMBED "cls_token");
     e->register_tokens = sp_bind_floats(b, e->registers * d, EMBED "register_tokens");
     e->pos_embed = sp_bind_floats(b, places * d, EMBED "pos_embed");
-    e->segment = sp_bind_segment(b);
+    e->segment = sp_bind_new_group(b);
     e->proj.w =
         sp_bind_weights(b, 4, SP_DIMS(d, 3, f->patch, f->patch), EMBED "patch_embed.proj.weight");
     e->proj.b = sp_bind_floats(b, d, EMBED "patch_embed.proj.bias");
@@ -116,8 +116,8 @@ static void bind_aggregator(SpBinder *b, SpFront *f)
 {
     const float eps = config_eps(b, "agg_norm_eps", 1e-5);
     int64_t global_depth = 0;
-    sp_bind_into(b, SP_HOST_SEGMENT);
-    f->registers = sp_bind_side(b, 2, 4, SP_DIMS(1, 2, -1, f->width), AGG "register_token");
+    sp_bind_into_group(b, SP_HOST_GROUP);
+    f->registers = sp_bind_dim(b, 2, 4, SP_DIMS(1, 2, -1, f->width), AGG "register_token");
     f->camera_token = sp_bind_floats(b, 2 * f->width, AGG "camera_token");
     f->register_token = sp_bind_floats(b, 2 * f->registers * f->width, AGG "register_token");
     f->rope_base = (float)sp_bind_number(b, "rope_base", 100, 1, 1e6);
@@ -143,9 +143,9 @@ static void bind_camera(SpBinder *b, SpFront *f)
     h->eps = config_eps(b, "cam_norm_eps", 1e-5);
     h->adaln_eps = config_eps(b, "cam_adaln_eps", 1e-6);
     h->rounds = config(b, "cam_iterations", 4);
-    sp_bind_into(b, SP_HOST_SEGMENT);
+    sp_bind_into_group(b, SP_HOST_GROUP);
     h->empty_pose = sp_bind_floats(b, SP_FRONT_ENCODING, CAMERA "empty_pose_tokens");
-    h->segment = sp_bind_segment(b);
+    h->segment = sp_bind_new_group(b);
     h->token_norm_w = sp_bind_floats(b, d, CAMERA "token_norm.weight");
     h->token_norm_b = sp_bind_floats(b, d, CAMERA "token_norm.bias");
     h->trunk_norm_w = sp_bind_floats(b, d, CAMERA "trunk_norm.weight");
@@ -172,9 +172,9 @@ static SpConvWeights bind_conv(SpBinder *b, const SpDepthHead *h, int64_t cout, 
                                int64_t k, bool bias, const char *name)
 {
     SpConvWeights conv = {0};
-    sp_bind_into(b, h->convolutions);
+    sp_bind_into_group(b, h->convolutions);
     conv.w = sp_bind_weights(b, 4, SP_DIMS(cout, cin, k, k), DPT "%s.weight", name);
-    sp_bind_into(b, h->segment);
+    sp_bind_into_group(b, h->segment);
     if (bias)
         conv.b = sp_bind_floats(b, conv.w.dim[0], DPT "%s.bias", name);
     return conv;
@@ -197,8 +197,8 @@ static void bind_depth(SpBinder *b, SpFront *f)
     h->eps = config_eps(b, "dpt_norm_eps", 1e-5);
     h->uv_ratio = (float)sp_bind_number(b, "dpt_pos_ratio", 0.1, 0, 10);
     h->uv_base = (float)sp_bind_number(b, "dpt_pos_omega", 100, 1, 1e6);
-    h->convolutions = sp_bind_segment(b);
-    h->segment = sp_bind_segment(b);
+    h->convolutions = sp_bind_new_group(b);
+    h->segment = sp_bind_new_group(b);
     h->norm_w = sp_bind_floats(b, 2 * f->width, DPT "norm.weight");
     h->norm_b = sp_bind_floats(b, 2 * f->width, DPT "norm.bias");
     int64_t c = -1;
@@ -250,8 +250,8 @@ static void bind_taps(SpBinder *b, SpFront *f)
 void sp_front_bind(SpBinder *b, SpFront *f)
 {
     static const char proj[] = EMBED "patch_embed.proj.weight";
-    f->width = sp_bind_side(b, 0, 4, SP_DIMS(-1, 3, -1, -1), proj);
-    f->patch = sp_bind_side(b, 2, 4, SP_DIMS(-1, 3, -1, -1), proj);
+    f->width = sp_bind_dim(b, 0, 4, SP_DIMS(-1, 3, -1, -1), proj);
+    f->patch = sp_bind_dim(b, 2, 4, SP_DIMS(-1, 3, -1, -1), proj);
     const SpTensor *q_norm =
         sp_checkpoint_find(b->checkpoint, AGG "frame_blocks.0.attn.q_norm.weight");
     if (b->status.code != SP_OK)

@@ -83,8 +83,8 @@ static void attention(SpNn *nn, const SpBlock *b, float *x, int64_t sequences, i
     const int64_t rows = sequences * length, width = b->width, row = 3 * width;
     const int64_t chunk = sp_nn_mlp_rows(nn, rows);
     const SpNnMark mark = sp_nn_mark(nn);
-    float *qkv = sp_nn_floats(nn, rows * row);
-    float *normed = sp_nn_floats(nn, least(rows, chunk) * width);
+    float *qkv = sp_nn_alloc(nn, rows * row);
+    float *normed = sp_nn_alloc(nn, least(rows, chunk) * width);
     for (int64_t at = 0; at < rows; at += chunk)
         qkv_rows(nn, b, x, at, least(chunk, rows - at), positions, normed, qkv + at * row);
     attend(nn, b, sequences, length, length, qkv, row, qkv + width, row);
@@ -98,8 +98,8 @@ static void attention_by_queries(SpNn *nn, const SpBlock *b, float *x, int64_t l
 {
     const int64_t width = b->width, row = 3 * width;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *kv = sp_nn_floats(nn, length * 2 * width), *qkv = sp_nn_floats(nn, chunk * row);
-    float *normed = sp_nn_floats(nn, chunk * width);
+    float *kv = sp_nn_alloc(nn, length * 2 * width), *qkv = sp_nn_alloc(nn, chunk * row);
+    float *normed = sp_nn_alloc(nn, chunk * width);
     for (int64_t at = 0; at < length; at += chunk) {
         const int64_t count = least(chunk, length - at);
         qkv_rows(nn, b, x, at, count, positions, normed, qkv);
@@ -120,7 +120,7 @@ static void mlp(SpNn *nn, const SpBlock *b, float *x, int64_t rows)
     const int64_t chunk = sp_nn_mlp_rows(nn, rows);
     const int64_t width = b->width, most = rows < chunk ? rows : chunk;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *normed = sp_nn_floats(nn, most * width), *hidden = sp_nn_floats(nn, most * b->hidden);
+    float *normed = sp_nn_alloc(nn, most * width), *hidden = sp_nn_alloc(nn, most * b->hidden);
     for (int64_t at = 0; at < rows; at += chunk, x += chunk * width) {
         const int64_t count = rows - at < chunk ? rows - at : chunk;
         sp_nn_layer_norm(nn, x, count, width, b->norm2_w, b->norm2_b, b->eps, normed);

@@ -9,8 +9,8 @@ static void camera_round(const SpCameraHead *head, SpNn *nn, SpStream *stream, i
 {
     const int64_t width = head->width, count = frames * width;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *e = sp_nn_floats(nn, count), *n = sp_nn_floats(nn, count);
-    float *m = sp_nn_floats(nn, 3 * count), *x = sp_nn_floats(nn, count);
+    float *e = sp_nn_alloc(nn, count), *n = sp_nn_alloc(nn, count);
+    float *m = sp_nn_alloc(nn, 3 * count), *x = sp_nn_alloc(nn, count);
     sp_nn_linear(nn, p, frames, head->embed_pose, head->embed_pose_b, SP_SILU, e);
     sp_nn_linear(nn, e, frames, head->modulation, head->modulation_b, SP_IDENTITY, m);
     sp_nn_layer_norm(nn, c, frames, width, NULL, NULL, head->adaln_eps, n);
@@ -31,10 +31,10 @@ void sp_camera_head_run(const SpFront *front, SpNn *nn, int64_t frames, const fl
     const SpCameraHead *head = &front->camera;
     const int64_t width = head->width, values = frames * SP_FRONT_ENCODING;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *c = sp_nn_floats(nn, frames * width);
-    float *p = sp_nn_floats(nn, values), *d = sp_nn_floats(nn, values);
-    float *host_p = sp_nn_host(nn, (size_t)values * sizeof *host_p);
-    float *host_d = sp_nn_host(nn, (size_t)values * sizeof *host_d);
+    float *c = sp_nn_alloc(nn, frames * width);
+    float *p = sp_nn_alloc(nn, values), *d = sp_nn_alloc(nn, values);
+    float *host_p = sp_nn_alloc_host(nn, (size_t)values * sizeof *host_p);
+    float *host_d = sp_nn_alloc_host(nn, (size_t)values * sizeof *host_d);
     SpStream rest = sp_stream_hold(nn, head->segment, 1);
     SpStream stream = sp_stream_begin(nn, head->block->segment, (int)head->depth, true);
     sp_nn_copy(nn, SP_UPLOAD, c, tokens, frames * width);

@@ -56,7 +56,7 @@ SpPackedDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn)
     Packings all = {.count = 0};
     list(&front->dpt, &p, &all);
     for (int i = 0; i < all.count; i++)
-        *all.item[i].packed = sp_nn_floats(nn, sp_tensor_count(all.item[i].w));
+        *all.item[i].packed = sp_nn_alloc(nn, sp_tensor_count(all.item[i].w));
     const SpNnMark mark = sp_nn_mark(nn);
     SpStream weights = sp_stream_hold(nn, front->dpt.convolutions, 1);
     for (int i = 0; i < all.count; i++) {
@@ -90,8 +90,8 @@ void sp_uv_add(const SpFront *front, SpNn *nn, const SpFrontDims *dims, int64_t 
     const double diagonal = sqrt(aspect * aspect + 1);
     const int64_t half = c / 2;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *u = sp_nn_floats(nn, w * half), *v = sp_nn_floats(nn, h * half);
-    float *host = sp_nn_host(nn, (size_t)((w > h ? w : h) * half) * sizeof *host);
+    float *u = sp_nn_alloc(nn, w * half), *v = sp_nn_alloc(nn, h * half);
+    float *host = sp_nn_alloc_host(nn, (size_t)((w > h ? w : h) * half) * sizeof *host);
     if (sp_nn_live(nn)) {
         const double base = (double)front->dpt.uv_base, ratio = (double)front->dpt.uv_ratio;
         sp_uv_axis(w, aspect / diagonal, half, base, ratio, host);
@@ -162,7 +162,7 @@ static void finish(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     sp_uv_add(front, nn, dims, full.h, full.w, full.c, full.x);
     const SpFeatureMap hidden = sp_nn_feature_map(nn, full.h, full.w, head->output2a.w.dim[0]);
     const SpFeatureMap out = sp_nn_feature_map(nn, full.h, full.w, 2);
-    float *host = sp_nn_host(nn, (size_t)(2 * pixels) * sizeof *host);
+    float *host = sp_nn_alloc_host(nn, (size_t)(2 * pixels) * sizeof *host);
     sp_nn_convolve(nn, full, &head->output2a, packed->output2a, 1, SP_RELU, NULL, hidden);
     sp_nn_convolve(nn, hidden, &head->output2b, packed->output2b, 1, SP_IDENTITY, NULL, out);
     sp_nn_copy(nn, SP_DOWNLOAD, host, out.x, 2 * pixels);

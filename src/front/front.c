@@ -77,7 +77,7 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     sp_nn_precision(nn, SP_PRECISION_TF32);
     SpStream rest = sp_stream_hold(nn, front->dpt.segment, 1);
     /* Every frame needs the same memory: a dry run looks at one. */
-    const int64_t frames = sp_nn_repeat(nn, dims->frames);
+    const int64_t frames = sp_nn_loop_begin(nn, dims->frames);
     for (int64_t t = 0; t < frames; t++) {
         const float *tap[SP_FRONT_TAPS];
         for (int k = 0; k < SP_FRONT_TAPS; k++)
@@ -87,7 +87,7 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
                             nn->dry ? NULL : output->confidence + t * image);
         sp_progress(nn->progress, (double)(t + 1), (double)dims->frames);
     }
-    sp_nn_repeated(nn, dims->frames);
+    sp_nn_loop_end(nn, dims->frames);
     sp_nn_precision(nn, SP_PRECISION_F32);
     sp_stream_end(nn, &rest);
     sp_nn_release(nn, mark);
@@ -106,9 +106,11 @@ SpStatus sp_front_run(const SpFront *front, SpNn *nn, const SpFrontInput *input,
     SpFrontFeatures features;
     const int64_t tap = 2 * dims.frames * dims.patches * front->width;
     for (int k = 0; k < SP_FRONT_TAPS; k++)
-        features.tap[k] = nn->plan.taps_on_device ? sp_nn_floats(nn, tap)
-                                                  : sp_nn_host(nn, (size_t)tap * sizeof(float));
-    features.camera = sp_nn_host(nn, (size_t)(dims.frames * 2 * front->width) * sizeof(float));
+        features.tap[k] = nn->plan.taps_on_device
+                              ? sp_nn_alloc(nn, tap)
+                              : sp_nn_alloc_host(nn, (size_t)tap * sizeof(float));
+    features.camera =
+        sp_nn_alloc_host(nn, (size_t)(dims.frames * 2 * front->width) * sizeof(float));
     sp_aggregator_run(front, nn, &dims, input->video, &features);
     sp_camera_head_run(front, nn, dims.frames, features.camera, nn->dry ? NULL : output->pose_enc,
                        NULL, NULL);

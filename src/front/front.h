@@ -10,7 +10,7 @@
 
 typedef struct SpFront SpFront;
 
-/* T frames of the prepared video (src/media/prepare.h). */
+/* T frames of the prepared video (src/media/frame_plan.h). */
 typedef struct SpFrontInput {
     int64_t frames, height, width; /* multiples of the patch size */
     const float *video;            /* host [T, 3, H, W], RGB 0..255, unclamped */

@@ -14,10 +14,10 @@ SpEmbedRun sp_patch_embed_begin(const SpFront *front, SpNn *nn, const SpFrontDim
 {
     const SpPatchEmbed *e = &front->embed;
     const int64_t width = front->width, n = dims->patches;
-    float *special = sp_nn_floats(nn, (1 + e->registers) * width);
-    float *position = sp_nn_floats(nn, n * width);
+    float *special = sp_nn_alloc(nn, (1 + e->registers) * width);
+    float *position = sp_nn_alloc(nn, n * width);
     const SpNnMark mark = sp_nn_mark(nn);
-    float *table = sp_nn_host(nn, (size_t)((1 + n) * width) * sizeof *table);
+    float *table = sp_nn_alloc_host(nn, (size_t)((1 + n) * width) * sizeof *table);
     if (sp_nn_live(nn)) {
         sp_position_embedding(e->pos_embed, e->grid, dims->gh, dims->gw, width, table);
         sp_nn_copy(nn, SP_UPLOAD, position, table + width, n * width);
@@ -37,8 +37,8 @@ void sp_patch_embed_tokens(const SpFront *front, SpNn *nn, const SpFrontDims *di
     const int64_t width = front->width, first = 1 + e->registers,
                   pixels = dims->height * dims->width;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *staged = sp_nn_host(nn, (size_t)(3 * pixels) * sizeof *staged);
-    float *image = sp_nn_floats(nn, 3 * pixels), *packed = sp_nn_conv_pack(nn, e->proj.w);
+    float *staged = sp_nn_alloc_host(nn, (size_t)(3 * pixels) * sizeof *staged);
+    float *image = sp_nn_alloc(nn, 3 * pixels), *packed = sp_nn_conv_pack(nn, e->proj.w);
     for (int64_t t = 0; t < count; t++, x += (first + dims->patches) * width) {
         if (sp_nn_live(nn))
             sp_front_normalise(video + t * 3 * pixels, dims->height, dims->width, staged);
@@ -58,7 +58,7 @@ void sp_patch_embed_frames(const SpFront *front, SpNn *nn, const SpFrontDims *di
     const int64_t width = front->width, first = 1 + e->registers, length = first + dims->patches;
     const double total = (double)(e->depth + 2 * front->depth);
     const SpNnMark mark = sp_nn_mark(nn);
-    float *x = sp_nn_floats(nn, count * length * width);
+    float *x = sp_nn_alloc(nn, count * length * width);
     SpStream rest = sp_stream_hold(nn, e->segment, 1);
     const SpEmbedRun run = sp_patch_embed_begin(front, nn, dims);
     sp_patch_embed_tokens(front, nn, dims, &run, video, count, x);

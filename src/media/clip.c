@@ -50,7 +50,7 @@ static SpStatus read_frames(SpReader *reader, const SpClipSettings *settings,
         SP_TRY(grow(clip, &room));
         if (settings->keep && settings->keep_frame == clip->frames)
             SP_TRY(keep(clip, rgb));
-        SP_TRY(sp_frame_prepare(&clip->plan, rgb, clip->video + clip->frames * size));
+        SP_TRY(sp_frame_resize(&clip->plan, rgb, clip->video + clip->frames * size));
         clip->timestamps[clip->frames] = info.timestamp;
         clip->index[clip->frames++] = info.index;
         sp_progress(progress, (double)clip->frames,

@@ -5,7 +5,7 @@
 #define SP_MEDIA_CLIP_H
 
 #include "base/progress.h"
-#include "media/prepare.h"
+#include "media/frame_plan.h"
 #include "media/reader.h"
 
 /* How frames are prepared: see sp_frame_plan. */

@@ -13,7 +13,7 @@ SpArena sp_arena_dry(void)
     return (SpArena){.base = (char *)((uintptr_t)1 << 62), .size = SIZE_MAX / 4};
 }
 
-void *sp_arena_take(SpArena *arena, size_t bytes)
+void *sp_arena_alloc(SpArena *arena, size_t bytes)
 {
     const size_t align = SP_ARENA_ALIGN;
     if (arena->failed)

@@ -26,7 +26,7 @@ SpArena sp_arena_dry(void);
 
 /* `bytes` bytes aligned to SP_ARENA_ALIGN, uninitialised; NULL when the budget does not allow
  * it (then `failed` is set and every later request fails as well). */
-void *sp_arena_take(SpArena *arena, size_t bytes);
+void *sp_arena_alloc(SpArena *arena, size_t bytes);
 
 /* The present height of the stack, and back down to it. */
 size_t sp_arena_mark(const SpArena *arena);

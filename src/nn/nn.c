@@ -53,19 +53,19 @@ void sp_nn_fail(SpNn *nn, SpStatus status)
 
 static void *take(SpNn *nn, SpArena *arena, size_t bytes, const char *which)
 {
-    void *at = sp_arena_take(arena, bytes);
+    void *at = sp_arena_alloc(arena, bytes);
     if (!at)
         sp_nn_fail(nn, sp_error(SP_MEMORY, "the %s memory planned (%zu MB) does not suffice", which,
                                 arena->size >> 20));
     return at;
 }
 
-float *sp_nn_floats(SpNn *nn, int64_t count)
+float *sp_nn_alloc(SpNn *nn, int64_t count)
 {
     return take(nn, &nn->arena, (size_t)count * sizeof(float), nn->device->name);
 }
 
-void *sp_nn_host(SpNn *nn, size_t bytes)
+void *sp_nn_alloc_host(SpNn *nn, size_t bytes)
 {
     return take(nn, &nn->host, bytes, "host");
 }
@@ -88,14 +88,14 @@ void sp_nn_precision(SpNn *nn, SpPrecision precision)
         nn->device->set_precision(nn->device, allowed ? precision : SP_PRECISION_F32);
 }
 
-int64_t sp_nn_repeat(SpNn *nn, int64_t count)
+int64_t sp_nn_loop_begin(SpNn *nn, int64_t count)
 {
     if (nn->dry)
         nn->times *= (double)count;
     return nn->dry && count > 0 ? 1 : count;
 }
 
-void sp_nn_repeated(SpNn *nn, int64_t count)
+void sp_nn_loop_end(SpNn *nn, int64_t count)
 {
     if (nn->dry)
         nn->times /= (double)count;
@@ -152,14 +152,14 @@ void sp_nn_copy(SpNn *nn, SpCopyKind kind, float *to, const float *from, int64_t
 
 float *sp_nn_conv_pack(SpNn *nn, SpTensor w)
 {
-    float *packed = sp_nn_floats(nn, sp_tensor_count(&w));
+    float *packed = sp_nn_alloc(nn, sp_tensor_count(&w));
     sp_nn_run(nn, conv_pack, &(SpConvPack){w, packed});
     return packed;
 }
 
 SpFeatureMap sp_nn_feature_map(SpNn *nn, int64_t h, int64_t w, int64_t c)
 {
-    return (SpFeatureMap){sp_nn_floats(nn, h * w * c), h, w, c};
+    return (SpFeatureMap){sp_nn_alloc(nn, h * w * c), h, w, c};
 }
 
 void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, const float *packed,

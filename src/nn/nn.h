@@ -13,7 +13,7 @@
 #include "kernels/ops.h"
 #include "nn/arena.h"
 #include "nn/plan.h"
-#include "store/residency.h"
+#include "nn/residency.h"
 
 /* What a dry run counts: floating point operations, multiply and add as two. */
 typedef enum SpWork { SP_WORK_PRODUCT, SP_WORK_ATTENTION, SP_WORK_CONVOLUTION, SP_WORKS } SpWork;
@@ -30,7 +30,7 @@ typedef struct SpNn {
     SpWeights *weights;    /* of the model that runs, unless the ops read them in place; or NULL */
     double times;          /* dry: how often the part runs that is looked at once */
     double work[SP_WORKS]; /* dry: operations counted so far */
-    bool has_maps;         /* the model keeps maps where the plan says */
+    bool caches_features;  /* the model keeps maps where the plan says */
     double moved_bytes;    /* weights and maps that went to the device, or when dry would go */
     double moving_seconds; /* that this thread spent on it */
 } SpNn;
@@ -54,10 +54,10 @@ void sp_nn_fail(SpNn *nn, SpStatus status);
 
 /* `count` floats of device memory from the arena; NULL and SP_MEMORY in nn->status when they do
  * not fit. */
-float *sp_nn_floats(SpNn *nn, int64_t count);
+float *sp_nn_alloc(SpNn *nn, int64_t count);
 
 /* `bytes` of host memory from the host arena, likewise. */
-void *sp_nn_host(SpNn *nn, size_t bytes);
+void *sp_nn_alloc_host(SpNn *nn, size_t bytes);
 
 /* Both arenas' heights, and back down to them. */
 typedef struct SpNnMark {
@@ -106,8 +106,8 @@ void sp_nn_precision(SpNn *nn, SpPrecision precision);
 
 /* Where a dry run looks at one of `count` equal parts: what it counts in between counts for all.
  * Live it returns `count`, dry 1: the number of parts to go through. */
-int64_t sp_nn_repeat(SpNn *nn, int64_t count);
-void sp_nn_repeated(SpNn *nn, int64_t count);
+int64_t sp_nn_loop_begin(SpNn *nn, int64_t count);
+void sp_nn_loop_end(SpNn *nn, int64_t count);
 
 /* Into how many rows at a time `rows` rows are cut evenly so that at most about `most` go together;
  * a multiple of SP_ROW_TILE, and of rows itself at most the next one. */

@@ -15,11 +15,11 @@ typedef enum SpWeightMode {
 /* Zeroed: the fastest on the CPU. */
 typedef struct SpPlan {
     SpWeightMode weights;
-    bool whole_repeats;    /* streamed: what runs again and again is kept while it does */
+    bool keep_loop_weights; /* streamed: what runs again and again is kept while it does */
     int64_t rows;          /* that go through an MLP together, a multiple of SP_ROW_TILE; 0: 3072 */
     int64_t queries;       /* of a long attention together, likewise; 0: all */
     bool taps_on_device;   /* outputs that a later part reads wait on the device, not on the host */
-    bool maps_on_host;     /* maps of frames that are read again and again come from the host */
+    bool features_on_host; /* maps of frames that are read again and again come from the host */
     SpPrecision precision; /* the coarsest: BF16 is of the parts that may be computed so */
 } SpPlan;
 

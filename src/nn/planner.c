@@ -9,13 +9,13 @@
  * the second computing of k and v, some 2 %; repeats that are not kept their copies; few rows at a
  * time small products. */
 static const SpPlan levels[] = {
-    {.whole_repeats = true, .taps_on_device = true},
-    {.whole_repeats = true},
-    {.whole_repeats = true, .maps_on_host = true},
-    {.whole_repeats = true, .maps_on_host = true, .queries = 32 * SP_ROW_TILE},
-    {.maps_on_host = true, .queries = 8 * SP_ROW_TILE},
-    {.maps_on_host = true, .queries = 2 * SP_ROW_TILE, .rows = 2 * SP_ROW_TILE},
-    {.maps_on_host = true, .queries = SP_ROW_TILE, .rows = SP_ROW_TILE},
+    {.keep_loop_weights = true, .taps_on_device = true},
+    {.keep_loop_weights = true},
+    {.keep_loop_weights = true, .features_on_host = true},
+    {.keep_loop_weights = true, .features_on_host = true, .queries = 32 * SP_ROW_TILE},
+    {.features_on_host = true, .queries = 8 * SP_ROW_TILE},
+    {.features_on_host = true, .queries = 2 * SP_ROW_TILE, .rows = 2 * SP_ROW_TILE},
+    {.features_on_host = true, .queries = SP_ROW_TILE, .rows = SP_ROW_TILE},
 };
 enum { LEVELS = sizeof levels / sizeof *levels };
 
@@ -28,37 +28,37 @@ const char *sp_plan_mode(const SpPlan *plan)
     static const char *const name[][2] = {{"in place", "in place, host maps"},
                                           {"resident", "resident, host maps"},
                                           {"streamed", "streamed, host maps"}};
-    return name[plan->weights][plan->maps_on_host];
+    return name[plan->weights][plan->features_on_host];
 }
 
-SpStatus sp_plan_need(SpDevice *device, const SpDryRun *stage, const SpPlan *plan, SpNeed *need)
+SpStatus sp_plan_footprint(SpDevice *device, const SpDryRun *stage, const SpPlan *plan,
+                           SpFootprint *need)
 {
     SpNn dry = sp_nn_dry(device);
     dry.plan = *plan;
     dry.weights = stage->weights;
     SP_TRY(stage->run(stage->self, &dry));
-    *need = (SpNeed){.plan = *plan,
-                     .device = dry.arena.peak,
-                     .host = dry.host.peak,
-                     .moved_bytes = dry.moved_bytes};
-    need->plan.maps_on_host = plan->maps_on_host && dry.has_maps;
+    *need = (SpFootprint){.plan = *plan,
+                          .device = dry.arena.peak,
+                          .host = dry.host.peak,
+                          .moved_bytes = dry.moved_bytes};
+    need->plan.features_on_host = plan->features_on_host && dry.caches_features;
     for (int i = 0; i < SP_WORKS; i++)
         need->work[i] = dry.work[i];
     if (plan->weights == SP_RESIDENT) {
-        need->weights =
-            sp_weights_bytes(stage->weights, 1, sp_weights_segments(stage->weights) - 1);
+        need->weights = sp_weights_bytes(stage->weights, 1, sp_weights_groups(stage->weights) - 1);
         need->moved_bytes += (double)need->weights;
     }
     return sp_ok();
 }
 
-static bool too_heavy(const SpDevice *device, const SpNeed *need)
+static bool too_heavy(const SpDevice *device, const SpFootprint *need)
 {
     return need->plan.taps_on_device &&
            need->device + need->weights + device->workspace_bytes > LIGHT;
 }
 
-bool sp_plan_fits(const SpDevice *device, const SpNeed *need, const SpRoom *room)
+bool sp_plan_fits(const SpDevice *device, const SpFootprint *need, const SpMemoryLimits *room)
 {
     const size_t on_device = need->device + need->weights;
     return on_device <= room->device &&
@@ -67,7 +67,7 @@ bool sp_plan_fits(const SpDevice *device, const SpNeed *need, const SpRoom *room
 
 /* In which order the weights' modes are tried; a model that is used once streams as fast as it
  * loads, or faster, as its copies are hidden. */
-static int modes_of(const SpDevice *device, const SpWish *wish, SpWeightMode modes[2])
+static int modes_of(const SpDevice *device, const SpPlanConstraints *wish, SpWeightMode modes[2])
 {
     modes[0] = wish->forced ? wish->mode : device->reads_host ? SP_IN_PLACE : SP_RESIDENT;
     if (wish->forced || device->reads_host)
@@ -77,14 +77,14 @@ static int modes_of(const SpDevice *device, const SpWish *wish, SpWeightMode mod
     return 2;
 }
 
-SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage, const SpWish *wish,
-                        const SpRoom *room, SpNeed *need, bool *fits)
+SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage, const SpPlanConstraints *wish,
+                        const SpMemoryLimits *room, SpFootprint *need, bool *fits)
 {
     SpWeightMode modes[2];
-    SpNeed tried;
+    SpFootprint tried;
     const int count = modes_of(device, wish, modes);
     *fits = false;
-    *need = (SpNeed){.device = SIZE_MAX};
+    *need = (SpFootprint){.device = SIZE_MAX};
     if (wish->forced && wish->mode == SP_IN_PLACE && !device->reads_host)
         return sp_error(SP_USAGE, "%s cannot read weights in place; leave out --weight-mode",
                         device->name);
@@ -97,8 +97,8 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage, const SpWish *w
                 SpPlan plan = levels[level];
                 plan.weights = modes[i];
                 plan.precision = wish->precision;
-                plan.maps_on_host = device->reads_host ? plan.maps_on_host : spare;
-                SP_TRY(sp_plan_need(device, stage, &plan, &tried));
+                plan.features_on_host = device->reads_host ? plan.features_on_host : spare;
+                SP_TRY(sp_plan_footprint(device, stage, &plan, &tried));
                 *fits = sp_plan_fits(device, &tried, room) && !(spare && too_heavy(device, &tried));
                 if (*fits || tried.device + tried.weights < need->device + need->weights)
                     *need = tried;
@@ -172,8 +172,8 @@ SpStatus sp_rates_measure(SpDevice *device, SpPrecision precision, SpRates *rate
     const size_t bytes = (size_t)size * sizeof(float);
     SpNn nn, dry = sp_nn_dry(device);
     SP_TRY(sp_nn_open(device, 3 * bytes, bytes, &nn));
-    float *x = sp_nn_floats(&nn, size), *w = sp_nn_floats(&nn, size), *y = sp_nn_floats(&nn, size);
-    char *host = sp_nn_host(&nn, bytes);
+    float *x = sp_nn_alloc(&nn, size), *w = sp_nn_alloc(&nn, size), *y = sp_nn_alloc(&nn, size);
+    char *host = sp_nn_alloc_host(&nn, bytes);
     for (size_t i = 0; i < bytes; i++)
         host[i] = 0;
     nn.plan.precision = precision;
@@ -194,7 +194,7 @@ SpStatus sp_rates_measure(SpDevice *device, SpPrecision precision, SpRates *rate
     return status;
 }
 
-double sp_plan_seconds(const SpDevice *device, const SpNeed *need, const SpRates *rates)
+double sp_plan_seconds(const SpDevice *device, const SpFootprint *need, const SpRates *rates)
 {
     const double first = (double)need->weights / rates->moved_bytes; /* before the stage begins */
     const double moving = need->moved_bytes / rates->moved_bytes - first;

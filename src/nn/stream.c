@@ -10,7 +10,7 @@ static bool streams(const SpNn *nn)
 /* Arena memory, not cleared, where ops of before may still be at work. */
 static char *take(SpNn *nn, size_t bytes)
 {
-    return (char *)sp_nn_floats(nn, (int64_t)((bytes + sizeof(float) - 1) / sizeof(float)));
+    return (char *)sp_nn_alloc(nn, (int64_t)((bytes + sizeof(float) - 1) / sizeof(float)));
 }
 
 static void count_moved(SpNn *nn, size_t bytes)
@@ -25,11 +25,11 @@ static void fetch(SpNn *nn, int slot, int segment, char *memory)
         return;
     const double began = sp_clock();
     nn->device->spent(nn->device, slot);
-    sp_weights_fetch(nn->weights, nn->device, slot, segment, memory);
+    sp_weights_prefetch(nn->weights, nn->device, slot, segment, memory);
     nn->moving_seconds += sp_clock() - began;
 }
 
-void sp_stream_bring(SpNn *nn, int slot, float *to, const float *from, int64_t count)
+void sp_stream_prefetch(SpNn *nn, int slot, float *to, const float *from, int64_t count)
 {
     const size_t bytes = (size_t)count * sizeof *to;
     count_moved(nn, bytes);
@@ -79,7 +79,7 @@ SpStream sp_stream_hold(SpNn *nn, int first, int count)
 SpStream sp_stream_begin(SpNn *nn, int first, int count, bool again)
 {
     if (!streams(nn) || count <= 1 || sp_weights_placed(nn->weights, first) ||
-        (again && nn->plan.whole_repeats))
+        (again && nn->plan.keep_loop_weights))
         return sp_stream_hold(nn, first, count);
     SpStream stream = {.first = first, .count = count, .again = again, .segment = {-1, -1}};
     const size_t bytes = sp_weights_largest(nn->weights, first, count);

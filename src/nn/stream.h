@@ -34,7 +34,7 @@ SpStream sp_stream_hold(SpNn *nn, int first, int count);
 /* Begins to copy `count` floats of the host, which must stay, to arena memory through a slot of the
  * device: beside the ops issued from now on, after those issued before. Weights must not be on
  * their way. */
-void sp_stream_bring(SpNn *nn, int slot, float *to, const float *from, int64_t count);
+void sp_stream_prefetch(SpNn *nn, int slot, float *to, const float *from, int64_t count);
 
 /* Ops issued from now on wait for what was brought through the slot. */
 void sp_stream_wait(SpNn *nn, int slot);

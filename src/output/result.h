@@ -9,6 +9,9 @@
 #include "media/clip.h"
 #include "output/atomic.h"
 
+/* Of the result's format, in its `version`. */
+enum { SP_FORMAT_VERSION = 1 };
+
 /* What the stages found for a clip's T frames of H x W; views of host arrays. */
 typedef struct SpResult {
     const SpClip *clip;

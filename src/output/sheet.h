@@ -5,7 +5,7 @@
 #ifndef SP_OUTPUT_SHEET_H
 #define SP_OUTPUT_SHEET_H
 
-#include "media/prepare.h"
+#include "media/frame_plan.h"
 #include "output/overlay.h"
 
 /* Writes the sheet as a PNG to `file`, which stays the caller's to commit or abandon. Frames larger

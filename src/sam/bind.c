@@ -28,10 +28,10 @@ static SpSamNorm bind_norm(SpBinder *b, int64_t width, const char *prefix, const
 
 static void bind_layer(SpBinder *b, int64_t width, const char *prefix, SpSamLayer *layer)
 {
-    layer->segment = sp_bind_segment(b);
+    layer->segment = sp_bind_new_group(b);
     static const int64_t any[] = {-1, -1};
-    const int64_t entries = sp_bind_side(b, 0, 2, any, "%sattn.rel_pos_h", prefix);
-    const int64_t head = sp_bind_side(b, 1, 2, any, "%sattn.rel_pos_h", prefix);
+    const int64_t entries = sp_bind_dim(b, 0, 2, any, "%sattn.rel_pos_h", prefix);
+    const int64_t head = sp_bind_dim(b, 1, 2, any, "%sattn.rel_pos_h", prefix);
     if (b->status.code != SP_OK)
         return;
     if (head > SP_GRID_HEAD || width % head)
@@ -56,9 +56,9 @@ static void bind_layer(SpBinder *b, int64_t width, const char *prefix, SpSamLaye
 static void bind_vision(SpBinder *b, SpSam *sam)
 {
     SpSamVision *v = &sam->vision;
-    v->segment = sp_bind_segment(b);
-    v->grid = sp_bind_side(b, 1, 4, SP_DIMS(1, -1, -1, -1), VISION "pos_embed");
-    v->width = sp_bind_side(b, 3, 4, SP_DIMS(1, v->grid, v->grid, -1), VISION "pos_embed");
+    v->segment = sp_bind_new_group(b);
+    v->grid = sp_bind_dim(b, 1, 4, SP_DIMS(1, -1, -1, -1), VISION "pos_embed");
+    v->width = sp_bind_dim(b, 3, 4, SP_DIMS(1, v->grid, v->grid, -1), VISION "pos_embed");
     v->positions = sp_bind_floats(b, v->grid * v->grid * v->width, VISION "pos_embed");
     v->embed.w =
         sp_bind_weights(b, 4, SP_DIMS(v->width, 3, -1, -1), VISION "patch_embed.projection.weight");
@@ -84,7 +84,7 @@ static void bind_vision(SpBinder *b, SpSam *sam)
         snprintf(prefix, sizeof prefix, VISION "layers.%d.", (int)i);
         bind_layer(b, v->width, prefix, &v->layer[i]);
     }
-    sp_bind_into(b, v->segment);
+    sp_bind_into_group(b, v->segment);
     v->neck1 = sp_bind_weights(b, 4, SP_DIMS(-1, v->width, 1, 1), VISION "neck.conv1.weight");
     const int64_t d = sam->width = v->neck1.dim[0];
     v->neck2.w = sp_bind_weights(b, 4, SP_DIMS(d, d, 3, 3), VISION "neck.conv2.weight");
@@ -99,16 +99,16 @@ static void bind_prompt(SpBinder *b, SpSam *sam)
     static const char tied[] = PROMPT "shared_embedding.positional_embedding";
     SpSamPromptEncoder *p = &sam->prompt;
     const int64_t d = sam->width;
-    sp_bind_into(b, SP_HOST_SEGMENT);
+    sp_bind_into_group(b, SP_HOST_GROUP);
     const char *name = sp_bind_has(b, "%s", shared) || !sp_bind_has(b, "%s", tied) ? shared : tied;
     if (d % 2)
         sp_bind_fail(b, "the decoder's width %lld is odd", (long long)d);
-    sp_bind_side(b, 0, 2, SP_DIMS(2, d / 2), "%s", name);
+    sp_bind_dim(b, 0, 2, SP_DIMS(2, d / 2), "%s", name);
     p->gauss = sp_bind_floats(b, d, "%s", name);
     for (int i = 0; i < SP_SAM_CORNERS; i++)
         p->corner[i] = sp_bind_floats(b, d, PROMPT "point_embed.%d.weight", i);
     p->no_point = sp_bind_floats(b, d, PROMPT "not_a_point_embed.weight");
-    sp_bind_into(b, sam->decoder.segment);
+    sp_bind_into_group(b, sam->decoder.segment);
     p->no_mask = sp_bind_floats(b, d, PROMPT "no_mask_embed.weight");
 }
 
@@ -173,10 +173,10 @@ static void bind_decoder(SpBinder *b, SpSam *sam)
     SpSamDecoder *d = &sam->decoder;
     const double heads = sp_bind_number(b, "decoder_heads", DEFAULT_HEADS, 1, 256);
     d->heads = (int64_t)sp_bind_number(b, "mask_decoder_config.num_attention_heads", heads, 1, 256);
-    sp_bind_into(b, SP_HOST_SEGMENT);
+    sp_bind_into_group(b, SP_HOST_GROUP);
     d->iou_token = sp_bind_floats(b, sam->width, DECODER "iou_token.weight");
     d->mask_tokens = sp_bind_floats(b, SP_SAM_MASKS * sam->width, DECODER "mask_tokens.weight");
-    sp_bind_into(b, d->segment);
+    sp_bind_into_group(b, d->segment);
     while (d->blocks < SP_SAM_BLOCKS &&
            sp_bind_has(b, TWO_WAY "layers.%d.self_attn.q_proj.weight", (int)d->blocks)) {
         bind_block(b, sam, (int)d->blocks, &d->block[d->blocks]);
@@ -205,7 +205,7 @@ void sp_sam_bind(SpBinder *b, SpSam *sam)
     sam->zoom = sp_bind_number(b, "zoom", 0, 0, 16);
     sam->looks = (int)sp_bind_number(b, "looks", 1, 1, 8);
     sam->threshold = sp_bind_number(b, "mask_threshold", 0, -100, 100);
-    sam->decoder.segment = sp_bind_segment(b);
+    sam->decoder.segment = sp_bind_new_group(b);
     bind_prompt(b, sam);
     bind_decoder(b, sam);
 }

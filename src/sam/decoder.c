@@ -28,8 +28,8 @@ static void attend(const SpSam *sam, SpNn *nn, const SpSamAttention *a, Rows in,
 {
     const int64_t inner = a->q.w.dim[0], head = inner / sam->decoder.heads;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *q = sp_nn_floats(nn, in.nq * inner), *k = sp_nn_floats(nn, in.nk * inner);
-    float *v = sp_nn_floats(nn, in.nk * inner);
+    float *q = sp_nn_alloc(nn, in.nq * inner), *k = sp_nn_alloc(nn, in.nk * inner);
+    float *v = sp_nn_alloc(nn, in.nk * inner);
     sp_nn_linear(nn, in.q, in.nq, a->q.w, a->q.b, SP_IDENTITY, q);
     sp_nn_linear(nn, in.k, in.nk, a->k.w, a->k.b, SP_IDENTITY, k);
     sp_nn_linear(nn, in.v, in.nk, a->v.w, a->v.b, SP_IDENTITY, v);
@@ -66,9 +66,9 @@ SpSamTwoWay sp_sam_two_way_begin(const SpSam *sam, SpNn *nn, const float *embedd
 {
     const int64_t d = sam->width, grid = sam->vision.grid, first = 1 + SP_SAM_MASKS;
     SpSamTwoWay s = {.tokens = first + count, .pixels = grid * grid, .position = position};
-    s.start = sp_nn_floats(nn, s.tokens * d);
-    s.t = sp_nn_floats(nn, s.tokens * d);
-    s.z = sp_nn_floats(nn, s.pixels * d);
+    s.start = sp_nn_alloc(nn, s.tokens * d);
+    s.t = sp_nn_alloc(nn, s.tokens * d);
+    s.z = sp_nn_alloc(nn, s.pixels * d);
     sp_nn_copy(nn, SP_UPLOAD, s.start, sam->decoder.iou_token, d);
     sp_nn_copy(nn, SP_UPLOAD, s.start + d, sam->decoder.mask_tokens, SP_SAM_MASKS * d);
     sp_nn_copy(nn, SP_UPLOAD, s.start + first * d, sparse, count * d);
@@ -87,7 +87,7 @@ static void mlp(SpNn *nn, const SpSamBlock *block, int64_t rows, int64_t width, 
 {
     const SpNnMark mark = sp_nn_mark(nn);
     const int64_t hidden = block->lin1.w.dim[0];
-    float *between = sp_nn_floats(nn, rows * hidden);
+    float *between = sp_nn_alloc(nn, rows * hidden);
     sp_nn_linear(nn, t, rows, block->lin1.w, block->lin1.b, SP_RELU, between);
     sp_nn_run(nn, linear,
               &(SpLinear){.x = between,
@@ -107,7 +107,7 @@ void sp_sam_two_way_block(const SpSam *sam, SpNn *nn, int64_t index, const SpSam
     const SpSamBlock *block = &sam->decoder.block[index];
     const int64_t d = sam->width, n = s->tokens, pixels = s->pixels;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *tp = sp_nn_floats(nn, n * d), *zp = sp_nn_floats(nn, pixels * d);
+    float *tp = sp_nn_alloc(nn, n * d), *zp = sp_nn_alloc(nn, pixels * d);
     add(nn, s->z, s->position, pixels * d, zp);
     if (index == 0) {
         attend(sam, nn, &block->self, (Rows){s->t, s->t, s->t, n, n}, NULL, s->t);
@@ -131,7 +131,7 @@ void sp_sam_two_way_end(const SpSam *sam, SpNn *nn, const SpSamTwoWay *s)
 {
     const int64_t d = sam->width, n = s->tokens, pixels = s->pixels;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *tp = sp_nn_floats(nn, n * d), *zp = sp_nn_floats(nn, pixels * d);
+    float *tp = sp_nn_alloc(nn, n * d), *zp = sp_nn_alloc(nn, pixels * d);
     add(nn, s->t, s->start, n * d, tp);
     add(nn, s->z, s->position, pixels * d, zp);
     attend(sam, nn, &sam->decoder.final, (Rows){tp, zp, s->z, n, pixels}, s->t, s->t);
@@ -149,7 +149,7 @@ static void deconvolve(SpNn *nn, const SpSamDense *layer, int64_t side, const fl
 {
     const int64_t in = layer->w.dim[0], out = layer->w.dim[1];
     const SpNnMark mark = sp_nn_mark(nn);
-    float *packed = sp_nn_floats(nn, sp_tensor_count(&layer->w));
+    float *packed = sp_nn_alloc(nn, sp_tensor_count(&layer->w));
     sp_nn_run(nn, deconv_pack, &(SpConvPack){layer->w, packed});
     sp_nn_run(nn, deconv, &(SpDeconv){x, 1, side, side, in, packed, out, 2, layer->b, y});
     sp_nn_release(nn, mark);
@@ -165,7 +165,7 @@ void sp_sam_upscale(const SpSam *sam, SpNn *nn, const float *z, float *out)
     const SpSamDecoder *d = &sam->decoder;
     const int64_t grid = sam->vision.grid, middle = d->up1.w.dim[1], pixels = grid * grid;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *twice = sp_nn_floats(nn, 4 * pixels * middle);
+    float *twice = sp_nn_alloc(nn, 4 * pixels * middle);
     deconvolve(nn, &d->up1, grid, z, twice);
     norm(nn, &d->up_norm, 4 * pixels, middle, EPS, twice);
     gelu(nn, twice, 4 * pixels * middle);
@@ -179,7 +179,7 @@ static void head_run(SpNn *nn, const SpSamHead *head, const float *token, float 
 {
     const SpNnMark mark = sp_nn_mark(nn);
     const int64_t hidden = head->in.w.dim[0];
-    float *x = sp_nn_floats(nn, hidden), *y = sp_nn_floats(nn, hidden);
+    float *x = sp_nn_alloc(nn, hidden), *y = sp_nn_alloc(nn, hidden);
     sp_nn_linear(nn, token, 1, head->in.w, head->in.b, SP_RELU, x);
     for (int64_t i = 0; i < head->depth; i++) {
         sp_nn_linear(nn, x, 1, head->layer[i].w, head->layer[i].b, SP_RELU, y);
@@ -208,10 +208,10 @@ void sp_sam_decode(const SpSam *sam, SpNn *nn, const float *embedding, const flo
     for (int64_t i = 0; i < sam->decoder.blocks; i++)
         sp_sam_two_way_block(sam, nn, i, &s);
     sp_sam_two_way_end(sam, nn, &s);
-    float *upscaled = sp_nn_floats(nn, pixels * width);
-    float *hyper = sp_nn_floats(nn, SP_SAM_MASKS * width);
-    float *logits = sp_nn_floats(nn, SP_SAM_MASKS * pixels);
-    float *scores = sp_nn_floats(nn, SP_SAM_MASKS);
+    float *upscaled = sp_nn_alloc(nn, pixels * width);
+    float *hyper = sp_nn_alloc(nn, SP_SAM_MASKS * width);
+    float *logits = sp_nn_alloc(nn, SP_SAM_MASKS * pixels);
+    float *scores = sp_nn_alloc(nn, SP_SAM_MASKS);
     sp_sam_upscale(sam, nn, s.z, upscaled);
     sp_sam_hyper(sam, nn, s.t, hyper);
     /* The pixels take the weights' place, so that each mask comes out whole. */

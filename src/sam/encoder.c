@@ -14,7 +14,7 @@ void sp_sam_embed(const SpSam *sam, SpNn *nn, const float *picture, float *x)
     const SpSamVision *v = &sam->vision;
     const int64_t values = 3 * sam->side * sam->side;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *image = sp_nn_floats(nn, values), *packed = sp_nn_conv_pack(nn, v->embed.w);
+    float *image = sp_nn_alloc(nn, values), *packed = sp_nn_conv_pack(nn, v->embed.w);
     sp_nn_copy(nn, SP_UPLOAD, image, picture, values);
     sp_nn_convolve(nn, (SpFeatureMap){image, sam->side, sam->side, 3}, &v->embed, packed, v->patch,
                    SP_IDENTITY, v->positions, (SpFeatureMap){x, v->grid, v->grid, v->width});
@@ -55,7 +55,7 @@ void sp_sam_layer_attention(SpNn *nn, const SpSamLayer *layer, int64_t grid, con
                             const float *residual, float *y)
 {
     const SpNnMark mark = sp_nn_mark(nn);
-    float *qkv = sp_nn_floats(nn, grid * grid * 3 * layer->width);
+    float *qkv = sp_nn_alloc(nn, grid * grid * 3 * layer->width);
     sp_nn_linear(nn, x, grid * grid, layer->qkv.w, layer->qkv.b, SP_IDENTITY, qkv);
     attend(nn, layer, grid, qkv, residual, y);
     sp_nn_release(nn, mark);
@@ -72,9 +72,9 @@ void sp_sam_layer_run(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *x)
     const int64_t chunk = sp_nn_chunk_rows(rows, nn->plan.rows ? nn->plan.rows : MOST_ROWS),
                   most = least(rows, chunk);
     const SpNnMark mark = sp_nn_mark(nn);
-    float *normed = sp_nn_floats(nn, most * width);
+    float *normed = sp_nn_alloc(nn, most * width);
     const SpNnMark inner = sp_nn_mark(nn);
-    float *qkv = sp_nn_floats(nn, rows * 3 * width);
+    float *qkv = sp_nn_alloc(nn, rows * 3 * width);
     for (int64_t at = 0; at < rows; at += chunk) {
         const int64_t count = least(chunk, rows - at);
         sp_nn_layer_norm(nn, x + at * width, count, width, layer->norm1.w, layer->norm1.b, EPS,
@@ -84,7 +84,7 @@ void sp_sam_layer_run(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *x)
     }
     attend(nn, layer, grid, qkv, x, x);
     sp_nn_release(nn, inner);
-    float *between = sp_nn_floats(nn, most * hidden);
+    float *between = sp_nn_alloc(nn, most * hidden);
     for (int64_t at = 0; at < rows; at += chunk) {
         const int64_t count = least(chunk, rows - at);
         float *y = x + at * width;
@@ -109,7 +109,7 @@ void sp_sam_neck(const SpSam *sam, SpNn *nn, const float *x, float *embedding)
     const SpSamVision *v = &sam->vision;
     const int64_t pixels = v->grid * v->grid, d = sam->width;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *narrow = sp_nn_floats(nn, pixels * d), *packed = sp_nn_conv_pack(nn, v->neck2.w);
+    float *narrow = sp_nn_alloc(nn, pixels * d), *packed = sp_nn_conv_pack(nn, v->neck2.w);
     sp_nn_linear(nn, x, pixels, v->neck1, NULL, SP_IDENTITY, narrow);
     sp_nn_layer_norm(nn, narrow, pixels, d, v->neck_norm1.w, v->neck_norm1.b, EPS, narrow);
     sp_nn_convolve(nn, (SpFeatureMap){narrow, v->grid, v->grid, d}, &v->neck2, packed, 1,
@@ -122,7 +122,7 @@ void sp_sam_encode(const SpSam *sam, SpNn *nn, const float *picture, float *embe
 {
     const SpSamVision *v = &sam->vision;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *x = sp_nn_floats(nn, v->grid * v->grid * v->width);
+    float *x = sp_nn_alloc(nn, v->grid * v->grid * v->width);
     SpStream rest = sp_stream_hold(nn, v->segment, 1);
     SpStream stream = sp_stream_begin(nn, v->layer->segment, (int)v->layers, false);
     sp_sam_embed(sam, nn, picture, x);

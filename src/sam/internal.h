@@ -92,10 +92,10 @@ void sp_sam_bind(SpBinder *binder, SpSam *sam);
 
 /* A square of a picture, which may reach beyond it: first column and row, side; pixels. Mirrored it
  * is shown with left and right changed. */
-typedef struct SpSamView {
+typedef struct SpSamCrop {
     int64_t x, y, side;
     bool mirrored;
-} SpSamView;
+} SpSamCrop;
 
 /* The sizes of a picture on its way: as given, as prompts are placed on it (section 3.1), and as
  * the model sees it in the top left of its square (3.2). Or what a lite model is shown of it. */
@@ -103,7 +103,7 @@ typedef struct SpSamSizes {
     int64_t height, width;
     int64_t frame_height, frame_width;
     int64_t model_height, model_width;
-    SpSamView view; /* of side 0: none */
+    SpSamCrop view; /* of side 0: none */
 } SpSamSizes;
 SpSamSizes sp_sam_sizes(const SpSam *sam, int64_t height, int64_t width, int64_t short_side);
 
@@ -122,19 +122,19 @@ void sp_sam_normalise(const uint8_t *rgb, int64_t h, int64_t w, int64_t side, fl
 void sp_sam_normalise_pixel(const double colour[3], float *out);
 
 /* The view around box x0, y0, x1, y1 (its first and last pixels): `zoom` of its longer side. */
-SpSamView sp_sam_view_of(const double box[4], double zoom);
+SpSamCrop sp_sam_crop_around(const double box[4], double zoom);
 
 /* Pixel x, y of the picture (0: the first one's centre) on the model image. */
-void sp_sam_view_place(const SpSam *sam, const SpSamView *view, const double from[2], double to[2]);
+void sp_sam_crop_point(const SpSam *sam, const SpSamCrop *view, const double from[2], double to[2]);
 
 /* rgb [height, width, 3] of `sizes` in its view to normalised host [S, S, 3], zeros where the view
  * is beyond the picture. A shrunk one averages areas, a grown one is bilinear. sam/view.c */
-void sp_sam_view_picture(const SpSam *sam, const SpSamSizes *sizes, const uint8_t *rgb, float *out);
+void sp_sam_crop_image(const SpSam *sam, const SpSamSizes *sizes, const uint8_t *rgb, float *out);
 
 /* low [4G, 4G] of the view, which is not mirrored, to the picture, bilinear: where that is above
  * the threshold and host mask [height, width] (NULL: not wanted) is 0, it becomes `value`. Whether
  * there are such pixels, and their first and last columns and rows in `box` x0, y0, x1, y1. */
-bool sp_sam_view_mask(const SpSam *sam, const SpSamSizes *sizes, const float *low, uint8_t value,
+bool sp_sam_crop_mask(const SpSam *sam, const SpSamSizes *sizes, const float *low, uint8_t value,
                       uint8_t *mask, double box[4]);
 
 /* Section 3 whole, or the view: the picture to host [S, S, 3]. */
@@ -160,8 +160,8 @@ void sp_sam_encode(const SpSam *sam, SpNn *nn, const float *picture, float *embe
 
 /* Section 5.2's tokens of a prompt, whose pixels here are the model image's before "+ 0.5":
  * how many, and into host out [count, D]. */
-int64_t sp_sam_sparse_count(const SpSamPrompt *prompt);
-void sp_sam_sparse(const SpSam *sam, const SpSamPrompt *prompt, float *out);
+int64_t sp_sam_sparse_count(const SpPrompt *prompt);
+void sp_sam_sparse(const SpSam *sam, const SpPrompt *prompt, float *out);
 
 /* Section 5.3's position map into host out [G, G, D]. */
 void sp_sam_image_position(const SpSam *sam, float *out);

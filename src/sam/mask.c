@@ -33,8 +33,8 @@ void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const f
 {
     const int64_t side = 4 * sam->vision.grid, h = s->model_height, w = s->model_width;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *model = sp_nn_host(nn, (size_t)(h * w) * sizeof *model);
-    float *spare = sp_nn_host(nn, (size_t)s->width * sizeof *spare);
+    float *model = sp_nn_alloc_host(nn, (size_t)(h * w) * sizeof *model);
+    float *spare = sp_nn_alloc_host(nn, (size_t)s->width * sizeof *spare);
     for (int64_t i = 0; sp_nn_live(nn) && i < h; i++)
         scaled_row(low, side, side, sam->side, sam->side, i, w, model + i * w);
     for (int64_t i = 0; sp_nn_live(nn) && i < s->height; i++) {

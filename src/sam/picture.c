@@ -65,8 +65,8 @@ void sp_sam_resize_frame(SpNn *nn, const uint8_t *rgb, int64_t h, int64_t w, uin
                          int64_t ho, int64_t wo)
 {
     const SpNnMark mark = sp_nn_mark(nn);
-    int32_t *above = sp_nn_host(nn, (size_t)(3 * wo) * sizeof *above);
-    int32_t *below = sp_nn_host(nn, (size_t)(3 * wo) * sizeof *below);
+    int32_t *above = sp_nn_alloc_host(nn, (size_t)(3 * wo) * sizeof *above);
+    int32_t *below = sp_nn_alloc_host(nn, (size_t)(3 * wo) * sizeof *below);
     for (int64_t i = 0; sp_nn_live(nn) && i < ho; i++) {
         const Tap tap = frame_tap(i, h, ho);
         const int32_t a = frame_weight(1 - tap.part), b = frame_weight(tap.part);
@@ -111,10 +111,10 @@ static Axis model_axis(SpNn *nn, int64_t in, int64_t out)
     const double ratio = (double)in / (double)out;
     Axis axis = {.taps = 2 * (int64_t)ceil(ratio > 1 ? ratio : 1) + 1, .bits = 22};
     const size_t outs = (size_t)out;
-    axis.first = sp_nn_host(nn, outs * sizeof *axis.first);
-    axis.count = sp_nn_host(nn, outs * sizeof *axis.count);
-    axis.weight = sp_nn_host(nn, outs * (size_t)axis.taps * sizeof *axis.weight);
-    double *weight = sp_nn_host(nn, (size_t)axis.taps * sizeof *weight), most = 0;
+    axis.first = sp_nn_alloc_host(nn, outs * sizeof *axis.first);
+    axis.count = sp_nn_alloc_host(nn, outs * sizeof *axis.count);
+    axis.weight = sp_nn_alloc_host(nn, outs * (size_t)axis.taps * sizeof *axis.weight);
+    double *weight = sp_nn_alloc_host(nn, (size_t)axis.taps * sizeof *weight), most = 0;
     if (!sp_nn_live(nn))
         return axis;
     for (int64_t i = 0; i < out; i++) {
@@ -157,7 +157,7 @@ void sp_sam_resize_model(SpNn *nn, const uint8_t *rgb, int64_t h, int64_t w, uin
     const SpNnMark mark = sp_nn_mark(nn);
     if (w != wo) {
         const Axis x = model_axis(nn, w, wo);
-        uint8_t *wide = h == ho ? out : sp_nn_host(nn, (size_t)(h * wo * 3));
+        uint8_t *wide = h == ho ? out : sp_nn_alloc_host(nn, (size_t)(h * wo * 3));
         for (int64_t i = 0; sp_nn_live(nn) && i < h; i++)
             for (int64_t j = 0; j < wo; j++)
                 apply_axis(&x, j, rgb + i * 3 * w, 3, 3, wide + (i * wo + j) * 3);
@@ -195,12 +195,12 @@ void sp_sam_picture(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const uint8
 {
     if (s->view.side) {
         if (sp_nn_live(nn))
-            sp_sam_view_picture(sam, s, rgb, out);
+            sp_sam_crop_image(sam, s, rgb, out);
         return;
     }
     const SpNnMark mark = sp_nn_mark(nn);
-    uint8_t *frame = sp_nn_host(nn, (size_t)(s->frame_height * s->frame_width * 3));
-    uint8_t *model = sp_nn_host(nn, (size_t)(s->model_height * s->model_width * 3));
+    uint8_t *frame = sp_nn_alloc_host(nn, (size_t)(s->frame_height * s->frame_width * 3));
+    uint8_t *model = sp_nn_alloc_host(nn, (size_t)(s->model_height * s->model_width * 3));
     sp_sam_resize_frame(nn, rgb, s->height, s->width, frame, s->frame_height, s->frame_width);
     sp_sam_resize_model(nn, frame, s->frame_height, s->frame_width, model, s->model_height,
                         s->model_width);

@@ -18,7 +18,7 @@ static void position_code(const SpSam *sam, double x, double y, float *out)
     }
 }
 
-int64_t sp_sam_sparse_count(const SpSamPrompt *prompt)
+int64_t sp_sam_sparse_count(const SpPrompt *prompt)
 {
     const int64_t closing = prompt->points && !prompt->box;
     return prompt->points + closing + (prompt->box ? 2 : 0);
@@ -33,7 +33,7 @@ static void point_token(const SpSam *sam, double x, double y, const float *kind,
         out[i] += kind[i];
 }
 
-void sp_sam_sparse(const SpSam *sam, const SpSamPrompt *prompt, float *out)
+void sp_sam_sparse(const SpSam *sam, const SpPrompt *prompt, float *out)
 {
     const SpSamPromptEncoder *p = &sam->prompt;
     const size_t row = (size_t)sam->width * sizeof *out;

@@ -41,7 +41,7 @@ static double to_model(double at, int64_t extent, int64_t frame, int64_t model)
 static void place(const SpSam *sam, const SpSamSizes *s, const double from[2], double to[2])
 {
     if (s->view.side) {
-        sp_sam_view_place(sam, &s->view, from, to);
+        sp_sam_crop_point(sam, &s->view, from, to);
         return;
     }
     to[0] = to_model(from[0], s->width, s->frame_width, s->model_width);
@@ -50,11 +50,11 @@ static void place(const SpSam *sam, const SpSamSizes *s, const double from[2], d
 
 /* The prompt's tokens into host memory, which stays taken. */
 static const float *sparse_tokens(const SpSam *sam, SpNn *nn, const SpSamSizes *s,
-                                  const SpSamPrompt *prompt)
+                                  const SpPrompt *prompt)
 {
     float *sparse =
-        sp_nn_host(nn, (size_t)(sp_sam_sparse_count(prompt) * sam->width) * sizeof(float));
-    double *point = sp_nn_host(nn, (size_t)(2 * prompt->points) * sizeof *point), box[4];
+        sp_nn_alloc_host(nn, (size_t)(sp_sam_sparse_count(prompt) * sam->width) * sizeof(float));
+    double *point = sp_nn_alloc_host(nn, (size_t)(2 * prompt->points) * sizeof *point), box[4];
     if (!sp_nn_live(nn))
         return sparse;
     for (int64_t i = 0; i < prompt->points; i++)
@@ -66,8 +66,7 @@ static const float *sparse_tokens(const SpSam *sam, SpNn *nn, const SpSamSizes *
         box[2] = box[0];
         box[0] = left;
     }
-    sp_sam_sparse(sam,
-                  &(SpSamPrompt){prompt->points, point, prompt->label, prompt->box ? box : NULL},
+    sp_sam_sparse(sam, &(SpPrompt){prompt->points, point, prompt->label, prompt->box ? box : NULL},
                   sparse);
     return sparse;
 }
@@ -98,7 +97,7 @@ static void encode(const Run *run, const SpSamSizes *s)
 {
     const int64_t side = run->sam->side;
     const SpNnMark mark = sp_nn_mark(run->nn);
-    float *picture = sp_nn_host(run->nn, (size_t)(3 * side * side) * sizeof *picture);
+    float *picture = sp_nn_alloc_host(run->nn, (size_t)(3 * side * side) * sizeof *picture);
     sp_sam_picture(run->sam, run->nn, s, run->input->rgb, picture);
     sp_sam_encode(run->sam, run->nn, picture, run->embedding);
     sp_nn_release(run->nn, mark);
@@ -108,7 +107,7 @@ static void encode(const Run *run, const SpSamSizes *s)
 static void decode(const Run *run, const SpSamSizes *s, int64_t object, float *low,
                    float iou[SP_SAM_MASKS])
 {
-    const SpSamPrompt *prompt = &run->input->prompt[object];
+    const SpPrompt *prompt = &run->input->prompt[object];
     const SpNnMark mark = sp_nn_mark(run->nn);
     const float *sparse = sparse_tokens(run->sam, run->nn, s, prompt);
     sp_sam_decode(run->sam, run->nn, run->embedding, run->position, sparse,
@@ -120,9 +119,9 @@ static void decode(const Run *run, const SpSamSizes *s, int64_t object, float *l
 static const float *position_map(const SpSam *sam, SpNn *nn)
 {
     const int64_t map = sam->vision.grid * sam->vision.grid * sam->width;
-    float *position = sp_nn_floats(nn, map);
+    float *position = sp_nn_alloc(nn, map);
     const SpNnMark mark = sp_nn_mark(nn);
-    float *code = sp_nn_host(nn, (size_t)map * sizeof *code);
+    float *code = sp_nn_alloc_host(nn, (size_t)map * sizeof *code);
     if (sp_nn_live(nn))
         sp_sam_image_position(sam, code);
     sp_nn_copy(nn, SP_UPLOAD, position, code, map);
@@ -186,7 +185,7 @@ static void look_mirrored(const Run *run, SpSamSizes s, int64_t object, int64_t 
 }
 
 /* Looks at an object in a view; for the last time in both ways, and its mask is kept. */
-static Look look_at(const Run *run, SpSamSizes s, int64_t object, SpSamView view, bool last)
+static Look look_at(const Run *run, SpSamSizes s, int64_t object, SpSamCrop view, bool last)
 {
     float iou[SP_SAM_MASKS] = {0};
     s.view = view;
@@ -197,7 +196,7 @@ static Look look_at(const Run *run, SpSamSizes s, int64_t object, SpSamView view
         look_mirrored(run, s, object, kept, &look.iou);
     if (sp_nn_live(run->nn))
         look.any =
-            sp_sam_view_mask(run->sam, &s, run->low + kept * run->pixels, (uint8_t)(object + 1),
+            sp_sam_crop_mask(run->sam, &s, run->low + kept * run->pixels, (uint8_t)(object + 1),
                              last ? run->output->mask : NULL, look.box);
     return look;
 }
@@ -205,7 +204,7 @@ static Look look_at(const Run *run, SpSamSizes s, int64_t object, SpSamView view
 /* The best of looks of several sizes around the first point on the object. */
 static Look look_around(const Run *run, const SpSamSizes *s, int64_t object)
 {
-    const SpSamPrompt *prompt = &run->input->prompt[object];
+    const SpPrompt *prompt = &run->input->prompt[object];
     const double extent = (double)(s->height > s->width ? s->height : s->width);
     int64_t first = 0;
     while (first < prompt->points - 1 && prompt->label[first] != 1)
@@ -213,7 +212,7 @@ static Look look_around(const Run *run, const SpSamSizes *s, int64_t object)
     const double x = prompt->point[2 * first], y = prompt->point[2 * first + 1];
     Look best = {0};
     for (int i = 0; i < run->sam->looks; i++) {
-        const SpSamView view = sp_sam_view_of((double[4]){x, y, x, y}, ldexp(extent, -i));
+        const SpSamCrop view = sp_sam_crop_around((double[4]){x, y, x, y}, ldexp(extent, -i));
         const Look look = look_at(run, *s, object, view, false);
         if (i == 0 || look.iou > best.iou)
             best = look;
@@ -231,7 +230,7 @@ static void segment_near(const Run *run, const SpSamSizes *s, int64_t object)
     else
         found = look_around(run, s, object);
     if (found.any || run->nn->dry)
-        found = look_at(run, *s, object, sp_sam_view_of(found.box, run->sam->zoom), true);
+        found = look_at(run, *s, object, sp_sam_crop_around(found.box, run->sam->zoom), true);
     keep_iou(run, object, found.iou);
 }
 
@@ -243,13 +242,13 @@ SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
     const bool near = sam->zoom > 0;
     const SpNnMark mark = sp_nn_mark(nn);
     Run run = {sam, nn, input, output, .pixels = 16 * cells};
-    run.embedding = sp_nn_floats(nn, cells * sam->width);
+    run.embedding = sp_nn_alloc(nn, cells * sam->width);
     sp_nn_precision(nn, SP_PRECISION_TF32);
     if (!near)
         encode(&run, &s);
     run.position = position_map(sam, nn);
-    run.low = sp_nn_host(nn, masks);
-    run.mirrored = near ? sp_nn_host(nn, masks) : NULL;
+    run.low = sp_nn_alloc_host(nn, masks);
+    run.mirrored = near ? sp_nn_alloc_host(nn, masks) : NULL;
     if (sp_nn_live(nn))
         memset(output->mask, 0, (size_t)(input->height * input->width));
     if (!near)

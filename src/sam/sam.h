@@ -5,6 +5,7 @@
 #ifndef SP_SAM_SAM_H
 #define SP_SAM_SAM_H
 
+#include "base/prompt.h"
 #include "nn/nn.h"
 #include "store/checkpoint.h"
 
@@ -13,15 +14,6 @@ enum { SP_SAM_SHORT_SIDE = 336 };
 
 typedef struct SpSam SpSam;
 
-/* What points at one object: points, a box, or both; pixels of the picture, (0, 0) the centre of
- * the first one. */
-typedef struct SpSamPrompt {
-    int64_t points;
-    const double *point; /* [points, 2] x, y */
-    const int *label;    /* [points] 1 on the object, 0 on what is not, -1 counts as no point */
-    const double *box;   /* [4] x0, y0, x1, y1 or NULL */
-} SpSamPrompt;
-
 /* Which of the three masks that an ambiguous prompt gives: the first, as the reference keeps it, or
  * the one with the highest predicted IoU. */
 typedef enum SpSamSelect { SP_SAM_FIRST, SP_SAM_BEST } SpSamSelect;
@@ -29,10 +21,10 @@ typedef enum SpSamSelect { SP_SAM_FIRST, SP_SAM_BEST } SpSamSelect;
 /* Host arrays. */
 typedef struct SpSamInput {
     int64_t height, width;
-    const uint8_t *rgb;        /* [height, width, 3] */
-    int64_t short_side;        /* the picture is first scaled to it (SP_SAM_SHORT_SIDE); 0: not */
-    int64_t objects;           /* at most 255 */
-    const SpSamPrompt *prompt; /* [objects] */
+    const uint8_t *rgb;     /* [height, width, 3] */
+    int64_t short_side;     /* the picture is first scaled to it (SP_SAM_SHORT_SIDE); 0: not */
+    int64_t objects;        /* at most 255 */
+    const SpPrompt *prompt; /* [objects] */
     SpSamSelect select;
 } SpSamInput;
 

@@ -356,17 +356,17 @@ static void list(SpBinder *binder, const SpTensor *tensor, const void *data, siz
         binder->status = sp_no_memory(name);
 }
 
-int sp_bind_segment(SpBinder *binder)
+int sp_bind_new_group(SpBinder *binder)
 {
-    const int segment = sp_weights_begin(binder->checkpoint->weights);
+    const int segment = sp_weights_new_group(binder->checkpoint->weights);
     if (segment < 0)
         binder->status = sp_no_memory("the list of weights");
-    return segment < 0 ? SP_HOST_SEGMENT : segment;
+    return segment < 0 ? SP_HOST_GROUP : segment;
 }
 
-void sp_bind_into(SpBinder *binder, int segment)
+void sp_bind_into_group(SpBinder *binder, int segment)
 {
-    sp_weights_select(binder->checkpoint->weights, segment);
+    sp_weights_select_group(binder->checkpoint->weights, segment);
 }
 
 static bool aligned(const SpTensor *tensor)
@@ -415,8 +415,8 @@ const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *format,
     return values;
 }
 
-int64_t sp_bind_side(SpBinder *binder, int axis, int rank, const int64_t *dims, const char *format,
-                     ...)
+int64_t sp_bind_dim(SpBinder *binder, int axis, int rank, const int64_t *dims, const char *format,
+                    ...)
 {
     char name[NAME_SIZE];
     va_list args;

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "store/residency.h"
+#include "nn/residency.h"
 #include "store/safetensors.h"
 
 typedef struct SpCheckpoint SpCheckpoint;
@@ -72,8 +72,8 @@ SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const 
 
 /* The length of one axis of a tensor of the given shape, -1 for any size, which is bound by another
  * call or not at all; 0 after a failure. */
-int64_t sp_bind_side(SpBinder *binder, int axis, int rank, const int64_t *dims, const char *name,
-                     ...) __attribute__((format(printf, 5, 6)));
+int64_t sp_bind_dim(SpBinder *binder, int axis, int rank, const int64_t *dims, const char *name,
+                    ...) __attribute__((format(printf, 5, 6)));
 
 /* `count` values as float32 whatever the shape: biases, norms, tokens. A view into the file where
  * that is possible, else a converted copy that the checkpoint owns. */
@@ -82,11 +82,11 @@ const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *name, .
 
 /* Begins a segment, to which what is bound from now on belongs, and returns its number, one more
  * than the last one's: its tensors are loaded and dropped together (store/residency.h). Before the
- * first call everything belongs to SP_HOST_SEGMENT, which no op may be given. */
-int sp_bind_segment(SpBinder *binder);
+ * first call everything belongs to SP_HOST_GROUP, which no op may be given. */
+int sp_bind_new_group(SpBinder *binder);
 
 /* What is bound from now on belongs to that segment. */
-void sp_bind_into(SpBinder *binder, int segment);
+void sp_bind_into_group(SpBinder *binder, int segment);
 
 /* Whether there is such a tensor. */
 bool sp_bind_has(const SpBinder *binder, const char *name, ...)

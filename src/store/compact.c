@@ -194,7 +194,7 @@ static SpStatus write_all(const SpSafetensors *source, FILE *stream, const char 
 
 SpStatus sp_compact_write(const char *folder, FILE *stream, size_t *bytes)
 {
-    char path[PATH_ROOM], sha[SP_SHA256_ROOM];
+    char path[PATH_ROOM], sha[SP_SHA256_CAPACITY];
     SpSafetensors *source;
     Identity identity;
     size_t size, payload;

@@ -10,7 +10,7 @@
 static bool is_checkpoint(const char *folder)
 {
     static const char *const files[] = {"model.safetensors", "model.safetensors.index.json"};
-    char path[SP_FOLDER_ROOM + 40];
+    char path[SP_FOLDER_CAPACITY + 40];
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, files[i]);
         if (access(path, F_OK) == 0)
@@ -50,6 +50,13 @@ SpStatus sp_weights_locate(const char *given, const char *name, SpLocated *out)
     if (!found && !try_folder(SP_DATADIR, "/spatrack/weights", name, "installed", out))
         *out = (SpLocated){.embedded = true, .where = "built in"};
     return sp_ok();
+}
+
+bool sp_weights_exist(const SpLocated *located, const char *name)
+{
+    const void *data;
+    size_t size;
+    return !located->embedded || sp_embedded(name, &data, &size);
 }
 
 SpStatus sp_weights_open(const SpLocated *located, const char *name, SpCheckpoint **out)

@@ -7,12 +7,12 @@
 
 #include "store/checkpoint.h"
 
-enum { SP_FOLDER_ROOM = 4096 };
+enum { SP_FOLDER_CAPACITY = 4096 };
 
 typedef struct SpLocated {
     bool embedded;
-    char folder[SP_FOLDER_ROOM]; /* unless embedded */
-    const char *where;           /* "--weights", "$SPATRACK_WEIGHTS", ... */
+    char folder[SP_FOLDER_CAPACITY]; /* unless embedded */
+    const char *where;               /* "--weights", "$SPATRACK_WEIGHTS", ... */
 } SpLocated;
 
 /* Finds the folder of model `name` ("front", "offline", "online", "sam-base", ...): `given`
@@ -20,6 +20,9 @@ typedef struct SpLocated {
  * ~/.local/share, then the installed data folder, each with spatrack/weights/NAME, if it is there;
  * else the embedded one. SP_CHECKPOINT when the user's folder does not have it. */
 SpStatus sp_weights_locate(const char *given, const char *name, SpLocated *out);
+
+/* Whether there is something to open: a folder was found, or the program has the model built in. */
+bool sp_weights_exist(const SpLocated *located, const char *name);
 
 /* Opens what was located. SP_CHECKPOINT, SP_MEMORY. */
 SpStatus sp_weights_open(const SpLocated *located, const char *name, SpCheckpoint **out);

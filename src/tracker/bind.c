@@ -52,7 +52,7 @@ static void bind_step(SpBinder *b, int64_t width, bool cross, const char *root, 
                       int64_t i, SpTrackBlock *blocks)
 {
     char prefix[NAME];
-    const int segment = sp_bind_segment(b);
+    const int segment = sp_bind_new_group(b);
     snprintf(prefix, sizeof prefix, "%s%s.%d.", root, kind, (int)i);
     blocks[i] = bind_block(b, width, cross, prefix);
     blocks[i].segment = segment;
@@ -79,10 +79,10 @@ static void bind_former(SpBinder *b, SpTracker *t)
     f->input_transform = bind_dense(b, -1, -1, FORMER, "input_transform");
     const int64_t d = f->input_transform.w.dim[0];
     t->token = f->input_transform.w.dim[1];
-    sp_bind_into(b, SP_HOST_SEGMENT);
-    f->virtual_tracks = sp_bind_side(b, 1, 4, SP_DIMS(1, -1, 1, d), FORMER "virual_tracks");
+    sp_bind_into_group(b, SP_HOST_GROUP);
+    f->virtual_tracks = sp_bind_dim(b, 1, 4, SP_DIMS(1, -1, 1, d), FORMER "virual_tracks");
     f->virtual_token = sp_bind_floats(b, f->virtual_tracks * d, FORMER "virual_tracks");
-    sp_bind_into(b, t->segment);
+    sp_bind_into_group(b, t->segment);
     f->flow_head = bind_dense(b, 2, d, FORMER, "flow_head");
     f->vis_conf_head = bind_dense(b, 2, d, FORMER, "vis_conf_head");
     f->point_head = bind_dense(b, 4, d, FORMER3, "point_head");
@@ -95,8 +95,8 @@ static void bind_former(SpBinder *b, SpTracker *t)
         sp_bind_fail(b, "the update former has no time blocks or virtual tracks");
     for (int64_t i = 0; i < f->depth; i++)
         bind_steps(b, d, i, f);
-    f->first_segment = f->time[0].segment;
-    f->segments = f->switcher_to_track[f->depth ? f->depth - 1 : 0].segment + 1 - f->first_segment;
+    f->first_group = f->time[0].segment;
+    f->segments = f->switcher_to_track[f->depth ? f->depth - 1 : 0].segment + 1 - f->first_group;
 }
 
 static SpConvWeights bind_conv(SpBinder *b, int64_t cout, int64_t cin, int64_t k, const char *name)
@@ -179,11 +179,11 @@ void sp_tracker_bind(SpBinder *b, SpTrackerMode mode, SpTracker *t)
 {
     bind_windows(b, mode, t);
     bind_constants(b, t);
-    t->encoder_segment = sp_bind_segment(b);
+    t->encoder_group = sp_bind_new_group(b);
     bind_encoder(b, t);
-    t->segment = sp_bind_segment(b);
+    t->segment = sp_bind_new_group(b);
     bind_former(b, t);
-    sp_bind_into(b, t->segment);
+    sp_bind_into_group(b, t->segment);
     const int64_t c = t->channels, points = t->side * t->side;
     const int64_t motion = SP_MOTION * (1 + 2 * SP_DEGREE);
     t->corr_mlp = bind_mlp(b, points * points, -1, ROOT, "corr_mlp");

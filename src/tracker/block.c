@@ -28,7 +28,7 @@ static void normed_dense(SpNn *nn, const SpDense *dense, const float *x, int64_t
     const int64_t width = dense->w.dim[1], out = dense->w.dim[0];
     const int64_t chunk = sp_nn_mlp_rows(nn, rows);
     const SpNnMark mark = sp_nn_mark(nn);
-    float *normed = sp_nn_floats(nn, (rows < chunk ? rows : chunk) * width);
+    float *normed = sp_nn_alloc(nn, (rows < chunk ? rows : chunk) * width);
     for (int64_t at = 0; at < rows; at += chunk) {
         const int64_t count = rows - at < chunk ? rows - at : chunk;
         sp_nn_layer_norm(nn, x + at * width, count, width, weight, bias, eps, normed);
@@ -60,7 +60,7 @@ static void add_mlp(SpNn *nn, const SpMlp *mlp, float *x, int64_t rows)
     const int64_t chunk = sp_nn_mlp_rows(nn, rows);
     const int64_t most = rows < chunk ? rows : chunk;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *normed = sp_nn_floats(nn, most * width), *wide = sp_nn_floats(nn, most * hidden);
+    float *normed = sp_nn_alloc(nn, most * width), *wide = sp_nn_alloc(nn, most * hidden);
     for (int64_t at = 0; at < rows; at += chunk, x += chunk * width) {
         const int64_t count = rows - at < chunk ? rows - at : chunk;
         sp_nn_layer_norm(nn, x, count, width, NULL, NULL, EPS, normed);
@@ -110,7 +110,7 @@ static void attend_self(SpNn *nn, const SpTrackBlock *b, float *x, int64_t track
     const Layout kv_at = {2 * q_at.batch, 2 * q_at.row};
     const int64_t batch = time ? tracks : frames, length = time ? frames : tracks;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *q = sp_nn_floats(nn, rows * width), *kv = sp_nn_floats(nn, rows * 2 * width);
+    float *q = sp_nn_alloc(nn, rows * width), *kv = sp_nn_alloc(nn, rows * 2 * width);
     normed_dense(nn, &b->to_q, x, rows, NULL, NULL, EPS, q);
     normed_dense(nn, &b->to_kv, x, rows, NULL, NULL, EPS, kv);
     attend(nn, b, batch, length, length, q, q_at, kv, kv_at);
@@ -125,9 +125,9 @@ static void attend_to_many(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tr
     const int64_t width = b->width, rows = tracks * frames, fit = TOGETHER / others;
     const int64_t group = fit < 1 ? 1 : fit < frames ? fit : frames;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *q = sp_nn_floats(nn, rows * width);
-    float *normed = sp_nn_floats(nn, group * others * width);
-    float *kv = sp_nn_floats(nn, group * others * 2 * width);
+    float *q = sp_nn_alloc(nn, rows * width);
+    float *normed = sp_nn_alloc(nn, group * others * width);
+    float *kv = sp_nn_alloc(nn, group * others * 2 * width);
     normed_dense(nn, &b->to_q, x, rows, NULL, NULL, EPS, q);
     for (int64_t first = 0; first < frames; first += group) {
         const int64_t count = frames - first < group ? frames - first : group;
@@ -157,7 +157,7 @@ static void attend_to_few(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tra
     const int64_t width = b->width, track = frames * width, context = others * frames;
     const int64_t group = tracks < SP_ROW_TILE ? tracks : SP_ROW_TILE;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *q = sp_nn_floats(nn, group * track), *kv = sp_nn_floats(nn, context * 2 * width);
+    float *q = sp_nn_alloc(nn, group * track), *kv = sp_nn_alloc(nn, context * 2 * width);
     normed_dense(nn, &b->to_kv, c, context, b->context_w, b->context_b, CONTEXT_EPS, kv);
     for (int64_t n = 0; n < tracks; n += group) {
         const int64_t count = tracks - n < group ? tracks - n : group, rows = count * frames;

@@ -9,7 +9,7 @@ static void exchanged(const SpTracker *t, SpNn *nn, const SpTrackBlock *block, c
     const SpDense *head = &t->former.residual_head;
     const int64_t d = block->width, rows = tracks * frames;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *moved = sp_nn_floats(nn, rows * d);
+    float *moved = sp_nn_alloc(nn, rows * d);
     sp_nn_copy(nn, SP_ON_DEVICE, moved, x, rows * d);
     sp_track_cross(nn, block, moved, tracks, context, others, frames);
     sp_nn_run(nn, linear,
@@ -32,8 +32,8 @@ static void space(const SpTracker *t, SpNn *nn, SpStream *stream, int64_t j, int
     const SpUpdateFormer *f = &t->former;
     const int64_t width = f->time[0].width, nv = f->virtual_tracks, ns = nv - 1;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *s = sp_nn_floats(nn, ns * frames * width);
-    float *v2 = sp_nn_floats(nn, nv * frames * width), *s2 = sp_nn_floats(nn, ns * frames * width);
+    float *s = sp_nn_alloc(nn, ns * frames * width);
+    float *v2 = sp_nn_alloc(nn, nv * frames * width), *s2 = sp_nn_alloc(nn, ns * frames * width);
     sp_nn_copy(nn, SP_ON_DEVICE, s, v + frames * width, ns * frames * width);
     sp_stream_use(nn, stream, f->track_to_switcher[j].segment);
     sp_track_cross(nn, &f->track_to_switcher[j], s, ns, d, tracks, frames);
@@ -60,7 +60,7 @@ static void head(SpNn *nn, const SpDense *dense, const float *x, int64_t rows, f
 {
     const int64_t outs = dense->w.dim[0];
     const SpNnMark mark = sp_nn_mark(nn);
-    float *y = sp_nn_floats(nn, rows * outs);
+    float *y = sp_nn_alloc(nn, rows * outs);
     sp_dense_run(nn, dense, x, rows, SP_IDENTITY, y, outs);
     sp_nn_copy(nn, SP_DOWNLOAD, host, y, rows * outs);
     sp_nn_release(nn, mark);
@@ -78,7 +78,7 @@ void sp_former_run(const SpTracker *t, SpNn *nn, int64_t tracks, int64_t frames,
         sp_nn_copy(nn, SP_UPLOAD, first, f->virtual_token + i * width, width);
         sp_nn_copy_rows(nn, SP_ON_DEVICE, first + width, width, first, 0, width, frames - 1);
     }
-    SpStream stream = sp_stream_begin(nn, f->first_segment, f->segments, false);
+    SpStream stream = sp_stream_begin(nn, f->first_group, f->segments, false);
     for (int64_t j = 0; j < f->depth; j++) {
         sp_stream_use(nn, &stream, f->time[j].segment);
         sp_track_self(nn, &f->time[j], stream2, tracks + f->virtual_tracks, frames, SP_OVER_TIME);

@@ -156,9 +156,9 @@ static void start_cameras(SpNn *nn, const Weights *weights, SpWindow *w)
 {
     const int64_t frames = w->frames, tracks = w->tracks;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *world = sp_nn_host(nn, (size_t)(3 * frames * tracks) * sizeof *world);
-    float *still = sp_nn_host(nn, (size_t)tracks * sizeof *still);
-    float *work = sp_nn_host(nn, (size_t)tracks * sizeof *work);
+    float *world = sp_nn_alloc_host(nn, (size_t)(3 * frames * tracks) * sizeof *world);
+    float *still = sp_nn_alloc_host(nn, (size_t)tracks * sizeof *still);
+    float *work = sp_nn_alloc_host(nn, (size_t)tracks * sizeof *work);
     if (sp_nn_live(nn)) {
         for (int64_t i = 0; i < frames * tracks; i++)
             sp_pose_apply(w->c2w + 16 * (i / tracks), w->point + 3 * i, world + 3 * i);
@@ -235,13 +235,13 @@ static void adjust(const SpTracker *t, SpNn *nn, const Weights *weights, SpWindo
 {
     const int64_t frames = w->frames, most = w->tracks < MOST_STATIC ? w->tracks : MOST_STATIC;
     const SpNnMark mark = sp_nn_mark(nn);
-    Static *list = sp_nn_host(nn, (size_t)w->tracks * sizeof *list);
-    float *query = sp_nn_host(nn, (size_t)(3 * w->tracks) * sizeof *query);
-    float *k = sp_nn_host(nn, (size_t)(9 * frames) * sizeof *k);
-    float *xyz = sp_nn_host(nn, (size_t)(3 * most) * sizeof *xyz);
-    float *xy = sp_nn_host(nn, (size_t)(2 * frames * most) * sizeof *xy);
-    uint8_t *visible = sp_nn_host(nn, (size_t)(frames * most));
-    void *work = sp_nn_host(nn, sp_bundle_workspace(frames, most));
+    Static *list = sp_nn_alloc_host(nn, (size_t)w->tracks * sizeof *list);
+    float *query = sp_nn_alloc_host(nn, (size_t)(3 * w->tracks) * sizeof *query);
+    float *k = sp_nn_alloc_host(nn, (size_t)(9 * frames) * sizeof *k);
+    float *xyz = sp_nn_alloc_host(nn, (size_t)(3 * most) * sizeof *xyz);
+    float *xy = sp_nn_alloc_host(nn, (size_t)(2 * frames * most) * sizeof *xy);
+    uint8_t *visible = sp_nn_alloc_host(nn, (size_t)(frames * most));
+    void *work = sp_nn_alloc_host(nn, sp_bundle_workspace(frames, most));
     if (sp_nn_live(nn)) {
         const int64_t points = static_tracks(t, w, weights, k, query, list);
         for (int64_t p = 0; p < points; p++) {
@@ -264,10 +264,10 @@ void sp_window_update(const SpTracker *t, SpNn *nn, const SpTrackerSettings *set
 {
     const int64_t pairs = w->frames * w->tracks;
     const SpNnMark mark = sp_nn_mark(nn);
-    const Weights weights = {sp_nn_host(nn, (size_t)pairs * sizeof(float)),
-                             sp_nn_host(nn, (size_t)w->tracks * sizeof(float))};
-    float *looked_up = sp_nn_host(nn, (size_t)pairs * sizeof *looked_up);
-    float *work = sp_nn_host(nn, (size_t)pairs * sizeof *work);
+    const Weights weights = {sp_nn_alloc_host(nn, (size_t)pairs * sizeof(float)),
+                             sp_nn_alloc_host(nn, (size_t)w->tracks * sizeof(float))};
+    float *looked_up = sp_nn_alloc_host(nn, (size_t)pairs * sizeof *looked_up);
+    float *work = sp_nn_alloc_host(nn, (size_t)pairs * sizeof *work);
     if (sp_nn_live(nn)) {
         add_steps(t, updates, w);
         weigh(w, &weights);

@@ -55,7 +55,7 @@ typedef struct SpEncoder {
 } SpEncoder;
 
 typedef struct SpUpdateFormer {
-    int first_segment, segments; /* of the blocks, in the order in which they run */
+    int first_group, segments; /* of the blocks, in the order in which they run */
     int64_t depth, virtual_tracks;
     const float *virtual_token; /* [64, D] */
     SpDense input_transform, flow_head, vis_conf_head, point_head, weight_head, residual_head;
@@ -67,7 +67,7 @@ typedef struct SpUpdateFormer {
 } SpUpdateFormer;
 
 struct SpTracker {
-    int segment, encoder_segment; /* of what is not the blocks' or the encoder's */
+    int segment, encoder_group; /* of what is not the blocks' or the encoder's */
     int64_t window, overlap, time_length, resolution; /* S, O, L, 336 */
     int64_t model_height, model_width, stride, side, neighbours, channels, support;
     int64_t token, token3, corr; /* widths of the tokens and of one level's features */
@@ -94,29 +94,29 @@ void sp_encoder_run(const SpTracker *tracker, SpNn *nn, const float *image, int6
 void sp_time_embedding(int64_t length, int64_t width, int64_t frames, float *out);
 
 /* One level of the pyramids and what the queries see there, on the device. */
-typedef struct SpTrackLevel {
+typedef struct SpCorrelationLevel {
     int64_t h, w;
-    float *features;        /* [F, h, w, C] unit rows, of the frames looked at: see SpWindowMaps */
-    float *points;          /* [F, h, w, 3] normalised, likewise */
-    float *templates;       /* [N, side^2, C] */
+    float *features;  /* [F, h, w, C] unit rows, of the frames looked at: see SpFeatureCache */
+    float *points;    /* [F, h, w, 3] normalised, likewise */
+    float *templates; /* [N, side^2, C] */
     float *template_points; /* [N, side^2, 3] */
     float *query;           /* [N, neighbours, C] the query's side of the 3D branch */
     float *query_projected; /* [N, neighbours, C] its q projection */
-} SpTrackLevel;
+} SpCorrelationLevel;
 
 /* The maps of a window, of which some frames are looked at: first each alone, to make it, and then
  * in every iteration SP_TRACK_FRAMES together. What waits in between is `kept`, on the device or
  * the host as the plan says: features of level 0 and points of all levels. The features' other
  * levels are made whenever frames are looked at. maps.c */
-typedef struct SpWindowMaps {
+typedef struct SpFeatureCache {
     int64_t frames, channels;
     bool on_host;
     float *kept;
     float *brought[SP_FETCH_SLOTS]; /* device: copies of what is kept on the host */
     float *halves;                  /* device: features of levels 1 .. */
     float *time;                    /* device [T, token] */
-    SpTrackLevel level[SP_TRACK_LEVELS];
-} SpWindowMaps;
+    SpCorrelationLevel level[SP_TRACK_LEVELS];
+} SpFeatureCache;
 
 /* Frames of the chunk that begins with frame `first` of `frames`. */
 static inline int64_t sp_chunk_frames(int64_t frames, int64_t first)
@@ -132,35 +132,39 @@ static inline int64_t sp_pair_at(int64_t tracks, int64_t frames, int64_t n, int6
 }
 
 /* `count` floats for maps that wait, on the device or the host as the plan says. */
-float *sp_maps_memory(SpNn *nn, int64_t count);
+float *sp_feature_cache_memory(SpNn *nn, int64_t count);
 
 /* Sizes of the levels, and the memory for the maps of `frames` frames. */
-void sp_maps_take(const SpTracker *tracker, SpNn *nn, int64_t frames, SpWindowMaps *maps);
+void sp_feature_cache_alloc(const SpTracker *tracker, SpNn *nn, int64_t frames,
+                            SpFeatureCache *maps);
 
-/* Making them: memory for one frame, to be released by the caller; from sp_maps_frame on the
- * levels' features and points are those of frame t, whose features of level 0 and points of all
- * levels are then filled; sp_maps_keep makes the other levels of the features and keeps the frame.
+/* Making them: memory for one frame, to be released by the caller; from sp_feature_cache_frame on
+ * the levels' features and points are those of frame t, whose features of level 0 and points of all
+ * levels are then filled; sp_feature_cache_store makes the other levels of the features and keeps
+ * the frame.
  */
-void sp_maps_make(SpNn *nn, SpWindowMaps *maps);
-void sp_maps_frame(SpWindowMaps *maps, int64_t t);
-void sp_maps_keep(SpNn *nn, SpWindowMaps *maps, int64_t t);
+void sp_feature_cache_write(SpNn *nn, SpFeatureCache *maps);
+void sp_feature_cache_frame(SpFeatureCache *maps, int64_t t);
+void sp_feature_cache_store(SpNn *nn, SpFeatureCache *maps, int64_t t);
 
 /* Reading them: memory for SP_TRACK_FRAMES, or two of it, to be released by the caller; from
- * sp_maps_use on the levels' features and points are those of the chunk that begins with frame
- * `first`, while the next one is on its way. From the first chunk to the last, one after another.
+ * sp_feature_cache_use on the levels' features and points are those of the chunk that begins with
+ * frame `first`, while the next one is on its way. From the first chunk to the last, one after
+ * another.
  */
-void sp_maps_read(SpNn *nn, SpWindowMaps *maps);
-void sp_maps_use(SpNn *nn, SpWindowMaps *maps, int64_t first);
+void sp_feature_cache_read(SpNn *nn, SpFeatureCache *maps);
+void sp_feature_cache_use(SpNn *nn, SpFeatureCache *maps, int64_t first);
 
 /* Features of level 0 of `count` frames from `first` to `carried`, [count, h, w, C] where maps are
- * kept; and its frame t back as frame t of the window, for sp_maps_keep. */
-void sp_maps_carry(SpNn *nn, const SpWindowMaps *maps, int64_t first, int64_t count,
-                   float *carried);
-void sp_maps_recall(SpNn *nn, SpWindowMaps *maps, int64_t t, const float *carried);
+ * kept; and its frame t back as frame t of the window, for sp_feature_cache_store. */
+void sp_feature_cache_carry(SpNn *nn, const SpFeatureCache *maps, int64_t first, int64_t count,
+                            float *carried);
+void sp_feature_cache_recall(SpNn *nn, SpFeatureCache *maps, int64_t t, const float *carried);
 
 /* The query's side of the 3D branch from the level's templates: fills query and
  * query_projected, for `tracks` tracks. */
-void sp_level_query(const SpTracker *tracker, SpNn *nn, const SpTrackLevel *level, int64_t tracks);
+void sp_correlation_query(const SpTracker *tracker, SpNn *nn, const SpCorrelationLevel *level,
+                          int64_t tracks);
 
 /* Tracks in a chunk of frames in one iteration; device arrays of pairs. */
 typedef struct SpPairs {
@@ -173,8 +177,9 @@ typedef struct SpPairs {
 
 /* Both branches of one level, whose maps are `frames`: `corr` columns a pair into token (rows token
  * width apart) and token3. */
-void sp_level_run(const SpTracker *tracker, SpNn *nn, const SpTrackLevel *level, int scale,
-                  int64_t frames, const SpPairs *pairs, float *token, float *token3);
+void sp_correlation_run(const SpTracker *tracker, SpNn *nn, const SpCorrelationLevel *level,
+                        int scale, int64_t frames, const SpPairs *pairs, float *token,
+                        float *token3);
 
 /* Small inputs of the tokens of all pairs, device arrays. */
 typedef struct SpTokenInputs {
@@ -250,14 +255,14 @@ typedef struct SpWindow {
     uint8_t *replaced;                /* [T, N] whether the depth map's value was taken */
     float *rough;                     /* [T, N, 3] the points before that */
     float *c2w_start;                 /* [T, 4, 4] before bundle adjustment */
-    SpWindowMaps maps;
+    SpFeatureCache maps;
 } SpWindow;
 
 /* Height and width of the maps the tracker works on (section 3, step 1). */
 void sp_working_size(int64_t resolution, int64_t h, int64_t w, int64_t *height, int64_t *width);
 
 /* Takes the memory of a window with that many frames and tracks from the arenas of `nn`. */
-void sp_window_take(const SpTracker *tracker, SpNn *nn, SpWindow *window);
+void sp_window_alloc(const SpTracker *tracker, SpNn *nn, SpWindow *window);
 
 /* Frame t of the window in the input, whose last frame repeats. */
 static inline int64_t sp_window_frame(const SpTrackerInput *in, int64_t first, int64_t t)
@@ -269,31 +274,31 @@ static inline int64_t sp_window_frame(const SpTrackerInput *in, int64_t first, i
  * (rows users .. tracks of window->query, working pixels). window->tracks counts those wanted and
  * falls to those there are. scratch: host int32 [SP_SUPPORT_SCRATCH]. */
 enum { SP_SUPPORT_GRID = 100, SP_SUPPORT_SCRATCH = 7 * SP_SUPPORT_GRID * SP_SUPPORT_GRID };
-void sp_window_maps(const SpTracker *tracker, const SpTrackerInput *input, int64_t first,
-                    SpWindow *window);
+void sp_window_inputs(const SpTracker *tracker, const SpTrackerInput *input, int64_t first,
+                      SpWindow *window);
 void sp_window_support(SpWindow *window, SpRandom *random, int32_t *scratch);
 
 /* What a window hands to the next one about the user's tracks (section 2). */
-typedef struct SpCarried {
+typedef struct SpWindowCarry {
     int64_t tracks;                          /* that have been in a window, 0 in the first */
-    float *features;                         /* of the last O frames: see sp_maps_carry */
+    float *features;                         /* of the last O frames: see sp_feature_cache_carry */
     float *templates[SP_TRACK_LEVELS];       /* device [users, side^2, C] */
     float *template_points[SP_TRACK_LEVELS]; /* host [users, side^2, 3], not normalised */
     float *track, *point;                    /* host [O, users, 3] of the last frames */
     int64_t users;                           /* rows of the arrays above */
-} SpCarried;
+} SpWindowCarry;
 
 /* Takes the memory for `users` tracks, of which none has been in a window, from the arenas. */
-void sp_carried_take(const SpTracker *tracker, SpNn *nn, int64_t users, SpCarried *carried);
+void sp_carry_alloc(const SpTracker *tracker, SpNn *nn, int64_t users, SpWindowCarry *carried);
 
 /* Section 4: features, pyramids, templates and the first state. overlap_z: [continued] depth at
  * the queries of continued tracks. */
-void sp_window_start(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *input, int64_t first,
-                     const SpCarried *carried, const float *overlap_z, SpWindow *window);
+void sp_window_init(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *input, int64_t first,
+                    const SpWindowCarry *carried, const float *overlap_z, SpWindow *window);
 
 /* Keeps what the next window needs; `carried` has the memory. */
 void sp_window_carry(const SpTracker *tracker, SpNn *nn, const SpWindow *window,
-                     SpCarried *carried);
+                     SpWindowCarry *carried);
 
 /* Sections 5 and 6: one iteration. */
 void sp_window_iterate(const SpTracker *tracker, SpNn *nn, const SpTrackerSettings *settings,

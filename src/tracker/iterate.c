@@ -89,9 +89,9 @@ static void pack(const SpTracker *t, SpNn *nn, const SpWindow *w, Inputs *device
     const SpNnMark mark = sp_nn_mark(nn);
     Inputs host;
     for (int i = 0; i < INPUTS; i++)
-        *input(&host, i) = sp_nn_host(nn, (size_t)(pairs * width_of[i]) * sizeof(float));
-    float *world = sp_nn_host(nn, (size_t)(3 * w->tracks) * sizeof *world);
-    float *w2c = sp_nn_host(nn, (size_t)(16 * w->frames) * sizeof *w2c);
+        *input(&host, i) = sp_nn_alloc_host(nn, (size_t)(pairs * width_of[i]) * sizeof(float));
+    float *world = sp_nn_alloc_host(nn, (size_t)(3 * w->tracks) * sizeof *world);
+    float *w2c = sp_nn_alloc_host(nn, (size_t)(16 * w->frames) * sizeof *w2c);
     if (sp_nn_live(nn)) {
         sp_query_world(w, w->k_model, w->c2w, world);
         for (int64_t f = 0; f < w->frames; f++)
@@ -112,7 +112,7 @@ static void embed(const SpTracker *t, SpNn *nn, const SpWindow *w, int64_t frame
     const int64_t frames = sp_chunk_frames(w->frames, frame);
     const int64_t d = t->former.input_transform.w.dim[0];
     const SpNnMark mark = sp_nn_mark(nn);
-    float *rows = sp_nn_floats(nn, count * frames * d);
+    float *rows = sp_nn_alloc(nn, count * frames * d);
     sp_former_embed(t, nn, token, count * frames, rows);
     sp_nn_copy_rows(nn, SP_ON_DEVICE, stream + (first * w->frames + frame) * d, w->frames * d, rows,
                     frames * d, frames * d, count);
@@ -135,11 +135,12 @@ static void tokens(const SpTracker *t, SpNn *nn, const SpWindow *w, const Inputs
     const SpTokenInputs small = {in->logits, in->motion, in->motion3, in->carry};
     const float *time = w->maps.time + frame * t->token;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *token = sp_nn_floats(nn, m * t->token), *token3 = sp_nn_floats(nn, m * t->token3);
-    float *projected = sp_nn_floats(nn, m * t->token);
+    float *token = sp_nn_alloc(nn, m * t->token), *token3 = sp_nn_alloc(nn, m * t->token3);
+    float *projected = sp_nn_alloc(nn, m * t->token);
     for (int l = 0; l < SP_TRACK_LEVELS; l++) {
         const int64_t column = 2 + l * t->corr;
-        sp_level_run(t, nn, &w->maps.level[l], l, frames, &pairs, token + column, token3 + column);
+        sp_correlation_run(t, nn, &w->maps.level[l], l, frames, &pairs, token + column,
+                           token3 + column);
     }
     sp_tokens_finish(t, nn, &small, at, m, frames, time, token, token3, projected);
     embed(t, nn, w, frame, first, count, token, stream2);
@@ -157,10 +158,10 @@ static void all_tokens(const SpTracker *t, SpNn *nn, SpWindow *w, const Inputs *
     const int64_t rows = sp_nn_chunk_rows(all, most);
     const double times = nn->times, pairs = (double)(w->tracks * w->frames);
     const SpNnMark mark = sp_nn_mark(nn);
-    sp_maps_read(nn, &w->maps);
+    sp_feature_cache_read(nn, &w->maps);
     for (int64_t frame = 0; frame < w->frames; frame += SP_TRACK_FRAMES) {
         const int64_t frames = sp_chunk_frames(w->frames, frame), group = rows / frames;
-        sp_maps_use(nn, &w->maps, frame);
+        sp_feature_cache_use(nn, &w->maps, frame);
         for (int64_t n = 0; n < w->tracks && !(nn->dry && n + frame > 0); n += group) {
             const int64_t count = w->tracks - n < group ? w->tracks - n : group;
             nn->times = nn->dry ? times * pairs / (double)(count * frames) : times;
@@ -176,17 +177,17 @@ void sp_window_iterate(const SpTracker *t, SpNn *nn, const SpTrackerSettings *se
 {
     const int64_t pairs = w->frames * w->tracks, d = t->former.input_transform.w.dim[0];
     const SpNnMark mark = sp_nn_mark(nn);
-    const SpUpdates updates = {sp_nn_host(nn, (size_t)(2 * pairs) * sizeof(float)),
-                               sp_nn_host(nn, (size_t)(2 * pairs) * sizeof(float)),
-                               sp_nn_host(nn, (size_t)(4 * pairs) * sizeof(float)),
-                               sp_nn_host(nn, (size_t)pairs * sizeof(float))};
+    const SpUpdates updates = {sp_nn_alloc_host(nn, (size_t)(2 * pairs) * sizeof(float)),
+                               sp_nn_alloc_host(nn, (size_t)(2 * pairs) * sizeof(float)),
+                               sp_nn_alloc_host(nn, (size_t)(4 * pairs) * sizeof(float)),
+                               sp_nn_alloc_host(nn, (size_t)pairs * sizeof(float))};
     const SpNnMark network = sp_nn_mark(nn);
     Inputs in;
-    float *stream2 = sp_nn_floats(nn, (w->tracks + t->former.virtual_tracks) * w->frames * d);
-    float *stream3 = sp_nn_floats(nn, pairs * d);
+    float *stream2 = sp_nn_alloc(nn, (w->tracks + t->former.virtual_tracks) * w->frames * d);
+    float *stream3 = sp_nn_alloc(nn, pairs * d);
     const SpNnMark inputs = sp_nn_mark(nn);
     for (int i = 0; i < INPUTS; i++)
-        *input(&in, i) = sp_nn_floats(nn, pairs * width_of[i]);
+        *input(&in, i) = sp_nn_alloc(nn, pairs * width_of[i]);
     pack(t, nn, w, &in);
     all_tokens(t, nn, w, &in, stream2, stream3);
     sp_nn_release(nn, inputs);

@@ -34,8 +34,8 @@ void sp_tokens_finish(const SpTracker *t, SpNn *nn, const SpTokenInputs *in, int
     const int64_t encoded3 = SP_MOTION3 * (1 + 2 * SP_DEGREE);
     const int64_t hidden = t->xyz_mlp.fc1.w.dim[0], wide = t->proj_xyz_embed.fc1.w.dim[0];
     const SpNnMark mark = sp_nn_mark(nn);
-    float *code = sp_nn_floats(nn, pairs * encoded3), *h = sp_nn_floats(nn, pairs * hidden);
-    float *big = sp_nn_floats(nn, pairs * wide);
+    float *code = sp_nn_alloc(nn, pairs * encoded3), *h = sp_nn_alloc(nn, pairs * hidden);
+    float *big = sp_nn_alloc(nn, pairs * wide);
     sp_nn_copy_rows(nn, SP_ON_DEVICE, token, t->token, in->logits + 2 * first, 2, 2, pairs);
     sp_nn_copy_rows(nn, SP_ON_DEVICE, token3, t->token3, in->logits + 2 * first, 2, 2, pairs);
     sp_nn_run(nn, posenc,

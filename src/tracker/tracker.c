@@ -61,7 +61,7 @@ typedef struct Run {
     int64_t *tracked; /* [N] by row, the number of these frames */
     float *overlap_z; /* [N] */
     int32_t *scratch;
-    SpCarried carried;
+    SpWindowCarry carried;
 } Run;
 
 /* Stable by frame. */
@@ -240,9 +240,9 @@ static void track_window(Run *run, int64_t index)
     const SpNnMark mark = sp_nn_mark(nn);
     sp_working_size(t->resolution, run->input->height, run->input->width, &w.height, &w.width);
     w.tracks = w.users + run->settings->support;
-    sp_window_take(t, nn, &w);
+    sp_window_alloc(t, nn, &w);
     if (sp_nn_live(nn)) {
-        sp_window_maps(t, run->input, first, &w);
+        sp_window_inputs(t, run->input, first, &w);
         user_queries(run, first, &w);
         sp_window_support(&w, &run->random, run->scratch);
         queries_to_model(t, &w);
@@ -251,13 +251,13 @@ static void track_window(Run *run, int64_t index)
     /* A window may lie before all queries: then support points alone refine its cameras, and
      * without them the given ones stay. (The published code needs a query in the first window.) */
     if (w.tracks > 0)
-        sp_window_start(t, nn, run->input, first, &run->carried, run->overlap_z, &w);
-    const int64_t times = sp_nn_repeat(nn, iterations);
+        sp_window_init(t, nn, run->input, first, &run->carried, run->overlap_z, &w);
+    const int64_t times = sp_nn_loop_begin(nn, iterations);
     for (int64_t i = 0; i < times && w.tracks > 0; i++) {
         part.done++;
         sp_window_iterate(t, nn, run->settings, &w);
     }
-    sp_nn_repeated(nn, iterations);
+    sp_nn_loop_end(nn, iterations);
     nn->progress = whole;
     if (sp_nn_live(nn))
         write_output(run, &w, index);
@@ -298,28 +298,28 @@ SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput
                .output = output,
                .windows = windows_of(tracker, in->frames),
                .random = {settings->seed}};
-    run.order = sp_nn_host(nn, queries * sizeof *run.order);
-    run.dynamic = sp_nn_host(nn, queries * sizeof *run.dynamic);
-    run.tracked = sp_nn_host(nn, queries * sizeof *run.tracked);
-    run.overlap_z = sp_nn_host(nn, queries * sizeof *run.overlap_z);
-    run.scratch = sp_nn_host(nn, SP_SUPPORT_SCRATCH * sizeof *run.scratch);
+    run.order = sp_nn_alloc_host(nn, queries * sizeof *run.order);
+    run.dynamic = sp_nn_alloc_host(nn, queries * sizeof *run.dynamic);
+    run.tracked = sp_nn_alloc_host(nn, queries * sizeof *run.tracked);
+    run.overlap_z = sp_nn_alloc_host(nn, queries * sizeof *run.overlap_z);
+    run.scratch = sp_nn_alloc_host(nn, SP_SUPPORT_SCRATCH * sizeof *run.scratch);
     if (run.windows.count > 1)
-        sp_carried_take(tracker, nn, in->queries, &run.carried);
+        sp_carry_alloc(tracker, nn, in->queries, &run.carried);
     if (sp_nn_live(nn)) {
         clear_output(&run);
         sort_queries(in, run.order);
     }
     /* Kept over windows and iterations, where the plan says so. */
-    const bool kept = nn->plan.whole_repeats;
+    const bool kept = nn->plan.keep_loop_weights;
     SpStream rest = sp_stream_hold(nn, tracker->segment, 1);
     SpStream blocks =
-        sp_stream_hold(nn, tracker->former.first_segment, kept ? tracker->former.segments : 0);
+        sp_stream_hold(nn, tracker->former.first_group, kept ? tracker->former.segments : 0);
     sp_nn_precision(nn, SP_PRECISION_TF32); /* of the network; the geometry is the host's */
     /* Every window needs the same memory: a dry run looks at one. */
-    const int64_t windows = sp_nn_repeat(nn, run.windows.count);
+    const int64_t windows = sp_nn_loop_begin(nn, run.windows.count);
     for (int64_t i = 0; i < windows && nn->status.code == SP_OK; i++)
         track_window(&run, i);
-    sp_nn_repeated(nn, run.windows.count);
+    sp_nn_loop_end(nn, run.windows.count);
     sp_nn_precision(nn, SP_PRECISION_F32);
     sp_stream_end(nn, &blocks);
     sp_stream_end(nn, &rest);

@@ -163,7 +163,7 @@ static void bench_sam(SpCheckpoint *checkpoint, const SpSafetensors *file, SpDev
     const float *place = at->data;
     const double point[2] = {(double)place[0], (double)place[1]};
     const int label = 1;
-    const SpSamPrompt prompt = {1, point, &label, NULL};
+    const SpPrompt prompt = {1, point, &label, NULL};
     const SpSamInput input = {.height = rgb->dim[0],
                               .width = rgb->dim[1],
                               .rgb = rgb->data,

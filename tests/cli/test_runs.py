@@ -23,7 +23,7 @@ def help_and_man_page_agree():
     page_letters = set(re.findall(r"^\.It Fl ([a-z]) ", man, re.M))
     assert flags == page, flags ^ page
     assert letters == {"-" + letter for letter in page_letters}
-    table = read(os.path.join(ROOT, "src/options.c")).decode()
+    table = read(os.path.join(ROOT, "src/cli/options.c")).decode()
     assert len(flags) == len(re.findall(r"^    \{(?!HEADING)[A-Z]+, \"", table, re.M))
 
 

@@ -89,21 +89,21 @@ static SpDryRun stage_of(const Front *front, Clip *clip, Stage *stage)
 }
 
 SpStatus front_need(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
-                    SpNeed *need)
+                    SpFootprint *need)
 {
     Stage stage;
     const SpDryRun run = stage_of(front, clip, &stage);
-    return sp_plan_need(device, &run, plan, need);
+    return sp_plan_footprint(device, &run, plan, need);
 }
 
 bool front_fit(const Front *front, SpDevice *device, size_t room, SpPrecision precision, Clip *clip,
-               SpNeed *need)
+               SpFootprint *need)
 {
     Stage stage;
     bool fits = false;
     const SpDryRun run = stage_of(front, clip, &stage);
-    const SpWish wish = {.precision = precision};
-    const SpRoom rooms = {.device = room, .host = SIZE_MAX};
+    const SpPlanConstraints wish = {.precision = precision};
+    const SpMemoryLimits rooms = {.device = room, .host = SIZE_MAX};
     return sp_plan_choose(device, &run, &wish, &rooms, need, &fits).code == SP_OK && fits;
 }
 

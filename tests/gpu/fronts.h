@@ -32,7 +32,7 @@ void clip_again_end(Clip *clip);
 
 /* What the run needs under `plan`. */
 SpStatus front_need(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
-                    SpNeed *need);
+                    SpFootprint *need);
 
 /* The run in exactly that memory. */
 SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
@@ -40,6 +40,6 @@ SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Cli
 
 /* The plan that fits into `room` bytes of device memory beside the workspace; false: none does. */
 bool front_fit(const Front *front, SpDevice *device, size_t room, SpPrecision precision, Clip *clip,
-               SpNeed *need);
+               SpFootprint *need);
 
 #endif

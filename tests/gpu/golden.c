@@ -6,7 +6,7 @@
 
 #include "base/half.h"
 #include "gpu/check.h"
-#include "media/prepare.h"
+#include "media/frame_plan.h"
 
 SpStatus golden_read(const char *folder, const char *name, const Front *front, Golden *golden,
                      Clip *clip)
@@ -22,7 +22,7 @@ SpStatus golden_read(const char *folder, const char *name, const Front *front, G
                          sp_front_patch(front->front), SP_PORTRAIT_CROP, 0, &plan));
     *clip = clip_of_noise(frames->dim[0], plan.height, plan.width);
     for (int64_t i = 0; i < frames->dim[0]; i++)
-        SP_TRY(sp_frame_prepare(
+        SP_TRY(sp_frame_resize(
             &plan, (const uint8_t *)frames->data + i * frames->dim[1] * frames->dim[2] * 3,
             clip->video + i * 3 * plan.height * plan.width));
     return sp_ok();

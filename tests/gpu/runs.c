@@ -53,7 +53,7 @@ static void tracker_large(const Tracker *tracker, SpDevice *device)
 {
     Track track = track_of_waves(80, 294, 518, 256, 756);
     Took took = {0};
-    SpNeed need;
+    SpFootprint need;
     for (size_t i = 0; i < 2; i++)
         if (check_status(track_run(tracker, device, &RESIDENT, &track, &took),
                          "tracker, 80 frames"))

@@ -41,9 +41,9 @@ static SpStatus load(const SpDryRun *stage, SpDevice *device, const SpPlan *plan
 SpStatus stage_run(const SpDryRun *stage, SpDevice *device, const SpPlan *plan, Took *took)
 {
     const bool stays = sp_weights_loaded(stage->weights) > 0;
-    SpNeed need;
+    SpFootprint need;
     SpNn nn;
-    SP_TRY(sp_plan_need(device, stage, plan, &need));
+    SP_TRY(sp_plan_footprint(device, stage, plan, &need));
     SpStatus status = load(stage, device, plan, &took->moving);
     if (status.code == SP_OK)
         status = sp_nn_open(device, need.device, need.host, &nn);

@@ -197,7 +197,7 @@ static double timed_run(const Front *front, SpDevice *gpu, const SpPlan *plan, C
                         const char *name)
 {
     Took took = {0};
-    SpNeed need = {0};
+    SpFootprint need = {0};
     double least = 1e9, first = 0;
     front_need(front, gpu, plan, clip, &need);
     for (int i = 0; i < 2; i++) { /* the second one knows all its kernels and plans */
@@ -217,7 +217,7 @@ static double timed_run(const Front *front, SpDevice *gpu, const SpPlan *plan, C
 void times_of_front(const char *goldens, SpDevice *gpu)
 {
     Front front;
-    SpNeed need;
+    SpFootprint need;
     if (!check_status(front_make(goldens, "front", SP_BF16, &front), "front, bf16 weights"))
         return;
     Clip large = clip_of_noise(100, 336, 518), clip = clip_of_noise(80, 294, 518);

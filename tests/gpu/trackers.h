@@ -30,7 +30,8 @@ void track_end(Track *track);
 SpStatus track_run(const Tracker *tracker, SpDevice *device, const SpPlan *plan, Track *track,
                    Took *took);
 /* The plan that fits into `room` bytes of device memory beside the workspace; false: none does. */
-bool track_fit(const Tracker *tracker, SpDevice *device, size_t room, Track *track, SpNeed *need);
+bool track_fit(const Tracker *tracker, SpDevice *device, size_t room, Track *track,
+               SpFootprint *need);
 
 typedef struct Sam {
     SpCheckpoint *checkpoint;

@@ -10,7 +10,7 @@
 
 #include "front/internal.h"
 #include "geometry/camera.h"
-#include "media/prepare.h"
+#include "media/frame_plan.h"
 #include "support/golden.h"
 #include "support/model.h"
 
@@ -66,7 +66,7 @@ static void patch_embedding(void **state)
     golden_compare(g, "normalised", chw, UNIT);
 
     const SpEmbedRun run = sp_patch_embed_begin(front, &nn, &dims);
-    float *x = sp_nn_floats(&nn, 2 * length * row);
+    float *x = sp_nn_alloc(&nn, 2 * length * row);
     sp_patch_embed_tokens(front, &nn, &dims, &run, video, 2, x);
     golden_compare(g, "tokens_in", x, UNIT);
     sp_block_run(&nn, &front->embed.block[0], x, 2, length, NULL);
@@ -74,7 +74,7 @@ static void patch_embedding(void **state)
     sp_block_run(&nn, &front->embed.block[1], x, 2, length, NULL);
     golden_compare(g, "block1", x, UNIT);
 
-    float *tokens = sp_nn_floats(&nn, 2 * dims.tokens * row),
+    float *tokens = sp_nn_alloc(&nn, 2 * dims.tokens * row),
           *patches = golden_zeros(2 * dims.patches * row);
     sp_patch_embed_frames(front, &nn, &dims, video, 2, tokens);
     model_check(&nn);
@@ -118,7 +118,7 @@ static void blocks(void **state)
     const float *input = golden_f32(g, "input", &n);
     SpNn nn = model_context(64);
     const SpPositions positions = sp_front_positions(front, &nn, &dims);
-    float *x = sp_nn_floats(&nn, n);
+    float *x = sp_nn_alloc(&nn, n);
     sp_nn_copy(&nn, SP_UPLOAD, x, input, n);
     sp_block_run(&nn, &front->frame_block[1], x, 2, dims.tokens, &positions);
     golden_compare(g, "frame1.output", x, UNIT);
@@ -288,7 +288,7 @@ static void depth_head(void **state)
     golden_compare(g, "conf", confidence, UNIT);
 
     const float *input = golden_f32(g, "rcu.input", NULL); /* [1, 32, 6, 5] */
-    float *x = sp_nn_floats(&nn, 30 * 32);
+    float *x = sp_nn_alloc(&nn, 30 * 32);
     for (int64_t i = 0; i < 30 * 32; i++)
         x[i % 30 * 32 + i / 30] = input[i];
     sp_residual_unit_run(&nn, &front->dpt.unit1[2], &packed.unit1[2], 6, 5, x);
@@ -406,12 +406,12 @@ static void end_to_end(const char *file, int64_t stride, double tolerance)
     const int64_t image = plan.height * plan.width;
     float *video = golden_zeros(t * 3 * image);
     for (int64_t i = 0; i < t; i++)
-        assert_int_equal(sp_frame_prepare(&plan,
-                                          (const uint8_t *)frames->data +
-                                              i * frames->dim[1] * frames->dim[2] * 3,
-                                          video + i * 3 * image)
-                             .code,
-                         SP_OK);
+        assert_int_equal(
+            sp_frame_resize(&plan,
+                            (const uint8_t *)frames->data + i * frames->dim[1] * frames->dim[2] * 3,
+                            video + i * 3 * image)
+                .code,
+            SP_OK);
     const SpFrontInput input = {t, plan.height, plan.width, video};
     SpNn nn = model_context(512), dry = sp_nn_dry(nn.device);
     const SpFrontOutput output = {golden_zeros(t * image), golden_zeros(t * image),

@@ -102,7 +102,7 @@ static void compare(const Recorded *r, const char *name, const float *ours, doub
 
 /* The window's set-up from the recorded queries; support queries are drawn and compared. */
 static void start_window(const Recorded *r, SpNn *nn, const SpTrackerInput *in, SpRandom *random,
-                         const SpCarried *carried, SpWindow *w)
+                         const SpWindowCarry *carried, SpWindow *w)
 {
     const int64_t first = r->index * STEP;
     const float *query = recorded(r, "start.queries"), *z = recorded(r, "start.queries_z");
@@ -113,13 +113,13 @@ static void start_window(const Recorded *r, SpNn *nn, const SpTrackerInput *in, 
         w->users += in->query[3 * n] < (float)(first + WINDOW);
     w->tracks = w->users + 72;
     sp_working_size(online->resolution, in->height, in->width, &w->height, &w->width);
-    sp_window_take(online, nn, w);
+    sp_window_alloc(online, nn, w);
     model_check(nn);
-    sp_window_maps(online, in, first, w);
+    sp_window_inputs(online, in, first, w);
     sp_window_support(w, random, scratch);
     compare(r, "start.support", w->query + 3 * w->users, 0);
     memcpy(w->query, query, (size_t)(3 * w->tracks) * sizeof *query);
-    sp_window_start(online, nn, in, first, carried, z, w);
+    sp_window_init(online, nn, in, first, carried, z, w);
     model_check(nn);
     free(scratch);
 }
@@ -174,7 +174,7 @@ static void compare_end(const Recorded *r, const SpWindow *w)
 }
 
 /* What the next window gets, from the recorded end of this one. */
-static void carry_recorded(const Recorded *r, SpNn *nn, SpWindow *w, SpCarried *carried)
+static void carry_recorded(const Recorded *r, SpNn *nn, SpWindow *w, SpWindowCarry *carried)
 {
     const float *xy = recorded(r, "it3.xy"), *point = recorded(r, "it3.cam_points");
     memcpy(w->point, point, (size_t)(3 * w->frames * w->tracks) * sizeof *point);
@@ -197,9 +197,9 @@ static void forced_windows(void **state)
     float *video = tracker_video(g, "in.frames");
     SpRandom random = {strtoull(golden_meta(g, "seed"), NULL, 10)};
     SpNn nn = model_context(1024);
-    SpCarried carried;
+    SpWindowCarry carried;
     in.video = video;
-    sp_carried_take(online, &nn, in.queries, &carried);
+    sp_carry_alloc(online, &nn, in.queries, &carried);
     for (int64_t i = 0; i < 3; i++) {
         const Recorded r = {g, i};
         const SpNnMark mark = sp_nn_mark(&nn);

@@ -162,7 +162,7 @@ static void layers(void **state)
         char unit[10];
         snprintf(unit, sizeof unit, "layer%d", i);
         const SpNnMark mark = sp_nn_mark(&nn);
-        float *x = sp_nn_floats(&nn, count), *y = sp_nn_floats(&nn, count);
+        float *x = sp_nn_alloc(&nn, count), *y = sp_nn_alloc(&nn, count);
         sp_nn_copy(&nn, SP_UPLOAD, x, golden_f32(g, golden_name(unit, "input"), NULL), count);
         sp_nn_layer_norm(&nn, x, grid * grid, width, layer->norm1.w, layer->norm1.b, 1e-6f, y);
         golden_compare(g, golden_name(unit, "norm1"), y, limit);
@@ -203,7 +203,7 @@ static void vision(void **state)
     float *picture = golden_zeros(3 * sam->side * sam->side);
     sp_sam_picture(sam, &nn, &s, image->data, picture);
     compare_map(g, "pixel_values", picture, sam->side * sam->side, 3);
-    float *x = sp_nn_floats(&nn, pixels * sam->vision.width);
+    float *x = sp_nn_alloc(&nn, pixels * sam->vision.width);
     sp_sam_embed(sam, &nn, picture, x);
     golden_compare(g, "patches_plus_position", x, limit);
     for (int64_t i = 0; i < sam->vision.layers; i++) {
@@ -212,7 +212,7 @@ static void vision(void **state)
         sp_sam_layer_run(&nn, &sam->vision.layer[i], sam->vision.grid, x);
         golden_compare(g, name, x, limit);
     }
-    float *embedding = sp_nn_floats(&nn, pixels * sam->width);
+    float *embedding = sp_nn_alloc(&nn, pixels * sam->width);
     sp_sam_neck(sam, &nn, x, embedding);
     compare_map(g, "output", embedding, pixels, sam->width);
     model_check(&nn);
@@ -226,7 +226,7 @@ enum { KIND_COUNT = 6, MOST_POINTS = 4 };
 
 /* A prompt of a golden and room for its numbers. */
 typedef struct Prompt {
-    SpSamPrompt prompt;
+    SpPrompt prompt;
     double point[2 * MOST_POINTS], box[4];
     int label[MOST_POINTS];
 } Prompt;
@@ -237,7 +237,7 @@ static void read_prompt(Golden *g, const char *unit, const char *box, Prompt *p)
     if (golden_has(g, golden_name(unit, "points"))) {
         const SpTensor *point = golden_tensor(g, golden_name(unit, "points"));
         const SpTensor *label = golden_tensor(g, golden_name(unit, "labels"));
-        p->prompt = (SpSamPrompt){point->dim[0], p->point, p->label, NULL};
+        p->prompt = (SpPrompt){point->dim[0], p->point, p->label, NULL};
         for (int64_t i = 0; i < 2 * point->dim[0]; i++)
             p->point[i] = sp_tensor_at(point, i);
         for (int64_t i = 0; i < point->dim[0]; i++)
@@ -298,8 +298,8 @@ static void decoder_maps(Golden *g, SpNn *nn, float **embedding, float **positio
 {
     const int64_t pixels = sam->vision.grid * sam->vision.grid;
     float *host = golden_zeros(pixels * sam->width);
-    *embedding = sp_nn_floats(nn, pixels * sam->width);
-    *position = sp_nn_floats(nn, pixels * sam->width);
+    *embedding = sp_nn_alloc(nn, pixels * sam->width);
+    *position = sp_nn_alloc(nn, pixels * sam->width);
     const float *first = golden_f32(g, "image_embeddings", NULL);
     for (int64_t i = 0; i < pixels * sam->width; i++)
         host[i] = first[i % sam->width * pixels + i / sam->width];
@@ -331,8 +331,8 @@ static void decoder_parts(void **state)
     }
     sp_sam_two_way_end(sam, &nn, &s);
     golden_compare(g, "box_points.tokens", s.t, limit);
-    float *upscaled = sp_nn_floats(&nn, pixels * width);
-    float *hyper = sp_nn_floats(&nn, SP_SAM_MASKS * width);
+    float *upscaled = sp_nn_alloc(&nn, pixels * width);
+    float *hyper = sp_nn_alloc(&nn, SP_SAM_MASKS * width);
     sp_sam_upscale(sam, &nn, s.z, upscaled);
     sp_sam_hyper(sam, &nn, s.t, hyper);
     compare_map(g, "box_points.upscaled", upscaled, pixels, width);
@@ -448,13 +448,13 @@ static void end_to_end(void **state)
 }
 
 /* Four masks and IoUs of a prompt in the model image's pixels; embedding: device [G, G, D]. */
-static void decode_prompt(SpNn *nn, const float *embedding, const SpSamPrompt *prompt, float *masks,
+static void decode_prompt(SpNn *nn, const float *embedding, const SpPrompt *prompt, float *masks,
                           float *iou)
 {
     const int64_t map = sam->vision.grid * sam->vision.grid * sam->width;
     const int64_t count = sp_sam_sparse_count(prompt);
     float *code = golden_zeros(map), *sparse = golden_zeros(count * sam->width);
-    float *position = sp_nn_floats(nn, map);
+    float *position = sp_nn_alloc(nn, map);
     sp_sam_image_position(sam, code);
     sp_nn_copy(nn, SP_UPLOAD, position, code, map);
     sp_sam_sparse(sam, prompt, sparse);
@@ -474,7 +474,7 @@ static void low_resolution(void **state)
     SpNn nn = model_context(64);
     float *picture = golden_zeros(3 * sam->side * sam->side), iou[SP_SAM_MASKS];
     float *masks = golden_zeros(SP_SAM_MASKS * 16 * pixels);
-    float *embedding = sp_nn_floats(&nn, pixels * sam->width);
+    float *embedding = sp_nn_alloc(&nn, pixels * sam->width);
     sp_sam_picture(sam, &nn, &s, image->data, picture);
     sp_sam_encode(sam, &nn, picture, embedding);
     Prompt p;
@@ -534,8 +534,7 @@ static void base_size(void **state)
     float *masks = golden_zeros(SP_SAM_MASKS * 16 * pixels);
     float *logits = golden_zeros(s.height * s.width);
     uint8_t *mask = bytes(s.height * s.width);
-    float *x = sp_nn_floats(&nn, pixels * width),
-          *embedding = sp_nn_floats(&nn, pixels * sam->width);
+    float *x = sp_nn_alloc(&nn, pixels * width), *embedding = sp_nn_alloc(&nn, pixels * sam->width);
     sp_sam_picture(sam, &nn, &s, image->data, picture);
     float *planes = golden_channels_first(picture, 1, sam->side * sam->side, 3);
     compare_sampled(frame, "pixel_values_sample", planes, 3, sam->side, sam->side,
@@ -556,7 +555,7 @@ static void base_size(void **state)
     const SpTensor *at = golden_tensor(g, "model_points");
     const double point[2] = {sp_tensor_at(at, 0), sp_tensor_at(at, 1)};
     const int label = (int)sp_tensor_at(golden_tensor(g, "labels"), 0);
-    decode_prompt(&nn, embedding, &(SpSamPrompt){1, point, &label, NULL}, masks, iou);
+    decode_prompt(&nn, embedding, &(SpPrompt){1, point, &label, NULL}, masks, iou);
     golden_compare(g, "iou", iou + 1, limit);
     compare_sampled(g, "low_res_sample", masks + 16 * pixels, 3, 4 * grid, 4 * grid,
                     (int64_t[]){1, 4, 4}, limit);

@@ -106,11 +106,11 @@ static void prepare(const SpTrackerInput *in, SpNn *nn, int64_t support, uint64_
     *w = (SpWindow){.frames = in->frames, .users = in->queries};
     sp_working_size(tracker->resolution, in->height, in->width, &w->height, &w->width);
     w->tracks = w->users + support;
-    sp_window_take(tracker, nn, w);
+    sp_window_alloc(tracker, nn, w);
     model_check(nn);
     int32_t *scratch = malloc(SP_SUPPORT_SCRATCH * sizeof *scratch);
     assert_non_null(scratch);
-    sp_window_maps(tracker, in, 0, w);
+    sp_window_inputs(tracker, in, 0, w);
     sp_window_support(w, &random, scratch);
     free(scratch);
 }
@@ -168,7 +168,7 @@ static void preparation_portrait(void **state)
  * sorted by frame. */
 static void start_offline(Golden *g, SpNn *nn, const SpTrackerInput *in, SpWindow *w)
 {
-    const SpCarried none = {0};
+    const SpWindowCarry none = {0};
     prepare(in, nn, 120, strtoull(golden_meta(g, "seed"), NULL, 10), w);
     int64_t count = 0;
     for (int64_t f = 0; f < in->frames; f++)
@@ -183,7 +183,7 @@ static void start_offline(Golden *g, SpNn *nn, const SpTrackerInput *in, SpWindo
         w->query[3 * n + 1] *= (float)tracker->model_width / (float)w->width;
         w->query[3 * n + 2] *= (float)tracker->model_height / (float)w->height;
     }
-    sp_window_start(tracker, nn, in, 0, &none, NULL, w);
+    sp_window_init(tracker, nn, in, 0, &none, NULL, w);
     model_check(nn);
 }
 
@@ -209,10 +209,10 @@ static void set_up(void **state)
     golden_compare(g, "start.intrs", w.k_model, 1e-6);
     golden_compare(g, "start.intrs_org", w.k, 1e-6);
     golden_compare(g, "start.cam_gt", w.c2w, 2e-6);
-    sp_maps_read(&nn, &w.maps);
-    sp_maps_use(&nn, &w.maps, 0); /* the golden has frames 0 and 3 */
+    sp_feature_cache_read(&nn, &w.maps);
+    sp_feature_cache_use(&nn, &w.maps, 0); /* the golden has frames 0 and 3 */
     for (int l = 0; l < SP_TRACK_LEVELS; l++) {
-        const SpTrackLevel *level = &w.maps.level[l];
+        const SpCorrelationLevel *level = &w.maps.level[l];
         const int64_t h = level->h, x = level->w, c = tracker->channels;
         char name[40];
         snprintf(name, sizeof name, "start.fmap%d", l);

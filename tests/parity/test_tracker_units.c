@@ -183,12 +183,12 @@ static void level(const char *file)
         xy[2 * i] = xy[2 * i + 1] = SIDE / 2;
         frame[i] = (float)i;
     }
-    SpTrackLevel l = {.h = SIDE,
-                      .w = SIDE,
-                      .features = map,
-                      .points = point_map,
-                      .query = sp_nn_floats(&nn, N * tracker.neighbours * C),
-                      .query_projected = sp_nn_floats(&nn, N * tracker.neighbours * C)};
+    SpCorrelationLevel l = {.h = SIDE,
+                            .w = SIDE,
+                            .features = map,
+                            .points = point_map,
+                            .query = sp_nn_alloc(&nn, N * tracker.neighbours * C),
+                            .query_projected = sp_nn_alloc(&nn, N * tracker.neighbours * C)};
     float *templates = golden_zeros(N * PATCH * C), *template_points = golden_zeros(N * PATCH * 3);
     memcpy(templates, golden_f32(g, "track_feat_support", NULL), N * PATCH * C * sizeof(float));
     memcpy(template_points, golden_f32(g, "track_point_map_support", NULL),
@@ -197,8 +197,8 @@ static void level(const char *file)
     l.template_points = template_points;
     float *token = golden_zeros(M * tracker.token), *token3 = golden_zeros(M * tracker.token3);
     const SpPairs pairs = {0, N, T, frame, xy, origin, valid};
-    sp_level_query(&tracker, &nn, &l, N);
-    sp_level_run(&tracker, &nn, &l, 0, M, &pairs, token, token3);
+    sp_correlation_query(&tracker, &nn, &l, N);
+    sp_correlation_run(&tracker, &nn, &l, 0, M, &pairs, token, token3);
     model_check(&nn);
     float corr[M * 256], depth[M * 256];
     for (int i = 0; i < M; i++) {

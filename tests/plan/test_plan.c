@@ -259,11 +259,11 @@ static SpStatus run_sam(const Case *c, SpNn *nn)
     const double box[] = {1, 1, (double)c->width - 2, (double)c->height - 2};
     const double middle[] = {(double)c->width / 2, (double)c->height / 2};
     const int on_it[] = {1};
-    SpSamPrompt prompt[MOST_POINTS];
+    SpPrompt prompt[MOST_POINTS];
     for (int64_t i = 0; i < c->points; i++)
         prompt[i] = i % 2 && c->kind == LITE_SAM
-                        ? (SpSamPrompt){.points = 1, .point = middle, .label = on_it}
-                        : (SpSamPrompt){.box = box};
+                        ? (SpPrompt){.points = 1, .point = middle, .label = on_it}
+                        : (SpPrompt){.box = box};
     const SpSamInput in = {c->height, c->width, c->rgb, 0, c->points, prompt, SP_SAM_BEST};
     uint8_t *mask = calloc((size_t)area, 1);
     const SpStatus status =
@@ -293,7 +293,7 @@ static SpDryRun dry_run(Case *c)
 }
 
 /* Runs in exactly the memory planned and holds what was measured against it. */
-static void run_planned(Case *c, const SpNeed *need)
+static void run_planned(Case *c, const SpFootprint *need)
 {
     SpNn nn;
     SpWeights *weights = weights_of(c->kind);
@@ -335,9 +335,9 @@ static void what_is_planned_is_what_is_used(void **state)
     for (int i = 0; i < SETTINGS; i++) {
         Case c = any_case();
         const SpDryRun dry = dry_run(&c);
-        const SpWish wish = {.forced = true, .mode = (SpWeightMode)any(0, 2)};
-        SpRoom room = {SIZE_MAX, SIZE_MAX};
-        SpNeed fastest, leanest, need;
+        const SpPlanConstraints wish = {.forced = true, .mode = (SpWeightMode)any(0, 2)};
+        SpMemoryLimits room = {SIZE_MAX, SIZE_MAX};
+        SpFootprint fastest, leanest, need;
         bool fits;
         check(sp_plan_choose(cpu, &dry, &wish, &room, &fastest, &fits));
         assert_true(fits);
@@ -355,7 +355,7 @@ static void what_is_planned_is_what_is_used(void **state)
             assert_int_equal(need.device, leanest.device);
         ran += fits;
         refused += !fits;
-        from_host += fits && need.plan.maps_on_host;
+        from_host += fits && need.plan.features_on_host;
         free_case(&c);
     }
     assert_true(ran > SETTINGS / 2 && refused > 10 && from_host > 20);
@@ -368,20 +368,20 @@ static void every_plan_gives(Case *c)
     static const int64_t queries[] = {SP_ROW_TILE, 2 * SP_ROW_TILE, 0};
     const SpDryRun dry = dry_run(c);
     const SpPlan fastest = {0};
-    SpNeed need;
+    SpFootprint need;
     size_t most = 0, least = SIZE_MAX;
-    check(sp_plan_need(cpu, &dry, &fastest, &need));
+    check(sp_plan_footprint(cpu, &dry, &fastest, &need));
     run_planned(c, &need);
     float *expected = golden_zeros((int64_t)c->out_count);
     memcpy(expected, c->out, c->out_count * sizeof *expected);
     for (int i = 0; i < 4 * 2 * 3; i++) {
         const SpPlan plan = {.weights = i % 4 < 3 ? (SpWeightMode)(i % 4) : SP_STREAMED,
-                             .whole_repeats = i % 4 == 3,
+                             .keep_loop_weights = i % 4 == 3,
                              .taps_on_device = i / 4 % 2,
-                             .maps_on_host = i / 4 % 2,
+                             .features_on_host = i / 4 % 2,
                              .rows = rows[i / 8],
                              .queries = queries[(i / 8 + i) % 3]};
-        check(sp_plan_need(cpu, &dry, &plan, &need));
+        check(sp_plan_footprint(cpu, &dry, &plan, &need));
         run_planned(c, &need);
         assert_memory_equal(c->out, expected, c->out_count * sizeof *expected);
         most = need.device > most ? need.device : most;
@@ -454,12 +454,12 @@ static void resident_weights_are_read_on_the_device_alone(void **state)
     for (Kind kind = FRONT; kind <= TRACKER; kind++) {
         Case c = make_case(kind, 5, 3, 3, 6, 5);
         const SpDryRun dry = dry_run(&c);
-        SpNeed need;
-        check(sp_plan_need(cpu, &dry, &(SpPlan){0}, &need));
+        SpFootprint need;
+        check(sp_plan_footprint(cpu, &dry, &(SpPlan){0}, &need));
         run_planned(&c, &need);
         float *expected = golden_zeros((int64_t)c.out_count);
         memcpy(expected, c.out, c.out_count * sizeof *expected);
-        check(sp_plan_need(cpu, &dry, &(SpPlan){.weights = SP_RESIDENT}, &need));
+        check(sp_plan_footprint(cpu, &dry, &(SpPlan){.weights = SP_RESIDENT}, &need));
         check(sp_weights_load(weights_of(kind), &device));
         spoil(&models[kind], weights_of(kind));
         run_planned(&c, &need);
@@ -480,12 +480,12 @@ static void any_sequence_of_sleeps_gives_the_same(void **state)
     for (Kind kind = FRONT; kind <= TRACKER; kind++) {
         Case c = make_case(kind, 4, 2, 3, 6, 5);
         float *expected = golden_zeros((int64_t)c.out_count);
-        SpNeed need;
+        SpFootprint need;
         for (int i = 0; i < 16; i++) {
             const SpDryRun dry = dry_run(&c);
             const SpPlan plan = {.weights = i ? (SpWeightMode)any(0, 2) : SP_IN_PLACE,
-                                 .whole_repeats = any(0, 1)};
-            check(sp_plan_need(cpu, &dry, &plan, &need));
+                                 .keep_loop_weights = any(0, 1)};
+            check(sp_plan_footprint(cpu, &dry, &plan, &need));
             if (any(0, 1)) { /* level 1: on the device and off again, as often as you like */
                 check(sp_weights_load(dry.weights, &device));
                 check(sp_weights_load(dry.weights, &device));
@@ -513,9 +513,9 @@ static void a_weight_that_is_not_there_is_an_error(void **state)
     (void)state;
     Case c = make_case(FRONT, 2, 2, 2, 1, 0);
     const SpDryRun dry = dry_run(&c);
-    SpNeed need;
+    SpFootprint need;
     SpNn nn;
-    check(sp_plan_need(cpu, &dry, &(SpPlan){.weights = SP_RESIDENT}, &need));
+    check(sp_plan_footprint(cpu, &dry, &(SpPlan){.weights = SP_RESIDENT}, &need));
     check(sp_nn_open(cpu, need.device, need.host, &nn));
     nn.plan = need.plan;
     nn.weights = dry.weights;
@@ -533,9 +533,9 @@ static void rates_are_measured(void **state)
         assert_true(rates.work[i] > 1e7 && rates.work[i] < 1e15);
     Case c = make_case(FRONT, 3, 4, 4, 1, 0);
     const SpDryRun dry = dry_run(&c);
-    SpNeed one, streamed;
-    check(sp_plan_need(cpu, &dry, &(SpPlan){0}, &one));
-    check(sp_plan_need(cpu, &dry, &(SpPlan){.weights = SP_STREAMED}, &streamed));
+    SpFootprint one, streamed;
+    check(sp_plan_footprint(cpu, &dry, &(SpPlan){0}, &one));
+    check(sp_plan_footprint(cpu, &dry, &(SpPlan){.weights = SP_STREAMED}, &streamed));
     assert_true(one.work[SP_WORK_PRODUCT] == streamed.work[SP_WORK_PRODUCT]);
     const double seconds = sp_plan_seconds(cpu, &one, &rates);
     assert_true(seconds > 0 && seconds < sp_plan_seconds(cpu, &streamed, &rates));

@@ -39,7 +39,7 @@ static SpStatus run_tracker(void *tracker, SpNn *nn)
 
 static SpStatus run_sam(void *sam, SpNn *nn)
 {
-    const SpSamPrompt prompt = {.box = (double[4]){1, 1, 100, 100}};
+    const SpPrompt prompt = {.box = (double[4]){1, 1, 100, 100}};
     const SpSamInput in = {.height = 1080,
                            .width = 1920,
                            .short_side = SP_SAM_SHORT_SIDE,
@@ -53,26 +53,26 @@ static SpStatus run_sam(void *sam, SpNn *nn)
 typedef struct Published {
     const char *manifest;
     size_t budget, host, most;
-    bool gpu, maps_on_host;
+    bool gpu, features_on_host;
 } Published;
 
 static void fits(const Published *p, const SpDryRun *stage)
 {
     SpDevice *cpu;
-    SpNeed need;
+    SpFootprint need;
     bool found;
     check(sp_cpu_open(1, &cpu));
     SpDevice device = *cpu;
     device.reads_host = !p->gpu;
     device.workspace_bytes = WORKSPACE;
-    const SpRoom room = {p->budget - WORKSPACE, p->host};
-    check(sp_plan_choose(&device, stage, &(SpWish){.precision = SP_PRECISION_BF16}, &room, &need,
-                         &found));
+    const SpMemoryLimits room = {p->budget - WORKSPACE, p->host};
+    check(sp_plan_choose(&device, stage, &(SpPlanConstraints){.precision = SP_PRECISION_BF16},
+                         &room, &need, &found));
     const size_t peak = need.device + need.weights + WORKSPACE;
     print_message("%s: %.0f MB, host %.0f MB, %s\n", p->manifest, (double)peak / 1e6,
                   (double)need.host / 1e6, sp_plan_mode(&need.plan));
     assert_true(found && peak <= p->most);
-    assert_int_equal(need.plan.maps_on_host, p->maps_on_host);
+    assert_int_equal(need.plan.features_on_host, p->features_on_host);
     cpu->close(cpu);
 }
 

@@ -131,7 +131,7 @@ static void the_copy_names_its_source(void **state)
 {
     (void)state;
     SpSafetensors *source, *copy;
-    char sha[SP_SHA256_ROOM];
+    char sha[SP_SHA256_CAPACITY];
     size_t size;
     write_copy();
     assert_int_equal(sp_safetensors_open(path("model.safetensors"), SP_INPUT, &source).code, SP_OK);
@@ -156,7 +156,7 @@ static void the_hash_is_sha256(void **state)
         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
         "9674d9e078535b7cec43284387a6ee39956188e735a85452b0050b55341cda56"};
     for (int i = 0; i < 4; i++) {
-        char sha[SP_SHA256_ROOM];
+        char sha[SP_SHA256_CAPACITY];
         sp_sha256(texts[i], strlen(texts[i]), sha);
         assert_string_equal(sha, hashes[i]);
     }

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "queries.h"
+#include "input/queries.h"
 
 enum { FRAMES = 5, HEIGHT = 40, WIDTH = 60 };
 

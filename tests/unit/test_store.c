@@ -240,7 +240,7 @@ static void models_bind_what_they_need(void **state)
     const SpTensor a = sp_bind_weights(&b, 2, SP_DIMS(2, -1), "%s", "a");
     assert_int_equal(a.dim[1], 3);
     assert_int_equal(sp_checkpoint_bound_bytes(checkpoint), 6 * sizeof(float));
-    assert_int_equal(sp_bind_side(&b, 0, 1, SP_DIMS(-1), "b"), 2); /* asked, not bound */
+    assert_int_equal(sp_bind_dim(&b, 0, 1, SP_DIMS(-1), "b"), 2); /* asked, not bound */
     assert_int_equal(sp_checkpoint_bound_bytes(checkpoint), 6 * sizeof(float));
     const float *half = sp_bind_floats(&b, 2, "b");
     assert_int_equal(sp_checkpoint_bound_bytes(checkpoint), 6 * sizeof(float) + 4);
@@ -262,7 +262,7 @@ static void models_bind_what_they_need(void **state)
         else if (i == 1)
             sp_bind_floats(&binder, 2, "d");
         else if (i == 4)
-            assert_int_equal(sp_bind_side(&binder, 0, 1, SP_DIMS(-1), "a"), 0);
+            assert_int_equal(sp_bind_dim(&binder, 0, 1, SP_DIMS(-1), "a"), 0);
         else
             sp_bind_number(&binder, i == 2 ? "depth" : "word", 1, 4, 10);
         assert_int_equal(binder.status.code, SP_CHECKPOINT);

@@ -1,0 +1,39 @@
+/*
+ * What the program says on stderr: notes, and how far a stage is. On a terminal a bar that is
+ * drawn over; elsewhere a plain line every few seconds.
+ */
+#ifndef SP_BASE_CONSOLE_H
+#define SP_BASE_CONSOLE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/progress.h"
+
+typedef struct SpConsole {
+    FILE *stream;
+    bool quiet, verbose, terminal;
+    SpProgress progress; /* of the stage that runs; hand it to the stage */
+    const char *stage;
+    double frames; /* the whole stage stands for so many frames; 0: not known */
+    double began, told;
+    bool drawn;
+} SpConsole;
+
+/* A console on `stream` (stderr). quiet: warnings only; verbose: the seconds of every stage. The
+ * console must not move afterwards. */
+void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose);
+
+/* A stage begins or ends; end returns its seconds. */
+void sp_console_begin(SpConsole *console, const char *stage, double frames);
+double sp_console_end(SpConsole *console);
+
+/* One line: unless quiet; always; only when verbose. */
+void sp_console_note(SpConsole *console, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void sp_console_warn(SpConsole *console, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void sp_console_detail(SpConsole *console, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,10 @@
+/* What there is on this machine (--info). */
+#ifndef SP_CLI_INFO_H
+#define SP_CLI_INFO_H
+
+#include <stdio.h>
+
+/* Devices, then each model's checkpoint with its place and size; `weights` is --weights or NULL. */
+void sp_info_print(FILE *stream, const char *weights);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * Geometry that the user brings along (--geometry; docs/model/outputs.md section 5).
+ */
+#ifndef SP_INPUT_GEOMETRY_FILE_H
+#define SP_INPUT_GEOMETRY_FILE_H
+
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* For T frames of H x W; the arrays are the caller's. */
+typedef struct SpGeometry {
+    float *depth;      /* [T, H, W] */
+    float *confidence; /* [T, H, W], 0..1 */
+    float *intrinsics; /* [T, 3, 3] pixels of the H x W frames */
+    float *c2w;        /* [T, 4, 4] camera to world */
+} SpGeometry;
+
+/* Reads `depths` [T, h, w], `intrinsics` [T, 3, 3] (pixels of those depths), `extrinsics`
+ * [T, 4, 4] (w2c) and, when there, `confs_depth` [T, h, w] of the .npz at `path` into `out`'s
+ * arrays: depth and confidence by nearest to height x width, intrinsics scaled exactly.
+ * SP_INPUT naming file and array: missing, for another number of frames, not finite, no pinhole
+ * matrix, no rigid transform. SP_MEMORY. */
+SpStatus sp_geometry_file_read(const char *path, int64_t frames, int64_t height, int64_t width,
+                               const SpGeometry *out);
+
+#endif

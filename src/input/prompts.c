@@ -1,0 +1,173 @@
+#include "input/prompts.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_NUMBERS = 4 };
+
+/* One --point or --box taken apart. */
+typedef struct Argument {
+    int64_t object;
+    double number[MOST_NUMBERS];
+    bool background;
+} Argument;
+
+/* Digits with a point, in any locale; moves *at behind them. */
+static bool read_number(const char **at, double *value)
+{
+    const char *from = *at;
+    double scale = 1;
+    *value = 0;
+    for (; **at >= '0' && **at <= '9'; ++*at)
+        *value = 10 * *value + (**at - '0');
+    if (**at == '.')
+        for (++*at; **at >= '0' && **at <= '9'; ++*at) {
+            scale /= 10;
+            *value += scale * (**at - '0');
+        }
+    return *at - from > (*from == '.') && *value < 1e9;
+}
+
+/* `count` numbers with commas in between. */
+static bool read_numbers(const char **at, int count, double *number)
+{
+    for (int i = 0; i < count; i++) {
+        if (i > 0 && *(*at)++ != ',')
+            return false;
+        if (!read_number(at, &number[i]))
+            return false;
+    }
+    return true;
+}
+
+/* The object called `name`, a new one if there is none. */
+static int64_t object_of(SpPrompts *out, const char *name, size_t length)
+{
+    int64_t i = 0;
+    while (i < out->objects &&
+           (strlen(out->name[i]) != length || memcmp(out->name[i], name, length) != 0))
+        i++;
+    if (i == out->objects) {
+        memcpy(out->name[i], name, length);
+        out->name[i][length] = 0;
+        out->objects++;
+    }
+    return i;
+}
+
+/* Takes "NAME=" off the text. */
+static SpStatus read_name(SpPrompts *out, const char *flag, const char **text, int64_t *object)
+{
+    static const char unnamed[] = "object";
+    const char *equals = strrchr(*text, '=');
+    if (!equals) {
+        *object = object_of(out, unnamed, sizeof unnamed - 1);
+        return sp_ok();
+    }
+    const size_t length = (size_t)(equals - *text);
+    if (length == 0 || length >= SP_OBJECT_NAME)
+        return sp_error(SP_USAGE, "--%s \"%.80s\": a name has 1 to %d bytes", flag, *text,
+                        SP_OBJECT_NAME - 1);
+    *object = object_of(out, *text, length);
+    out->named = true;
+    *text = equals + 1;
+    return sp_ok();
+}
+
+static SpStatus read_point(SpPrompts *out, const char *text, Argument *prompt)
+{
+    const char *at = text;
+    SP_TRY(read_name(out, "point", &at, &prompt->object));
+    const bool numbers = read_numbers(&at, 2, prompt->number);
+    prompt->background = numbers && strcmp(at, ",-") == 0;
+    if (!numbers || (*at && !prompt->background))
+        return sp_error(SP_USAGE,
+                        "--point takes X,Y or X,Y,- in pixels of the video, with NAME= in front "
+                        "for several objects, not \"%.80s\"",
+                        text);
+    return sp_ok();
+}
+
+static SpStatus read_box(SpPrompts *out, const char *text, Argument *prompt)
+{
+    const char *at = text;
+    SP_TRY(read_name(out, "box", &at, &prompt->object));
+    const double *n = prompt->number;
+    if (!read_numbers(&at, 4, prompt->number) || *at)
+        return sp_error(SP_USAGE,
+                        "--box takes X0,Y0,X1,Y1 in pixels of the video, with NAME= in front for "
+                        "several objects, not \"%.80s\"",
+                        text);
+    if (n[2] <= n[0] || n[3] <= n[1])
+        return sp_error(SP_USAGE,
+                        "--box %.80s has no area; X0,Y0 is its upper left corner, X1,Y1 its lower "
+                        "right one",
+                        text);
+    return sp_ok();
+}
+
+/* The points of object `index` behind the `used` ones of those before it. */
+static SpStatus group_points(SpPrompts *out, int64_t index, const Argument *points, int64_t count,
+                             int64_t *used)
+{
+    SpPrompt *prompt = &out->prompt[index];
+    bool any = prompt->box != NULL;
+    prompt->point = out->point + 2 * *used;
+    prompt->label = out->label + *used;
+    for (int64_t i = 0; i < count; i++)
+        if (points[i].object == index) {
+            out->point[2 * *used] = points[i].number[0];
+            out->point[2 * *used + 1] = points[i].number[1];
+            out->label[*used] = !points[i].background;
+            any = any || !points[i].background;
+            prompt->points++;
+            ++*used;
+        }
+    if (!any)
+        return sp_error(SP_USAGE, "no --point lies on %s: each has a - behind it",
+                        out->name[index]);
+    return sp_ok();
+}
+
+SpStatus sp_prompts_parse(const SpTexts *points, const SpTexts *boxes, SpPrompts *out)
+{
+    Argument point[SP_MAX_TEXTS];
+    int64_t used = 0;
+    memset(out, 0, sizeof *out);
+    for (int64_t i = 0; i < points->count; i++)
+        SP_TRY(read_point(out, points->item[i], &point[i]));
+    for (int64_t i = 0; i < boxes->count; i++) {
+        Argument box = {0};
+        SP_TRY(read_box(out, boxes->item[i], &box));
+        SpPrompt *prompt = &out->prompt[box.object];
+        if (prompt->box)
+            return sp_error(SP_USAGE, "--box %.80s is a second box for %s", boxes->item[i],
+                            out->name[box.object]);
+        prompt->box = memcpy(out->box + 4 * i, box.number, sizeof box.number);
+    }
+    for (int64_t i = 0; i < out->objects; i++)
+        SP_TRY(group_points(out, i, point, points->count, &used));
+    return sp_ok();
+}
+
+static SpStatus check_place(const char *flag, double x, double y, int64_t height, int64_t width)
+{
+    if (x <= (double)(width - 1) && y <= (double)(height - 1))
+        return sp_ok();
+    return sp_error(SP_USAGE, "--%s: %.9g,%.9g lies outside the video's frame, 0..%lld,0..%lld",
+                    flag, x, y, (long long)width - 1, (long long)height - 1);
+}
+
+SpStatus sp_prompts_check(const SpPrompts *prompts, int64_t height, int64_t width)
+{
+    for (int64_t i = 0; i < prompts->objects; i++) {
+        const SpPrompt *prompt = &prompts->prompt[i];
+        for (int64_t k = 0; k < prompt->points; k++)
+            SP_TRY(check_place("point", prompt->point[2 * k], prompt->point[2 * k + 1], height,
+                               width));
+        if (prompt->box)
+            SP_TRY(check_place("box", prompt->box[2], prompt->box[3], height, width));
+    }
+    return sp_ok();
+}

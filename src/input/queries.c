@@ -1,0 +1,240 @@
+#include "input/queries.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINE_LIMIT = 4096 };
+
+/* Where reading is, and what it found. */
+typedef struct Reader {
+    const char *path;
+    int64_t frames;
+    const SpFramePlan *plan;
+    long long line;
+    float *query; /* [room, 3] */
+    int64_t count, room;
+} Reader;
+
+static const char *skip_spaces(const char *at)
+{
+    return at + strspn(at, " \t\r\n");
+}
+
+static bool parse_number(const char **at, double *value)
+{
+    /* strtod would also take nan, inf and hexadecimals. */
+    const size_t length = strspn(*at, "+-.0123456789eE");
+    char *end;
+    *value = strtod(*at, &end);
+    if (length == 0 || end != *at + length || !isfinite(*value))
+        return false;
+    *at = skip_spaces(end);
+    return true;
+}
+
+/* The three numbers of a line, at which `at` stands behind leading spaces. */
+static bool parse_query(const char *at, double query[3])
+{
+    for (int i = 0; i < 3; i++) {
+        if (!parse_number(&at, &query[i]))
+            return false;
+        if (i < 2 && *at++ != ',')
+            return false;
+        at = skip_spaces(at);
+    }
+    return *at == 0;
+}
+
+static bool is_heading(const char *at)
+{
+    static const char letters[] = "t,x,y";
+    for (int i = 0; letters[i]; i++, at = skip_spaces(at))
+        if (*at++ != letters[i])
+            return false;
+    return *at == 0;
+}
+
+static SpStatus check_query(const Reader *reader, const double query[3])
+{
+    static const char axis[] = {'x', 'y'};
+    const int64_t extent[] = {reader->plan->input_width, reader->plan->input_height};
+    if (query[0] != floor(query[0]) || query[0] < 0 || query[0] > (double)(reader->frames - 1))
+        return sp_error(SP_USAGE,
+                        "%.300s:%lld: t is %.9g; it must be a whole number of the used frames "
+                        "0..%lld",
+                        reader->path, reader->line, query[0], (long long)reader->frames - 1);
+    for (int i = 0; i < 2; i++)
+        if (query[1 + i] < 0 || query[1 + i] > (double)(extent[i] - 1))
+            return sp_error(SP_USAGE,
+                            "%.300s:%lld: %c is %.9g; it must be 0..%lld, in pixels of the input "
+                            "video",
+                            reader->path, reader->line, axis[i], query[1 + i],
+                            (long long)extent[i] - 1);
+    const bool crops = reader->plan->height < reader->plan->resized_height;
+    float x, y;
+    sp_point_to_working(reader->plan, (float)query[1], (float)query[2], &x, &y);
+    if (crops && (y < -0.5f || y > (float)reader->plan->height - 0.5f))
+        return sp_error(SP_USAGE,
+                        "%.300s:%lld: y is %.9g, which is cropped from a frame taller than wide; "
+                        "use --portrait fit",
+                        reader->path, reader->line, query[2]);
+    return sp_ok();
+}
+
+static SpStatus add_query(Reader *reader, const double query[3])
+{
+    if (reader->count == reader->room) {
+        const int64_t room = reader->room ? 2 * reader->room : 256;
+        float *grown = realloc(reader->query, (size_t)room * 3 * sizeof *grown);
+        if (!grown)
+            return sp_no_memory(reader->path);
+        reader->query = grown;
+        reader->room = room;
+    }
+    for (int i = 0; i < 3; i++)
+        reader->query[3 * reader->count + i] = (float)query[i];
+    reader->count++;
+    return sp_ok();
+}
+
+static SpStatus read_line(Reader *reader, const char *text, bool *heading_allowed)
+{
+    static const char mark[] = "\xef\xbb\xbf"; /* UTF-8 byte order mark of spreadsheets */
+    double query[3];
+    if (reader->line == 1 && strncmp(text, mark, 3) == 0)
+        text += 3;
+    const char *at = skip_spaces(text);
+    if (*at == 0 || *at == '#')
+        return sp_ok();
+    const bool heading = *heading_allowed && is_heading(at);
+    *heading_allowed = false;
+    if (heading)
+        return sp_ok();
+    if (!parse_query(at, query))
+        return sp_error(SP_USAGE,
+                        "%.300s:%lld: not a query; a line is t,x,y: used frame and pixel, such as "
+                        "0,12.5,40",
+                        reader->path, reader->line);
+    SP_TRY(check_query(reader, query));
+    return add_query(reader, query);
+}
+
+/* Reads a line without its end into `text`; false at the end of the file. A zero byte becomes a
+ * character that no query has. */
+static bool next_line(FILE *file, char text[LINE_LIMIT], bool *too_long)
+{
+    size_t length = 0;
+    int c;
+    *too_long = false;
+    while ((c = getc(file)) != EOF && c != '\n')
+        if (length + 1 < LINE_LIMIT)
+            text[length++] = c ? (char)c : '?';
+        else {
+            *too_long = true;
+            break;
+        }
+    text[length] = 0;
+    return c != EOF || length;
+}
+
+static SpStatus read_lines(Reader *reader, FILE *file)
+{
+    char text[LINE_LIMIT];
+    bool heading_allowed = true, too_long;
+    while (next_line(file, text, &too_long)) {
+        reader->line++;
+        if (too_long)
+            return sp_error(SP_USAGE, "%.300s:%lld: longer than %d characters; a line is t,x,y",
+                            reader->path, reader->line, LINE_LIMIT - 1);
+        SP_TRY(read_line(reader, text, &heading_allowed));
+    }
+    if (ferror(file))
+        return sp_error(SP_INPUT, "%.400s: %s", reader->path, strerror(errno));
+    if (reader->count == 0)
+        return sp_error(SP_USAGE, "%.400s: no queries; a line is t,x,y: used frame and pixel",
+                        reader->path);
+    return sp_ok();
+}
+
+static SpStatus read_file(Reader *reader)
+{
+    FILE *file = fopen(reader->path, "re");
+    if (!file)
+        return sp_error(SP_INPUT, "%.400s: %s", reader->path, strerror(errno));
+    SpStatus status = sp_no_memory(reader->path);
+    const locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* a point in any locale */
+    if (c) {
+        const locale_t before = uselocale(c);
+        status = read_lines(reader, file);
+        uselocale(before);
+        freelocale(c);
+    }
+    fclose(file);
+    return status;
+}
+
+SpStatus sp_queries_read(const char *path, int64_t frames, const SpFramePlan *plan, float **out,
+                         int64_t *count)
+{
+    Reader reader = {.path = path, .frames = frames, .plan = plan};
+    const SpStatus status = read_file(&reader);
+    const bool read = status.code == SP_OK;
+    if (!read)
+        free(reader.query);
+    *out = read ? reader.query : NULL;
+    *count = read ? reader.count : 0;
+    return status;
+}
+
+/* Point i of n along an axis; one point stands in the middle. Frames below 64 pixels have no
+ * margin: their last point is kept on the last pixel. */
+static float grid_at(int64_t i, int64_t n, int64_t margin, int64_t extent)
+{
+    if (n == 1)
+        return (float)extent / 2;
+    const double at = (double)margin + (double)i / (double)(n - 1) * (double)(extent - 2 * margin);
+    return (float)fmin(at, (double)(extent - 1));
+}
+
+static SpStatus no_point(int64_t n)
+{
+    return sp_error(
+        SP_USAGE,
+        "no point of the %lld x %lld grid lies on the mask; use a finer --grid, another "
+        "--point or another --mask",
+        (long long)n, (long long)n);
+}
+
+SpStatus sp_queries_grid(int64_t n, int64_t frame, const SpFramePlan *plan, const uint8_t *mask,
+                         float **out, int64_t *count, uint8_t **values)
+{
+    const int64_t margin = plan->width / 64;
+    float *query = malloc((size_t)(n * n) * 3 * sizeof *query);
+    uint8_t *value = malloc((size_t)(n * n));
+    const bool room = query && value;
+    int64_t kept = 0;
+    for (int64_t i = 0; room && i < n * n; i++) {
+        const float x = grid_at(i % n, n, margin, plan->width);
+        const float y = grid_at(i / n, n, margin, plan->height);
+        value[kept] = mask ? mask[(int64_t)y * plan->width + (int64_t)x] : 1;
+        if (!value[kept])
+            continue;
+        query[3 * kept] = (float)frame;
+        sp_point_to_input(plan, x, y, query + 3 * kept + 1, query + 3 * kept + 2);
+        kept++;
+    }
+    *count = kept;
+    *out = kept ? query : NULL;
+    if (!kept)
+        free(query);
+    if (kept && values)
+        *values = value;
+    else
+        free(value);
+    return kept ? sp_ok() : room ? no_point(n) : sp_no_memory("the queries");
+}

@@ -1,0 +1,45 @@
+/*
+ * From a decoded frame to the working frame every network sees, and coordinates between the two
+ * (docs/model/frames.md sections 2 and 3, outputs.md sections 3 and 4).
+ */
+#ifndef SP_MEDIA_FRAME_PLAN_H
+#define SP_MEDIA_FRAME_PLAN_H
+
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef enum SpPortrait {
+    SP_PORTRAIT_CROP, /* width as asked, rows beyond a square cut off above and below */
+    SP_PORTRAIT_FIT   /* the whole frame, its height as asked */
+} SpPortrait;
+
+/* How frames of one size become working frames. */
+typedef struct SpFramePlan {
+    int64_t input_height, input_width;     /* as decoded */
+    int64_t reduced_height, reduced_width; /* after the optional first reduction */
+    int64_t resized_height, resized_width; /* before the crop */
+    int64_t first_row;                     /* of the crop */
+    int64_t height, width;                 /* the working frame */
+} SpFramePlan;
+
+/* Plans frames of height x width for networks that take `size` pixels (518) across in patches of
+ * `patch` (14). max_short_side > 0: a first reduction to that short side (frames.md section 2
+ * with it in place of 224). SP_INPUT when the frame is too narrow or too wide for one patch. */
+SpStatus sp_frame_plan(int64_t height, int64_t width, int64_t size, int64_t patch,
+                       SpPortrait portrait, int64_t max_short_side, SpFramePlan *plan);
+
+/* RGB bytes [h, w, 3] of the input size to the working frame [3, H, W], 0..255, not clamped. */
+SpStatus sp_frame_resize(const SpFramePlan *plan, const uint8_t *rgb, float *out);
+
+/* Pixel coordinates (centres at whole numbers) from the input to the working frame and back. */
+void sp_point_to_working(const SpFramePlan *plan, float x, float y, float *wx, float *wy);
+void sp_point_to_input(const SpFramePlan *plan, float wx, float wy, float *x, float *y);
+
+/* A mask of the input's size, nearest, to the working frame [H, W], cropped alike. */
+void sp_mask_to_working(const SpFramePlan *plan, const uint8_t *mask, uint8_t *out);
+
+/* The size results are saved in: the longer side at most `most` pixels (outputs.md section 1). */
+void sp_saved_size(int64_t height, int64_t width, int64_t most, int64_t *h, int64_t *w);
+
+#endif

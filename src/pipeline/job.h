@@ -1,0 +1,88 @@
+/*
+ * One video from file to file: frames, sam, front, tracker, result, overlay.
+ */
+#ifndef SP_PIPELINE_JOB_H
+#define SP_PIPELINE_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/console.h"
+#include "base/status.h"
+#include "input/prompts.h"
+#include "kernels/devices.h"
+#include "media/frame_plan.h"
+#include "output/overlay.h"
+#include "sam/sam.h"
+#include "tracker/tracker.h"
+
+typedef enum SpStopAfter { SP_STOP_NEVER, SP_STOP_FRONT, SP_STOP_SAM } SpStopAfter;
+typedef enum SpSamChoice {
+    SP_SAM_AUTO,
+    SP_SAM_BASE,
+    SP_SAM_LARGE,
+    SP_SAM_HUGE,
+    SP_SAM_LITE
+} SpSamChoice;
+typedef enum SpPrecisionChoice { SP_WANT_BEST, SP_WANT_F32, SP_WANT_BF16 } SpPrecisionChoice;
+typedef enum SpWeightChoice {
+    SP_WANT_ANY,
+    SP_WANT_IN_PLACE,
+    SP_WANT_RESIDENT,
+    SP_WANT_STREAMED
+} SpWeightChoice;
+typedef enum SpSleepAfter {
+    SP_SLEEP_STAGE,
+    SP_SLEEP_VIDEO,
+    SP_SLEEP_NEVER,
+    SP_SLEEP_SECONDS
+} SpSleepAfter;
+
+/* What the user asks for; paths are views, NULL where nothing was given. */
+typedef struct SpJob {
+    const char *video;   /* file, folder or printf pattern of images, "-" */
+    const char *output;  /* .npz or .csv; NULL: the video's name with .npz */
+    const char *overlay; /* .mp4 or .png */
+    const char *geometry, *queries, *mask, *report, *weights;
+    SpTexts points, boxes; /* as input/prompts.h reads them */
+    const char *mask_out;
+    int64_t prompt_frame; /* used frame that points and boxes are on */
+    SpSamChoice sam;
+    SpSamSelect mask_select;
+    double start; /* seconds */
+    int64_t stride, max_frames, max_input_side;
+    SpPortrait portrait;
+    int64_t grid;      /* points a side; 0: the default, 10, or 50 with a mask */
+    int64_t vo_points; /* below 0: as many as the weights say */
+    int64_t iterations, seed, max_side, threads;
+    int64_t trail; /* frames */
+    SpBackground background;
+    SpTrackerMode mode;
+    SpStopAfter stop_after;
+    SpDeviceChoice device;
+    SpPrecisionChoice precision;
+    SpWeightChoice weight_mode;
+    int64_t vram_budget; /* bytes, 0: what is free */
+    const char *sleep;   /* as given, which the next two say */
+    SpSleepAfter sleep_after;
+    double sleep_seconds;
+    int64_t sleep_level; /* 1 or 2 */
+    bool plan;           /* only say what it would take */
+    bool fixed_camera, no_compress, no_clobber;
+    const char *settings; /* JSON that is written into the result */
+} SpJob;
+
+typedef struct SpModels SpModels;
+
+/* The names of a job's files, where the user gave none or a folder. */
+enum { SP_PATH_CAPACITY = 4096 };
+
+/* Where the result goes: as asked, in the folder asked for (a name that ends in /) with the video's
+ * own name, or beside the video. SP_USAGE when the name is too long. */
+SpStatus sp_job_output_name(const SpJob *job, char out[SP_PATH_CAPACITY]);
+
+/* Runs the job with models that may be open from the video before (models.h). What is worth saying
+ * goes to `console`; a failure leaves an existing output as it was. Codes as in base/status.h. */
+SpStatus sp_job_run(const SpJob *job, SpModels *models, SpConsole *console);
+
+#endif

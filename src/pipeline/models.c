@@ -1,0 +1,295 @@
+#include "pipeline/models.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+static const char *const stage_name[SP_STAGES] = {"sam", "front", "tracker"};
+
+void sp_models_init(SpModels *models, const SpJob *job, SpConsole *console)
+{
+    *models = (SpModels){.job = job, .console = console};
+}
+
+static SpWeights *weights_of(const SpModel *model)
+{
+    return model->checkpoint ? sp_checkpoint_weights(model->checkpoint) : NULL;
+}
+
+static bool is_loaded(const SpModel *model)
+{
+    return model->checkpoint && sp_weights_loaded(weights_of(model));
+}
+
+/* Bytes of weights that all models have on the device. */
+static size_t loaded(const SpModels *models)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < SP_STAGES; i++)
+        if (models->model[i].checkpoint)
+            bytes += sp_weights_loaded(weights_of(&models->model[i]));
+    return bytes;
+}
+
+/* Keeps what is cached now, for the report; of very many events the first. */
+static void note(SpModels *models, const char *what, const char *name, double seconds)
+{
+    if (models->events == SP_REPORT_EVENTS)
+        return;
+    SpCacheEvent *event = &models->event[models->events++];
+    *event = (SpCacheEvent){.what = what, .model = name, .seconds = seconds};
+    for (int i = 0; i < SP_STAGES; i++)
+        if (models->model[i].checkpoint) {
+            event->models++;
+            event->host_bytes += sp_checkpoint_bound_bytes(models->model[i].checkpoint);
+        }
+    event->device_bytes = loaded(models);
+    if (models->device)
+        event->device_bytes += models->device->workspace_bytes;
+    event->rss_bytes = sp_memory_resident();
+}
+
+SpStatus sp_models_device(SpModels *models, SpDevice **device)
+{
+    const SpJob *job = models->job;
+    SpStatus fell_back = sp_ok();
+    if (!models->device)
+        SP_TRY(sp_devices_open(job->device, (int)job->threads, &models->device, &fell_back));
+    if (fell_back.code != SP_OK && !models->told)
+        sp_console_note(models->console, "%s; using the CPU", fell_back.text);
+    models->told = true;
+    *device = models->device;
+    if (job->precision == SP_WANT_BF16 && !sp_devices_bf16(models->device))
+        return sp_error(SP_USAGE, "--precision bf16: the %s computes in f32", models->device->name);
+    return sp_ok();
+}
+
+static void drop(SpModels *models, SpModel *model)
+{
+    if (models->device && model->checkpoint)
+        sp_weights_drop(weights_of(model), models->device);
+}
+
+void sp_models_discard(SpModels *models, SpStage stage)
+{
+    SpModel *model = &models->model[stage];
+    drop(models, model);
+    sp_front_close(model->front);
+    sp_tracker_close(model->tracker);
+    sp_sam_close(model->sam);
+    sp_checkpoint_close(model->checkpoint);
+    *model = (SpModel){0};
+}
+
+static void close_device(SpModels *models)
+{
+    if (models->device)
+        models->device->close(models->device);
+    models->device = NULL;
+}
+
+void sp_models_close(SpModels *models)
+{
+    for (SpStage stage = 0; stage < SP_STAGES; stage++)
+        sp_models_discard(models, stage);
+    close_device(models);
+}
+
+static SpPrecision precision_of(const SpModels *models)
+{
+    return models->job->precision != SP_WANT_F32 && sp_devices_bf16(models->device)
+               ? SP_PRECISION_BF16
+               : SP_PRECISION_F32;
+}
+
+static SpStatus open_model(SpModels *models, SpStage stage, SpModel *model)
+{
+    SP_TRY(sp_weights_open(&model->place, model->name, &model->checkpoint));
+    if (stage != SP_STAGE_TRACKER && precision_of(models) == SP_PRECISION_BF16 &&
+        !model->place.embedded)
+        SP_TRY(sp_checkpoint_use_compact(model->checkpoint));
+    if (stage == SP_STAGE_FRONT)
+        return sp_front_open(model->checkpoint, &model->front);
+    if (stage == SP_STAGE_TRACKER)
+        return sp_tracker_open(model->checkpoint, models->job->mode, &model->tracker);
+    return sp_sam_open(model->checkpoint, &model->sam);
+}
+
+SpStatus sp_models_acquire(SpModels *models, SpStage stage, const char *name,
+                           const SpLocated *place)
+{
+    SpModel *model = &models->model[stage];
+    if (model->name && strcmp(model->name, name) == 0) {
+        model->idle = false;
+        return sp_ok();
+    }
+    SpDevice *device;
+    sp_models_discard(models, stage);
+    SP_TRY(sp_models_device(models, &device));
+    const double began = sp_clock();
+    *model = (SpModel){.name = name, .place = *place};
+    const SpStatus status = open_model(models, stage, model);
+    if (status.code != SP_OK)
+        sp_models_discard(models, stage);
+    else
+        note(models, "wake", name, sp_clock() - began);
+    return status;
+}
+
+/* A GPU's driver and libraries take memory while they run. */
+static size_t margin(size_t bytes)
+{
+    const size_t least = (size_t)64 << 20;
+    return bytes / 32 > least ? bytes / 32 : least;
+}
+
+SpStatus sp_models_memory_limits(SpModels *models, size_t taken, SpMemoryLimits *room)
+{
+    SpDevice *device;
+    const size_t available = sp_memory_available();
+    SP_TRY(sp_models_device(models, &device));
+    room->host = available > taken ? available - taken : 0;
+    room->device = SIZE_MAX;
+    if (models->job->vram_budget > 0) {
+        const size_t budget = (size_t)models->job->vram_budget;
+        room->device = budget > device->workspace_bytes ? budget - device->workspace_bytes : 0;
+    }
+    if (!device->reads_host) {
+        const size_t free = device->free_memory(device) + loaded(models);
+        const size_t rest = free > margin(free) ? free - margin(free) : 0;
+        room->device = rest < room->device ? rest : room->device;
+    }
+    return sp_ok();
+}
+
+SpStatus sp_models_plan(SpModels *models, SpStage stage, const SpMemoryLimits *room,
+                        SpStatus (*run)(void *self, SpNn *nn), void *self, SpFootprint *need,
+                        bool *fits)
+{
+    const SpJob *job = models->job;
+    SpDevice *device;
+    SP_TRY(sp_models_device(models, &device));
+    const SpDryRun dry = {run, self, weights_of(&models->model[stage])};
+    const SpPlanConstraints wish = {.forced = job->weight_mode != SP_WANT_ANY,
+                                    .mode = job->weight_mode == SP_WANT_RESIDENT   ? SP_RESIDENT
+                                            : job->weight_mode == SP_WANT_STREAMED ? SP_STREAMED
+                                                                                   : SP_IN_PLACE,
+                                    .keep = job->sleep_after != SP_SLEEP_STAGE,
+                                    .precision = precision_of(models)};
+    return sp_plan_choose(device, &dry, &wish, room, need, fits);
+}
+
+/* Sleep at level 1, or in full where that is asked for. */
+static void put_to_sleep(SpModels *models, SpStage stage)
+{
+    SpModel *model = &models->model[stage];
+    const char *name = model->name;
+    const double began = sp_clock();
+    if (!name)
+        return;
+    if (models->job->sleep_level == 2)
+        sp_models_discard(models, stage);
+    else
+        drop(models, model);
+    model->idle = false;
+    if (models->job->sleep_level == 2 && loaded(models) == 0)
+        close_device(models);
+    note(models, "sleep", name, sp_clock() - began);
+}
+
+/* Those that have not been used for --sleep-after seconds. */
+static void sleep_idle(SpModels *models)
+{
+    for (SpStage stage = 0; stage < SP_STAGES; stage++)
+        if (models->model[stage].idle && models->job->sleep_after == SP_SLEEP_SECONDS &&
+            sp_clock() - models->model[stage].used >= models->job->sleep_seconds)
+            put_to_sleep(models, stage);
+}
+
+/* Brings the weights, for which others may have to leave; *seconds: how long that took. */
+static SpStatus load(SpModels *models, SpStage stage, const SpFootprint *need, double *seconds)
+{
+    SpModel *model = &models->model[stage];
+    SpWeights *weights = weights_of(model);
+    SpDevice *device;
+    SpMemoryLimits room;
+    *seconds = 0;
+    SP_TRY(sp_models_memory_limits(models, 0, &room));
+    const size_t others = loaded(models) - sp_weights_loaded(weights);
+    for (SpStage other = 0; other < SP_STAGES; other++)
+        if (other != stage && is_loaded(&models->model[other]) &&
+            need->device + need->weights + others > room.device)
+            put_to_sleep(models, other);
+    SP_TRY(sp_models_device(models, &device)); /* the last of them may have closed it */
+    if (need->plan.weights != SP_RESIDENT) {
+        drop(models, model);
+        return sp_ok();
+    }
+    if (sp_weights_loaded(weights))
+        return sp_ok();
+    const double began = sp_clock();
+    SP_TRY(sp_weights_load(weights, device));
+    SP_TRY(device->status(device));
+    *seconds = sp_clock() - began;
+    note(models, "load", model->name, *seconds);
+    return sp_ok();
+}
+
+static void tell(const SpModels *models, SpStage stage, const SpFootprint *need, const SpNn *nn,
+                 SpStageReport *report)
+{
+    const SpDevice *device = models->device;
+    const size_t beside = need->weights + device->workspace_bytes;
+    const bool shared = device->reads_host;
+    report->name = stage_name[stage];
+    report->mode = sp_plan_mode(&need->plan);
+    report->peak_host_bytes = nn->host.peak + (shared ? nn->arena.peak : 0);
+    report->planned_device_bytes = need->device + beside;
+    report->peak_device_bytes = nn->arena.peak + beside;
+    report->weight_bytes = sp_checkpoint_bound_bytes(models->model[stage].checkpoint);
+    report->moved_bytes = nn->moved_bytes;
+    report->moving_seconds = nn->moving_seconds;
+    report->hidden_seconds = models->device->hidden_seconds(models->device);
+}
+
+SpStatus sp_models_run(SpModels *models, SpStage stage, const SpFootprint *need, double frames,
+                       SpStatus (*run)(void *self, SpNn *nn), void *self, SpStageReport *report)
+{
+    SpModel *model = &models->model[stage];
+    SpDevice *device;
+    SpNn nn;
+    double loading;
+    sleep_idle(models);
+    sp_console_begin(models->console, stage_name[stage], frames);
+    SP_TRY(load(models, stage, need, &loading));
+    SP_TRY(sp_models_device(models, &device));
+    SP_TRY(sp_nn_open(device, need->device, need->host, &nn));
+    nn.plan = need->plan;
+    nn.weights = weights_of(model);
+    nn.progress = &models->console->progress;
+    SpStatus status = run(self, &nn);
+    if (status.code == SP_OK)
+        status = device->status(device);
+    if (loading > 0) {
+        nn.moved_bytes += (double)need->weights;
+        nn.moving_seconds += loading;
+    }
+    tell(models, stage, need, &nn, report);
+    report->seconds = sp_console_end(models->console);
+    sp_nn_close(&nn);
+    model->used = sp_clock();
+    model->idle = true;
+    if (models->job->sleep_after == SP_SLEEP_STAGE)
+        put_to_sleep(models, stage);
+    return status;
+}
+
+void sp_models_end_video(SpModels *models)
+{
+    for (SpStage stage = 0; stage < SP_STAGES; stage++)
+        if (models->job->sleep_after == SP_SLEEP_VIDEO)
+            put_to_sleep(models, stage);
+    sleep_idle(models);
+}

@@ -1,0 +1,73 @@
+/*
+ * What the videos of a command line share: the device, and each stage's model, open or asleep. A
+ * model wakes when it is asked for; after its stage, its video, or some seconds without use it
+ * sleeps again (--sleep-after): at level 1 its weights leave the device; at level 2 its file is
+ * unmapped, too, and the device closed, until something wakes.
+ */
+#ifndef SP_PIPELINE_MODELS_H
+#define SP_PIPELINE_MODELS_H
+
+#include "front/front.h"
+#include "nn/planner.h"
+#include "output/report.h"
+#include "pipeline/job.h"
+#include "store/locate.h"
+#include "tracker/tracker.h"
+
+typedef enum SpStage { SP_STAGE_SAM, SP_STAGE_FRONT, SP_STAGE_TRACKER, SP_STAGES } SpStage;
+
+typedef struct SpModel {
+    const char *name; /* "front", "offline", "sam-base", ...; NULL: not open */
+    SpLocated place;
+    SpCheckpoint *checkpoint;
+    SpFront *front; /* one of the three, as the stage says */
+    SpTracker *tracker;
+    SpSam *sam;
+    double used; /* sp_clock when its stage last ended */
+    bool idle;   /* it has run since it was woken */
+} SpModel;
+
+struct SpModels {
+    const SpJob *job; /* whose flags hold for all videos */
+    SpConsole *console;
+    SpDevice *device; /* NULL: closed */
+    bool told;        /* that there is no GPU */
+    SpModel model[SP_STAGES];
+    SpCacheEvent event[SP_REPORT_EVENTS]; /* of the video that runs */
+    int events;
+};
+
+/* Nothing is opened yet. Release with sp_models_close. */
+void sp_models_init(SpModels *models, const SpJob *job, SpConsole *console);
+void sp_models_close(SpModels *models);
+
+/* The device, opened where it is not. SP_DEVICE, SP_MEMORY. */
+SpStatus sp_models_device(SpModels *models, SpDevice **device);
+
+/* The stage's model `name` from `place`, opened where it is not; another one of that stage is
+ * closed first. SP_CHECKPOINT, SP_MEMORY. */
+SpStatus sp_models_acquire(SpModels *models, SpStage stage, const char *name,
+                           const SpLocated *place);
+
+/* Closes a model: weights off the device, file unmapped. */
+void sp_models_discard(SpModels *models, SpStage stage);
+
+/* Room for a stage: what --vram-budget leaves beside the workspace, or what is free; and of host
+ * memory, after `taken` bytes that the caller will take. */
+SpStatus sp_models_memory_limits(SpModels *models, size_t taken, SpMemoryLimits *room);
+
+/* The fastest plan for the open model of a stage, run dry by `run(self, nn)`. */
+SpStatus sp_models_plan(SpModels *models, SpStage stage, const SpMemoryLimits *room,
+                        SpStatus (*run)(void *self, SpNn *nn), void *self, SpFootprint *need,
+                        bool *fits);
+
+/* Runs a stage in exactly the memory planned and says in *report what it took; then models sleep as
+ * --sleep-after says. Whatever else is on the device leaves where the budget asks for it. `frames`
+ * is what the console shows as the stage's whole; 0: nothing. */
+SpStatus sp_models_run(SpModels *models, SpStage stage, const SpFootprint *need, double frames,
+                       SpStatus (*run)(void *self, SpNn *nn), void *self, SpStageReport *report);
+
+/* A video has ended. */
+void sp_models_end_video(SpModels *models);
+
+#endif
