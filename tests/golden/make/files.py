@@ -79,17 +79,22 @@ def cut(arrays, metadata, rules):
 
 
 def compare(made, kept):
-    """(largest difference, its tensor, what else differs): max |made - kept| / max(1, max |kept|)."""
+    """(largest difference, its tensor, what else differs). Of floats max |made - kept| / max(1, max |kept|); of
+    what is discrete the entries that differ are counted, and more than one in a hundred are a difference of 1."""
     largest, where, other = 0.0, "", []
     for name in [*kept, *(name for name in made if name not in kept)]:
         if name not in kept or name not in made or made[name].shape != kept[name].shape or \
                 made[name].dtype != kept[name].dtype:
-            other.append(f"{name} differs in dtype or shape" if name in kept and name in made else
-                         f"{name} only {'there' if name in kept else 'here'}")
+            largest, where = np.inf, name
+            other.append(name + " is not in both, or has another dtype or shape")
             continue
         a, b = made[name].astype(np.float64), kept[name].astype(np.float64)
-        gap = np.abs(np.where(a == b, 0, a - b)).max(initial=0)
-        gap /= max(1.0, np.abs(b[np.isfinite(b)]).max(initial=0))
+        if kept[name].dtype.kind == "f":
+            gap = np.abs(np.where(a == b, 0, a - b)).max(initial=0) / max(1.0, np.abs(b[np.isfinite(b)]).max(initial=0))
+        else:
+            count = np.count_nonzero(a != b)
+            gap = float(count > b.size / 100)
+            other += [f"{count} of {b.size} of {name}"] if count else []
         if not gap <= largest:
             largest, where = float(gap), name
     return largest, where, "; ".join(other)
