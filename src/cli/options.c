@@ -386,7 +386,7 @@ void sp_options_help(FILE *stream)
 {
     fputs("usage: spatrack [FLAGS] VIDEO...\n\n"
           "Turns videos into 3D point tracks, depth and camera poses.\n"
-          "VIDEO: a file, a folder or printf pattern of images, or - for a pipe.\n",
+          "VIDEO: a file, a folder or a printf pattern of images, or - for standard input.\n",
           stream);
     for (const Option *o = options; o < options + OPTIONS; o++) {
         char left[64];
