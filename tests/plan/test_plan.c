@@ -10,9 +10,9 @@
 #include <cmocka.h>
 
 #include "front/front.h"
-#include "lite/embedded.h"
 #include "nn/planner.h"
 #include "sam/sam.h"
+#include "store/registry.h"
 #include "support/model.h"
 #include "support/tracker.h"
 #include "tracker/tracker.h"
@@ -76,15 +76,16 @@ static void check(SpStatus status)
         fail_msg("%s", status.text);
 }
 
-static Model open_embedded(const char *name)
+static Model open_embedded(SpModelId id)
 {
-    const void *data;
     Model model = {0};
-    assert_true(sp_embedded(name, &data, &model.size));
+    const char *name = sp_model_info(id)->name;
+    const void *data = sp_embedded(sp_model_info(id)->builtin, &model.size);
+    assert_non_null(data);
     model.copy = malloc(model.size);
     assert_non_null(model.copy);
     memcpy(model.copy, data, model.size);
-    if (strcmp(name, "offline") == 0) {
+    if (id == SP_MODEL_OFFLINE) {
         patch(&model, "\\\"resolution\\\": 196", "\\\"resolution\\\":  28");
         patch(&model, "[192, 256]", "[ 64,  64]");
     }
@@ -94,8 +95,10 @@ static Model open_embedded(const char *name)
 
 static void open_kind(Kind kind)
 {
-    static const char *const embedded[] = {
-        [FRONT] = "front", [TRACKER] = "offline", [LITE_SAM] = "sam-lite", [ONLINE] = "offline"};
+    static const SpModelId embedded[] = {[FRONT] = SP_MODEL_FRONT,
+                                         [TRACKER] = SP_MODEL_OFFLINE,
+                                         [LITE_SAM] = SP_MODEL_SAM_LITE,
+                                         [ONLINE] = SP_MODEL_OFFLINE};
     Model *model = &models[kind];
     *model = kind == SAM ? (Model){.checkpoint = model_checkpoint("sam_tiny")}
                          : open_embedded(embedded[kind]);
