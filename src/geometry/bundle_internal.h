@@ -8,7 +8,7 @@
 #include "geometry/bundle.h"
 
 enum {
-    POSE = 6,         /* rotation, translation */
+    POSE = 6,         /* unknowns of a pose: rotation, translation */
     BLOCK_POINTS = 64 /* points eliminated together */
 };
 
@@ -25,7 +25,7 @@ typedef struct SpBundleObservation {
 typedef struct SpBundleSolver {
     int64_t frames, points, observations, unknowns; /* unknowns: 6 (T - 1) */
     SpBundleObservation *obs;                       /* by point, then frame */
-    int64_t *first;                                 /* [P + 1] of each point's */
+    int64_t *first;                                 /* [P + 1] each point's first one in obs */
     int64_t *source;                                /* [P] its number in the problem */
     double *camera;                                 /* [T, 3] focal, cx, cy */
     SpBundlePose *pose, *next_pose, *best_pose;

@@ -80,7 +80,8 @@ static void skipped(void **state)
 }
 
 /* The published solver stops its conjugate gradients early, and here ends 9e-5 above the exact
- * solver's cost (there is no recorded exact run of this problem); tracker.md section 7. */
+ * solver's cost (there is no recorded exact run of this problem);
+ * src/tracker/README.md, "Bundle adjustment". */
 static void of_the_tracker(void **state)
 {
     (void)state;
