@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Makes room for one more frame. */
-static SpStatus grow(SpClip *clip, int64_t *room)
+/* Allocates for one more frame. */
+static SpStatus grow(SpClip *clip, int64_t *capacity)
 {
-    if (clip->frames < *room)
+    if (clip->frames < *capacity)
         return sp_ok();
-    const int64_t more = *room ? 2 * *room : 16;
+    const int64_t more = *capacity ? 2 * *capacity : 16;
     const size_t frame = (size_t)(3 * clip->plan.height * clip->plan.width) * sizeof(float);
     float *video = realloc(clip->video, (size_t)more * frame);
     if (video)
@@ -21,7 +21,7 @@ static SpStatus grow(SpClip *clip, int64_t *room)
         clip->index = index;
     if (!video || !timestamps || !index)
         return sp_no_memory("the clip's frames; use fewer with --max-frames");
-    *room = more;
+    *capacity = more;
     return sp_ok();
 }
 
@@ -40,14 +40,14 @@ static SpStatus read_frames(SpReader *reader, const SpClipSettings *settings,
 {
     const int64_t size = 3 * clip->plan.height * clip->plan.width;
     const int64_t expected = sp_reader_guess(reader);
-    int64_t room = 0;
+    int64_t capacity = 0;
     for (;;) {
         SpFrameInfo info;
         bool end;
         SP_TRY(sp_reader_next(reader, rgb, &info, &end));
         if (end)
             return sp_reader_left_out(reader, &clip->left_out);
-        SP_TRY(grow(clip, &room));
+        SP_TRY(grow(clip, &capacity));
         if (settings->keep && settings->keep_frame == clip->frames)
             SP_TRY(keep(clip, rgb));
         SP_TRY(sp_frame_resize(&clip->plan, rgb, clip->video + clip->frames * size));

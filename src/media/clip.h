@@ -35,6 +35,8 @@ typedef struct SpClip {
  * SP_INPUT naming the file; SP_MEMORY. The caller releases it with sp_clip_free. */
 SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const SpProgress *progress,
                       SpClip *clip);
+
+/* Frees the arrays and zeroes the clip. */
 void sp_clip_free(SpClip *clip);
 
 /* Frees `kept` alone. */
