@@ -31,14 +31,12 @@ static size_t lay_out(SpBundleSolver *s, char *base, int64_t frames, int64_t poi
     Layout layout = {.base = base};
     s->obs = alloc(&layout, t * p, sizeof *s->obs);
     s->first = alloc(&layout, p + 1, sizeof *s->first);
-    s->source = alloc(&layout, p, sizeof *s->source);
     s->camera = alloc(&layout, 3 * t, d);
     s->pose = alloc(&layout, t, sizeof *s->pose);
     s->next_pose = alloc(&layout, t, sizeof *s->pose);
     s->best_pose = alloc(&layout, t, sizeof *s->pose);
     s->point = alloc(&layout, 3 * p, d);
     s->next_point = alloc(&layout, 3 * p, d);
-    s->best_point = alloc(&layout, 3 * p, d);
     s->scale_c = alloc(&layout, n, d);
     s->scale_p = alloc(&layout, 3 * p, d);
     s->diagonal_c = alloc(&layout, n, d);
@@ -83,7 +81,7 @@ static void select_observations(const SpBundleProblem *problem, SpBundleSolver *
                                           .point = (int32_t)s->points,
                                           .xy = {(double)xy[0], (double)xy[1]}};
         }
-        s->source[s->points++] = p;
+        s->points++;
     }
     s->first[s->points] = s->observations;
 }
@@ -245,12 +243,6 @@ static double take_step(SpBundleSolver *s, double *size)
     return sqrt(step);
 }
 
-static void keep_state(const SpBundleSolver *s, SpBundlePose *pose, double (*point)[3])
-{
-    memcpy(pose, s->next_pose, (size_t)s->frames * sizeof *pose);
-    memcpy(point, s->next_point, (size_t)s->points * sizeof *point);
-}
-
 /* Ceres' evaluation of steps that may go uphill for a while (trust_region_step_evaluator). */
 typedef struct Evaluator {
     double minimum, current, reference, candidate, reference_model, candidate_model;
@@ -342,7 +334,8 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
             return;
         }
         if (quality > MIN_DECREASE) {
-            keep_state(s, s->pose, s->point);
+            memcpy(s->pose, s->next_pose, (size_t)s->frames * sizeof *s->pose);
+            memcpy(s->point, s->next_point, (size_t)s->points * sizeof *s->point);
             cost = next_cost;
             gradient = prepare_step(s, false);
             const double q = 2 * quality - 1;
@@ -352,7 +345,7 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
             stats->successful++;
             if (cost < stats->final_cost) {
                 stats->final_cost = cost;
-                keep_state(s, s->best_pose, s->best_point);
+                memcpy(s->best_pose, s->next_pose, (size_t)s->frames * sizeof *s->pose);
             }
         } else {
             stats->unsuccessful++;
@@ -362,8 +355,7 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
     }
 }
 
-static void write_result(const SpBundleSolver *s, const SpBundleProblem *problem, float *c2w,
-                         float *k, float *xyz)
+static void write_result(const SpBundleSolver *s, float *c2w, float *k)
 {
     for (int64_t t = 0; t < s->frames; t++) {
         double r[9];
@@ -379,36 +371,27 @@ static void write_result(const SpBundleSolver *s, const SpBundleProblem *problem
         }
         sp_pose_invert(w2c, c2w + 16 * t);
     }
-    if (!xyz)
-        return;
-    memcpy(xyz, problem->xyz, (size_t)(3 * problem->points) * sizeof *xyz);
-    for (int64_t p = 0; p < s->points; p++)
-        for (int i = 0; i < 3; i++)
-            xyz[3 * s->source[p] + i] = (float)s->best_point[p][i];
 }
 
 SpBundleStats sp_bundle_adjust(const SpBundleProblem *problem, void *workspace, float *c2w,
-                               float *k, float *xyz)
+                               float *k)
 {
     SpBundleSolver s = {.frames = problem->frames, .unknowns = POSE * (problem->frames - 1)};
     SpBundleStats stats = {0};
     lay_out(&s, workspace, problem->frames, problem->points);
     memcpy(c2w, problem->c2w, (size_t)(16 * problem->frames) * sizeof *c2w);
     memcpy(k, problem->k, (size_t)(9 * problem->frames) * sizeof *k);
-    if (xyz)
-        memcpy(xyz, problem->xyz, (size_t)(3 * problem->points) * sizeof *xyz);
     select_observations(problem, &s);
     if (s.points < MIN_POINTS)
         return stats;
     read_poses(problem, &s);
     memcpy(s.best_pose, s.pose, (size_t)s.frames * sizeof *s.pose);
-    memcpy(s.best_point, s.point, (size_t)s.points * sizeof *s.point);
     stats.initial_cost = stats.final_cost = cost_of(&s, s.pose, s.point);
     if (stats.initial_cost >= DBL_MAX)
         return (SpBundleStats){0};
     stats.successful = 1;
     stats.residuals = 2 * s.observations;
     minimise(&s, &stats);
-    write_result(&s, problem, c2w, k, xyz);
+    write_result(&s, c2w, k);
     return stats;
 }

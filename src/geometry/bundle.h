@@ -32,10 +32,9 @@ size_t sp_bundle_workspace(int64_t frames, int64_t points);
 
 /* Solves in `workspace` (8-byte aligned, sp_bundle_workspace bytes). Fewer than 50 points with two
  * observations: nothing happens, stats are zero, c2w and k are copied. Otherwise c2w [T, 4, 4] is
- * the solution and the focal length of k [T, 3, 3] stands on both diagonal places. xyz: [P, 3]
- * adjusted points (those that did not take part as given), or NULL. Outputs may not overlap the
- * problem. */
+ * the solution and the focal length of k [T, 3, 3] stands on both diagonal places. Outputs may not
+ * overlap the problem. */
 SpBundleStats sp_bundle_adjust(const SpBundleProblem *problem, void *workspace, float *c2w,
-                               float *k, float *xyz);
+                               float *k);
 
 #endif

@@ -26,10 +26,9 @@ typedef struct SpBundleSolver {
     int64_t frames, points, observations, unknowns; /* unknowns: 6 (T - 1) */
     SpBundleObservation *obs;                       /* by point, then frame */
     int64_t *first;                                 /* [P + 1] each point's first one in obs */
-    int64_t *source;                                /* [P] its number in the problem */
     double *camera;                                 /* [T, 3] focal, cx, cy */
     SpBundlePose *pose, *next_pose, *best_pose;
-    double (*point)[3], (*next_point)[3], (*best_point)[3];
+    double (*point)[3], (*next_point)[3];
     double *scale_c, *scale_p, *diagonal_c, *diagonal_p; /* per unknown */
     double *gradient_c, *gradient_p, *step_c, *step_p;
     double *schur, *eliminated; /* [unknowns]^2, [unknowns, 3 BLOCK_POINTS] */

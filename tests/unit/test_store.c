@@ -278,10 +278,10 @@ static void models_bind_what_they_need(void **state)
     sp_checkpoint_close(checkpoint);
 }
 
-static void expect_located(const char *given, const char *where)
+static void expect_located(const char *weights, const char *where)
 {
     SpLocated located;
-    assert_int_equal(sp_weights_locate(given, "model", &located).code, SP_OK);
+    assert_int_equal(sp_weights_locate(weights, "model", &located).code, SP_OK);
     assert_string_equal(located.where, where);
 }
 
