@@ -37,7 +37,7 @@ struct SpReader {
     int quarter_turns;
     int64_t height, width; /* after rotation */
     double rate;
-    SpPixelShape pixel;
+    SpPixelAspect pixel;
     int64_t decoded;              /* frames so far */
     int64_t used;                 /* of them given out */
     int64_t candidates;           /* frames from start on */
@@ -395,15 +395,15 @@ static SpStatus no_frame(const SpReader *reader)
 }
 
 /* The container's ratio before the codec's, as FFmpeg's own tools have it. */
-static SpPixelShape pixel_of(const SpReader *reader)
+static SpPixelAspect pixel_of(const SpReader *reader)
 {
     const AVStream *stream = reader->source.stream;
     const AVRational ratio[] = {stream->sample_aspect_ratio, stream->codecpar->sample_aspect_ratio};
     for (int i = 0; i < 2; i++)
         if (ratio[i].num > 0 && ratio[i].den > 0)
-            return reader->quarter_turns & 1 ? (SpPixelShape){ratio[i].den, ratio[i].num}
-                                             : (SpPixelShape){ratio[i].num, ratio[i].den};
-    return (SpPixelShape){1, 1};
+            return reader->quarter_turns & 1 ? (SpPixelAspect){ratio[i].den, ratio[i].num}
+                                             : (SpPixelAspect){ratio[i].num, ratio[i].den};
+    return (SpPixelAspect){1, 1};
 }
 
 /* Decodes the first used frame, which gives the size. */
@@ -415,7 +415,7 @@ static SpStatus start(SpReader *reader)
     if (!reader->packet || !reader->frame)
         return sp_no_memory("decoding");
     SP_TRY(find_source(reader));
-    reader->pixel = (SpPixelShape){1, 1};
+    reader->pixel = (SpPixelAspect){1, 1};
     if (!reader->images.count) {
         const AVRational rate = reader->source.stream->avg_frame_rate;
         reader->rate = rate.num > 0 && rate.den > 0 ? (double)rate.num / (double)rate.den : 0;
@@ -488,7 +488,7 @@ double sp_reader_rate(const SpReader *reader)
     return reader->rate;
 }
 
-SpPixelShape sp_reader_pixel(const SpReader *reader)
+SpPixelAspect sp_reader_pixel_aspect(const SpReader *reader)
 {
     return reader->pixel;
 }
@@ -505,7 +505,7 @@ static int64_t container_frames(const SpReader *reader)
     return frames < 1e9 ? llrint(frames) : 0;
 }
 
-int64_t sp_reader_guess(const SpReader *reader)
+int64_t sp_reader_expected(const SpReader *reader)
 {
     const int64_t stride = reader->settings.stride, frames = container_frames(reader);
     const double rate = reader->images.count ? IMAGE_RATE : reader->rate;

@@ -23,9 +23,9 @@ typedef struct SpFrameInfo {
 } SpFrameInfo;
 
 /* The pixel aspect ratio, wide : high as shown; 1, 1 for square pixels. */
-typedef struct SpPixelShape {
+typedef struct SpPixelAspect {
     int wide, high;
-} SpPixelShape;
+} SpPixelAspect;
 
 /* Opens a file of any container and codec FFmpeg reads, a folder of images (png, jpg, jpeg, bmp,
  * tif, tiff, webp, ppm; sorted by name), a printf pattern of images ("frames/%04d.png") or "-"
@@ -47,10 +47,10 @@ int64_t sp_reader_width(const SpReader *reader);
 double sp_reader_rate(const SpReader *reader);
 
 /* The pixel aspect ratio, rotated as the frames are; square where the file has none. */
-SpPixelShape sp_reader_pixel(const SpReader *reader);
+SpPixelAspect sp_reader_pixel_aspect(const SpReader *reader);
 
 /* How many used frames to expect by the container's word; 0 when that is unknown. */
-int64_t sp_reader_guess(const SpReader *reader);
+int64_t sp_reader_expected(const SpReader *reader);
 
 /* The next used frame into rgb [h, w, 3], or *end. A damaged frame in the middle is skipped. A
  * frame of another size than the first is scaled to it in a video, and an error among images.

@@ -16,7 +16,7 @@ typedef struct SpWriterSettings {
     int64_t frames;           /* T, at least 1 */
     const double *timestamps; /* [T] seconds; the first is shown at 0 */
     double rate;              /* frames a second when that is known, else 0 */
-    SpPixelShape pixel;       /* of the frames; 0, 0: square */
+    SpPixelAspect pixel;      /* of the frames; 0, 0: square */
     const char *encoder;      /* FFmpeg's name of one; NULL: H.264 if it can be had */
 } SpWriterSettings;
 

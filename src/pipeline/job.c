@@ -186,8 +186,8 @@ static SpStatus read_clip(SpRun *run)
                                .reader = {job->start, job->stride, job->max_frames},
                                .portrait = job->portrait,
                                .max_short_side = job->max_input_side,
-                               .keep = run->prompts.objects > 0,
-                               .keep_frame = job->prompt_frame};
+                               .keep_original = run->prompts.objects > 0,
+                               .original_frame = job->prompt_frame};
     if (job->stop_after == SP_STOP_SAM)
         settings.reader.max_frames = job->prompt_frame + 1;
     sp_console_begin(run->console, "frames", 0);
@@ -222,7 +222,7 @@ static SpStatus find_mask(SpRun *run)
     SP_TRY(sp_segmentation_run(job, &run->prompts, &run->clip, run->models, run->console,
                                &run->mask, stage));
     run->report.stage_count++;
-    sp_clip_drop_kept(&run->clip);
+    sp_clip_free_original(&run->clip);
     return job->mask_out ? sp_mask_write(job->mask_out, &run->clip.plan, run->mask,
                                          run->prompts.objects, &run->mask_file)
                          : sp_ok();

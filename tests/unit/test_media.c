@@ -50,7 +50,7 @@ static Seen see(const char *path, const SpReaderSettings *settings)
         return seen;
     seen.height = sp_reader_height(reader);
     seen.width = sp_reader_width(reader);
-    seen.guess = sp_reader_guess(reader);
+    seen.guess = sp_reader_expected(reader);
     uint8_t *rgb = malloc((size_t)(3 * seen.height * seen.width));
     assert_non_null(rgb);
     for (bool end = false; seen.status.code == SP_OK;) {
