@@ -56,7 +56,7 @@ static void wait(SpNn *nn, SpStream *stream, int slot)
     stream->in_flight[slot] = false;
 }
 
-SpStream sp_stream_hold(SpNn *nn, int first, int count)
+SpStream sp_stream_load(SpNn *nn, int first, int count)
 {
     SpStream stream = {.first = first, .count = count, .resident = true, .group = {-1, -1}};
     if (!streams(nn))
@@ -80,7 +80,7 @@ SpStream sp_stream_begin(SpNn *nn, int first, int count, bool loops)
 {
     if (!streams(nn) || count <= 1 || sp_weights_is_resident(nn->weights, first) ||
         (loops && nn->plan.keep_loop_weights))
-        return sp_stream_hold(nn, first, count);
+        return sp_stream_load(nn, first, count);
     SpStream stream = {.first = first, .count = count, .loops = loops, .group = {-1, -1}};
     const size_t bytes = sp_weights_max_bytes(nn->weights, first, count);
     for (int slot = 0; slot < SP_FETCH_SLOTS; slot++)

@@ -29,7 +29,7 @@ void sp_stream_use(SpNn *nn, SpStream *stream, int group);
 void sp_stream_end(SpNn *nn, SpStream *stream);
 
 /* Loads all these groups to arena memory until sp_stream_end; those that are resident stay so. */
-SpStream sp_stream_hold(SpNn *nn, int first, int count);
+SpStream sp_stream_load(SpNn *nn, int first, int count);
 
 /* Starts to copy `count` floats from the host, which must stay, to arena memory through a slot of
  * the device: in parallel to the ops issued from now on, after those issued before. No weights may
