@@ -57,12 +57,12 @@ static SpStatus make_call(const SpRun *run, Call *call)
     *call = (Call){.models = run->models,
                    .input = {.height = clip->plan.input_height,
                              .width = clip->plan.input_width,
-                             .rgb = clip->kept,
+                             .rgb = clip->original,
                              .short_side = SP_SAM_SHORT_SIDE,
                              .objects = job->prompts->objects,
                              .prompt = job->prompts->prompt,
                              .select = job->mask_select}};
-    if (!clip->kept)
+    if (!clip->original)
         return sp_error(SP_USAGE,
                         "--prompt-frame is %lld; it must be one of the used frames 0..%lld",
                         (long long)job->prompt_frame, (long long)clip->frames - 1);

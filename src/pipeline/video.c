@@ -97,8 +97,8 @@ static SpStatus read_clip(SpRun *run)
                                .reader = {job->start, job->stride, job->max_frames},
                                .portrait = job->portrait,
                                .max_short_side = job->max_input_side,
-                               .keep = job->prompts->objects > 0,
-                               .keep_frame = job->prompt_frame};
+                               .keep_original = job->prompts->objects > 0,
+                               .original_frame = job->prompt_frame};
     if (job->stop_after == SP_STOP_SAM)
         settings.reader.max_frames = job->prompt_frame + 1;
     sp_console_begin(run->console, "frames", 0);
@@ -172,7 +172,7 @@ static SpStatus find_mask(SpRun *run)
     if (job->prompts->objects == 0)
         return sp_ok();
     SP_TRY(sp_segmentation_run(run));
-    sp_clip_drop_kept(&run->clip);
+    sp_clip_free_original(&run->clip);
     return write_file(run, SP_FILE_MASK_OUT);
 }
 
