@@ -20,7 +20,8 @@ sam-base  = facebook/sam-vit-base
 sam-large = facebook/sam-vit-large
 sam-huge  = facebook/sam-vit-huge
 
-# The recipe of the embedded weights (src/lite). Everything goes on where it was stopped.
+# The recipe of the embedded weights: Python packages in src/lite, whose programs run as
+# PYTHONPATH=src/lite python3 -m front.train --help. Everything goes on where it was stopped.
 PYTHON      = python3
 LITE        = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spatrack/lite
 LITE_CLIPS  = 2400

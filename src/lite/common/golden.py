@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from common import tensorfile
+from common.splitmix import splitmix64
 
 GOLDEN = Path(__file__).resolve().parents[3] / "tests" / "golden"
 UNIT, WHOLE, ENCODED = 2e-5, 1e-4, 1e-3
@@ -65,11 +66,7 @@ def synthetic(model: torch.nn.Module, manifest: dict, prefix: str = "") -> torch
             sys.exit(f"{prefix + name}: {list(tensor.shape)}, published {row['shape']}")
         for byte in (prefix + name).encode():
             h = (h ^ byte) * 0x100000001B3 & mask
-        with np.errstate(over="ignore"):
-            x = np.uint64(h) + np.arange(1, tensor.numel() + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-            x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-            x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-        u = ((x ^ x >> np.uint64(31)) >> np.uint64(40)) / 2.0 ** 24
+        u = (splitmix64(np.uint64(h), tensor.numel())[0] >> np.uint64(40)) / 2.0 ** 24
         values = (row["offset"] + row["scale"] * (2 * u - 1)).astype(np.float32)
         tensor.copy_(torch.from_numpy(values).view_as(tensor))
     return model.eval()

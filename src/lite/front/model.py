@@ -45,7 +45,7 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """src/front/README.md, "The block"; qk_norm_eps None: neither q/k norm nor RoPE."""
+    """src/front/README.md, "The transformer block"; qk_norm_eps None: neither q/k norm nor RoPE."""
 
     def __init__(self, width: int, heads: int, ratio: int, eps: float,
                  qk_norm_eps: float | None = None):

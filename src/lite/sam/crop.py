@@ -1,4 +1,4 @@
-"""What a lite SAM sees of a picture: square crops, each of one object (src/sam does the same).
+"""What a lite SAM sees of a picture: square crops, each of one object (src/sam/README.md, "Crops").
 
 A crop is its first column, its first row and its side in pixels; it may reach beyond the picture.
 """

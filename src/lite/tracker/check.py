@@ -55,7 +55,7 @@ def check_offline(folder: Path, model: Tracker, reference_way: bool, report: Rep
         cameras = (1e-4, 1e-3, 1e-3, 5e-2)[k]
         for part, ours in (("c2w", w.c2w), ("c2w_init", w.c2w_init), ("intrinsics", w.k)):
             report.error(f"{name} it{k}.{part}", ours, g[f"it{k}.{part}"], cameras)
-        # The reference differs from itself in one entry of it3 (src/tracker/README.md, "Goldens").
+        # The reference differs from itself in one entry of it3 (src/tracker/README.md, "Tolerances").
         flips = (w.replaced != g[f"it{k}.replaced"]).sum().item()
         report.line(flips <= (0, 0, 1, 20)[k], f"{name} it{k}.replaced", f"{flips} of {w.replaced.numel()} differ")
         k += 1

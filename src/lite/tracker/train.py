@@ -147,7 +147,7 @@ class Rollout:
 
     def next_window(self, sample: Sample, overlap: int) -> "Rollout":
         """The next window of the online mode: its first tracks are this one's, which it meets in its
-        first `overlap` frames (src/tracker/README.md, "Windows")."""
+        first `overlap` frames (src/tracker/README.md, "State between windows")."""
         count = self.xy.shape[1]
         kept = torch.arange(len(sample.xy)).clamp_max(overlap - 1) + len(self.xy) - overlap
         trust = (self.vis.sigmoid() * self.conf.sigmoid())[-overlap:]

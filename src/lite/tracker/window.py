@@ -1,5 +1,5 @@
-"""Runs the tracker on a clip of one window (src/tracker/README.md, "Preparation of a window" to
-"Outputs of a window").
+"""Runs the tracker on a clip of one window (src/tracker/README.md, "Window preparation" to
+"Output of a window").
 
 Arrays are ordered [T, N, ...]. "Working" pixels are those of the resized depth, "model" pixels those that
 the network sees. The first tracks are the user's, the rest support queries.
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.splitmix import splitmix64
 from tracker import bundle
 from tracker.model import LEVELS, FeatureCache, Normalised, Tracker, TrackState, patches, pyramid, query_patches
 
@@ -19,19 +20,15 @@ GRID, MIN_SUPPORT, MAX_STATIC = 100, 20, 1500
 
 
 class Random:
-    """The splitmix64 stream that support queries are drawn from."""
+    """The stream that support queries are drawn from."""
 
     def __init__(self, seed: int):
         self.state = np.uint64(seed)
 
     def below(self, n: np.ndarray) -> np.ndarray:
         """One number in 0 .. n - 1 for each n."""
-        with np.errstate(over="ignore"):
-            z = self.state + np.arange(1, len(n) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-            self.state = z[-1]
-            z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-            return ((z ^ z >> np.uint64(31)) >> np.uint64(11)) % n.astype(np.uint64)
+        z, self.state = splitmix64(self.state, len(n))
+        return (z >> np.uint64(11)) % n.astype(np.uint64)
 
     def permutation(self, n: int) -> np.ndarray:
         p = np.arange(n)
@@ -115,7 +112,7 @@ def working_size(resolution: int, h: int, w: int) -> tuple[int, int]:
 
 def depth_masks(depth: Tensor, confident: Tensor) -> tuple[Tensor, Tensor]:
     """Working depths [T, h, w] with the far ones dropped, and the valid mask
-    (src/tracker/README.md, "Preparation of a window", step 3)."""
+    (src/tracker/README.md, "Window preparation")."""
     positive = depth[depth > 0].sort().values
     if not len(positive):
         return depth, torch.zeros_like(depth, dtype=torch.bool)
@@ -129,7 +126,7 @@ def depth_masks(depth: Tensor, confident: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def support_queries(valid: Tensor, count: int, random: Random) -> Tensor:
-    """Up to `count` rows of frame, x, y in working pixels (as there, step 7)."""
+    """Up to `count` rows of frame, x, y in working pixels (src/tracker/README.md, "Support queries")."""
     frames, h, w = valid.shape
     margin, steps = w // 64, np.arange(GRID) / (GRID - 1)
     y, x = np.meshgrid(np.rint(margin + steps * (h - 2 * margin)),
@@ -153,7 +150,7 @@ def encode(model: Tracker, video: Tensor, reference_way: bool) -> list[Tensor]:
 
 
 def window_init(model: Tracker, clip: Clip, users: Tensor, support: int, seed: int, reference_way: bool) -> Window:
-    """src/tracker/README.md, "Preparation of a window" and "Set-up in the refiner". users [N, 3]: the queries in
+    """src/tracker/README.md, "Window preparation" and "Window init". users [N, 3]: the queries in
     the order they are processed."""
     h, w = clip.video.shape[2:]
     size, (mh, mw) = working_size(model.resolution, h, w), model.model_size
@@ -197,7 +194,7 @@ def window_init(model: Tracker, clip: Clip, users: Tensor, support: int, seed: i
 
 
 def query_world(window: Window, k_model: Tensor, c2w: Tensor) -> Tensor:
-    """The query's point of each track in the world [N, 3] (src/tracker/README.md, "One iteration")."""
+    """The query's point of each track in the world [N, 3] (src/tracker/README.md, "Rigid carry")."""
     frame = window.query[:, 0].long()
     point = unproject(k_model[frame], window.query[:, 1:], window.z)
     return transform(c2w[frame], point[:, None])[:, 0]
@@ -212,7 +209,7 @@ def track_state(window: Window) -> TrackState:
 
 
 def depth_lookup(window: Window, radius: int = 3) -> Tensor:
-    """src/tracker/README.md, "Geometry of an iteration", step 3: [T, N], 0 where the map is not valid."""
+    """src/tracker/README.md, "Depth lookup": [T, N], 0 where the map is not valid."""
     h, w = window.depth.shape[1:]
     xy, z = window.track[..., :2], window.track[..., 2:]
     around = patches(window.depth[:, None], xy, radius)[..., 0]
@@ -226,7 +223,8 @@ def depth_lookup(window: Window, radius: int = 3) -> Tensor:
 
 
 def steady(found: Tensor, z: Tensor, ratio: float) -> Tensor:
-    """Where the looked-up depth [T, N] hardly jitters in time (as there, step 4)."""
+    """Where the looked-up depth [T, N] hardly jitters in time
+    (src/tracker/README.md, "Replacement")."""
     e = found - z
     e1, e2 = e.diff(dim=0).abs(), (e[2:] - 2 * e[1:-1] + e[:-2]).abs()
     out = torch.ones_like(found, dtype=torch.bool)
@@ -251,7 +249,7 @@ def rigid_fit(x: Tensor, y: Tensor, h: Tensor) -> Tensor:
 
 
 def init_cameras(window: Window, seen: Tensor, moving: Tensor) -> Tensor:
-    """As there, step 6: [T, 4, 4]."""
+    """src/tracker/README.md, "Camera start": [T, 4, 4]."""
     world = transform(window.c2w, window.point)
     common = torch.maximum(seen @ seen[0], seen @ seen[-1])
     key, last = int(common.argmin()), len(seen) - 1
@@ -269,7 +267,7 @@ def init_cameras(window: Window, seen: Tensor, moving: Tensor) -> Tensor:
 
 
 def adjust(window: Window, seen: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
-    """As there, steps 7 and 8: c2w [T, 4, 4] and K [T, 3, 3] from the static tracks."""
+    """c2w [T, 4, 4] and K [T, 3, 3] from the static tracks (src/tracker/README.md, "Static points")."""
     k_model = window.k * torch.cat([window.to_model, window.to_model.new_ones(1)])[:, None]
     visible = seen > 0.5
     world = transform(window.c2w_init, window.point) * visible[..., None]
@@ -284,7 +282,7 @@ def adjust(window: Window, seen: Tensor, moving: Tensor) -> tuple[Tensor, Tensor
 
 def refine(window: Window, steps: dict[str, Tensor], stride: int, replace_ratio: float,
            fixed_camera: bool) -> None:
-    """src/tracker/README.md, "Geometry of an iteration": the network's steps onto the state."""
+    """src/tracker/README.md, "An iteration: the geometry": the network's steps onto the state."""
     logits, point = window.logits, steps["point"]
     logits["vis"], logits["conf"] = (a + b for a, b in zip((logits["vis"], logits["conf"]),
                                                            steps["vis_conf"].unbind(-1)))
@@ -315,7 +313,8 @@ def refine(window: Window, steps: dict[str, Tensor], stride: int, replace_ratio:
 
 
 def results(window: Window, size: tuple[int, int], order: Tensor) -> dict[str, Tensor]:
-    """src/tracker/README.md, "Outputs of a window", in pixels of the video and in the order of the caller's queries."""
+    """src/tracker/README.md, "Output of a window", in pixels of the video and in the order of the caller's
+    queries."""
     h, w = window.depth.shape[1:]
     sx, sy = size[1] / w, size[0] / h
     back = torch.empty_like(order)
