@@ -20,12 +20,14 @@ sam-base  = facebook/sam-vit-base
 sam-large = facebook/sam-vit-large
 sam-huge  = facebook/sam-vit-huge
 
-# The recipe of the embedded weights (src/lite). Everything goes on where it was stopped.
+# The recipe of the embedded weights: Python packages in src/lite, whose programs run as
+# PYTHONPATH=src/lite python3 -m front.train --help. Everything goes on where it was stopped.
 PYTHON      = python3
 LITE        = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spatrack/lite
 LITE_CLIPS  = 2400
 LITE_HELD   = 40
 LITE_RECIPE = src/lite
+LITE_RUN    = PYTHONPATH='$(LITE_RECIPE)'"$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m
 
 .PHONY: help lite lite-clips lite-tracker lite-front lite-sam $(MODELS)
 
@@ -92,24 +94,24 @@ lite: lite-tracker lite-front lite-sam
 
 # Seeds from 900000 on are kept aside. No compiler tells make what .incbin includes: hence touch.
 lite-clips:
-	$(PYTHON) $(LITE_RECIPE)/world.py '$(LITE)/clips/held' --first 900000 --count $(LITE_HELD)
-	$(PYTHON) $(LITE_RECIPE)/world.py '$(LITE)/clips/train' --first 0 --count $(LITE_CLIPS)
+	$(LITE_RUN) world.clips '$(LITE)/clips/held' --first 900000 --count $(LITE_HELD)
+	$(LITE_RUN) world.clips '$(LITE)/clips/train' --first 0 --count $(LITE_CLIPS)
 
 lite-tracker: lite-clips
-	$(PYTHON) $(LITE_RECIPE)/train_features.py --clips '$(LITE)/clips' --state '$(LITE)/tracker'
-	$(PYTHON) $(LITE_RECIPE)/train_tracker.py --clips '$(LITE)/clips' --state '$(LITE)/tracker'
-	$(PYTHON) $(LITE_RECIPE)/export_tracker.py --clips '$(LITE)/clips' --state '$(LITE)/tracker'
+	$(LITE_RUN) tracker.features --clips '$(LITE)/clips' --state '$(LITE)/tracker'
+	$(LITE_RUN) tracker.train --clips '$(LITE)/clips' --state '$(LITE)/tracker'
+	$(LITE_RUN) tracker.export --clips '$(LITE)/clips' --state '$(LITE)/tracker'
 	touch $(LITE_RECIPE)/embedded.c
 
 lite-front: lite-clips
-	$(PYTHON) $(LITE_RECIPE)/train_front.py '$(LITE)/front' --train '$(LITE)/clips/train' \
+	$(LITE_RUN) front.train '$(LITE)/front' --train '$(LITE)/clips/train' \
 		--held '$(LITE)/clips/held'
-	$(PYTHON) $(LITE_RECIPE)/train_front.py '$(LITE)/front' --train '$(LITE)/clips/train' \
+	$(LITE_RUN) front.train '$(LITE)/front' --train '$(LITE)/clips/train' \
 		--held '$(LITE)/clips/held' --export $(LITE_RECIPE)/front.safetensors
 	touch $(LITE_RECIPE)/embedded.c
 
 lite-sam: lite-clips
-	$(PYTHON) $(LITE_RECIPE)/train_sam.py --clips '$(LITE)/clips' --state '$(LITE)/sam'
-	$(PYTHON) $(LITE_RECIPE)/train_sam.py --clips '$(LITE)/clips' --state '$(LITE)/sam' \
+	$(LITE_RUN) sam.train --clips '$(LITE)/clips' --state '$(LITE)/sam'
+	$(LITE_RUN) sam.train --clips '$(LITE)/clips' --state '$(LITE)/sam' \
 		--export $(LITE_RECIPE)/sam.safetensors
 	touch $(LITE_RECIPE)/embedded.c
