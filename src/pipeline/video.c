@@ -21,8 +21,10 @@ static SpStatus open_front(SpRun *run)
 {
     if (!run->with_front)
         return sp_ok();
-    SP_TRY(sp_weights_locate(run->job->weights, "front", &run->front_place));
-    return sp_models_acquire(run->models, SP_STAGE_FRONT, "front", &run->front_place);
+    SP_TRY(sp_weights_locate(run->job->weights, sp_model_info(SP_MODEL_FRONT)->name,
+                             &run->front_place));
+    return sp_models_acquire(run->models, SP_STAGE_FRONT, sp_model_info(SP_MODEL_FRONT)->name,
+                             &run->front_place);
 }
 
 static SpStatus open_tracker(SpRun *run)
@@ -66,7 +68,8 @@ static SpStatus working_size(SpRun *run)
     if (!run->with_front && !belongs)
         return sp_ok();
     if (!run->with_front)
-        SP_TRY(sp_models_acquire(run->models, SP_STAGE_FRONT, "front", &run->tracker_place));
+        SP_TRY(sp_models_acquire(run->models, SP_STAGE_FRONT, sp_model_info(SP_MODEL_FRONT)->name,
+                                 &run->tracker_place));
     const SpFront *front = run->models->model[SP_STAGE_FRONT].front;
     run->width = sp_front_width(front);
     run->patch = sp_front_patch(front);

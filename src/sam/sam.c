@@ -220,7 +220,7 @@ static Look look_around(const Run *run, const SpSamSizes *s, int64_t object)
     return best;
 }
 
-/* One object from near, around its box or around what its points find (src/lite/sam_view.py). */
+/* One object from near, around its box or around what its points find (src/lite/sam/crop.py). */
 static void segment_near(const Run *run, const SpSamSizes *s, int64_t object)
 {
     const double *box = run->input->prompt[object].box;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lite/embedded.h"
 #include "store/registry.h"
 
 static bool is_checkpoint(const char *folder)

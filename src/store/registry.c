@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "lite/embedded.h"
+
 static const SpModelInfo models[SP_MODELS] = {
     [SP_MODEL_FRONT] = {"front", .published = true, .compact = true, .builtin = SP_LITE_FRONT},
     [SP_MODEL_OFFLINE] = {"offline", .published = true, .builtin = SP_LITE_TRACKER},

@@ -7,8 +7,6 @@
 
 #include <stdbool.h>
 
-#include "lite/embedded.h"
-
 /* In the order that --info prints; the SAMs from the smallest published to the largest. */
 typedef enum SpModelId {
     SP_MODEL_FRONT,
@@ -22,10 +20,10 @@ typedef enum SpModelId {
 } SpModelId;
 
 typedef struct SpModelInfo {
-    const char *name;      /* of its folder and of the target of weights.mk */
-    bool published;        /* there are published weights, which --info looks for */
-    bool compact;          /* --prepare makes a compact copy of them (store/compact.h) */
-    SpLiteWeights builtin; /* what the program has built in; SP_LITE_NONE: nothing */
+    const char *name; /* of its folder and of the target of weights.mk */
+    bool published;   /* there are published weights, which --info looks for */
+    bool compact;     /* --prepare makes a compact copy of them (store/compact.h) */
+    int builtin;      /* SpLiteWeights of lite/embedded.h: what the program has built in */
 } SpModelInfo;
 
 /* The row of a model; static. */

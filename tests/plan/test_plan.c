@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "front/front.h"
+#include "lite/embedded.h"
 #include "nn/planner.h"
 #include "sam/sam.h"
 #include "store/registry.h"

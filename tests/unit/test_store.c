@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/half.h"
+#include "lite/embedded.h"
 #include "store/checkpoint.h"
 #include "store/locate.h"
 #include "store/registry.h"
