@@ -18,6 +18,8 @@
 /* What a dry run counts: floating point operations, multiply and add as two. */
 typedef enum SpWork { SP_WORK_PRODUCT, SP_WORK_ATTENTION, SP_WORK_CONVOLUTION, SP_WORKS } SpWork;
 
+typedef struct SpDump SpDump; /* nn/dump.h */
+
 typedef struct SpNn {
     SpDevice *device;
     SpArena arena; /* device memory */
@@ -25,6 +27,7 @@ typedef struct SpNn {
     bool dry;
     SpStatus status;
     const SpProgress *progress; /* may be NULL */
+    const SpDump *dump;         /* who wants to see intermediate tensors; NULL: nobody */
     void *memory[2];            /* what sp_nn_open took for the arenas */
     SpPlan plan;
     SpWeights *weights;    /* of the model that runs, unless the ops read them in place; or NULL */
