@@ -109,18 +109,18 @@ void sp_position_embedding(const float *table, int64_t grid, int64_t gh, int64_t
  * cosines, times ratio. */
 void sp_uv_axis(int64_t count, double span, int64_t half, double base, double ratio, float *out);
 
-/* `count` frames through the patch embedding (src/front/README.md, "Patch embedding"): video as in
- * SpFrontInput; x: device [count, 1 + registers + N, D], then normalised patch tokens to tokens:
- * device [count, P, D] from row P - N of each frame on. `special`: device [1 + registers, D];
- * `position`: device [N, D]. */
+/* The frames through the patch embedding (src/front/README.md, "Patch embedding"): video as in
+ * SpFrontInput; x: device [T, 1 + registers + N, D], then normalised patch tokens to tokens: device
+ * [T, P, D] from row P - N of each frame on. `special`: device [1 + registers, D]; `position`:
+ * device [N, D]. */
 typedef struct SpEmbedRun {
     const float *special, *position; /* made by sp_patch_embed_begin */
 } SpEmbedRun;
 SpEmbedRun sp_patch_embed_begin(const SpFront *front, SpNn *nn, const SpFrontDims *dims);
 void sp_patch_embed_tokens(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                           const SpEmbedRun *run, const float *video, int64_t count, float *x);
+                           const SpEmbedRun *run, const float *video, float *x);
 void sp_patch_embed_frames(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                           const float *video, int64_t count, float *tokens);
+                           const float *video, float *tokens);
 
 /* Positions of a frame's tokens (src/front/README.md, "RoPE"). */
 SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims *dims);

@@ -33,7 +33,7 @@ SpEmbedRun sp_patch_embed_begin(const SpFront *front, SpNn *nn, const SpFrontDim
 }
 
 void sp_patch_embed_tokens(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                           const SpEmbedRun *run, const float *video, int64_t count, float *x)
+                           const SpEmbedRun *run, const float *video, float *x)
 {
     const SpPatchEmbed *e = &front->embed;
     const int64_t width = front->width, first = 1 + e->registers,
@@ -42,7 +42,7 @@ void sp_patch_embed_tokens(const SpFront *front, SpNn *nn, const SpFrontDims *di
     float *staged = sp_nn_alloc_host(nn, (size_t)(3 * pixels) * sizeof *staged);
     const SpFeatureMap image = sp_nn_feature_map(nn, dims->height, dims->width, 3);
     const SpConvWeights proj = sp_nn_conv_pack(nn, &e->proj);
-    for (int64_t t = 0; t < count; t++, x += (first + dims->patches) * width) {
+    for (int64_t t = 0; t < dims->frames; t++, x += (first + dims->patches) * width) {
         if (sp_nn_live(nn))
             sp_front_normalise(video + t * 3 * pixels, dims->height, dims->width, staged);
         sp_nn_copy(nn, SP_UPLOAD, image.x, staged, 3 * pixels);
@@ -56,16 +56,17 @@ void sp_patch_embed_tokens(const SpFront *front, SpNn *nn, const SpFrontDims *di
 }
 
 void sp_patch_embed_frames(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                           const float *video, int64_t count, float *tokens)
+                           const float *video, float *tokens)
 {
     const SpPatchEmbed *e = &front->embed;
+    const int64_t count = dims->frames;
     const int64_t width = front->width, first = 1 + e->registers, length = first + dims->patches;
     const double total = (double)(e->depth + 2 * front->depth);
     const SpNnMark mark = sp_nn_mark(nn);
     float *x = sp_nn_alloc(nn, count * length * width);
     SpStream rest = sp_stream_hold(nn, e->group, 1);
     const SpEmbedRun run = sp_patch_embed_begin(front, nn, dims);
-    sp_patch_embed_tokens(front, nn, dims, &run, video, count, x);
+    sp_patch_embed_tokens(front, nn, dims, &run, video, x);
     SpStream stream = sp_stream_begin(nn, e->block->group, (int)e->depth, false);
     for (int64_t i = 0; i < e->depth; i++) {
         sp_stream_use(nn, &stream, e->block[i].group);

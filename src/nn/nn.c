@@ -51,7 +51,7 @@ void sp_nn_fail(SpNn *nn, SpStatus status)
         nn->status = status;
 }
 
-static void *take(SpNn *nn, SpArena *arena, size_t bytes, const char *which)
+static void *alloc(SpNn *nn, SpArena *arena, size_t bytes, const char *which)
 {
     void *at = sp_arena_alloc(arena, bytes);
     if (!at)
@@ -62,12 +62,12 @@ static void *take(SpNn *nn, SpArena *arena, size_t bytes, const char *which)
 
 float *sp_nn_alloc(SpNn *nn, int64_t count)
 {
-    return take(nn, &nn->arena, (size_t)count * sizeof(float), nn->device->name);
+    return alloc(nn, &nn->arena, (size_t)count * sizeof(float), nn->device->name);
 }
 
 void *sp_nn_alloc_host(SpNn *nn, size_t bytes)
 {
-    return take(nn, &nn->host, bytes, "host");
+    return alloc(nn, &nn->host, bytes, "host");
 }
 
 SpNnMark sp_nn_mark(const SpNn *nn)
@@ -106,9 +106,9 @@ int64_t sp_nn_mlp_rows(const SpNn *nn, int64_t rows)
     return sp_nn_chunk_rows(rows, nn->plan.rows ? nn->plan.rows : SP_NN_ROWS);
 }
 
-int64_t sp_nn_chunk_rows(int64_t rows, int64_t most)
+int64_t sp_nn_chunk_rows(int64_t rows, int64_t max)
 {
-    const int64_t chunks = (rows + most - 1) / most, even = (rows + chunks - 1) / chunks;
+    const int64_t chunks = (rows + max - 1) / max, even = (rows + chunks - 1) / chunks;
     return (even + SP_ROW_TILE - 1) / SP_ROW_TILE * SP_ROW_TILE;
 }
 

@@ -3,7 +3,7 @@
  * status. Forward functions are written as plain sequences of calls; the first failure stays in
  * `status` and turns the rest into no-ops, so one check at the end of a stage suffices.
  *
- * In a dry run the arenas only count and no op runs: the same code that computes a stage tells
+ * In a dry run the arenas only count and no op runs: the same code that computes a stage gives
  * its exact peak. Code outside ops that touches arena memory asks sp_nn_live first.
  */
 #ifndef SP_NN_NN_H
@@ -112,9 +112,9 @@ void sp_nn_precision(SpNn *nn, SpPrecision precision);
 int64_t sp_nn_loop_begin(SpNn *nn, int64_t count);
 void sp_nn_loop_end(SpNn *nn, int64_t count);
 
-/* Into how many rows at a time `rows` rows are cut evenly so that at most about `most` go together;
- * a multiple of SP_ROW_TILE, and of rows itself at most the next one. */
-int64_t sp_nn_chunk_rows(int64_t rows, int64_t most);
+/* Rows of each chunk when `rows` rows are cut evenly into chunks of about `max` at most: a multiple
+ * of SP_ROW_TILE, at most the next one from `rows` on. */
+int64_t sp_nn_chunk_rows(int64_t rows, int64_t max);
 
 /* sp_nn_chunk_rows for the rows of an MLP: as the plan says, or SP_NN_ROWS. */
 enum { SP_NN_ROWS = 8 * SP_ROW_TILE };

@@ -22,8 +22,7 @@ void sp_sam_embed(const SpSam *sam, SpNn *nn, const float *image, float *x)
     sp_nn_release(nn, mark);
 }
 
-void sp_sam_layer_attention(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *qkv,
-                            const float *residual, float *y)
+void sp_sam_layer_attention(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *qkv, float *x)
 {
     const int64_t width = layer->width, head = width / layer->heads;
     sp_nn_run(nn, grid_attention,
@@ -41,7 +40,7 @@ void sp_sam_layer_attention(SpNn *nn, const SpSamLayer *layer, int64_t grid, flo
                                  .y_row = 3 * width});
     sp_dense_call(
         nn, &layer->proj,
-        (SpLinear){.x = qkv, .rows = grid * grid, .ldx = 3 * width, .residual = residual, .y = y});
+        (SpLinear){.x = qkv, .rows = grid * grid, .ldx = 3 * width, .residual = x, .y = x});
 }
 
 void sp_sam_layer_run(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *x)
@@ -51,7 +50,7 @@ void sp_sam_layer_run(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *x)
     const SpNnMark mark = sp_nn_mark(nn);
     float *qkv = sp_nn_alloc(nn, rows * 3 * layer->width);
     sp_dense_normed(nn, &layer->qkv, &layer->norm1, x, rows, chunk, qkv);
-    sp_sam_layer_attention(nn, layer, grid, qkv, x, x);
+    sp_sam_layer_attention(nn, layer, grid, qkv, x);
     sp_nn_release(nn, mark);
     sp_mlp_add(nn, &layer->mlp, &layer->norm2, NULL, x, rows, chunk);
 }

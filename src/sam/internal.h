@@ -149,10 +149,9 @@ void sp_sam_model_image(const SpSam *sam, SpNn *nn, const SpSamSizes *sizes, con
 /* Patches with their positions: host image [S, S, 3] to device x [G, G, C]. */
 void sp_sam_embed(const SpSam *sam, SpNn *nn, const float *image, float *x);
 
-/* The attention of a layer, y = residual + proj(...) of packed q, k, v: device [G, G, 3 C], which
- * it overwrites; residual (NULL: none), y: device [G, G, C]; y may be residual. */
-void sp_sam_layer_attention(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *qkv,
-                            const float *residual, float *y);
+/* The attention of a layer, x += proj(...): device [G, G, C]; qkv: the packed q, k and v of its
+ * norm, device [G, G, 3 C], which it overwrites. */
+void sp_sam_layer_attention(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *qkv, float *x);
 
 /* One layer in place on device x [G, G, C]. */
 void sp_sam_layer_run(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *x);

@@ -15,7 +15,7 @@
 #include "support/golden.h"
 #include "support/model.h"
 
-/* golden README, "Tolerances" */
+/* tests/golden/README.md, "Tolerances" */
 static const double UNIT = 2e-5, WHOLE = 1e-4, FULL = 5e-4, MEDIAN = 1e-5;
 
 static const char *manifest = "front_tiny";
@@ -68,7 +68,7 @@ static void patch_embedding(void **state)
 
     const SpEmbedRun run = sp_patch_embed_begin(front, &nn, &dims);
     float *x = sp_nn_alloc(&nn, 2 * length * row);
-    sp_patch_embed_tokens(front, &nn, &dims, &run, video, 2, x);
+    sp_patch_embed_tokens(front, &nn, &dims, &run, video, x);
     golden_compare(g, "tokens_in", x, UNIT);
     sp_block_run(&nn, &front->embed.block[0], x, 2, length, NULL);
     golden_compare(g, "block0", x, UNIT);
@@ -77,7 +77,7 @@ static void patch_embedding(void **state)
 
     float *tokens = sp_nn_alloc(&nn, 2 * dims.tokens * row),
           *patches = golden_zeros(2 * dims.patches * row);
-    sp_patch_embed_frames(front, &nn, &dims, video, 2, tokens);
+    sp_patch_embed_frames(front, &nn, &dims, video, tokens);
     model_check(&nn);
     for (int64_t t = 0; t < 2; t++)
         memcpy(patches + t * dims.patches * row,
