@@ -101,7 +101,7 @@ static void bind_former(SpBinder *b, SpTracker *t)
 
 static SpConvWeights bind_conv(SpBinder *b, int64_t cout, int64_t cin, int64_t k, const char *name)
 {
-    SpConvWeights conv;
+    SpConvWeights conv = {0};
     conv.w = sp_bind_weights(b, 4, SP_DIMS(cout, cin, k, k), ROOT "fnet.%s.weight", name);
     conv.b = sp_bind_floats(b, conv.w.dim[0], ROOT "fnet.%s.bias", name);
     return conv;
