@@ -104,3 +104,11 @@ void sp_unproject(const float k[9], float u, float v, float depth, float out[3])
     out[1] = (float)(y * d);
     out[2] = depth;
 }
+
+void sp_intrinsics_scale(float k[9], float sx, float sy)
+{
+    for (int i = 0; i < 3; i++) {
+        k[i] *= sx;
+        k[3 + i] *= sy;
+    }
+}

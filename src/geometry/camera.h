@@ -29,6 +29,9 @@ void sp_pose_apply(const float m[16], const float p[3], float out[3]);
 int sp_camera_of_encoding(const float encoding[9], int64_t height, int64_t width, float c2w[16],
                           float k[9]);
 
+/* K [3, 3] in pixels of the same image at sx times its width and sy times its height; in place. */
+void sp_intrinsics_scale(float k[9], float sx, float sy);
+
 /* out = K^-1 [u v 1] * depth for K [3, 3] upper triangular with last row 0 0 1. */
 void sp_unproject(const float k[9], float u, float v, float depth, float out[3]);
 
