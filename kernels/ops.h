@@ -296,32 +296,40 @@ typedef struct SpHalve {
     float *y;
 } SpHalve;
 
+/* Every operation: its name and its arguments. From this list come the table of a device, the
+ * prototypes and tables of the backends (sp_cpu_NAME for each instruction set, sp_cuda_NAME), what
+ * models call (sp_nn_run in src/nn/nn.h) and the test that each is held against the CPU's. One
+ * whose arguments hold weights, or whose work a plan counts, also has a line in src/nn/ops.c. */
+#define SP_EACH_OP(X)                                                                              \
+    X(linear, SpLinear)                                                                            \
+    X(layer_norm, SpLayerNorm)                                                                     \
+    X(attention, SpAttention)                                                                      \
+    X(grid_attention, SpGridAttention)                                                             \
+    X(qk_norm_rope, SpQkNormRope)                                                                  \
+    X(conv_pack, SpConvPack)                                                                       \
+    X(conv2d, SpConv2d)                                                                            \
+    X(deconv_pack, SpConvPack)                                                                     \
+    X(deconv, SpDeconv)                                                                            \
+    X(resize, SpResize)                                                                            \
+    X(instance_norm, SpInstanceNorm)                                                               \
+    X(map, SpMap)                                                                                  \
+    X(axis_add, SpAxisAdd)                                                                         \
+    X(modulate, SpModulate)                                                                        \
+    X(copy, SpCopy)                                                                                \
+    X(sample_patches, SpSamplePatches)                                                             \
+    X(correlate, SpCorrelate)                                                                      \
+    X(neighbours, SpNeighbours)                                                                    \
+    X(posenc, SpPosenc)                                                                            \
+    X(group_mean, SpGroupMean)                                                                     \
+    X(pick_rows, SpPickRows)                                                                       \
+    X(add_rows, SpAddRows)                                                                         \
+    X(scale_rows, SpScaleRows)                                                                     \
+    X(unit_rows, SpUnitRows)                                                                       \
+    X(halve, SpHalve)
+
 typedef struct SpOps {
-    void (*linear)(SpDevice *, const SpLinear *);
-    void (*layer_norm)(SpDevice *, const SpLayerNorm *);
-    void (*attention)(SpDevice *, const SpAttention *);
-    void (*grid_attention)(SpDevice *, const SpGridAttention *);
-    void (*qk_norm_rope)(SpDevice *, const SpQkNormRope *);
-    void (*conv_pack)(SpDevice *, const SpConvPack *);
-    void (*conv2d)(SpDevice *, const SpConv2d *);
-    void (*deconv_pack)(SpDevice *, const SpConvPack *);
-    void (*deconv)(SpDevice *, const SpDeconv *);
-    void (*resize)(SpDevice *, const SpResize *);
-    void (*instance_norm)(SpDevice *, const SpInstanceNorm *);
-    void (*map)(SpDevice *, const SpMap *);
-    void (*axis_add)(SpDevice *, const SpAxisAdd *);
-    void (*modulate)(SpDevice *, const SpModulate *);
-    void (*copy)(SpDevice *, const SpCopy *);
-    void (*sample_patches)(SpDevice *, const SpSamplePatches *);
-    void (*correlate)(SpDevice *, const SpCorrelate *);
-    void (*neighbours)(SpDevice *, const SpNeighbours *);
-    void (*posenc)(SpDevice *, const SpPosenc *);
-    void (*group_mean)(SpDevice *, const SpGroupMean *);
-    void (*pick_rows)(SpDevice *, const SpPickRows *);
-    void (*add_rows)(SpDevice *, const SpAddRows *);
-    void (*scale_rows)(SpDevice *, const SpScaleRows *);
-    void (*unit_rows)(SpDevice *, const SpUnitRows *);
-    void (*halve)(SpDevice *, const SpHalve *);
+#define SP_OP_MEMBER(op, type) void (*op)(SpDevice *, const type *);
+    SP_EACH_OP(SP_OP_MEMBER)
 } SpOps;
 
 /* In which number format the products, convolutions and attentions of a device work, from the

@@ -172,31 +172,8 @@ typedef struct SpFused {
 bool sp_cuda_dnn_has_attention(SpCuda *, const SpFused *);
 void sp_cuda_dnn_attention(SpCuda *, const SpFused *);
 
-void sp_cuda_linear(SpDevice *, const SpLinear *);
-void sp_cuda_layer_norm(SpDevice *, const SpLayerNorm *);
-void sp_cuda_attention(SpDevice *, const SpAttention *);
-void sp_cuda_grid_attention(SpDevice *, const SpGridAttention *);
-void sp_cuda_qk_norm_rope(SpDevice *, const SpQkNormRope *);
-void sp_cuda_conv_pack(SpDevice *, const SpConvPack *);
-void sp_cuda_conv2d(SpDevice *, const SpConv2d *);
-void sp_cuda_deconv_pack(SpDevice *, const SpConvPack *);
-void sp_cuda_deconv(SpDevice *, const SpDeconv *);
-void sp_cuda_resize(SpDevice *, const SpResize *);
-void sp_cuda_instance_norm(SpDevice *, const SpInstanceNorm *);
-void sp_cuda_map(SpDevice *, const SpMap *);
-void sp_cuda_axis_add(SpDevice *, const SpAxisAdd *);
-void sp_cuda_modulate(SpDevice *, const SpModulate *);
-void sp_cuda_copy(SpDevice *, const SpCopy *);
-void sp_cuda_sample_patches(SpDevice *, const SpSamplePatches *);
-void sp_cuda_correlate(SpDevice *, const SpCorrelate *);
-void sp_cuda_neighbours(SpDevice *, const SpNeighbours *);
-void sp_cuda_posenc(SpDevice *, const SpPosenc *);
-void sp_cuda_group_mean(SpDevice *, const SpGroupMean *);
-void sp_cuda_pick_rows(SpDevice *, const SpPickRows *);
-void sp_cuda_add_rows(SpDevice *, const SpAddRows *);
-void sp_cuda_scale_rows(SpDevice *, const SpScaleRows *);
-void sp_cuda_unit_rows(SpDevice *, const SpUnitRows *);
-void sp_cuda_halve(SpDevice *, const SpHalve *);
+#define SP_CUDA_OP(op, type) void sp_cuda_##op(SpDevice *, const type *);
+SP_EACH_OP(SP_CUDA_OP)
 
 #ifdef __cplusplus
 }

@@ -48,11 +48,27 @@ static void compare(const OpCase *c, SpDevice *cpu, SpDevice *emulated, double t
     free(exact), free(ours), free(turned);
 }
 
+/* How often each op has been called through a table that counts. */
+static struct {
+#define COUNTER(op, type) int op;
+    SP_EACH_OP(COUNTER)
+} called;
+
+#define COUNTED(op, type)                                                                          \
+    static void counted_##op(SpDevice *device, const type *a)                                      \
+    {                                                                                              \
+        called.op++;                                                                               \
+        sp_cuda_ops.op(device, a);                                                                 \
+    }
+SP_EACH_OP(COUNTED)
+
 static void each_case(int major, SpPrecision precision)
 {
     SpDevice *cpu, *emulated = emulated_open(major);
     assert_int_equal(sp_cpu_open(1, &cpu).code, SP_OK);
     emulated->set_precision(emulated, precision);
+#define COUNT(op, type) .op = counted_##op,
+    emulated->ops = (SpOps){SP_EACH_OP(COUNT)};
     for (size_t i = 0; op_case(i); i++) {
         const OpCase *c = op_case(i);
         const double tolerance = op_tolerance(c, precision);
@@ -67,6 +83,10 @@ static void f32_agrees(void **state)
 {
     (void)state;
     each_case(8, SP_PRECISION_F32);
+#define HAS_CASE(op, type)                                                                         \
+    if (!called.op)                                                                                \
+        fail_msg("no case of tests/gpu calls the op " #op);
+    SP_EACH_OP(HAS_CASE)
 }
 
 static void bf16_agrees(void **state)
