@@ -60,7 +60,7 @@ static void ops(SpDevice *cpu, SpDevice *gpu)
             gpu->set_precision(gpu, p);
             sp_cuda_prefer_own(gpu, own);
             for (size_t i = 0; op_case(i); i++)
-                if (op_tolerance(op_case(i), p) > 0)
+                if (op_tolerance(op_case(i), p) >= 0)
                     one_op(op_case(i), cpu, gpu, op_tolerance(op_case(i), p), how);
         }
     sp_cuda_prefer_own(gpu, false);

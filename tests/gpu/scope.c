@@ -9,7 +9,9 @@ double op_tolerance(const OpCase *c, SpPrecision precision)
 {
     if (precision == SP_PRECISION_F32)
         return c->tolerance;
-    if (precision == SP_PRECISION_BF16 || c->half_tolerance == 0)
+    if (c->half_tolerance == 0)
+        return -1;
+    if (precision == SP_PRECISION_BF16)
         return c->half_tolerance;
     return c->half_tolerance / 4 > c->tolerance ? c->half_tolerance / 4 : c->tolerance;
 }
