@@ -20,7 +20,7 @@
 #include <stdbool.h>
 
 #include "base/status.h"
-#include "kernels/tensor.h"
+#include "base/tensor.h"
 
 typedef struct SpDevice SpDevice;
 

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "base/half.h"
+#include "base/tensor.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
 

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels/tensor.h"
+#include "base/tensor.h"
 
 /* What the header says. */
 typedef struct SpNpy {

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "base/status.h"
-#include "kernels/tensor.h"
+#include "base/tensor.h"
 
 /* Writing. The archive is written front to back, so that the stream may be a pipe: sizes and
  * checksums follow each member (data descriptors) and stand in the directory at the end. Members

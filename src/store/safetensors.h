@@ -6,7 +6,7 @@
 #define SP_STORE_SAFETENSORS_H
 
 #include "base/status.h"
-#include "kernels/tensor.h"
+#include "base/tensor.h"
 
 typedef struct SpSafetensors SpSafetensors;
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/half.h"
+#include "base/tensor.h"
 #include "gpu/check.h"
 #include "media/prepare.h"
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "base/half.h"
+#include "base/tensor.h"
 #include "sam/internal.h"
 #include "support/golden.h"
 #include "support/model.h"

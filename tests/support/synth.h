@@ -10,7 +10,7 @@
 #define SP_TESTS_SYNTH_H
 
 #include "base/status.h"
-#include "kernels/tensor.h"
+#include "base/tensor.h"
 
 /* Fills out[0 .. count) with elements begin .. of the tensor `name`. */
 void synth_fill(const char *name, double scale, double offset, int64_t begin, int64_t count,
