@@ -3,6 +3,7 @@
  * maximum and sum (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao
  * et al., "FlashAttention", 2022).
  */
+#include "kernels/cuda/attention.h"
 #include "tiled.cuh"
 
 /* Batch and head of unit blockIdx.x / tiles. */

@@ -8,6 +8,7 @@
  * bits, so that the eight rows of a matrix load fall into different banks.
  */
 #include "kernel.cuh"
+#include "kernels/cuda/attention.h"
 
 enum { WARPS = 4, THREADS = WARPS * SP_WARP, KEYS = 64 };
 

@@ -8,6 +8,8 @@
  * load at once: arena memory is aligned to 64 and more by chance, and no algorithm may depend on
  * that.
  */
+#include "kernels/cuda/blas.h"
+
 #include <cublasLt.h>
 #include <dlfcn.h>
 #include <stdio.h>
@@ -128,7 +130,7 @@ static uint32_t alignment(const void *at)
     return bytes;
 }
 
-static Key key_of(const SpProduct *p)
+static Key key_of(const SpGemm *p)
 {
     Key key;
     memset(&key, 0, sizeof key);
@@ -165,7 +167,7 @@ static Entry *find(struct SpCudaBlas *blas, const Key *key)
     return NULL;
 }
 
-static bool describe(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, Call *call)
+static bool describe(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, Call *call)
 {
     const cudaDataType type = p->format == SP_FORMAT_F32    ? CUDA_R_32F
                               : p->format == SP_FORMAT_BF16 ? CUDA_R_16BF
@@ -205,7 +207,7 @@ static void forget(struct SpCudaBlas *b, Call *call)
 
 /* The library's first choice for so many rows among those that join parts of the inner sum in the
  * ways of `reductions`. */
-static bool choose_from(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, const Key *key,
+static bool choose_from(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, const Key *key,
                         uint32_t reductions, cublasLtMatmulAlgo_t *algo)
 {
     Call call;
@@ -243,14 +245,14 @@ static bool choose_from(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, 
 
 /* One that does not split the inner sum, or else one that adds its parts in a fixed order: then a
  * row's bits still do not depend on the other rows. */
-static bool choose(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, const Key *key,
+static bool choose(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, const Key *key,
                    cublasLtMatmulAlgo_t *algo)
 {
     return choose_from(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_NONE, algo) ||
            choose_from(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, algo);
 }
 
-static cublasStatus_t run(SpCuda *cuda, const SpProduct *p, const cublasLtMatmulAlgo_t *algo)
+static cublasStatus_t run(SpCuda *cuda, const SpGemm *p, const cublasLtMatmulAlgo_t *algo)
 {
     struct SpCudaBlas *b = cuda->blas;
     const float one = 1, beta = p->c ? 1 : 0;
@@ -264,7 +266,7 @@ static cublasStatus_t run(SpCuda *cuda, const SpProduct *p, const cublasLtMatmul
     return status;
 }
 
-bool sp_cuda_blas_product(SpCuda *cuda, const SpProduct *p)
+bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *p)
 {
     if (!cuda->blas)
         return false;

@@ -1,39 +1,11 @@
-#include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/cuda/blas.h"
+#include "kernels/cuda/copy.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/dnn.h"
+#include "kernels/cuda/prefetch.h"
 #include "kernels/cuda/runtime.h"
-
-static const char *const FOLDERS[] = {"", "/usr/local/cuda/lib64/", "/usr/local/cuda/lib/"};
-
-bool sp_cuda_ok(SpCuda *cuda, cudaError_t error, const char *what, const char *where)
-{
-    if (error == cudaSuccess)
-        return true;
-    cudaGetLastError(); /* or the next launch would find it again */
-    sp_cuda_fail(cuda, error == cudaErrorMemoryAllocation ? SP_MEMORY : SP_DEVICE, what, where,
-                 cudaGetErrorString(error));
-    return false;
-}
-
-void sp_cuda_launched(SpCuda *cuda, const char *kernel)
-{
-    sp_cuda_ok(cuda, cudaGetLastError(), "a launch", kernel);
-}
-
-void *sp_cuda_library(const char *name, const char **why)
-{
-    void *library = NULL;
-    for (size_t i = 0; !library && i < sizeof FOLDERS / sizeof *FOLDERS; i++) {
-        char path[256];
-        snprintf(path, sizeof path, "%s%s", FOLDERS[i], name);
-        library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-        if (!library && i == 0)
-            *why = "not found";
-    }
-    return library;
-}
 
 static void *take_memory(SpDevice *device, size_t bytes)
 {
@@ -60,7 +32,7 @@ static void *take_memory(SpDevice *device, size_t bytes)
 static void give_memory(SpDevice *device, void *memory, size_t bytes)
 {
     (void)bytes;
-    sp_cuda_fetch_wait(sp_cuda(device));
+    sp_cuda_prefetch_finish(sp_cuda(device));
     cudaFree(memory); /* waits for the ops */
 }
 
@@ -71,17 +43,10 @@ static size_t free_memory(SpDevice *device)
     return left;
 }
 
-static void set_precision(SpDevice *device, SpPrecision precision)
-{
-    SpCuda *cuda = sp_cuda(device);
-    cuda->format = precision == SP_PRECISION_BF16 ? cuda->half : SP_FORMAT_F32;
-    cuda->tf32 = precision == SP_PRECISION_TF32 && cuda->major >= 8;
-}
-
 static SpStatus status(SpDevice *device)
 {
     SpCuda *cuda = sp_cuda(device);
-    sp_cuda_fetch_wait(cuda);
+    sp_cuda_prefetch_finish(cuda);
     sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "an op", "the stream");
     return cuda->failure;
 }
@@ -90,7 +55,7 @@ static SpStatus status(SpDevice *device)
 static void close_cuda(SpDevice *device)
 {
     SpCuda *cuda = sp_cuda(device);
-    sp_cuda_fetch_close(cuda);
+    sp_cuda_prefetch_close(cuda);
     if (cuda->stream)
         cudaStreamSynchronize(cuda->stream);
     sp_cuda_copies_close(cuda);
@@ -160,7 +125,7 @@ static SpStatus open_parts(SpCuda *cuda)
     SP_TRY(sp_cuda_blas_open(cuda));
     SP_TRY(sp_cuda_dnn_open(cuda));
     SP_TRY(sp_cuda_copies_open(cuda));
-    return sp_cuda_fetch_open(cuda);
+    return sp_cuda_prefetch_open(cuda);
 }
 
 SpStatus sp_cuda_open(int index, SpDevice **device)
@@ -181,10 +146,10 @@ SpStatus sp_cuda_open(int index, SpDevice **device)
                               .ops = sp_cuda_ops,
                               .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
                               .free_memory = free_memory,
-                              .set_precision = set_precision,
-                              .fetch = sp_cuda_fetch,
-                              .fetched = sp_cuda_fetched,
-                              .spent = sp_cuda_spent,
+                              .set_precision = sp_cuda_set_precision,
+                              .fetch = sp_cuda_prefetch,
+                              .fetched = sp_cuda_wait_slot,
+                              .spent = sp_cuda_release_slot,
                               .take_memory = take_memory,
                               .give_memory = give_memory,
                               .status = status,

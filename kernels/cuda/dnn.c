@@ -3,6 +3,8 @@
  * kernels with mma.sync reach half of what the chip can. Without cuDNN, and for shapes that it
  * refuses, our own kernels run.
  */
+#include "kernels/cuda/dnn.h"
+
 #include <cudnn.h>
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -205,21 +207,8 @@ static cudnnStatus_t run_library(SpCuda *cuda, const SpConv2d *a, Way way, float
     return status;
 }
 
-static void run_ours(SpCuda *cuda, const SpConv2d *a, float *y)
-{
-    const int64_t ho = (a->h + 2 * a->pad - a->kh) / a->stride + 1;
-    const int64_t wo = (a->w + 2 * a->pad - a->kw) / a->stride + 1;
-    sp_cuda_linear_rows(
-        cuda,
-        &(SpLinear){.rows = ho * wo,
-                    .w = {.data = a->packed, .rank = 2, .dim = {a->cout, a->kh * a->kw * a->cin}},
-                    .y = y,
-                    .ldy = a->cout},
-        a);
-}
-
 /* Milliseconds of one way, after a first run that is not counted; negative: refused. */
-static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y)
+static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y, SpCudaConv *own)
 {
     enum { RUNS = 3 };
     cudaEvent_t begin = NULL, end = NULL;
@@ -229,7 +218,7 @@ static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y)
         if (i == 1)
             good = cudaEventRecord(begin, cuda->stream) == cudaSuccess;
         if (way == OURS)
-            run_ours(cuda, a, y);
+            own(cuda, a, y);
         else
             good = good && run_library(cuda, a, way, y) == CUDNN_STATUS_SUCCESS;
     }
@@ -244,12 +233,12 @@ static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y)
     return milliseconds;
 }
 
-static Way fastest(SpCuda *cuda, const SpConv2d *a, float *y)
+static Way fastest(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
 {
     Way best = OURS;
     float least = -1;
     for (Way way = PRECOMPUTED; way < WAYS; way++) {
-        const float time = measure(cuda, a, way, y);
+        const float time = measure(cuda, a, way, y, own);
         if (time >= 0 && (least < 0 || time < 0.8f * least)) {
             best = way;
             least = time;
@@ -276,13 +265,13 @@ static Conv *find_conv(const SpConv2d *a, bool tf32)
     return NULL;
 }
 
-bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y)
+bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
 {
     Conv *c = cuda->dnn ? find_conv(a, cuda->tf32) : NULL;
     if (!c)
         return false;
     if (c->way == UNTRIED)
-        c->way = fastest(cuda, a, y);
+        c->way = fastest(cuda, a, y, own);
     if (c->way == OURS)
         return false;
     const cudnnStatus_t status = run_library(cuda, a, c->way, y);

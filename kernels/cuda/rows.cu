@@ -1,5 +1,6 @@
 /* Small work on rows. */
 #include "kernel.cuh"
+#include "kernels/cuda/rows.h"
 
 static __global__ void posenc_kernel(SpPosenc a)
 {

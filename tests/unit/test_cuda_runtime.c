@@ -1,5 +1,5 @@
 /*
- * Host side of the CUDA device (device.c, copy.c, fetch.c) on an emulated runtime that does
+ * Host side of the CUDA device (device.c, copy.c, prefetch.c) on an emulated runtime that does
  * everything as late as it may: copies between host and device, weights that come beside ops, and
  * each call of the runtime made to fail in turn.
  */
@@ -12,8 +12,10 @@
 #include <cmocka.h>
 
 #include "gpu/emulate/runtime.h"
+#include "kernels/cuda/blas.h"
 #include "kernels/cuda/cuda.h"
-#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/dnn.h"
+#include "kernels/cuda/rows.h"
 
 /* ---- in place of kernels and libraries ---- */
 

@@ -10,7 +10,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
-#include "kernels/cuda/internal.h"
+#include "kernels/cuda/runtime.h"
 
 struct Bf16 {
 };

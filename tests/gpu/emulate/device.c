@@ -3,14 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/cuda/internal.h"
-
-static void set_precision(SpDevice *device, SpPrecision precision)
-{
-    SpCuda *cuda = sp_cuda(device);
-    cuda->format = precision == SP_PRECISION_BF16 ? cuda->half : SP_FORMAT_F32;
-    cuda->tf32 = precision == SP_PRECISION_TF32 && cuda->major >= 8;
-}
+#include "kernels/cuda/blas.h"
+#include "kernels/cuda/dnn.h"
+#include "kernels/cuda/rows.h"
 
 static void *take_memory(SpDevice *device, size_t bytes)
 {
@@ -72,7 +67,7 @@ SpDevice *emulated_open(int major)
                               .fetch = fetch,
                               .fetched = no_wait,
                               .spent = no_wait,
-                              .set_precision = set_precision,
+                              .set_precision = sp_cuda_set_precision,
                               .take_memory = take_memory,
                               .give_memory = give_memory,
                               .status = status,
@@ -100,30 +95,25 @@ void sp_cuda_copy(SpDevice *device, const SpCopy *a)
                a->bytes);
 }
 
-bool sp_cuda_blas_product(SpCuda *cuda, const SpProduct *p)
+bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *a)
 {
-    (void)cuda;
-    (void)p;
+    (void)cuda, (void)a;
     return false;
 }
 
-bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y)
+bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
 {
-    (void)cuda;
-    (void)a;
-    (void)y;
+    (void)cuda, (void)a, (void)y, (void)own;
     return false;
 }
 
 bool sp_cuda_dnn_has_attention(SpCuda *cuda, const SpFused *a)
 {
-    (void)cuda;
-    (void)a;
+    (void)cuda, (void)a;
     return false;
 }
 
 void sp_cuda_dnn_attention(SpCuda *cuda, const SpFused *a)
 {
-    (void)cuda;
-    (void)a;
+    (void)cuda, (void)a;
 }

@@ -1,6 +1,10 @@
 /* The CUDA backend's kernels as ordinary C++ (platform.cuh here), each file in its own namespace
  * because they are one unit here. */
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/kernel.cuh"
+#include "kernels/cuda/pack.h"
+#include "kernels/cuda/rows.h"
 #include "kernels/cuda/tiled.cuh"
 
 namespace attention
@@ -10,6 +14,10 @@ namespace attention
 namespace attention_mma
 {
 #include "kernels/cuda/attention_mma.cu"
+}
+namespace gemm
+{
+#include "kernels/cuda/gemm.cu"
 }
 namespace grid_attention
 {
@@ -31,10 +39,6 @@ namespace pack
 namespace patches
 {
 #include "kernels/cuda/patches.cu"
-}
-namespace product
-{
-#include "kernels/cuda/product.cu"
 }
 namespace rows
 {

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "gpu/emulate/emulate.h"
-#include "kernels/cuda/internal.h"
+#include "kernels/cuda/core.h"
 
 #define SP_UNROLL
 #define __global__

@@ -1,6 +1,6 @@
 /*
- * What kernels/cuda/{device,fetch,copy}.c use of the CUDA runtime, for machines without CUDA;
- * runtime.c has it: streams whose work is done as late as the calls allow.
+ * What kernels/cuda/{runtime,staging,copy,prefetch,device}.c use of the CUDA runtime, for machines
+ * without CUDA; runtime.c has it: streams whose work is done as late as the calls allow.
  */
 #ifndef SP_TESTS_EMULATE_CUDA_RUNTIME_API_H
 #define SP_TESTS_EMULATE_CUDA_RUNTIME_API_H

@@ -1,5 +1,4 @@
-/* The sticky failure and the scratch: what needs nothing of CUDA. */
-#include "kernels/cuda/internal.h"
+#include "kernels/cuda/core.h"
 
 void sp_cuda_fail(SpCuda *cuda, SpCode code, const char *what, const char *where,
                   const char *reason)
@@ -19,4 +18,11 @@ void *sp_cuda_scratch(SpCuda *cuda, size_t bytes)
     char *at = cuda->work + cuda->taken;
     cuda->taken += rounded;
     return at;
+}
+
+void sp_cuda_set_precision(SpDevice *device, SpPrecision precision)
+{
+    SpCuda *cuda = sp_cuda(device);
+    cuda->format = precision == SP_PRECISION_BF16 ? cuda->half : SP_FORMAT_F32;
+    cuda->tf32 = precision == SP_PRECISION_TF32 && cuda->major >= 8;
 }
