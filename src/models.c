@@ -156,7 +156,7 @@ SpStatus sp_models_room(SpModels *models, size_t taken, SpRoom *room)
         room->device = budget > device->workspace_bytes ? budget - device->workspace_bytes : 0;
     }
     if (!device->reads_host) {
-        const size_t free = device->free_memory(device) + loaded(models);
+        const size_t free = device->available_memory(device) + loaded(models);
         const size_t rest = free > margin(free) ? free - margin(free) : 0;
         room->device = rest < room->device ? rest : room->device;
     }

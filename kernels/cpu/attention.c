@@ -5,6 +5,7 @@
  */
 #include <math.h>
 
+#include "base/minmax.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/softmax.h"
@@ -22,34 +23,29 @@ static const float *queries(const SpAttention *a, int64_t b)
     return a->q + (a->q_share > 1 ? b / a->q_share : b) * a->q_batch;
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Rows q .. q + rows of one head against all keys. scores: [Q_TILE, K_TILE], sum: [Q_TILE, head].
+/* Rows q .. q + rows of one head against all keys. scores: [Q_TILE, K_TILE], acc: [Q_TILE, head].
  */
 static void tiled_rows(const SpAttention *a, const float *q, const float *k, const float *v,
-                       float *y, int64_t rows, float *scores, float *sum)
+                       float *y, int64_t rows, float *scores, float *acc)
 {
-    float most[Q_TILE], weight[Q_TILE];
+    float row_max[Q_TILE], row_sum[Q_TILE];
     for (int64_t r = 0; r < rows; r++) {
-        most[r] = -INFINITY;
-        weight[r] = 0;
+        row_max[r] = -INFINITY;
+        row_sum[r] = 0;
     }
     for (int64_t at = 0; at < a->nk; at += K_TILE) {
-        const int64_t keys = least(K_TILE, a->nk - at);
+        const int64_t keys = sp_min(K_TILE, a->nk - at);
         sp_gemm_nt(rows, keys, a->head, a->scale, q, a->q_row, k + at * a->k_row, a->k_row, 0,
                    scores, K_TILE);
         for (int64_t r = 0; r < rows; r++)
-            softmax_tile(scores + r * K_TILE, keys, &most[r], &weight[r], sum + r * a->head,
-                         a->head);
+            online_softmax(scores + r * K_TILE, keys, &row_max[r], &row_sum[r], acc + r * a->head,
+                           a->head);
         sp_gemm_nn(rows, a->head, keys, 1, scores, K_TILE, v + at * a->v_row, a->v_row,
-                   at ? 1.0f : 0.0f, sum, a->head);
+                   at ? 1.0f : 0.0f, acc, a->head);
     }
     for (int64_t r = 0; r < rows; r++)
         for (int64_t e = 0; e < a->head; e++)
-            y[r * a->y_row + e] = sum[r * a->head + e] / weight[r];
+            y[r * a->y_row + e] = acc[r * a->head + e] / row_sum[r];
 }
 
 static void tiled(SpDevice *device, const SpAttention *a)
@@ -62,15 +58,15 @@ static void tiled(SpDevice *device, const SpAttention *a)
         float *work = sp_cpu_work(device);
         tiled_rows(a, queries(a, b) + row * a->q_row + h * a->head,
                    a->k + b * a->k_batch + h * a->head, a->v + b * a->v_batch + h * a->head,
-                   a->y + b * a->y_batch + row * a->y_row + h * a->head, least(Q_TILE, a->nq - row),
-                   work, work + Q_TILE * K_TILE);
+                   a->y + b * a->y_batch + row * a->y_row + h * a->head,
+                   sp_min(Q_TILE, a->nq - row), work, work + Q_TILE * K_TILE);
     }
 }
 
 /* Scores of `count` <= 4 queries against all keys: keys is k^T [head, stride], zero beyond nk. */
-static inline __attribute__((always_inline)) void score_rows(const SpAttention *a, const float *q,
-                                                             const float *keys, int64_t stride,
-                                                             int count, float *scores)
+static inline __attribute__((always_inline)) void q_k_rows(const SpAttention *a, const float *q,
+                                                           const float *keys, int64_t stride,
+                                                           int count, float *scores)
 {
     for (int64_t j = 0; j < stride; j += SP_VL) {
         vf s[4] = {{0}};
@@ -85,10 +81,10 @@ static inline __attribute__((always_inline)) void score_rows(const SpAttention *
 }
 
 /* y = weights v for `count` <= 4 queries, divided by their sums. */
-static inline __attribute__((always_inline)) void weigh_rows(const SpAttention *a,
-                                                             const float *scores, int64_t stride,
-                                                             const float *sums, const float *v,
-                                                             int count, float *y)
+static inline __attribute__((always_inline)) void p_v_rows(const SpAttention *a,
+                                                           const float *scores, int64_t stride,
+                                                           const float *sums, const float *v,
+                                                           int count, float *y)
 {
     for (int64_t e = 0; e < a->head; e += SP_VL) {
         const int64_t n = a->head - e;
@@ -115,11 +111,10 @@ static inline __attribute__((always_inline)) void few_rows(const SpAttention *a,
                                                            float *y)
 {
     float sums[4];
-    score_rows(a, q, keys, stride, count, scores);
+    q_k_rows(a, q, keys, stride, count, scores);
     for (int r = 0; r < count; r++)
-        sums[r] = softmax_exponentials(scores + r * stride, a->nk,
-                                       softmax_largest(scores + r * stride, a->nk));
-    weigh_rows(a, scores, stride, sums, v, count, y);
+        sums[r] = softmax_exp(scores + r * stride, a->nk, softmax_max(scores + r * stride, a->nk));
+    p_v_rows(a, scores, stride, sums, v, count, y);
 }
 
 static void few_keys(SpDevice *device, const SpAttention *a)

@@ -88,11 +88,11 @@ static bool by_library(SpCuda *cuda, const SpAttention *a)
 {
     const int64_t all = a->batch * a->heads;
     const size_t unit = rounded(a->nq * a->head * 2) * 2 + rounded(a->nk * a->head * 2) * 2;
-    const size_t room = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY - SP_CUDA_DNN_PLAN;
+    const size_t capacity = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY - SP_CUDA_DNN_PLAN;
     if (cuda->own_kernels || a->nk < cuda->library_keys || (a->head != 64 && a->head != 128) ||
-        unit > room)
+        unit > capacity)
         return false;
-    const int64_t group = whole_group(all, (int64_t)(room / unit));
+    const int64_t group = whole_group(all, (int64_t)(capacity / unit));
     SpFused f = {group, a->nq, a->nk, a->head, a->scale, NULL, NULL, NULL, NULL};
     SpFused last = f;
     last.units = all - (all - 1) / group * group;

@@ -22,7 +22,7 @@
 #define TEXT(x)  TEXT_(x)
 #define LIBRARY  "libcublasLt.so." TEXT(CUBLAS_VER_MAJOR)
 
-enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE, MOST_ALIGNED = 16 };
+enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE, MAX_ALIGNMENT = 16 };
 
 #define FUNCTIONS(F)                                                                               \
     F(cublasLtCreate)                                                                              \
@@ -124,7 +124,7 @@ size_t sp_cuda_blas_version(void)
 
 static uint32_t alignment(const void *at)
 {
-    uint32_t bytes = MOST_ALIGNED;
+    uint32_t bytes = MAX_ALIGNMENT;
     while ((uintptr_t)at % bytes)
         bytes /= 2;
     return bytes;
@@ -172,7 +172,7 @@ static bool describe(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, Call *
     const cudaDataType type = p->format == SP_FORMAT_F32    ? CUDA_R_32F
                               : p->format == SP_FORMAT_BF16 ? CUDA_R_16BF
                                                             : CUDA_R_16F;
-    const cublasOperation_t turned = CUBLAS_OP_T;
+    const cublasOperation_t transposed = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue =
         p->relu   ? (p->bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU)
         : p->bias ? CUBLASLT_EPILOGUE_BIAS
@@ -182,8 +182,8 @@ static bool describe(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, Call *
     /* CUBLAS_COMPUTE_32F: float32 operands stay float32. */
     const cublasComputeType_t compute = p->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     return b->cublasLtMatmulDescCreate(&call->desc, compute, CUDA_R_32F) == 0 &&
-           b->cublasLtMatmulDescSetAttribute(call->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turned,
-                                             sizeof turned) == 0 &&
+           b->cublasLtMatmulDescSetAttribute(call->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+                                             sizeof transposed) == 0 &&
            b->cublasLtMatmulDescSetAttribute(call->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
                                              sizeof epilogue) == 0 &&
            (!p->bias ||
@@ -195,7 +195,7 @@ static bool describe(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, Call *
            b->cublasLtMatrixLayoutCreate(&call->y, CUDA_R_32F, n, m, p->ldy) == 0;
 }
 
-static void forget(struct SpCudaBlas *b, Call *call)
+static void destroy(struct SpCudaBlas *b, Call *call)
 {
     cublasLtMatrixLayout_t layouts[] = {call->w, call->x, call->c, call->y};
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
@@ -207,39 +207,39 @@ static void forget(struct SpCudaBlas *b, Call *call)
 
 /* The library's first choice for so many rows among those that join parts of the inner sum in the
  * ways of `reductions`. */
-static bool choose_from(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, const Key *key,
-                        uint32_t reductions, cublasLtMatmulAlgo_t *algo)
+static bool choose_among(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, const Key *key,
+                         uint32_t reductions, cublasLtMatmulAlgo_t *algo)
 {
     Call call;
-    cublasLtMatmulPreference_t wish = NULL;
+    cublasLtMatmulPreference_t preference = NULL;
     cublasLtMatmulHeuristicResult_t result;
-    const size_t room = SP_CUDA_LIBRARY;
+    const size_t workspace = SP_CUDA_LIBRARY;
     int found = 0;
     memset(&result, 0, sizeof result);
     const struct {
         cublasLtMatmulPreferenceAttributes_t name;
         const void *value;
         size_t bytes;
-    } wishes[] = {
-        {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room},
+    } attributes[] = {
+        {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace},
         {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &key->w_align, sizeof key->w_align},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &key->x_align, sizeof key->x_align},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &key->c_align, sizeof key->c_align},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &key->y_align, sizeof key->y_align},
     };
-    bool good = describe(b, p, rows, &call) && b->cublasLtMatmulPreferenceCreate(&wish) == 0;
-    for (size_t i = 0; good && i < sizeof wishes / sizeof *wishes; i++)
-        good = b->cublasLtMatmulPreferenceSetAttribute(wish, wishes[i].name, wishes[i].value,
-                                                       wishes[i].bytes) == 0;
+    bool good = describe(b, p, rows, &call) && b->cublasLtMatmulPreferenceCreate(&preference) == 0;
+    for (size_t i = 0; good && i < sizeof attributes / sizeof *attributes; i++)
+        good = b->cublasLtMatmulPreferenceSetAttribute(
+                   preference, attributes[i].name, attributes[i].value, attributes[i].bytes) == 0;
     good = good && b->cublasLtMatmulAlgoGetHeuristic(b->handle, call.desc, call.w, call.x, call.c,
-                                                     call.y, wish, 1, &result, &found) == 0;
+                                                     call.y, preference, 1, &result, &found) == 0;
     good = good && found > 0 && result.state == CUBLAS_STATUS_SUCCESS;
     if (good)
         *algo = result.algo;
-    if (wish)
-        b->cublasLtMatmulPreferenceDestroy(wish);
-    forget(b, &call);
+    if (preference)
+        b->cublasLtMatmulPreferenceDestroy(preference);
+    destroy(b, &call);
     return good;
 }
 
@@ -248,8 +248,8 @@ static bool choose_from(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, con
 static bool choose(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, const Key *key,
                    cublasLtMatmulAlgo_t *algo)
 {
-    return choose_from(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_NONE, algo) ||
-           choose_from(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, algo);
+    return choose_among(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_NONE, algo) ||
+           choose_among(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, algo);
 }
 
 static cublasStatus_t run(SpCuda *cuda, const SpGemm *p, const cublasLtMatmulAlgo_t *algo)
@@ -262,7 +262,7 @@ static cublasStatus_t run(SpCuda *cuda, const SpGemm *p, const cublasLtMatmulAlg
         status = b->cublasLtMatmul(b->handle, call.desc, &one, p->w, call.w, p->x, call.x, &beta,
                                    p->c ? p->c : p->y, call.c, p->y, call.y, algo,
                                    cuda->work + SP_CUDA_SCRATCH, SP_CUDA_LIBRARY, cuda->stream);
-    forget(b, &call);
+    destroy(b, &call);
     return status;
 }
 

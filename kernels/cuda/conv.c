@@ -46,18 +46,18 @@ static bool conv_by_library(SpCuda *cuda, const SpConv2d *a, int64_t pixels)
         float *y = a->y + i * pixels * a->ldy, *result = direct ? y : tile;
         done = sp_cuda_dnn_conv(cuda, &image, result, own_conv);
         if (done)
-            sp_cuda_finish(
+            sp_cuda_epilogue(
                 cuda,
-                &(SpFinish){.x = result,
-                            .rows = pixels,
-                            .width = a->cout,
-                            .ldx = a->cout,
-                            .b = a->b,
-                            .act = a->act,
-                            .residual = a->residual ? a->residual + i * pixels * a->cout : NULL,
-                            .ldr = a->cout,
-                            .y = y,
-                            .ldy = a->ldy});
+                &(SpEpilogue){.x = result,
+                              .rows = pixels,
+                              .width = a->cout,
+                              .ldx = a->cout,
+                              .b = a->b,
+                              .act = a->act,
+                              .residual = a->residual ? a->residual + i * pixels * a->cout : NULL,
+                              .ldr = a->cout,
+                              .y = y,
+                              .ldy = a->ldy});
     }
     cuda->taken = mark;
     return done;

@@ -38,7 +38,7 @@ void sp_cuda_copies_close(SpCuda *cuda)
 
 /* Room for `bytes` in the buffer that uploads fill, after waiting for the other one where this one
  * is full. */
-static char *room(SpCuda *cuda, size_t bytes)
+static char *reserve(SpCuda *cuda, size_t bytes)
 {
     struct SpCudaCopies *c = cuda->copies;
     if (c->filled + bytes > SP_STAGING_BYTES) {
@@ -55,7 +55,7 @@ static char *room(SpCuda *cuda, size_t bytes)
 static void upload(SpCuda *cuda, const SpCopy *a)
 {
     struct SpCudaCopies *c = cuda->copies;
-    char *staged = room(cuda, a->bytes * a->rows);
+    char *staged = reserve(cuda, a->bytes * a->rows);
     if (!staged)
         return;
     sp_staging_copy(staged, a->bytes, a->from, a->from_pitch, a->bytes, a->rows);
@@ -67,7 +67,7 @@ static void upload(SpCuda *cuda, const SpCopy *a)
 }
 
 /* What was asked for of a download, in buffer `b`, to its place. */
-static bool land(SpCuda *cuda, const SpCopy *a, int b)
+static bool finish_download(SpCuda *cuda, const SpCopy *a, int b)
 {
     struct SpCudaCopies *c = cuda->copies;
     if (!sp_cuda_ok(cuda, cudaEventSynchronize(c->staging.used[b]), "an op", "copy"))
@@ -76,7 +76,7 @@ static bool land(SpCuda *cuda, const SpCopy *a, int b)
     return true;
 }
 
-static bool ask(SpCuda *cuda, const SpCopy *a, int b)
+static bool begin_download(SpCuda *cuda, const SpCopy *a, int b)
 {
     struct SpCudaCopies *c = cuda->copies;
     cudaError_t error = cudaMemcpy2DAsync(c->staging.buffer[b], a->bytes, a->from, a->from_pitch,
@@ -107,9 +107,9 @@ static void download(SpCuda *cuda, const SpCopy *a, size_t rows)
     for (size_t i = 0; i <= parts && good; i++) {
         const SpCopy part = i < parts ? part_of(a, i, rows) : before;
         if (i < parts)
-            good = ask(cuda, &part, (int)(i % SP_STAGING_BUFFERS));
+            good = begin_download(cuda, &part, (int)(i % SP_STAGING_BUFFERS));
         if (i > 0)
-            good = good && land(cuda, &before, (int)((i - 1) % SP_STAGING_BUFFERS));
+            good = good && finish_download(cuda, &before, (int)((i - 1) % SP_STAGING_BUFFERS));
         before = part;
     }
     cuda->copies->filled = SP_STAGING_BYTES; /* uploads begin with a buffer that they wait for */

@@ -50,7 +50,7 @@ typedef struct SpCuda {
     SpStatus failure;           /* the first */
     bool own_kernels;           /* tests and timing: leave cuBLASLt and cuDNN aside */
     int64_t library_keys;       /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
-    int64_t own_products;       /* that cuBLASLt had no algorithm for */
+    int64_t own_gemms;          /* that cuBLASLt had no algorithm for */
     struct SpCudaBlas *blas;    /* blas.c; NULL: none */
     struct SpCudaDnn *dnn;      /* dnn.c; NULL: none */
     struct SpCudaCopies *copies;     /* copy.c */

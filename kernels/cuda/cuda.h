@@ -43,7 +43,7 @@ void sp_cuda_library_keys(SpDevice *device, int64_t keys);
 /* For tests and timing: how many products ours did since the device was opened because cuBLASLt had
  * no algorithm for them. They are many times slower: for the published models there should be none.
  */
-int64_t sp_cuda_own_products(SpDevice *device);
+int64_t sp_cuda_own_gemms(SpDevice *device);
 
 #ifdef __cplusplus
 }

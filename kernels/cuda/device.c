@@ -7,7 +7,7 @@
 #include "kernels/cuda/prefetch.h"
 #include "kernels/cuda/runtime.h"
 
-static void *take_memory(SpDevice *device, size_t bytes)
+static void *alloc_memory(SpDevice *device, size_t bytes)
 {
     SpCuda *cuda = sp_cuda(device);
     void *memory = NULL;
@@ -15,31 +15,30 @@ static void *take_memory(SpDevice *device, size_t bytes)
         return NULL;
     const cudaError_t error = cudaMalloc(&memory, bytes);
     if (error == cudaErrorMemoryAllocation) {
-        cudaGetLastError(); /* the caller's to tell; the device goes on */
+        cudaGetLastError(); /* the caller's to report; the device goes on */
         return NULL;
     }
-    if (!sp_cuda_ok(cuda, error, "cudaMalloc", "take_memory"))
+    if (!sp_cuda_ok(cuda, error, "cudaMalloc", "alloc"))
         return NULL;
-    if (!sp_cuda_ok(cuda, cudaMemsetAsync(memory, 0, bytes, cuda->stream), "cudaMemset",
-                    "take_memory") ||
-        !sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "an op", "take_memory")) {
+    if (!sp_cuda_ok(cuda, cudaMemsetAsync(memory, 0, bytes, cuda->stream), "cudaMemset", "alloc") ||
+        !sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "an op", "alloc")) {
         cudaFree(memory);
         return NULL;
     }
     return memory;
 }
 
-static void give_memory(SpDevice *device, void *memory, size_t bytes)
+static void free_memory(SpDevice *device, void *memory, size_t bytes)
 {
     (void)bytes;
     sp_cuda_prefetch_finish(sp_cuda(device));
     cudaFree(memory); /* waits for the ops */
 }
 
-static size_t free_memory(SpDevice *device)
+static size_t available_memory(SpDevice *device)
 {
     size_t left = 0, all = 0;
-    sp_cuda_ok(sp_cuda(device), cudaMemGetInfo(&left, &all), "cudaMemGetInfo", "free_memory");
+    sp_cuda_ok(sp_cuda(device), cudaMemGetInfo(&left, &all), "cudaMemGetInfo", "available_memory");
     return left;
 }
 
@@ -79,9 +78,9 @@ void sp_cuda_library_keys(SpDevice *device, int64_t keys)
     sp_cuda(device)->library_keys = keys ? keys : SP_CUDA_LIBRARY_KEYS;
 }
 
-int64_t sp_cuda_own_products(SpDevice *device)
+int64_t sp_cuda_own_gemms(SpDevice *device)
 {
-    return sp_cuda(device)->own_products;
+    return sp_cuda(device)->own_gemms;
 }
 
 /* How many cards there are; 0 and the reason, which the runtime words as if a driver were there. */
@@ -96,7 +95,7 @@ static int cards(const char **why)
 }
 
 /* SP_DEVICE unless card `index` is one that we have code for. */
-static SpStatus look_at_card(SpCuda *cuda, int index)
+static SpStatus check_card(SpCuda *cuda, int index)
 {
     const char *why;
     const int count = cards(&why);
@@ -134,7 +133,7 @@ SpStatus sp_cuda_open(int index, SpDevice **device)
     SpCuda *cuda = calloc(1, sizeof *cuda);
     if (!cuda)
         return sp_no_memory("the CUDA device");
-    SpStatus failure = look_at_card(cuda, index);
+    SpStatus failure = check_card(cuda, index);
     if (failure.code != SP_OK) {
         free(cuda);
         return failure;
@@ -145,13 +144,13 @@ SpStatus sp_cuda_open(int index, SpDevice **device)
     cuda->device = (SpDevice){.name = "cuda",
                               .ops = sp_cuda_ops,
                               .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
-                              .free_memory = free_memory,
+                              .available_memory = available_memory,
                               .set_precision = sp_cuda_set_precision,
-                              .fetch = sp_cuda_prefetch,
-                              .fetched = sp_cuda_wait_slot,
-                              .spent = sp_cuda_release_slot,
-                              .take_memory = take_memory,
-                              .give_memory = give_memory,
+                              .prefetch = sp_cuda_prefetch,
+                              .wait_slot = sp_cuda_wait_slot,
+                              .release_slot = sp_cuda_release_slot,
+                              .alloc = alloc_memory,
+                              .free = free_memory,
                               .status = status,
                               .hidden_seconds = sp_cuda_hidden_seconds,
                               .close = close_cuda};

@@ -172,7 +172,7 @@ static bool describe(struct SpCudaDnn *d, const SpConv2d *a, bool tf32, ConvCall
            d->cudnnSetConvolutionMathType(call->conv, math) == 0;
 }
 
-static void forget(struct SpCudaDnn *d, ConvCall *call)
+static void destroy_call(struct SpCudaDnn *d, ConvCall *call)
 {
     if (call->conv)
         d->cudnnDestroyConvolutionDescriptor(call->conv);
@@ -203,7 +203,7 @@ static cudnnStatus_t run_library(SpCuda *cuda, const SpConv2d *a, Way way, float
         status = d->cudnnConvolutionForward(d->handle, &one, call.x, a->x, call.w, a->packed,
                                             call.conv, algo, cuda->work + SP_CUDA_SCRATCH,
                                             SP_CUDA_LIBRARY, &zero, call.y, y);
-    forget(d, &call);
+    destroy_call(d, &call);
     return status;
 }
 
@@ -236,12 +236,12 @@ static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y, SpCudaC
 static Way fastest(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
 {
     Way best = OURS;
-    float least = -1;
+    float shortest = -1;
     for (Way way = PRECOMPUTED; way < WAYS; way++) {
         const float time = measure(cuda, a, way, y, own);
-        if (time >= 0 && (least < 0 || time < 0.8f * least)) {
+        if (time >= 0 && (shortest < 0 || time < 0.8f * shortest)) {
             best = way;
-            least = time;
+            shortest = time;
         }
     }
     return best;

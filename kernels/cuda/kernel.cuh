@@ -96,4 +96,12 @@ static __device__ inline float sp_element(const void *data, SpDtype dtype, int64
     }
 }
 
+/* An op that is one kernel over `count` elements. */
+#define SP_OP(name, type, count)                                                                   \
+    extern "C" void sp_cuda_##name(SpDevice *device, const type *a)                                \
+    {                                                                                              \
+        SpCuda *cuda = sp_cuda(device);                                                            \
+        SP_LAUNCH(cuda, #name, name##_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);            \
+    }
+
 #endif

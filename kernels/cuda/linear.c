@@ -37,21 +37,21 @@ static bool has_format(const SpTensor *w, SpFormat format, int64_t ld)
 }
 
 /* The library without the epilogue, where it has none for these widths, and ours after it. */
-static bool gemm_then_finish(SpCuda *cuda, const SpGemm *p)
+static bool gemm_then_epilogue(SpCuda *cuda, const SpGemm *p)
 {
     SpGemm plain = *p;
     plain.bias = NULL;
     plain.relu = false;
     if ((!p->bias && !p->relu) || !sp_cuda_blas_gemm(cuda, &plain))
         return false;
-    sp_cuda_finish(cuda, &(SpFinish){.x = p->y,
-                                     .rows = p->m,
-                                     .width = p->n,
-                                     .ldx = p->ldy,
-                                     .b = p->bias,
-                                     .act = p->relu ? SP_RELU : SP_IDENTITY,
-                                     .y = p->y,
-                                     .ldy = p->ldy});
+    sp_cuda_epilogue(cuda, &(SpEpilogue){.x = p->y,
+                                         .rows = p->m,
+                                         .width = p->n,
+                                         .ldx = p->ldy,
+                                         .b = p->bias,
+                                         .act = p->relu ? SP_RELU : SP_IDENTITY,
+                                         .y = p->y,
+                                         .ldy = p->ldy});
     return true;
 }
 
@@ -59,14 +59,14 @@ static void gemm(SpCuda *cuda, const SpGemm *p)
 {
     if (!sp_cuda_live(cuda) || p->m == 0 || p->n == 0)
         return;
-    if (!cuda->own_kernels && (sp_cuda_blas_gemm(cuda, p) || gemm_then_finish(cuda, p)))
+    if (!cuda->own_kernels && (sp_cuda_blas_gemm(cuda, p) || gemm_then_epilogue(cuda, p)))
         return;
-    cuda->own_products += !cuda->own_kernels;
+    cuda->own_gemms += !cuda->own_kernels;
     sp_cuda_own_gemm(cuda, p);
 }
 
 /* The layer's products need something after them that the product itself cannot do. */
-static bool has_finish(const SpLinear *a)
+static bool has_epilogue(const SpLinear *a)
 {
     return a->gain || !(a->act == SP_IDENTITY || (a->act == SP_RELU && !a->residual));
 }
@@ -79,7 +79,7 @@ static void run_tile(SpCuda *cuda, const SpLinear *a, SpGemm p, int64_t row, int
     const float *b = a->b ? a->b + out : NULL;
     p.y = y;
     p.ldy = a->ldy;
-    if (!has_finish(a)) {
+    if (!has_epilogue(a)) {
         p.c = residual;
         p.ldc = a->ldr;
         p.bias = b;
@@ -93,17 +93,17 @@ static void run_tile(SpCuda *cuda, const SpLinear *a, SpGemm p, int64_t row, int
         p.ldy = p.n;
     }
     gemm(cuda, &p);
-    sp_cuda_finish(cuda, &(SpFinish){.x = p.y,
-                                     .rows = p.m,
-                                     .width = p.n,
-                                     .ldx = p.ldy,
-                                     .b = b,
-                                     .act = a->act,
-                                     .gain = a->gain ? a->gain + out : NULL,
-                                     .residual = residual,
-                                     .ldr = a->ldr,
-                                     .y = y,
-                                     .ldy = a->ldy});
+    sp_cuda_epilogue(cuda, &(SpEpilogue){.x = p.y,
+                                         .rows = p.m,
+                                         .width = p.n,
+                                         .ldx = p.ldy,
+                                         .b = b,
+                                         .act = a->act,
+                                         .gain = a->gain ? a->gain + out : NULL,
+                                         .residual = residual,
+                                         .ldr = a->ldr,
+                                         .y = y,
+                                         .ldy = a->ldy});
     cuda->taken = mark;
 }
 
@@ -111,13 +111,13 @@ static void run_tile(SpCuda *cuda, const SpLinear *a, SpGemm p, int64_t row, int
 static int64_t rows_at_once(const SpCuda *cuda, const SpLinear *a, bool rows_in_scratch,
                             int64_t x_bytes, int64_t n)
 {
-    const bool tile = has_finish(a) && a->residual == a->y && a->y;
+    const bool tile = has_epilogue(a) && a->residual == a->y && a->y;
     const int64_t row_bytes =
         (rows_in_scratch ? x_bytes : 0) + (tile ? n * (int64_t)sizeof(float) : 0);
     if (row_bytes == 0)
-        return has_finish(a) ? MAX_ROWS : a->rows; /* what is finished is still in the cache */
-    const int64_t room = (int64_t)sp_cuda_scratch_left(cuda) - 4 * SP_CUDA_ALIGN;
-    const int64_t fit = room / row_bytes / SP_ROW_TILE * SP_ROW_TILE;
+        return has_epilogue(a) ? MAX_ROWS : a->rows; /* what is finished is still in the cache */
+    const int64_t capacity = (int64_t)sp_cuda_scratch_left(cuda) - 4 * SP_CUDA_ALIGN;
+    const int64_t fit = capacity / row_bytes / SP_ROW_TILE * SP_ROW_TILE;
     return sp_min(MAX_ROWS, fit > 0 ? fit : SP_ROW_TILE);
 }
 

@@ -14,7 +14,7 @@
 
 enum {
     JOBS = 256,
-    TIMINGS = 64 /* of fetches whose times are not yet known */
+    TIMINGS = 64 /* of prefetches whose times are not yet known */
 };
 
 typedef struct Job {
@@ -38,28 +38,28 @@ struct SpCudaPrefetch {
     cudaStream_t stream;
     SpStaging staging;
     int next; /* buffer */
-    cudaEvent_t spent[SP_FETCH_SLOTS], done[SP_FETCH_SLOTS];
+    cudaEvent_t released[SP_PREFETCH_SLOTS], done[SP_PREFETCH_SLOTS];
     pthread_t thread;
     bool started;
 
     /* The caller's alone. */
-    Timing timing[TIMINGS], *open[SP_FETCH_SLOTS]; /* open: of what now comes through a slot */
-    double moving, waiting;                        /* seconds */
+    Timing timing[TIMINGS], *open[SP_PREFETCH_SLOTS]; /* open: of what now comes through a slot */
+    double moving, waiting;                           /* seconds */
 
     /* Under the lock. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     Job job[JOBS];
-    size_t head, count; /* count: those not yet handed to the stream */
-    size_t pending[SP_FETCH_SLOTS];
+    size_t head, count; /* count: those not yet issued to the stream */
+    size_t pending[SP_PREFETCH_SLOTS];
     bool ends;
     cudaError_t error; /* the first */
 };
 
-/* Hands a job to the stream, in pieces of a buffer. */
+/* Issues a job to the stream, in pieces of a buffer. */
 static cudaError_t run(struct SpCudaPrefetch *f, const Job *job)
 {
-    cudaError_t error = cudaStreamWaitEvent(f->stream, f->spent[job->slot], 0);
+    cudaError_t error = cudaStreamWaitEvent(f->stream, f->released[job->slot], 0);
     if (error == cudaSuccess && job->begin)
         error = cudaEventRecord(job->begin, f->stream);
     for (size_t at = 0; at < job->bytes && error == cudaSuccess; at += SP_STAGING_BYTES) {
@@ -175,8 +175,8 @@ SpStatus sp_cuda_prefetch_open(SpCuda *cuda)
     cudaError_t error = cudaStreamCreateWithFlags(&f->stream, cudaStreamNonBlocking);
     if (error == cudaSuccess)
         error = sp_staging_open(&f->staging);
-    for (int i = 0; i < SP_FETCH_SLOTS && error == cudaSuccess; i++) {
-        error = cudaEventCreateWithFlags(&f->spent[i], cudaEventDisableTiming);
+    for (int i = 0; i < SP_PREFETCH_SLOTS && error == cudaSuccess; i++) {
+        error = cudaEventCreateWithFlags(&f->released[i], cudaEventDisableTiming);
         if (error == cudaSuccess)
             error = cudaEventCreateWithFlags(&f->done[i], cudaEventDisableTiming);
     }
@@ -205,9 +205,9 @@ void sp_cuda_prefetch_close(SpCuda *cuda)
     if (f->stream)
         cudaStreamSynchronize(f->stream);
     sp_staging_close(&f->staging);
-    for (int i = 0; i < SP_FETCH_SLOTS; i++) {
-        if (f->spent[i])
-            cudaEventDestroy(f->spent[i]);
+    for (int i = 0; i < SP_PREFETCH_SLOTS; i++) {
+        if (f->released[i])
+            cudaEventDestroy(f->released[i]);
         if (f->done[i])
             cudaEventDestroy(f->done[i]);
     }
@@ -244,15 +244,15 @@ void sp_cuda_prefetch(SpDevice *device, int slot, void *to, const void *from, si
     pthread_mutex_unlock(&f->lock);
 }
 
-/* Until the slot's copies have been handed to their stream. */
-static void wait_handed(struct SpCudaPrefetch *f, int slot)
+/* Until the slot's copies have been issued to their stream. */
+static void wait_issued(struct SpCudaPrefetch *f, int slot)
 {
     pthread_mutex_lock(&f->lock);
     while (f->pending[slot])
         pthread_cond_wait(&f->changed, &f->lock);
     const cudaError_t error = f->error;
     pthread_mutex_unlock(&f->lock);
-    sp_cuda_ok(f->cuda, error, "a copy of weights", "fetch");
+    sp_cuda_ok(f->cuda, error, "a copy of weights", "prefetch");
 }
 
 void sp_cuda_wait_slot(SpDevice *device, int slot)
@@ -261,8 +261,8 @@ void sp_cuda_wait_slot(SpDevice *device, int slot)
     struct SpCudaPrefetch *f = cuda->prefetch;
     Timing *timing = f->open[slot];
     if (sp_cuda_live(cuda) && timing)
-        sp_cuda_ok(cuda, cudaEventRecord(timing->idle, cuda->stream), "an event", "fetched");
-    wait_handed(f, slot);
+        sp_cuda_ok(cuda, cudaEventRecord(timing->idle, cuda->stream), "an event", "wait");
+    wait_issued(f, slot);
     if (!sp_cuda_live(cuda))
         return;
     cudaError_t error = cudaStreamWaitEvent(cuda->stream, f->done[slot], 0);
@@ -273,7 +273,7 @@ void sp_cuda_wait_slot(SpDevice *device, int slot)
         timing->state = CLOSED;
         f->open[slot] = NULL;
     }
-    sp_cuda_ok(cuda, error, "waiting for weights", "fetched");
+    sp_cuda_ok(cuda, error, "waiting for weights", "wait");
 }
 
 double sp_cuda_hidden_seconds(SpDevice *device)
@@ -289,15 +289,15 @@ void sp_cuda_release_slot(SpDevice *device, int slot)
 {
     SpCuda *cuda = sp_cuda(device);
     if (sp_cuda_live(cuda))
-        sp_cuda_ok(cuda, cudaEventRecord(cuda->prefetch->spent[slot], cuda->stream),
-                   "marking a slot", "spent");
+        sp_cuda_ok(cuda, cudaEventRecord(cuda->prefetch->released[slot], cuda->stream),
+                   "marking a slot", "release");
 }
 
 void sp_cuda_prefetch_finish(SpCuda *cuda)
 {
     struct SpCudaPrefetch *f = cuda->prefetch;
-    for (int slot = 0; f && slot < SP_FETCH_SLOTS; slot++)
-        wait_handed(f, slot);
+    for (int slot = 0; f && slot < SP_PREFETCH_SLOTS; slot++)
+        wait_issued(f, slot);
     if (f)
-        sp_cuda_ok(cuda, cudaStreamSynchronize(f->stream), "a copy of weights", "fetch");
+        sp_cuda_ok(cuda, cudaStreamSynchronize(f->stream), "a copy of weights", "prefetch");
 }

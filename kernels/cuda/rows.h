@@ -9,7 +9,7 @@ extern "C" {
 #endif
 
 /* y = residual + gain * act(x + b) on [rows, width]; rows ldx, ldr, ldy apart; y may be x. */
-typedef struct SpFinish {
+typedef struct SpEpilogue {
     const float *x;
     int64_t rows, width, ldx;
     const float *b;
@@ -18,8 +18,8 @@ typedef struct SpFinish {
     int64_t ldr;
     float *y;
     int64_t ldy;
-} SpFinish;
-void sp_cuda_finish(SpCuda *, const SpFinish *);
+} SpEpilogue;
+void sp_cuda_epilogue(SpCuda *, const SpEpilogue *);
 
 /* SP_ON_DEVICE of the copy op; a from_pitch of 0 repeats one row. */
 void sp_cuda_copy_rows(SpCuda *, const SpCopy *);

@@ -77,7 +77,7 @@ void sp_residual_unit_run(SpNn *nn, const SpResidualUnit *unit, const SpPackedUn
     const SpNnMark mark = sp_nn_mark(nn);
     const SpFeatureMap in = {x, h, w, unit->conv1.w.dim[0]},
                        middle = sp_nn_feature_map(nn, h, w, in.c);
-    sp_nn_run(nn, map, &(SpMap){x, h * w * in.c, 1, NULL, 0, SP_RELU, x});
+    sp_nn_run(nn, elementwise, &(SpElementwise){x, h * w * in.c, 1, NULL, 0, SP_RELU, x});
     sp_nn_convolve(nn, in, &unit->conv1, packed->conv1, 1, SP_RELU, NULL, middle);
     sp_nn_convolve(nn, middle, &unit->conv2, packed->conv2, 1, SP_IDENTITY, x, in);
     sp_nn_release(nn, mark);
@@ -198,7 +198,8 @@ void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims
         SpFeatureMap x = r[k];
         if (k < SP_FRONT_TAPS - 1) {
             sp_residual_unit_run(nn, &head->unit1[k], &packed->unit1[k], x.h, x.w, x.x);
-            sp_nn_run(nn, map, &(SpMap){x.x, x.h * x.w * x.c, 1, o.x, 0, SP_IDENTITY, x.x});
+            sp_nn_run(nn, elementwise,
+                      &(SpElementwise){x.x, x.h * x.w * x.c, 1, o.x, 0, SP_IDENTITY, x.x});
         }
         o = k ? sp_nn_feature_map(nn, r[k - 1].h, r[k - 1].w, c) : fused;
         fuse(front, nn, packed, k, x, o);

@@ -56,13 +56,13 @@ static void before_attention(SpNn *nn, SpAttention *call)
     count(nn, SP_WORK_ATTENTION, 2 * product(call->batch * call->nq, call->nk, width));
 }
 
-static void before_grid_attention(SpNn *nn, SpGridAttention *call)
+static void before_window_attention(SpNn *nn, SpWindowAttention *call)
 {
     const int64_t side = call->side,
                   windows = (call->h + side - 1) / side * ((call->w + side - 1) / side);
-    resolve_floats(nn, &call->beyond);
-    resolve_floats(nn, &call->rows);
-    resolve_floats(nn, &call->columns);
+    resolve_floats(nn, &call->padding);
+    resolve_floats(nn, &call->rel_pos_h);
+    resolve_floats(nn, &call->rel_pos_w);
     count(nn, SP_WORK_ATTENTION,
           2 * product(windows * side * side, side * side, call->heads * call->head));
 }
@@ -97,7 +97,7 @@ static void before_deconv(SpNn *nn, SpDeconv *call)
           product(call->n * call->h * call->w, call->cin, call->cout * call->s * call->s));
 }
 
-static void before_map(SpNn *nn, SpMap *call)
+static void before_elementwise(SpNn *nn, SpElementwise *call)
 {
     resolve_floats(nn, &call->add);
 }
@@ -117,13 +117,13 @@ static const struct {
     .linear = before_linear,
     .layer_norm = before_layer_norm,
     .attention = before_attention,
-    .grid_attention = before_grid_attention,
+    .window_attention = before_window_attention,
     .qk_norm_rope = before_qk_norm_rope,
     .conv_pack = before_pack,
     .conv2d = before_conv2d,
     .deconv_pack = before_pack,
     .deconv = before_deconv,
-    .map = before_map,
+    .elementwise = before_elementwise,
     .correlate = before_correlate,
 };
 

@@ -11,10 +11,10 @@
 /* Segments first .. first + count of the model's weights are read one after another. */
 typedef struct SpStream {
     int first, count;
-    bool kept, again;             /* all are there; they are read more than once */
-    char *memory[SP_FETCH_SLOTS]; /* of the slots */
-    int segment[SP_FETCH_SLOTS];  /* what stands in a slot, or is on its way; -1: nothing */
-    bool coming[SP_FETCH_SLOTS];  /* nobody has waited for it yet */
+    bool kept, again;                /* all are there; they are read more than once */
+    char *memory[SP_PREFETCH_SLOTS]; /* of the slots */
+    int segment[SP_PREFETCH_SLOTS];  /* what stands in a slot, or is on its way; -1: nothing */
+    bool coming[SP_PREFETCH_SLOTS];  /* nobody has waited for it yet */
 } SpStream;
 
 /* Nothing, where the segments are there already. Else it takes the memory: a slot for one segment

@@ -13,7 +13,8 @@ static void norm(SpNn *nn, const SpSamNorm *n, int64_t rows, int64_t width, floa
 /* y = a + b. */
 static void add(SpNn *nn, const float *a, const float *b, int64_t count, float *y)
 {
-    sp_nn_run(nn, map, &(SpMap){.x = a, .count = count, .scale = 1, .add = b, .y = y});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){.x = a, .count = count, .scale = 1, .add = b, .y = y});
 }
 
 /* Rows of D values: queries [nq], keys and values [nk]. */
@@ -73,13 +74,13 @@ SpSamTwoWay sp_sam_two_way_begin(const SpSam *sam, SpNn *nn, const float *embedd
     sp_nn_copy(nn, SP_UPLOAD, s.start + d, sam->decoder.mask_tokens, SP_SAM_MASKS * d);
     sp_nn_copy(nn, SP_UPLOAD, s.start + first * d, sparse, count * d);
     sp_nn_copy(nn, SP_ON_DEVICE, s.t, s.start, s.tokens * d);
-    sp_nn_run(nn, map,
-              &(SpMap){.x = embedding,
-                       .count = s.pixels * d,
-                       .scale = 1,
-                       .add = sam->prompt.no_mask,
-                       .period = d,
-                       .y = s.z});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){.x = embedding,
+                               .count = s.pixels * d,
+                               .scale = 1,
+                               .add = sam->prompt.no_mask,
+                               .period = d,
+                               .y = s.z});
     return s;
 }
 
@@ -157,7 +158,8 @@ static void deconvolve(SpNn *nn, const SpSamDense *layer, int64_t side, const fl
 
 static void gelu(SpNn *nn, float *x, int64_t count)
 {
-    sp_nn_run(nn, map, &(SpMap){.x = x, .count = count, .scale = 1, .act = SP_GELU, .y = x});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){.x = x, .count = count, .scale = 1, .act = SP_GELU, .y = x});
 }
 
 void sp_sam_upscale(const SpSam *sam, SpNn *nn, const float *z, float *out)

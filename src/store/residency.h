@@ -47,7 +47,7 @@ size_t sp_weights_largest(const SpWeights *weights, int first, int count);
 size_t sp_weights_file_bytes(const SpWeights *weights);
 
 /* Starts to copy a segment through `slot` of the device to `memory`, of sp_weights_bytes(.., 1);
- * the ops may read it after device->fetched(slot). */
+ * the ops may read it after device->wait_slot(slot). */
 void sp_weights_fetch(SpWeights *weights, SpDevice *device, int slot, int segment, void *memory);
 
 /* Says that a segment is at `memory` of the device, or (NULL) no longer. */

@@ -36,7 +36,8 @@ static void residual_block(SpNn *nn, const SpEncoderBlock *block, SpFeatureMap i
         skip = strided(nn, in, &block->skip, block->stride);
         normalise(nn, skip, false);
     }
-    sp_nn_run(nn, map, &(SpMap){out.x, out.h * out.w * out.c, 1, skip.x, 0, SP_RELU, out.x});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){out.x, out.h * out.w * out.c, 1, skip.x, 0, SP_RELU, out.x});
     sp_nn_release(nn, mark);
 }
 
@@ -66,6 +67,6 @@ void sp_encoder_run(const SpTracker *tracker, SpNn *nn, const float *image, int6
     normalise(nn, mixed, true);
     convolve(nn, mixed, &e->conv3, 1,
              (SpFeatureMap){features, mixed.h, mixed.w, tracker->channels});
-    sp_nn_run(nn, unit_rows, &(SpUnitRows){features, mixed.h * mixed.w, tracker->channels});
+    sp_nn_run(nn, l2_normalize, &(SpL2Normalize){features, mixed.h * mixed.w, tracker->channels});
     sp_nn_release(nn, mark);
 }

@@ -112,9 +112,9 @@ typedef struct SpWindowMaps {
     int64_t frames, channels;
     bool on_host;
     float *kept;
-    float *brought[SP_FETCH_SLOTS]; /* device: copies of what is kept on the host */
-    float *halves;                  /* device: features of levels 1 .. */
-    float *time;                    /* device [T, token] */
+    float *brought[SP_PREFETCH_SLOTS]; /* device: copies of what is kept on the host */
+    float *halves;                     /* device: features of levels 1 .. */
+    float *time;                       /* device [T, token] */
     SpTrackLevel level[SP_TRACK_LEVELS];
 } SpWindowMaps;
 

@@ -52,12 +52,11 @@ void sp_level_query(const SpTracker *t, SpNn *nn, const SpTrackLevel *level, int
         float *both = sp_nn_floats(nn, rows * 2 * c), *normed = sp_nn_floats(nn, rows * c);
         float *query = level->query + first * keep * c;
         patch_centres(t, nn, points, count, centres);
-        sp_nn_run(nn, neighbours,
-                  &(SpNeighbours){points, centres, count, patch, keep, index, vectors});
+        sp_nn_run(nn, knn, &(SpKnn){points, centres, count, patch, keep, index, vectors});
         encode_vectors(t, nn, vectors, rows, both);
-        sp_nn_run(nn, pick_rows,
-                  &(SpPickRows){level->templates + first * patch * c, index, count, patch, keep, c,
-                                both + c, 2 * c});
+        sp_nn_run(nn, gather_rows,
+                  &(SpGatherRows){level->templates + first * patch * c, index, count, patch, keep,
+                                  c, both + c, 2 * c});
         mlp(nn, &t->corr_xyz_mlp, both, rows, query, c);
         sp_nn_layer_norm(nn, query, rows, c, NULL, NULL, EPS, normed);
         sp_dense_run(nn, &t->cross.to_q, normed, rows, SP_IDENTITY,
@@ -109,7 +108,7 @@ static void target_side(const SpTracker *t, SpNn *nn, const SpTrackLevel *level,
                                .out = points,
                                .ldy = 3};
     sp_nn_run(nn, sample_patches, &samples);
-    sp_nn_run(nn, neighbours, &(SpNeighbours){points, p->origin, m, patch, keep, index, vectors});
+    sp_nn_run(nn, knn, &(SpKnn){points, p->origin, m, patch, keep, index, vectors});
     encode_vectors(t, nn, vectors, m * keep, both);
     samples.map = level->features;
     samples.c = t->channels;
@@ -238,7 +237,8 @@ void sp_level_run(const SpTracker *t, SpNn *nn, const SpTrackLevel *level, int s
     const int64_t m = p->tracks * p->frames;
     const SpNnMark mark = sp_nn_mark(nn);
     float *xy = sp_nn_floats(nn, 2 * m);
-    sp_nn_run(nn, map, &(SpMap){p->xy, 2 * m, 1 / (float)(1 << scale), NULL, 0, SP_IDENTITY, xy});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){p->xy, 2 * m, 1 / (float)(1 << scale), NULL, 0, SP_IDENTITY, xy});
     branch_2d(t, nn, level, frames, p, xy, token);
     branch_3d(t, nn, level, frames, p, xy, token3);
     sp_nn_release(nn, mark);

@@ -85,9 +85,9 @@ static void halve(SpNn *nn, const SpWindowMaps *m, int64_t frames)
 {
     for (int l = 1; l < SP_TRACK_LEVELS; l++) {
         const SpTrackLevel *above = &m->level[l - 1];
-        sp_nn_run(nn, halve,
-                  &(SpHalve){above->features, frames, above->h, above->w, m->channels,
-                             m->level[l].features});
+        sp_nn_run(nn, average_pool,
+                  &(SpAveragePool){above->features, frames, above->h, above->w, m->channels,
+                                   m->level[l].features});
     }
 }
 
@@ -116,7 +116,7 @@ void sp_maps_read(SpNn *nn, SpWindowMaps *m)
 
 static int slot_of(int64_t first)
 {
-    return (int)(first / SP_TRACK_FRAMES % SP_FETCH_SLOTS);
+    return (int)(first / SP_TRACK_FRAMES % SP_PREFETCH_SLOTS);
 }
 
 /* Begins to bring the chunk from `first` on, if there is one. */

@@ -254,12 +254,12 @@ static void templates(const SpTracker *t, SpNn *nn, const SpCarried *carried, co
     const int64_t patch = t->side * t->side, c = t->channels, old = p->old, fresh = p->fresh;
     const SpTrackLevel *level = &w->maps.level[l];
     const int64_t wide = patch * c, narrow = patch * 3;
-    sp_nn_run(nn, pick_rows,
-              &(SpPickRows){p->features[l], p->row, 1, fresh, fresh, wide,
-                            level->templates + old * wide, wide});
-    sp_nn_run(nn, pick_rows,
-              &(SpPickRows){p->points[l], p->row, 1, fresh, fresh, narrow,
-                            level->template_points + old * narrow, narrow});
+    sp_nn_run(nn, gather_rows,
+              &(SpGatherRows){p->features[l], p->row, 1, fresh, fresh, wide,
+                              level->templates + old * wide, wide});
+    sp_nn_run(nn, gather_rows,
+              &(SpGatherRows){p->points[l], p->row, 1, fresh, fresh, narrow,
+                              level->template_points + old * narrow, narrow});
     if (old) {
         sp_nn_copy(nn, SP_ON_DEVICE, level->templates, carried->templates[l], old * wide);
         for (int64_t i = 0; i < old * patch && sp_nn_live(nn); i++)

@@ -23,7 +23,8 @@ void sp_time_embedding(int64_t length, int64_t width, int64_t frames, float *out
 static void add_time(SpNn *nn, float *token, int64_t pairs, int64_t frames, int64_t width,
                      const float *time)
 {
-    sp_nn_run(nn, map, &(SpMap){token, pairs * width, 1, time, frames * width, SP_IDENTITY, token});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){token, pairs * width, 1, time, frames * width, SP_IDENTITY, token});
 }
 
 void sp_tokens_finish(const SpTracker *t, SpNn *nn, const SpTokenInputs *in, int64_t first,

@@ -252,51 +252,51 @@ ATTENTION(attention_narrow, 1, 9, 90, 3, 12, 0, 1)
 ATTENTION(attention_256, 1, 17, 33, 1, 200, 0, 3)
 ATTENTION(attention_wide, 1, 3, 7, 2, 300, 0, 0)
 
-static void grid_case(SpDevice *device, float *y, int64_t h, int64_t w, int64_t side, int64_t heads,
-                      int64_t head, bool in_place)
+static void window_case(SpDevice *device, float *y, int64_t h, int64_t w, int64_t side,
+                        int64_t heads, int64_t head, bool in_place)
 {
     const int64_t width = heads * head, entries = 2 * side - 1;
     Scope s = {.device = device};
     float *qkv = put_noise(&s, "qkv", h * w * 3 * width);
-    SpGridAttention a = {qkv,
-                         h,
-                         w,
-                         side,
-                         heads,
-                         head,
-                         2.5f / sqrtf((float)head),
-                         put_noise(&s, "beyond", 3 * width),
-                         put_noise(&s, "rows", entries * head),
-                         put_noise(&s, "columns", entries * head),
-                         qkv,
-                         3 * width};
+    SpWindowAttention a = {qkv,
+                           h,
+                           w,
+                           side,
+                           heads,
+                           head,
+                           2.5f / sqrtf((float)head),
+                           put_noise(&s, "padding", 3 * width),
+                           put_noise(&s, "rows", entries * head),
+                           put_noise(&s, "columns", entries * head),
+                           qkv,
+                           3 * width};
     if (!in_place) {
         a.y = put(&s, y, (size_t)(h * w * width) * sizeof *y);
         a.y_row = width;
     }
-    device->ops.grid_attention(device, &a);
+    device->ops.window_attention(device, &a);
     get(&s, a.y, y, h * w * a.y_row);
     end(&s);
 }
 
-static void grid_windows(SpDevice *device, float *y)
+static void windows(SpDevice *device, float *y)
 {
-    grid_case(device, y, 16, 16, 14, 2, 16, false);
+    window_case(device, y, 16, 16, 14, 2, 16, false);
 }
 
-static void grid_global(SpDevice *device, float *y)
+static void window_global(SpDevice *device, float *y)
 {
-    grid_case(device, y, 12, 12, 12, 1, 80, true);
+    window_case(device, y, 12, 12, 12, 1, 80, true);
 }
 
-static void grid_ragged(SpDevice *device, float *y)
+static void window_ragged(SpDevice *device, float *y)
 {
-    grid_case(device, y, 9, 13, 5, 2, 64, true);
+    window_case(device, y, 9, 13, 5, 2, 64, true);
 }
 
-static void grid_one_window(SpDevice *device, float *y)
+static void window_one(SpDevice *device, float *y)
 {
-    grid_case(device, y, 3, 4, 7, 1, 130, false);
+    window_case(device, y, 3, 4, 7, 1, 130, false);
 }
 
 static void rope_case(SpDevice *device, float *y, int64_t head, bool norm)
@@ -365,10 +365,10 @@ const OpCase op_products[] = {
     {"attention narrow", attention_narrow, 9 * 37, 1e-5, 4e-3, false},
     {"attention 256", attention_256, 17 * 203, 1e-5, 4e-3, false},
     {"attention wide", attention_wide, 3 * 600, 1e-5, 4e-3, false},
-    {"grid windows", grid_windows, 16 * 16 * 32, 1e-5, 4e-3, false},
-    {"grid global", grid_global, 12 * 12 * 240, 2e-5, 4e-3, false},
-    {"grid ragged", grid_ragged, 9 * 13 * 384, 2e-5, 4e-3, false},
-    {"grid one window", grid_one_window, 3 * 4 * 130, 2e-5, 4e-3, false},
+    {"windows", windows, 16 * 16 * 32, 1e-5, 4e-3, false},
+    {"window global", window_global, 12 * 12 * 240, 2e-5, 4e-3, false},
+    {"windows ragged", window_ragged, 9 * 13 * 384, 2e-5, 4e-3, false},
+    {"window one", window_one, 3 * 4 * 130, 2e-5, 4e-3, false},
     {"rope normed", rope_normed, 21 * 9 * 64, 1e-5, 0, false},
     {"rope plain", rope_plain, 21 * 9 * 20, 1e-5, 0, false},
 };

@@ -179,13 +179,13 @@ int __wrap_munmap(void *memory, size_t size)
     return 0;
 }
 
-static void *take_memory(SpDevice *device, size_t bytes)
+static void *alloc_memory(SpDevice *device, size_t bytes)
 {
     (void)device;
     return __wrap_calloc(1, bytes);
 }
 
-static void give_memory(SpDevice *device, void *memory, size_t bytes)
+static void free_memory(SpDevice *device, void *memory, size_t bytes)
 {
     (void)bytes;
     device->status(device);
@@ -212,8 +212,8 @@ SpStatus __wrap_sp_cpu_open(int threads, SpDevice **device)
     if (!card) {
         SP_TRY(sp_cuda_open(0, &card));
         card->reads_host = true;
-        card->take_memory = take_memory;
-        card->give_memory = give_memory;
+        card->alloc = alloc_memory;
+        card->free = free_memory;
         card->ops.copy = copy;
         card->close = stay_open;
     }

@@ -230,7 +230,7 @@ void many_videos(OpenDevice open, SpDevice **device, int count)
             break;
         first = i ? first : fingerprint(&v);
         others += fingerprint(&v) != first;
-        const size_t left = (*device)->free_memory(*device);
+        const size_t left = (*device)->available_memory(*device);
         settled = i < SETTLED ? left : settled;
         least = left < least || i <= SETTLED ? left : least;
     }

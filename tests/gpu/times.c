@@ -123,8 +123,7 @@ void times_of_ops(SpDevice *gpu)
          false},
     };
     const size_t bytes = (size_t)GLOBAL * 3 * WIDTH * sizeof(float);
-    Bench b = {gpu, gpu->take_memory(gpu, bytes), gpu->take_memory(gpu, bytes),
-               gpu->take_memory(gpu, bytes)};
+    Bench b = {gpu, gpu->alloc(gpu, bytes), gpu->alloc(gpu, bytes), gpu->alloc(gpu, bytes)};
     if (!check(b.x && b.w && b.y, "memory for the timing of ops"))
         return;
     sp_cuda_library_keys(gpu, 1);
@@ -147,8 +146,8 @@ void times_of_ops(SpDevice *gpu)
     sp_cuda_library_keys(gpu, 0);
     gpu->set_precision(gpu, SP_PRECISION_F32);
     sp_cuda_prefer_own(gpu, false);
-    gpu->give_memory(gpu, b.x, bytes), gpu->give_memory(gpu, b.w, bytes);
-    gpu->give_memory(gpu, b.y, bytes);
+    gpu->free(gpu, b.x, bytes), gpu->free(gpu, b.w, bytes);
+    gpu->free(gpu, b.y, bytes);
     check_status(gpu->status(gpu), "timing of ops");
 }
 
@@ -172,7 +171,7 @@ void times_of_bus(SpDevice *gpu)
 {
     const size_t bytes = (size_t)1 << 30;
     float *host = calloc(1, bytes);
-    void *memory = gpu->take_memory(gpu, bytes);
+    void *memory = gpu->alloc(gpu, bytes);
     double least = 1e9;
     if (!check(host && memory, "memory for the timing of the bus"))
         return;
@@ -180,16 +179,16 @@ void times_of_bus(SpDevice *gpu)
         host[i] = 1; /* or all pages were one page of zeros */
     for (int i = 0; i < 4; i++) {
         const double began = sp_clock();
-        gpu->spent(gpu, 0);
-        gpu->fetch(gpu, 0, memory, host, bytes);
-        gpu->fetched(gpu, 0);
+        gpu->release_slot(gpu, 0);
+        gpu->prefetch(gpu, 0, memory, host, bytes);
+        gpu->wait_slot(gpu, 0);
         gpu->status(gpu);
         least = i && sp_clock() - began < least ? sp_clock() - began : least;
     }
     const double ours = (double)bytes / least, bus = bus_rate(memory, bytes);
     check(ours >= 0.8 * bus, "weights come at %.1f GB/s, %.0f %% of the bus's %.1f", ours / 1e9,
           100 * ours / bus, bus / 1e9);
-    gpu->give_memory(gpu, memory, bytes);
+    gpu->free(gpu, memory, bytes);
     free(host);
 }
 

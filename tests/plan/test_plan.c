@@ -25,19 +25,19 @@ typedef enum Kind { FRONT, TRACKER, SAM, LITE_SAM, ONLINE, KINDS } Kind;
 static SpDevice *cpu, device;
 static size_t given, most_given;
 
-static void *take_memory(SpDevice *self, size_t bytes)
+static void *alloc_memory(SpDevice *self, size_t bytes)
 {
     (void)self;
     given += bytes;
     most_given = given > most_given ? given : most_given;
-    return cpu->take_memory(cpu, bytes);
+    return cpu->alloc(cpu, bytes);
 }
 
-static void give_memory(SpDevice *self, void *memory, size_t bytes)
+static void free_memory(SpDevice *self, void *memory, size_t bytes)
 {
     (void)self;
     given -= bytes;
-    cpu->give_memory(cpu, memory, bytes);
+    cpu->free(cpu, memory, bytes);
 }
 
 /* The ops expect the CPU's own SpDevice. One thread: barriers are slow on a busy machine. */
@@ -45,8 +45,8 @@ static void open_device(void)
 {
     assert_int_equal(sp_cpu_open(1, &cpu).code, SP_OK);
     device = *cpu;
-    device.take_memory = take_memory;
-    device.give_memory = give_memory;
+    device.alloc = alloc_memory;
+    device.free = free_memory;
     given = most_given = 0;
 }
 

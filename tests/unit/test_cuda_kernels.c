@@ -182,7 +182,7 @@ static void nothing_runs_after_a_failure(void **state)
                                                .ldy = 4});
     assert_int_equal(emulated->status(emulated).code, SP_DEVICE);
     assert_memory_equal(emulated->status(emulated).text, "cuda: ", 6);
-    emulated->ops.map(emulated, &(SpMap){x, 4, 2.0f, NULL, 0, SP_IDENTITY, x});
+    emulated->ops.elementwise(emulated, &(SpElementwise){x, 4, 2.0f, NULL, 0, SP_IDENTITY, x});
     assert_true(x[0] == 1.0f);
     assert_int_equal(emulated->status(emulated).code, SP_DEVICE);
     emulated->close(emulated);

@@ -7,21 +7,21 @@
 #include "kernels/cuda/dnn.h"
 #include "kernels/cuda/rows.h"
 
-static void *take_memory(SpDevice *device, size_t bytes)
+static void *alloc_memory(SpDevice *device, size_t bytes)
 {
     (void)device;
     return aligned_alloc(SP_CUDA_ALIGN,
                          (bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN);
 }
 
-static void give_memory(SpDevice *device, void *memory, size_t bytes)
+static void free_memory(SpDevice *device, void *memory, size_t bytes)
 {
     (void)device;
     (void)bytes;
     free(memory);
 }
 
-static void fetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
+static void prefetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
 {
     (void)device, (void)slot;
     memcpy(to, from, bytes);
@@ -38,7 +38,7 @@ static double none_hidden(SpDevice *device)
     return 0;
 }
 
-static size_t free_memory(SpDevice *device)
+static size_t available_memory(SpDevice *device)
 {
     (void)device;
     return (size_t)1 << 30;
@@ -63,13 +63,13 @@ SpDevice *emulated_open(int major)
     cuda->device = (SpDevice){.name = "emulated",
                               .ops = sp_cuda_ops,
                               .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
-                              .free_memory = free_memory,
-                              .fetch = fetch,
-                              .fetched = no_wait,
-                              .spent = no_wait,
+                              .available_memory = available_memory,
+                              .prefetch = prefetch,
+                              .wait_slot = no_wait,
+                              .release_slot = no_wait,
                               .set_precision = sp_cuda_set_precision,
-                              .take_memory = take_memory,
-                              .give_memory = give_memory,
+                              .alloc = alloc_memory,
+                              .free = free_memory,
                               .status = status,
                               .hidden_seconds = none_hidden,
                               .close = close_emulated};

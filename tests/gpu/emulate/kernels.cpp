@@ -19,15 +19,14 @@ namespace gemm
 {
 #include "kernels/cuda/gemm.cu"
 }
-namespace grid_attention
+namespace window_attention
 {
-#include "kernels/cuda/grid_attention.cu"
+#include "kernels/cuda/window_attention.cu"
 }
-namespace maps
+namespace image
 {
-#include "kernels/cuda/maps.cu"
+#include "kernels/cuda/image.cu"
 }
-#undef OP
 namespace norm
 {
 #include "kernels/cuda/norm.cu"
@@ -36,9 +35,9 @@ namespace pack
 {
 #include "kernels/cuda/pack.cu"
 }
-namespace patches
+namespace correlation
 {
-#include "kernels/cuda/patches.cu"
+#include "kernels/cuda/correlation.cu"
 }
 namespace rows
 {

@@ -182,8 +182,8 @@ static inline void sp_mma(Half half, float d[4], const uint32_t a[4], const uint
 }
 
 /* PTX ISA, "ldmatrix": lane l has row l / 4 and columns 2 (l % 4) and on of each matrix, or,
- * turned, column l / 4 and these rows. */
-static inline void emulate_matrices(uint32_t out[4], const void *row, bool turned)
+ * transposed, column l / 4 and these rows. */
+static inline void emulate_matrices(uint32_t out[4], const void *row, bool transposed)
 {
     EmulateThread *self = emulate_thread();
     if ((uintptr_t)row % 16)
@@ -193,8 +193,8 @@ static inline void emulate_matrices(uint32_t out[4], const void *row, bool turne
     for (int i = 0; i < 4; i++) {
         uint16_t pair[2];
         for (int e = 0; e < 2; e++) {
-            const int r = turned ? self->lane % 4 * 2 + e : self->lane / 4;
-            const int c = turned ? self->lane / 4 : self->lane % 4 * 2 + e;
+            const int r = transposed ? self->lane % 4 * 2 + e : self->lane / 4;
+            const int c = transposed ? self->lane / 4 : self->lane % 4 * 2 + e;
             const uint16_t *from;
             memcpy(&from, emulate_lane(8 * i + r)->given, sizeof from);
             pair[e] = from[c];
@@ -209,7 +209,7 @@ static inline void sp_load_matrices(uint32_t out[4], const void *row)
     emulate_matrices(out, row, false);
 }
 
-static inline void sp_load_matrices_turned(uint32_t out[4], const void *row)
+static inline void sp_load_matrices_transposed(uint32_t out[4], const void *row)
 {
     emulate_matrices(out, row, true);
 }
