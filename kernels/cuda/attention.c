@@ -41,18 +41,18 @@ static size_t rounded(int64_t bytes)
     return (size_t)(bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN;
 }
 
-/* Into how many units at a time `all` are cut evenly, at most `most` together. */
-static int64_t even_group(int64_t all, int64_t most)
+/* Into how many units at a time `all` are cut evenly, at max `max` together. */
+static int64_t even_group(int64_t all, int64_t max)
 {
-    const int64_t groups = (all + most - 1) / most;
+    const int64_t groups = (all + max - 1) / max;
     return (all + groups - 1) / groups;
 }
 
 /* The same where each other size of a group costs a plan: evenly without a rest, if that makes them
  * not much smaller. */
-static int64_t whole_group(int64_t all, int64_t most)
+static int64_t whole_group(int64_t all, int64_t max)
 {
-    const int64_t even = even_group(all, most);
+    const int64_t even = even_group(all, max);
     for (int64_t group = even; 2 * group >= even; group--)
         if (all % group == 0)
             return group;
@@ -122,7 +122,7 @@ static void by_mma(SpCuda *cuda, const SpAttention *a)
         pack_keys(cuda, a, units(a, first, count, width), k, v);
         sp_cuda_attention_mma(cuda, a, first, count, k, v);
     }
-    cuda->taken = 0;
+    cuda->scratch_used = 0;
 }
 
 void sp_cuda_attention(SpDevice *device, const SpAttention *a)

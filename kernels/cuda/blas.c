@@ -39,7 +39,7 @@ enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE, MAX_ALIGNMENT = 16 };
     F(cublasLtMatmulPreferenceSetAttribute)                                                        \
     F(cublasLtMatmulAlgoGetHeuristic)
 
-/* What an algorithm depends on. */
+/* What an algorithm depends on; compared as bytes, so it has none between its parts. */
 typedef struct Key {
     int64_t n, k, ldx, ldw, ldc, ldy;
     int32_t format, tf32, bias, relu, c;
@@ -132,25 +132,22 @@ static uint32_t alignment(const void *at)
 
 static Key key_of(const SpGemm *p)
 {
-    Key key;
-    memset(&key, 0, sizeof key);
-    key.n = p->n;
-    key.k = p->k;
-    key.ldx = p->ldx;
-    key.ldw = p->ldw;
-    key.ldc = p->c ? p->ldc : 0;
-    key.ldy = p->ldy;
-    key.format = (int32_t)p->format;
-    key.tf32 = p->tf32;
-    key.bias = p->bias != NULL;
-    key.relu = p->relu;
-    key.c = p->c != NULL;
-    key.x_align = alignment(p->x);
-    key.w_align = alignment(p->w);
-    key.c_align = alignment(p->c ? p->c : p->y);
-    key.y_align = alignment(p->y);
-    key.bias_align = alignment(p->bias);
-    return key;
+    return (Key){.n = p->n,
+                 .k = p->k,
+                 .ldx = p->ldx,
+                 .ldw = p->ldw,
+                 .ldc = p->c ? p->ldc : 0,
+                 .ldy = p->ldy,
+                 .format = (int32_t)p->format,
+                 .tf32 = p->tf32,
+                 .bias = p->bias != NULL,
+                 .relu = p->relu,
+                 .c = p->c != NULL,
+                 .x_align = alignment(p->x),
+                 .w_align = alignment(p->w),
+                 .c_align = alignment(p->c ? p->c : p->y),
+                 .y_align = alignment(p->y),
+                 .bias_align = alignment(p->bias)};
 }
 
 /* The key's entry, or an empty one; NULL when the table is full. */

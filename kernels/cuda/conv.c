@@ -36,7 +36,7 @@ static bool conv_by_library(SpCuda *cuda, const SpConv2d *a, int64_t pixels)
     if (cuda->own_kernels || cuda->format != SP_FORMAT_F32 ||
         (!direct && bytes > SP_CUDA_SCRATCH / 2))
         return false;
-    const size_t mark = cuda->taken;
+    const size_t mark = cuda->scratch_used;
     float *tile = direct ? NULL : sp_cuda_scratch(cuda, bytes);
     bool done = true;
     for (int64_t i = 0; i < a->n && done && sp_cuda_live(cuda); i++) {
@@ -59,7 +59,7 @@ static bool conv_by_library(SpCuda *cuda, const SpConv2d *a, int64_t pixels)
                               .y = y,
                               .ldy = a->ldy});
     }
-    cuda->taken = mark;
+    cuda->scratch_used = mark;
     return done;
 }
 
@@ -104,5 +104,5 @@ void sp_cuda_deconv(SpDevice *device, const SpDeconv *a)
                             NULL);
         sp_cuda_scatter(cuda, a, first, m, tile);
     }
-    cuda->taken = 0;
+    cuda->scratch_used = 0;
 }

@@ -15,8 +15,8 @@ void *sp_cuda_scratch(SpCuda *cuda, size_t bytes)
                      "its operands are larger than any model's");
         return NULL;
     }
-    char *at = cuda->work + cuda->taken;
-    cuda->taken += rounded;
+    char *at = cuda->work + cuda->scratch_used;
+    cuda->scratch_used += rounded;
     return at;
 }
 

@@ -46,7 +46,7 @@ typedef struct SpCuda {
     bool tf32;                  /* float32 operands may lose their last 13 bits; only from 8.0 on */
     struct CUstream_st *stream; /* of all ops */
     char *work;                 /* SP_CUDA_SCRATCH + SP_CUDA_LIBRARY bytes */
-    size_t taken;               /* of the scratch, by the op that runs */
+    size_t scratch_used;        /* bytes, by the op that runs */
     SpStatus failure;           /* the first */
     bool own_kernels;           /* tests and timing: leave cuBLASLt and cuDNN aside */
     int64_t library_keys;       /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
@@ -71,13 +71,13 @@ static inline bool sp_cuda_live(const SpCuda *cuda)
 void sp_cuda_fail(SpCuda *cuda, SpCode code, const char *what, const char *where,
                   const char *reason);
 
-/* `bytes` bytes of the scratch, aligned to SP_CUDA_ALIGN, until the op sets `taken` back. NULL and
- * a failure when they do not fit: a fault of the caller. */
+/* `bytes` bytes of the scratch, aligned to SP_CUDA_ALIGN, until the op sets `scratch_used` back.
+ * NULL and a failure when they do not fit: a fault of the caller. */
 void *sp_cuda_scratch(SpCuda *cuda, size_t bytes);
 
 static inline size_t sp_cuda_scratch_left(const SpCuda *cuda)
 {
-    return (size_t)SP_CUDA_SCRATCH - cuda->taken;
+    return (size_t)SP_CUDA_SCRATCH - cuda->scratch_used;
 }
 
 /* SpDevice.set_precision. */

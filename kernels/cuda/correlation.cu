@@ -146,8 +146,8 @@ extern "C" void sp_cuda_correlate(SpDevice *device, const SpCorrelate *a)
 
 enum { LANE_POINTS = (MAX_SIDE * MAX_SIDE + SP_WARP - 1) / SP_WARP };
 
-/* A warp a pair: each lane holds some lengths; the least of all, and of equal ones the first, is
- * found and struck out, keep + 1 times. */
+/* A warp a pair: each lane holds some lengths; the shortest, and of equal ones the first, is
+ * found and dropped, keep + 1 times. */
 static __global__ void knn_kernel(SpKnn a)
 {
     const int lane = (int)threadIdx.x % SP_WARP;

@@ -26,8 +26,9 @@ extern "C" {
 #endif
 
 /* Card `index`. SP_DEVICE when there is no driver, no such card, one too old, or no cuBLASLt;
- * SP_MEMORY when the card has no room for the workspace. Its close gives back all device memory and
- * the process's context on the card. Needs nothing; at most one device is open at a time. */
+ * SP_MEMORY when the card has too little memory for the workspace. Its close frees all device
+ * memory and the process's context on the card. Needs nothing; at most one device is open at a
+ * time. */
 SpStatus sp_cuda_open(int index, SpDevice **device);
 
 /* For --info: a line a card with its capability and memory, a line of the driver's and libraries'

@@ -50,7 +50,7 @@ static SpStatus status(SpDevice *device)
     return cuda->failure;
 }
 
-/* What is left is given back by cudaDeviceReset, which also ends the context. */
+/* What is left is freed by cudaDeviceReset, which also ends the context. */
 static void close_cuda(SpDevice *device)
 {
     SpCuda *cuda = sp_cuda(device);

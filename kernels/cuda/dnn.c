@@ -61,7 +61,7 @@ enum {
 typedef enum Way { UNTRIED, PRECOMPUTED, IMPLICIT, OURS, WAYS } Way;
 
 typedef struct Conv {
-    int64_t h, w, cin, ldx, cout, kh, kw, stride, pad;
+    int64_t shape[9]; /* h, w, cin, ldx, cout, kh, kw, stride, pad */
     bool tf32;
     Way way;
 } Conv;
@@ -250,16 +250,12 @@ static Way fastest(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
 /* The shape's entry, new or known; NULL when the table is full. */
 static Conv *find_conv(const SpConv2d *a, bool tf32)
 {
-    for (int i = 0; i < CONVS; i++) {
-        Conv *c = &convs[i];
-        if (c->way == UNTRIED) {
-            *c = (Conv){a->h,  a->w,      a->cin, a->ldx, a->cout, a->kh,
-                        a->kw, a->stride, a->pad, tf32,   UNTRIED};
-            return c;
-        }
-        if (c->h == a->h && c->w == a->w && c->cin == a->cin && c->ldx == a->ldx &&
-            c->cout == a->cout && c->kh == a->kh && c->kw == a->kw && c->stride == a->stride &&
-            c->pad == a->pad && c->tf32 == tf32)
+    const Conv conv = {
+        {a->h, a->w, a->cin, a->ldx, a->cout, a->kh, a->kw, a->stride, a->pad}, tf32, UNTRIED};
+    for (Conv *c = convs; c < convs + CONVS; c++) {
+        if (c->way == UNTRIED)
+            *c = conv;
+        if (memcmp(c->shape, conv.shape, sizeof conv.shape) == 0 && c->tf32 == tf32)
             return c;
     }
     return NULL;

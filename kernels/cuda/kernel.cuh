@@ -14,8 +14,8 @@ enum { SP_WARP = 32, SP_BLOCK = 256, SP_BLOCK_WARPS = SP_BLOCK / SP_WARP };
 /* Blocks for SP_EACH: as many as there is work for, at most enough to fill the device. */
 static inline int64_t sp_blocks(const SpCuda *cuda, int64_t count)
 {
-    const int64_t blocks = (count + SP_BLOCK - 1) / SP_BLOCK, most = 16 * cuda->processors;
-    return blocks < most ? blocks : most;
+    const int64_t blocks = (count + SP_BLOCK - 1) / SP_BLOCK, max = 16 * cuda->processors;
+    return blocks < max ? blocks : max;
 }
 
 /* Blocks for a warp a unit. */

@@ -87,7 +87,7 @@ static void run_tile(SpCuda *cuda, const SpLinear *a, SpGemm p, int64_t row, int
         gemm(cuda, &p);
         return;
     }
-    const size_t mark = cuda->taken;
+    const size_t mark = cuda->scratch_used;
     if (residual == y) {
         p.y = sp_cuda_scratch(cuda, (size_t)(p.m * p.n) * sizeof *p.y);
         p.ldy = p.n;
@@ -104,10 +104,10 @@ static void run_tile(SpCuda *cuda, const SpLinear *a, SpGemm p, int64_t row, int
                                          .ldr = a->ldr,
                                          .y = y,
                                          .ldy = a->ldy});
-    cuda->taken = mark;
+    cuda->scratch_used = mark;
 }
 
-/* How many rows go together: what the scratch has room for, in multiples of SP_ROW_TILE. */
+/* How many rows go together: as the scratch holds, in multiples of SP_ROW_TILE. */
 static int64_t rows_at_once(const SpCuda *cuda, const SpLinear *a, bool rows_in_scratch,
                             int64_t x_bytes, int64_t n)
 {
@@ -163,7 +163,7 @@ void sp_cuda_linear_rows(SpCuda *cuda, const SpLinear *a, const SpConv2d *conv)
     const int64_t fit = WEIGHT_BYTES / row_bytes, even = fit / OUTPUTS * OUTPUTS;
     const int64_t step = ready || fit >= outs ? outs : even > 0 ? even : fit > 0 ? fit : 1;
     for (int64_t out = 0; out < outs && sp_cuda_live(cuda); out += step) {
-        const size_t mark = cuda->taken;
+        const size_t mark = cuda->scratch_used;
         p.n = sp_min(step, outs - out);
         if (ready) {
             p.w = a->w.data;
@@ -181,7 +181,7 @@ void sp_cuda_linear_rows(SpCuda *cuda, const SpLinear *a, const SpConv2d *conv)
             p.w = w;
         }
         run_outputs(cuda, a, conv, p, out);
-        cuda->taken = mark;
+        cuda->scratch_used = mark;
     }
 }
 

@@ -29,9 +29,9 @@ typedef struct Job {
  * of before had run to when they could go on. */
 typedef struct Timing {
     enum { FREE, OPEN, CLOSED } state;
-    cudaEvent_t begin, end, idle, resumed;
+    cudaEvent_t at[4]; /* BEGIN .. RESUMED */
 } Timing;
-enum { EVENTS = 4 };
+enum { BEGIN, END, IDLE, RESUMED, EVENTS };
 
 struct SpCudaPrefetch {
     SpCuda *cuda;
@@ -107,32 +107,26 @@ static void *work(void *argument)
     return NULL;
 }
 
-static void events_of(Timing *t, cudaEvent_t *all[EVENTS])
-{
-    all[0] = &t->begin;
-    all[1] = &t->end;
-    all[2] = &t->idle;
-    all[3] = &t->resumed;
-}
-
-static cudaError_t make_timings(struct SpCudaPrefetch *f)
+static cudaError_t make_events(cudaEvent_t *event, int count, unsigned flags)
 {
     cudaError_t error = cudaSuccess;
-    for (int i = 0; i < TIMINGS; i++) {
-        cudaEvent_t *all[EVENTS];
-        events_of(&f->timing[i], all);
-        for (int k = 0; k < EVENTS && error == cudaSuccess; k++)
-            error = cudaEventCreate(all[k]);
-    }
+    for (int i = 0; i < count && error == cudaSuccess; i++)
+        error = cudaEventCreateWithFlags(&event[i], flags);
     return error;
+}
+
+static void destroy_events(cudaEvent_t *event, int count)
+{
+    for (int i = 0; i < count && event[i]; i++)
+        cudaEventDestroy(event[i]);
 }
 
 /* Adds up a closed timing whose copies and ops have come that far. */
 static void read_timing(struct SpCudaPrefetch *f, Timing *t)
 {
     float moving = 0, waiting = 0;
-    const bool known = cudaEventElapsedTime(&moving, t->begin, t->end) == cudaSuccess &&
-                       cudaEventElapsedTime(&waiting, t->idle, t->resumed) == cudaSuccess;
+    const bool known = cudaEventElapsedTime(&moving, t->at[BEGIN], t->at[END]) == cudaSuccess &&
+                       cudaEventElapsedTime(&waiting, t->at[IDLE], t->at[RESUMED]) == cudaSuccess;
     if (!known) {
         cudaGetLastError(); /* "not ready" is none of the ops' failures */
         return;
@@ -175,13 +169,12 @@ SpStatus sp_cuda_prefetch_open(SpCuda *cuda)
     cudaError_t error = cudaStreamCreateWithFlags(&f->stream, cudaStreamNonBlocking);
     if (error == cudaSuccess)
         error = sp_staging_open(&f->staging);
-    for (int i = 0; i < SP_PREFETCH_SLOTS && error == cudaSuccess; i++) {
-        error = cudaEventCreateWithFlags(&f->released[i], cudaEventDisableTiming);
-        if (error == cudaSuccess)
-            error = cudaEventCreateWithFlags(&f->done[i], cudaEventDisableTiming);
-    }
     if (error == cudaSuccess)
-        error = make_timings(f);
+        error = make_events(f->released, SP_PREFETCH_SLOTS, cudaEventDisableTiming);
+    if (error == cudaSuccess)
+        error = make_events(f->done, SP_PREFETCH_SLOTS, cudaEventDisableTiming);
+    for (int i = 0; i < TIMINGS && error == cudaSuccess; i++)
+        error = make_events(f->timing[i].at, EVENTS, cudaEventDefault);
     if (!sp_cuda_ok(cuda, error, "the staging buffers", "open"))
         return cuda->failure;
     if (pthread_create(&f->thread, NULL, work, f) != 0)
@@ -205,19 +198,10 @@ void sp_cuda_prefetch_close(SpCuda *cuda)
     if (f->stream)
         cudaStreamSynchronize(f->stream);
     sp_staging_close(&f->staging);
-    for (int i = 0; i < SP_PREFETCH_SLOTS; i++) {
-        if (f->released[i])
-            cudaEventDestroy(f->released[i]);
-        if (f->done[i])
-            cudaEventDestroy(f->done[i]);
-    }
-    for (int i = 0; i < TIMINGS; i++) {
-        cudaEvent_t *all[EVENTS];
-        events_of(&f->timing[i], all);
-        for (int k = 0; k < EVENTS; k++)
-            if (*all[k])
-                cudaEventDestroy(*all[k]);
-    }
+    destroy_events(f->released, SP_PREFETCH_SLOTS);
+    destroy_events(f->done, SP_PREFETCH_SLOTS);
+    for (int i = 0; i < TIMINGS; i++)
+        destroy_events(f->timing[i].at, EVENTS);
     if (f->stream)
         cudaStreamDestroy(f->stream);
     pthread_cond_destroy(&f->changed);
@@ -233,7 +217,7 @@ void sp_cuda_prefetch(SpDevice *device, int slot, void *to, const void *from, si
     if (!sp_cuda_live(sp_cuda(device)) || bytes == 0)
         return;
     if (!f->open[slot] && (f->open[slot] = open_timing(f)))
-        begin = f->open[slot]->begin;
+        begin = f->open[slot]->at[BEGIN];
     pthread_mutex_lock(&f->lock);
     while (f->count == JOBS)
         pthread_cond_wait(&f->changed, &f->lock);
@@ -261,15 +245,15 @@ void sp_cuda_wait_slot(SpDevice *device, int slot)
     struct SpCudaPrefetch *f = cuda->prefetch;
     Timing *timing = f->open[slot];
     if (sp_cuda_live(cuda) && timing)
-        sp_cuda_ok(cuda, cudaEventRecord(timing->idle, cuda->stream), "an event", "wait");
+        sp_cuda_ok(cuda, cudaEventRecord(timing->at[IDLE], cuda->stream), "an event", "wait");
     wait_issued(f, slot);
     if (!sp_cuda_live(cuda))
         return;
     cudaError_t error = cudaStreamWaitEvent(cuda->stream, f->done[slot], 0);
     if (error == cudaSuccess && timing) {
-        error = cudaEventRecord(timing->end, f->stream);
+        error = cudaEventRecord(timing->at[END], f->stream);
         if (error == cudaSuccess)
-            error = cudaEventRecord(timing->resumed, cuda->stream);
+            error = cudaEventRecord(timing->at[RESUMED], cuda->stream);
         timing->state = CLOSED;
         f->open[slot] = NULL;
     }

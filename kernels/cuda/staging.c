@@ -30,8 +30,8 @@ void sp_staging_close(SpStaging *staging)
 static int threads_for(size_t bytes)
 {
     const size_t share = bytes / COPIER_BYTES, half = (size_t)omp_get_num_procs() / 2;
-    const size_t most = half < COPIERS ? half : COPIERS;
-    return share < 2 || most < 2 ? 1 : share < most ? (int)share : (int)most;
+    const size_t max = half < COPIERS ? half : COPIERS;
+    return share < 2 || max < 2 ? 1 : share < max ? (int)share : (int)max;
 }
 
 void sp_staging_copy(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t bytes,

@@ -96,15 +96,15 @@ SpStatus front_need(const Front *front, SpDevice *device, const SpPlan *plan, Cl
     return sp_plan_need(device, &run, plan, need);
 }
 
-bool front_fit(const Front *front, SpDevice *device, size_t room, SpPrecision precision, Clip *clip,
-               SpNeed *need)
+bool front_fit(const Front *front, SpDevice *device, size_t budget, SpPrecision precision,
+               Clip *clip, SpNeed *need)
 {
     Stage stage;
     bool fits = false;
     const SpDryRun run = stage_of(front, clip, &stage);
     const SpWish wish = {.precision = precision};
-    const SpRoom rooms = {.device = room, .host = SIZE_MAX};
-    return sp_plan_choose(device, &run, &wish, &rooms, need, &fits).code == SP_OK && fits;
+    const SpRoom limits = {.device = budget, .host = SIZE_MAX};
+    return sp_plan_choose(device, &run, &wish, &limits, need, &fits).code == SP_OK && fits;
 }
 
 SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip, Took *took)

@@ -274,7 +274,7 @@ static void open_and_close(void)
         left[i] = gpu->available_memory(gpu);
         use_libraries(gpu);
         status = gpu->status(gpu);
-        gpu->close(gpu); /* what was taken with it */
+        gpu->close(gpu); /* what was allocated with it */
     }
     check_status(status, "opened, used and closed");
     check(left[TIMES - 1] + (16 << 20) >= left[0] && left[0] > 0,

@@ -143,13 +143,13 @@ SpStatus track_run(const Tracker *tracker, SpDevice *device, const SpPlan *plan,
     return stage_run(&stage, device, plan, took);
 }
 
-bool track_fit(const Tracker *tracker, SpDevice *device, size_t room, Track *track, SpNeed *need)
+bool track_fit(const Tracker *tracker, SpDevice *device, size_t budget, Track *track, SpNeed *need)
 {
     TrackStage self = {tracker, track};
     bool fits = false;
     const SpDryRun stage = {run_tracker, &self, sp_checkpoint_weights(tracker->checkpoint)};
-    const SpRoom rooms = {.device = room, .host = SIZE_MAX};
-    return sp_plan_choose(device, &stage, &(SpWish){0}, &rooms, need, &fits).code == SP_OK && fits;
+    const SpRoom limits = {.device = budget, .host = SIZE_MAX};
+    return sp_plan_choose(device, &stage, &(SpWish){0}, &limits, need, &fits).code == SP_OK && fits;
 }
 
 SpStatus sam_make(const char *goldens, const char *manifest, Sam *out)

@@ -41,11 +41,11 @@ static void compare(const OpCase *c, SpDevice *cpu, SpDevice *emulated, double t
     emulate_descending = false;
     float *ours = result_of(c, emulated);
     emulate_descending = true;
-    float *turned = result_of(c, emulated);
+    float *descending = result_of(c, emulated);
     close_to(c->name, ours, exact, c->count, tolerance);
-    if (memcmp(ours, turned, (size_t)c->count * sizeof *ours) != 0)
+    if (memcmp(ours, descending, (size_t)c->count * sizeof *ours) != 0)
         fail_msg("%s: the order of threads changes the result", c->name);
-    free(exact), free(ours), free(turned);
+    free(exact), free(ours), free(descending);
 }
 
 /* How often each op has been called through a table that counts. */
@@ -101,7 +101,7 @@ static void tf32_agrees(void **state)
     each_case(8, SP_PRECISION_TF32);
 }
 
-/* 1 + 2^-12 has no room in TF32, which cards have from 8.0 on. */
+/* 1 + 2^-12 does not fit TF32, which cards have from 8.0 on. */
 static void tf32_is_what_rounds(void **state)
 {
     (void)state;
@@ -137,9 +137,9 @@ static void f16_stands_in_before_ampere(void **state)
 static void keys_without_copies_are_the_same(void **state)
 {
     (void)state;
-    enum { N = 70, HEADS = 2, MOST = HEADS * 128 };
-    float *qkv = op_noise("qkv", N * 3 * MOST), *copied = op_noise("y", N * MOST);
-    float *direct = op_noise("y", N * MOST);
+    enum { N = 70, HEADS = 2, MAX_WIDTH = HEADS * 128 };
+    float *qkv = op_noise("qkv", N * 3 * MAX_WIDTH), *copied = op_noise("y", N * MAX_WIDTH);
+    float *direct = op_noise("y", N * MAX_WIDTH);
     for (int64_t head = 20; head <= 128; head += 54) {
         SpDevice *device = emulated_open(head > 64 ? 7 : 8);
         SpAttention a = {.batch = 1,
@@ -160,7 +160,7 @@ static void keys_without_copies_are_the_same(void **state)
         device->ops.attention(device, &a);
         a.y = direct;
         sp_cuda_attention_mma(sp_cuda(device), &a, 0, HEADS, NULL, NULL);
-        assert_memory_equal(copied, direct, N * MOST * sizeof *copied);
+        assert_memory_equal(copied, direct, N * MAX_WIDTH * sizeof *copied);
         device->close(device);
     }
     free(qkv), free(copied), free(direct);

@@ -252,9 +252,9 @@ static void each_failure_leaves_nothing(void **state)
         }
         /* The last call counted may have been the copying thread's own, which comes when it likes:
          * then it is the run's first allocation that fails here, and there is no sum. */
-        const bool told = status.code == SP_MEMORY || status.code == SP_DEVICE;
+        const bool reported = status.code == SP_MEMORY || status.code == SP_DEVICE;
         if (call <= opening)
-            assert_true(told || (call == opening && !sum));
+            assert_true(reported || (call == opening && !sum));
         free(sum);
         assert_int_equal(runtime_held(), 0);
     }
