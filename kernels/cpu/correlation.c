@@ -1,0 +1,145 @@
+/*
+ * Samples around points of feature maps, and products with them. All samples of a patch share
+ * the fraction of their position, and clamping a position to the map equals clamping the indices
+ * of its neighbours; so a patch reads side + 1 by side + 1 whole pixels.
+ */
+#include <math.h>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/vec.h"
+
+enum {
+    MAX_SIDE = 9,
+    MAX_PIXELS = (MAX_SIDE + 1) * (MAX_SIDE + 1),
+    GROUP = 4 /* pairs of one track that are multiplied together */
+};
+
+/* The whole pixels a patch touches along each axis, and the fractions. */
+typedef struct Window {
+    int64_t x[MAX_SIDE + 1], y[MAX_SIDE + 1];
+    float fx, fy;
+} Window;
+
+static void axis(float at, int64_t size, int64_t side, int64_t *index, float *fraction)
+{
+    const float far = (float)(size + MAX_SIDE); /* beyond it nothing changes */
+    at = at > -far ? (at < far ? at : far) : -far;
+    const float whole = floorf(at);
+    *fraction = at - whole;
+    for (int64_t i = 0; i <= side; i++) {
+        const int64_t j = (int64_t)whole - side / 2 + i;
+        index[i] = j < 0 ? 0 : j < size ? j : size - 1;
+    }
+}
+
+static Window window(const float *xy, int64_t h, int64_t w, int64_t side)
+{
+    Window at;
+    axis(xy[0], w, side, at.x, &at.fx);
+    axis(xy[1], h, side, at.y, &at.fy);
+    return at;
+}
+
+static const float *frame_of(const float *map, int64_t frames, int64_t area, float frame)
+{
+    const int64_t t = (int64_t)frame;
+    return map + (t < 0 ? 0 : t < frames ? t : frames - 1) * area;
+}
+
+void SP_FN(sp_cpu_sample_patches)(SpDevice *device, const SpSamplePatches *a)
+{
+    const int64_t samples = a->pick ? a->picks : a->side * a->side, c = a->c;
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t p = 0; p < a->pairs; p++) {
+        const Window at = window(a->xy + 2 * p, a->h, a->w, a->side);
+        const float *map = frame_of(a->map, a->frames, a->h * a->w * c, a->frame[p]);
+        for (int64_t s = 0; s < samples; s++) {
+            const int64_t which = a->pick ? a->pick[p * a->picks + s] : s;
+            const int64_t i = which / a->side, j = which % a->side;
+            const float *p00 = map + (at.y[j] * a->w + at.x[i]) * c;
+            const float *p01 = map + (at.y[j] * a->w + at.x[i + 1]) * c;
+            const float *p10 = map + (at.y[j + 1] * a->w + at.x[i]) * c;
+            const float *p11 = map + (at.y[j + 1] * a->w + at.x[i + 1]) * c;
+            const float w00 = (1 - at.fy) * (1 - at.fx), w01 = (1 - at.fy) * at.fx;
+            const float w10 = at.fy * (1 - at.fx), w11 = at.fy * at.fx;
+            float *out = a->out + (p * samples + s) * a->ldy;
+            for (int64_t k = 0; k < c; k++)
+                out[k] = w00 * p00[k] + w01 * p01[k] + w10 * p10[k] + w11 * p11[k];
+        }
+    }
+}
+
+/* The (side + 1)^2 pixels of one pair, x outer, y inner. */
+static void gather(const SpCorrelate *a, int64_t pair, const Window *at, float *out)
+{
+    const float *map = frame_of(a->map, a->frames, a->h * a->w * a->c, a->frame[pair]);
+    for (int64_t i = 0; i <= a->side; i++)
+        for (int64_t j = 0; j <= a->side; j++, out += a->c)
+            memcpy(out, map + (at->y[j] * a->w + at->x[i]) * a->c, (size_t)a->c * sizeof *out);
+}
+
+/* Products of the whole pixels [(side + 1)^2, n] to those of the samples [side^2, n]. */
+static void interpolate(const Window *at, const float *products, int64_t side, int64_t n,
+                        float *out)
+{
+    const float w00 = (1 - at->fy) * (1 - at->fx), w01 = (1 - at->fy) * at->fx;
+    const float w10 = at->fy * (1 - at->fx), w11 = at->fy * at->fx;
+    for (int64_t i = 0; i < side; i++)
+        for (int64_t j = 0; j < side; j++, out += n) {
+            const float *p00 = products + (i * (side + 1) + j) * n;
+            const float *p01 = p00 + (side + 1) * n, *p10 = p00 + n, *p11 = p01 + n;
+            for (int64_t k = 0; k < n; k++)
+                out[k] = w00 * p00[k] + w01 * p01[k] + w10 * p10[k] + w11 * p11[k];
+        }
+}
+
+void SP_FN(sp_cpu_correlate)(SpDevice *device, const SpCorrelate *a)
+{
+    const int64_t n = a->side * a->side, pixels = (a->side + 1) * (a->side + 1);
+    const int64_t groups = (a->run + GROUP - 1) / GROUP;
+#pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
+    for (int64_t unit = 0; unit < a->pairs / a->run * groups; unit++) {
+        const int64_t track = unit / groups, first = unit % groups * GROUP;
+        const int64_t count = a->run - first < GROUP ? a->run - first : GROUP;
+        float *rows = sp_cpu_work(device), *products = rows + GROUP * MAX_PIXELS * a->c;
+        Window at[GROUP];
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t pair = track * a->run + first + i;
+            at[i] = window(a->xy + 2 * pair, a->h, a->w, a->side);
+            gather(a, pair, &at[i], rows + i * pixels * a->c);
+        }
+        sp_gemm_nt(count * pixels, n, a->c, 1, rows, a->c, a->templates + track * n * a->c, a->c, 0,
+                   products, n);
+        for (int64_t i = 0; i < count; i++)
+            interpolate(&at[i], products + i * pixels * n, a->side, n,
+                        a->out + (track * a->run + first + i) * n * n);
+    }
+}
+
+void SP_FN(sp_cpu_knn)(SpDevice *device, const SpKnn *a)
+{
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t p = 0; p < a->pairs; p++) {
+        const float *points = a->points + p * a->count * 3, *origin = a->origin + 3 * p;
+        float length[MAX_SIDE * MAX_SIDE];
+        bool dropped[MAX_SIDE * MAX_SIDE] = {false};
+        for (int64_t i = 0; i < a->count; i++) {
+            const float x = points[3 * i] - origin[0], y = points[3 * i + 1] - origin[1];
+            const float z = points[3 * i + 2] - origin[2];
+            length[i] = sqrtf(x * x + y * y + z * z);
+        }
+        for (int64_t k = -1; k < a->keep; k++) {
+            int64_t nearest = -1;
+            for (int64_t i = 0; i < a->count; i++)
+                if (!dropped[i] && (nearest < 0 || length[i] < length[nearest]))
+                    nearest = i;
+            dropped[nearest] = true;
+            if (k < 0)
+                continue;
+            a->index[p * a->keep + k] = (int32_t)nearest;
+            for (int64_t c = 0; c < 3; c++)
+                a->vector[(p * a->keep + k) * 3 + c] = points[3 * nearest + c] - origin[c];
+        }
+    }
+}

@@ -1,0 +1,55 @@
+/* Work on images of channels. */
+#include "kernels/cpu/cpu.h"
+
+void SP_FN(sp_cpu_resize)(SpDevice *device, const SpResize *a)
+{
+    const float step_y = a->ho > 1 ? (float)(a->h - 1) / (float)(a->ho - 1) : 0;
+    const float step_x = a->wo > 1 ? (float)(a->w - 1) / (float)(a->wo - 1) : 0;
+    const int64_t c = a->c;
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t line = 0; line < a->n * a->ho; line++) {
+        const float y = step_y * (float)(line % a->ho);
+        const int64_t y0 = (int64_t)y, y1 = y0 + (y0 < a->h - 1);
+        const float ty = y - (float)y0;
+        const float *image = a->x + line / a->ho * a->h * a->w * c;
+        for (int64_t j = 0; j < a->wo; j++) {
+            const float x = step_x * (float)j;
+            const int64_t x0 = (int64_t)x, x1 = x0 + (x0 < a->w - 1);
+            const float tx = x - (float)x0;
+            const float *p00 = image + (y0 * a->w + x0) * c, *p01 = image + (y0 * a->w + x1) * c;
+            const float *p10 = image + (y1 * a->w + x0) * c, *p11 = image + (y1 * a->w + x1) * c;
+            float *out = a->y + (line * a->wo + j) * a->ldy;
+            for (int64_t i = 0; i < c; i++)
+                out[i] = (1 - ty) * ((1 - tx) * p00[i] + tx * p01[i]) +
+                         ty * ((1 - tx) * p10[i] + tx * p11[i]);
+        }
+    }
+}
+
+void SP_FN(sp_cpu_axis_add)(SpDevice *device, const SpAxisAdd *a)
+{
+    const int64_t half = a->c / 2;
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t i = 0; i < a->h; i++)
+        for (int64_t j = 0; j < a->w; j++) {
+            float *x = a->x + (i * a->w + j) * a->c;
+            for (int64_t k = 0; k < half; k++) {
+                x[k] += a->u[j * half + k];
+                x[half + k] += a->v[i * half + k];
+            }
+        }
+}
+
+void SP_FN(sp_cpu_average_pool)(SpDevice *device, const SpAveragePool *a)
+{
+    const int64_t h = a->h / 2, w = a->w / 2, c = a->c;
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t line = 0; line < a->n * h; line++)
+        for (int64_t j = 0; j < w; j++) {
+            const float *x = a->x + ((line / h * a->h + line % h * 2) * a->w + 2 * j) * c;
+            const float *below = x + a->w * c;
+            float *y = a->y + (line * w + j) * c;
+            for (int64_t i = 0; i < c; i++)
+                y[i] = (x[i] + x[c + i] + below[i] + below[c + i]) / 4;
+        }
+}
