@@ -80,7 +80,7 @@ def cut(arrays, metadata, rules):
 
 def compare(made, kept):
     """(largest difference, its tensor, what else differs). Of floats max |made - kept| / max(1, max |kept|); of
-    what is discrete the entries that differ are counted, and more than one in a hundred are a difference of 1."""
+    what is discrete the entries that differ are counted, and more than one in twenty are a difference of 1."""
     largest, where, other = 0.0, "", []
     for name in [*kept, *(name for name in made if name not in kept)]:
         if name not in kept or name not in made or made[name].shape != kept[name].shape or \
@@ -93,7 +93,7 @@ def compare(made, kept):
             gap = np.abs(np.where(a == b, 0, a - b)).max(initial=0) / max(1.0, np.abs(b[np.isfinite(b)]).max(initial=0))
         else:
             count = np.count_nonzero(a != b)
-            gap = float(count > b.size / 100)
+            gap = float(count > b.size / 20)
             other += [f"{count} of {b.size} of {name}"] if count else []
         if not gap <= largest:
             largest, where = float(gap), name
