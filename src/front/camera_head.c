@@ -35,7 +35,7 @@ void sp_camera_head_run(const SpFront *front, SpNn *nn, int64_t frames, const fl
     float *p = sp_nn_alloc(nn, values), *d = sp_nn_alloc(nn, values);
     float *host_p = sp_nn_alloc_host(nn, (size_t)values * sizeof *host_p);
     float *host_d = sp_nn_alloc_host(nn, (size_t)values * sizeof *host_d);
-    SpStream rest = sp_stream_hold(nn, head->segment, 1);
+    SpStream rest = sp_stream_load(nn, head->segment, 1);
     SpStream stream = sp_stream_begin(nn, head->block->segment, (int)head->depth, true);
     sp_nn_copy(nn, SP_UPLOAD, c, tokens, frames * width);
     sp_nn_layer_norm(nn, c, frames, width, head->token_norm_w, head->token_norm_b, head->eps, c);

@@ -58,7 +58,7 @@ SpPackedDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn)
     for (int i = 0; i < all.count; i++)
         *all.item[i].packed = sp_nn_alloc(nn, sp_tensor_count(all.item[i].w));
     const SpNnMark mark = sp_nn_mark(nn);
-    SpStream weights = sp_stream_hold(nn, front->dpt.convolutions, 1);
+    SpStream weights = sp_stream_load(nn, front->dpt.convolutions, 1);
     for (int i = 0; i < all.count; i++) {
         const SpConvPack pack = {*all.item[i].w, *all.item[i].packed};
         if (all.item[i].transposed)

@@ -75,7 +75,7 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     const SpNnMark mark = sp_nn_mark(nn);
     const SpPackedDepthHead packed = sp_depth_head_pack(front, nn);
     sp_nn_precision(nn, SP_PRECISION_TF32);
-    SpStream rest = sp_stream_hold(nn, front->dpt.segment, 1);
+    SpStream rest = sp_stream_load(nn, front->dpt.segment, 1);
     /* Every frame needs the same memory: a dry run looks at one. */
     const int64_t frames = sp_nn_loop_begin(nn, dims->frames);
     for (int64_t t = 0; t < frames; t++) {

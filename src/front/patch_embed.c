@@ -59,7 +59,7 @@ void sp_patch_embed_frames(const SpFront *front, SpNn *nn, const SpFrontDims *di
     const double total = (double)(e->depth + 2 * front->depth);
     const SpNnMark mark = sp_nn_mark(nn);
     float *x = sp_nn_alloc(nn, count * length * width);
-    SpStream rest = sp_stream_hold(nn, e->segment, 1);
+    SpStream rest = sp_stream_load(nn, e->segment, 1);
     const SpEmbedRun run = sp_patch_embed_begin(front, nn, dims);
     sp_patch_embed_tokens(front, nn, dims, &run, video, count, x);
     SpStream stream = sp_stream_begin(nn, e->block->segment, (int)e->depth, false);

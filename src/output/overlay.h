@@ -18,7 +18,7 @@ typedef struct SpOverlay {
     int64_t frames, height, width; /* T, pixels of the video */
     const double *timestamps;      /* [T] seconds */
     double rate;                   /* used frames a second, 0 unknown */
-    SpPixelShape pixel;            /* of the video */
+    SpPixelAspect pixel;           /* of the video */
     int64_t tracks;
     const float *xy;         /* [T, N, 2] pixels of the video */
     const float *visibility; /* [T, N] */

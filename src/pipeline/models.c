@@ -177,7 +177,7 @@ SpStatus sp_models_plan(SpModels *models, SpStage stage, const SpMemoryLimits *l
                                                job->weight_mode == SP_WANT_RESIDENT   ? SP_RESIDENT
                                                : job->weight_mode == SP_WANT_STREAMED ? SP_STREAMED
                                                                                       : SP_IN_PLACE,
-                                           .keep = job->sleep_after != SP_SLEEP_STAGE,
+                                           .keep_weights = job->sleep_after != SP_SLEEP_STAGE,
                                            .precision = precision_of(models)};
     return sp_plan_choose(device, &dry, &constraints, limits, footprint, fits);
 }

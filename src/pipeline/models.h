@@ -13,6 +13,7 @@
 #include "output/report.h"
 #include "pipeline/job.h"
 #include "store/locate.h"
+#include "store/registry.h"
 #include "tracker/tracker.h"
 
 typedef enum SpStage { SP_STAGE_SAM, SP_STAGE_FRONT, SP_STAGE_TRACKER, SP_STAGES } SpStage;

@@ -16,7 +16,7 @@ void sp_run_free(SpRun *run)
 
 const char *sp_run_tracker_model(const SpJob *job)
 {
-    return job->mode == SP_TRACKER_ONLINE ? "online" : "offline";
+    return sp_model_info(job->mode == SP_TRACKER_ONLINE ? SP_MODEL_ONLINE : SP_MODEL_OFFLINE)->name;
 }
 
 SpStageReport *sp_run_new_stage(SpRun *run)

@@ -2,19 +2,25 @@
 
 #include <stdlib.h>
 
-static const char *const folder_of[] = {[SP_SAM_BASE] = "sam-base",
-                                        [SP_SAM_LARGE] = "sam-large",
-                                        [SP_SAM_HUGE] = "sam-huge",
-                                        [SP_SAM_LITE] = "sam-lite"};
+#include "store/registry.h"
 
 /* What --sam auto tries, best first. */
 static const SpSamChoice preferred[] = {SP_SAM_HUGE, SP_SAM_LARGE, SP_SAM_BASE, SP_SAM_LITE};
 enum { PREFERRED = sizeof preferred / sizeof *preferred };
 
+static const char *name_of(SpSamChoice choice)
+{
+    static const SpModelId id[] = {[SP_SAM_BASE] = SP_MODEL_SAM_BASE,
+                                   [SP_SAM_LARGE] = SP_MODEL_SAM_LARGE,
+                                   [SP_SAM_HUGE] = SP_MODEL_SAM_HUGE,
+                                   [SP_SAM_LITE] = SP_MODEL_SAM_LITE};
+    return sp_model_info(id[choice])->name;
+}
+
 /* Whether the weights are there, and where: for lite at least in the program. */
 static bool locate(const SpJob *job, SpSamChoice choice, SpLocated *place)
 {
-    if (sp_weights_locate(job->weights, folder_of[choice], place).code == SP_OK && !place->embedded)
+    if (sp_weights_locate(job->weights, name_of(choice), place).code == SP_OK && !place->embedded)
         return true;
     *place = (SpLocated){.embedded = true, .where = "built in"};
     return choice == SP_SAM_LITE;
@@ -23,10 +29,10 @@ static bool locate(const SpJob *job, SpSamChoice choice, SpLocated *place)
 static SpStatus not_there(const SpJob *job, SpSamChoice choice)
 {
     SpLocated place;
-    SP_TRY(sp_weights_locate(job->weights, folder_of[choice], &place));
+    SP_TRY(sp_weights_locate(job->weights, name_of(choice), &place));
     return sp_error(SP_CHECKPOINT,
                     "no %s weights are installed; make -f weights.mk %s fetches them",
-                    folder_of[choice], folder_of[choice]);
+                    name_of(choice), name_of(choice));
 }
 
 SpStatus sp_segmentation_check_weights(const SpJob *job)
@@ -57,12 +63,12 @@ static SpStatus make_call(const SpRun *run, Call *call)
     *call = (Call){.models = run->models,
                    .input = {.height = clip->plan.input_height,
                              .width = clip->plan.input_width,
-                             .rgb = clip->kept,
+                             .rgb = clip->original,
                              .short_side = SP_SAM_SHORT_SIDE,
                              .objects = job->prompts->objects,
                              .prompt = job->prompts->prompt,
                              .select = job->mask_select}};
-    if (!clip->kept)
+    if (!clip->original)
         return sp_error(SP_USAGE,
                         "--prompt-frame is %lld; it must be one of the used frames 0..%lld",
                         (long long)job->prompt_frame, (long long)clip->frames - 1);
@@ -82,7 +88,7 @@ static SpStatus choose_model(SpRun *run, Call *call, SpFootprint *footprint, con
         if ((job->sam != SP_SAM_AUTO && preferred[i] != job->sam) ||
             !locate(job, preferred[i], &place))
             continue;
-        *name = folder_of[preferred[i]];
+        *name = name_of(preferred[i]);
         SP_TRY(sp_models_acquire(models, SP_STAGE_SAM, *name, &place));
         SP_TRY(sp_models_memory_limits(models, 0, &limits));
         SP_TRY(sp_models_plan(models, SP_STAGE_SAM, &limits, call_sam, call, footprint, &fits));

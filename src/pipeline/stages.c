@@ -75,7 +75,8 @@ size_t sp_stages_result_bytes(const SpRun *run, int64_t frames, int64_t queries)
 static SpStatus acquire_front(SpRun *run)
 {
     return run->with_front
-               ? sp_models_acquire(run->models, SP_STAGE_FRONT, "front", &run->front_place)
+               ? sp_models_acquire(run->models, SP_STAGE_FRONT, sp_model_info(SP_MODEL_FRONT)->name,
+                                   &run->front_place)
                : sp_ok();
 }
 

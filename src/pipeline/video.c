@@ -21,8 +21,10 @@ static SpStatus open_front(SpRun *run)
 {
     if (!run->with_front)
         return sp_ok();
-    SP_TRY(sp_weights_locate(run->job->weights, "front", &run->front_place));
-    return sp_models_acquire(run->models, SP_STAGE_FRONT, "front", &run->front_place);
+    SP_TRY(sp_weights_locate(run->job->weights, sp_model_info(SP_MODEL_FRONT)->name,
+                             &run->front_place));
+    return sp_models_acquire(run->models, SP_STAGE_FRONT, sp_model_info(SP_MODEL_FRONT)->name,
+                             &run->front_place);
 }
 
 static SpStatus open_tracker(SpRun *run)
@@ -66,7 +68,8 @@ static SpStatus working_size(SpRun *run)
     if (!run->with_front && !belongs)
         return sp_ok();
     if (!run->with_front)
-        SP_TRY(sp_models_acquire(run->models, SP_STAGE_FRONT, "front", &run->tracker_place));
+        SP_TRY(sp_models_acquire(run->models, SP_STAGE_FRONT, sp_model_info(SP_MODEL_FRONT)->name,
+                                 &run->tracker_place));
     const SpFront *front = run->models->model[SP_STAGE_FRONT].front;
     run->width = sp_front_width(front);
     run->patch = sp_front_patch(front);
@@ -97,8 +100,8 @@ static SpStatus read_clip(SpRun *run)
                                .reader = {job->start, job->stride, job->max_frames},
                                .portrait = job->portrait,
                                .max_short_side = job->max_input_side,
-                               .keep = job->prompts->objects > 0,
-                               .keep_frame = job->prompt_frame};
+                               .keep_original = job->prompts->objects > 0,
+                               .original_frame = job->prompt_frame};
     if (job->stop_after == SP_STOP_SAM)
         settings.reader.max_frames = job->prompt_frame + 1;
     sp_console_begin(run->console, "frames", 0);
@@ -172,7 +175,7 @@ static SpStatus find_mask(SpRun *run)
     if (job->prompts->objects == 0)
         return sp_ok();
     SP_TRY(sp_segmentation_run(run));
-    sp_clip_drop_kept(&run->clip);
+    sp_clip_free_original(&run->clip);
     return write_file(run, SP_FILE_MASK_OUT);
 }
 

@@ -1,5 +1,5 @@
 /* What a lite model is shown of a picture, and where its masks lie in it: the same as
- * src/lite/sam_view.py. */
+ * src/lite/sam/crop.py. */
 #include <math.h>
 #include <string.h>
 

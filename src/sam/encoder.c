@@ -123,7 +123,7 @@ void sp_sam_encode(const SpSam *sam, SpNn *nn, const float *picture, float *embe
     const SpSamVision *v = &sam->vision;
     const SpNnMark mark = sp_nn_mark(nn);
     float *x = sp_nn_alloc(nn, v->grid * v->grid * v->width);
-    SpStream rest = sp_stream_hold(nn, v->segment, 1);
+    SpStream rest = sp_stream_load(nn, v->segment, 1);
     SpStream stream = sp_stream_begin(nn, v->layer->segment, (int)v->layers, false);
     sp_sam_embed(sam, nn, picture, x);
     for (int64_t i = 0; i < v->layers; i++) {

@@ -139,7 +139,7 @@ static void keep_iou(const Run *run, int64_t object, float iou)
 static void segment_whole(const Run *run, const SpSamSizes *s)
 {
     SpNn *nn = run->nn;
-    SpStream weights = sp_stream_hold(nn, run->sam->decoder.segment, 1);
+    SpStream weights = sp_stream_load(nn, run->sam->decoder.segment, 1);
     for (int64_t i = 0; i < run->input->objects; i++) {
         float iou[SP_SAM_MASKS] = {0};
         decode(run, s, i, run->low, iou);
@@ -164,7 +164,7 @@ static void logits_of(const Run *run, const SpSamSizes *s, int64_t object, float
 {
     const SpNnMark mark = sp_nn_mark(run->nn);
     encode(run, s);
-    SpStream weights = sp_stream_hold(run->nn, run->sam->decoder.segment, 1);
+    SpStream weights = sp_stream_load(run->nn, run->sam->decoder.segment, 1);
     decode(run, s, object, low, iou);
     sp_stream_end(run->nn, &weights);
     sp_nn_release(run->nn, mark);
@@ -220,7 +220,7 @@ static Look look_around(const Run *run, const SpSamSizes *s, int64_t object)
     return best;
 }
 
-/* One object from near, around its box or around what its points find (src/lite/sam_view.py). */
+/* One object from near, around its box or around what its points find (src/lite/sam/crop.py). */
 static void segment_near(const Run *run, const SpSamSizes *s, int64_t object)
 {
     const double *box = run->input->prompt[object].box;

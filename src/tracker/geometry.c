@@ -253,7 +253,7 @@ static void adjust(const SpTracker *t, SpNn *nn, const Weights *weights, SpWindo
             }
         }
         const SpBundleProblem problem = {frames, points, w->c2w_start, w->k, xyz, xy, visible};
-        sp_bundle_adjust(&problem, work, w->c2w, k, NULL);
+        sp_bundle_adjust(&problem, work, w->c2w, k);
         memcpy(w->k, k, (size_t)(9 * frames) * sizeof *k);
     }
     sp_nn_release(nn, mark);

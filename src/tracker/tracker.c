@@ -311,9 +311,9 @@ SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput
     }
     /* Kept over windows and iterations, where the plan says so. */
     const bool kept = nn->plan.keep_loop_weights;
-    SpStream rest = sp_stream_hold(nn, tracker->segment, 1);
+    SpStream rest = sp_stream_load(nn, tracker->segment, 1);
     SpStream blocks =
-        sp_stream_hold(nn, tracker->former.first_group, kept ? tracker->former.segments : 0);
+        sp_stream_load(nn, tracker->former.first_group, kept ? tracker->former.segments : 0);
     sp_nn_precision(nn, SP_PRECISION_TF32); /* of the network; the geometry is the host's */
     /* Every window needs the same memory: a dry run looks at one. */
     const int64_t windows = sp_nn_loop_begin(nn, run.windows.count);
