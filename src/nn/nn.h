@@ -3,7 +3,7 @@
  * status. Forward functions are written as plain sequences of calls; the first failure stays in
  * `status` and turns the rest into no-ops, so one check at the end of a stage suffices.
  *
- * In a dry run the arenas only count and no op runs: the same code that computes a stage tells
+ * In a dry run the arenas only count and no op runs: the same code that computes a stage gives
  * its exact peak. Code outside ops that touches arena memory asks sp_nn_live first.
  */
 #ifndef SP_NN_NN_H
@@ -18,6 +18,8 @@
 /* What a dry run counts: floating point operations, multiply and add as two. */
 typedef enum SpWork { SP_WORK_PRODUCT, SP_WORK_ATTENTION, SP_WORK_CONVOLUTION, SP_WORKS } SpWork;
 
+typedef struct SpDump SpDump; /* nn/dump.h */
+
 typedef struct SpNn {
     SpDevice *device;
     SpArena arena; /* device memory */
@@ -25,6 +27,7 @@ typedef struct SpNn {
     bool dry;
     SpStatus status;
     const SpProgress *progress; /* may be NULL */
+    const SpDump *dump;         /* who wants to see intermediate tensors; NULL: nobody */
     void *memory[2];            /* what sp_nn_open took for the arenas */
     SpPlan plan;
     SpWeights *weights;    /* of the model that runs, unless the ops read them in place; or NULL */
@@ -71,34 +74,8 @@ void sp_nn_release(SpNn *nn, SpNnMark mark);
  * brought them; SP_DEVICE in nn->status, also of a dry run, when it has not. */
 #define sp_nn_run(nn, op, ...) sp_nn_op_##op(nn, __VA_ARGS__)
 
-#define SP_EACH_OP(X)                                                                              \
-    X(linear, SpLinear)                                                                            \
-    X(layer_norm, SpLayerNorm)                                                                     \
-    X(attention, SpAttention)                                                                      \
-    X(grid_attention, SpGridAttention)                                                             \
-    X(qk_norm_rope, SpQkNormRope)                                                                  \
-    X(conv_pack, SpConvPack)                                                                       \
-    X(conv2d, SpConv2d)                                                                            \
-    X(deconv_pack, SpConvPack)                                                                     \
-    X(deconv, SpDeconv)                                                                            \
-    X(resize, SpResize)                                                                            \
-    X(instance_norm, SpInstanceNorm)                                                               \
-    X(map, SpMap)                                                                                  \
-    X(axis_add, SpAxisAdd)                                                                         \
-    X(modulate, SpModulate)                                                                        \
-    X(copy, SpCopy)                                                                                \
-    X(sample_patches, SpSamplePatches)                                                             \
-    X(correlate, SpCorrelate)                                                                      \
-    X(neighbours, SpNeighbours)                                                                    \
-    X(posenc, SpPosenc)                                                                            \
-    X(group_mean, SpGroupMean)                                                                     \
-    X(pick_rows, SpPickRows)                                                                       \
-    X(add_rows, SpAddRows)                                                                         \
-    X(scale_rows, SpScaleRows)                                                                     \
-    X(unit_rows, SpUnitRows)                                                                       \
-    X(halve, SpHalve)
-#define SP_DECLARE_OP(op, type) void sp_nn_op_##op(SpNn *nn, const type *call);
-SP_EACH_OP(SP_DECLARE_OP)
+#define SP_NN_OP(op, type) void sp_nn_op_##op(SpNn *nn, const type *call);
+SP_EACH_OP(SP_NN_OP)
 
 /* The format for the ops issued from now on: `precision` where the plan allows one as coarse, else
  * F32. */
@@ -109,9 +86,9 @@ void sp_nn_precision(SpNn *nn, SpPrecision precision);
 int64_t sp_nn_loop_begin(SpNn *nn, int64_t count);
 void sp_nn_loop_end(SpNn *nn, int64_t count);
 
-/* Into how many rows at a time `rows` rows are cut evenly so that at most about `most` go together;
- * a multiple of SP_ROW_TILE, and of rows itself at most the next one. */
-int64_t sp_nn_chunk_rows(int64_t rows, int64_t most);
+/* Rows of each chunk when `rows` rows are cut evenly into chunks of about `max` at most: a multiple
+ * of SP_ROW_TILE, at most the next one from `rows` on. */
+int64_t sp_nn_chunk_rows(int64_t rows, int64_t max);
 
 /* sp_nn_chunk_rows for the rows of an MLP: as the plan says, or SP_NN_ROWS. */
 enum { SP_NN_ROWS = 8 * SP_ROW_TILE };
@@ -133,14 +110,21 @@ void sp_nn_copy(SpNn *nn, SpCopyKind kind, float *to, const float *from, int64_t
 void sp_nn_copy_rows(SpNn *nn, SpCopyKind kind, float *to, int64_t to_stride, const float *from,
                      int64_t from_stride, int64_t count, int64_t rows);
 
-/* A convolution's weights [cout, cin, k, k] and bias [cout]; NULL: none. */
+/* A convolution's weights [out, in, k, k], or when transposed (of stride k) [in, out, k, k]; bias
+ * [out] or NULL. `packed`: the weights in the order that the device reads. */
 typedef struct SpConvWeights {
     SpTensor w;
     const float *b;
+    bool transposed;
+    float *packed;
 } SpConvWeights;
 
-/* Weights [cout, cin, kh, kw] in the order conv2d reads, in arena memory. */
-float *sp_nn_conv_pack(SpNn *nn, SpTensor w);
+/* The same packed, in arena memory. */
+SpConvWeights sp_nn_conv_pack(SpNn *nn, const SpConvWeights *conv);
+
+/* The two halves of it: memory, and what goes there. */
+void sp_nn_conv_alloc(SpNn *nn, SpConvWeights *conv);
+void sp_nn_conv_fill(SpNn *nn, const SpConvWeights *conv);
 
 /* A map of features on the device, [h, w, c]. */
 typedef struct SpFeatureMap {
@@ -151,9 +135,12 @@ typedef struct SpFeatureMap {
 /* One in arena memory. */
 SpFeatureMap sp_nn_feature_map(SpNn *nn, int64_t h, int64_t w, int64_t c);
 
-/* y = act(conv(x)) + residual, which has y's shape or is NULL; `packed` by sp_nn_conv_pack. Kernels
- * that overlap are padded by k / 2, patches (k = stride) are not. */
-void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, const float *packed,
-                    int64_t stride, SpActivation act, const float *residual, SpFeatureMap y);
+/* y = act(conv(x)) + residual, which has y's shape or is NULL; `conv` is packed. Kernels that
+ * overlap are padded by k / 2, patches (k = stride) are not. */
+void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, int64_t stride,
+                    SpActivation act, const float *residual, SpFeatureMap y);
+
+/* y = transposed conv(x); packed likewise. */
+void sp_nn_deconvolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, SpFeatureMap y);
 
 #endif

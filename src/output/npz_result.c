@@ -45,8 +45,7 @@ static SpStatus write_cameras(const Writing *w)
     for (int64_t t = 0; t < frames; t++)
         sp_pose_invert(r->c2w + 16 * t, w->work + 16 * t);
     SP_TRY(sp_npz_array(w->npz, "extrinsics", SP_F32, 3, (const int64_t[]){frames, 4, 4}, w->work));
-    for (int64_t i = 0; i < 9 * frames; i++)
-        w->work[i] = r->intrinsics[i] * (i % 9 < 3 ? sx : i % 9 < 6 ? sy : 1);
+    sp_intrinsics_scale(r->intrinsics, frames, (double)sx, (double)sy, w->work);
     return sp_npz_array(w->npz, "intrinsics", SP_F32, 3, (const int64_t[]){frames, 3, 3}, w->work);
 }
 

@@ -1,13 +1,15 @@
-#include "tracker/internal.h"
+#include "tracker/encoder.h"
 
 static void convolve(SpNn *nn, SpFeatureMap in, const SpConvWeights *conv, int64_t stride,
                      SpFeatureMap out)
 {
     const SpNnMark mark = sp_nn_mark(nn);
-    sp_nn_convolve(nn, in, conv, sp_nn_conv_pack(nn, conv->w), stride, SP_IDENTITY, NULL, out);
+    const SpConvWeights packed = sp_nn_conv_pack(nn, conv);
+    sp_nn_convolve(nn, in, &packed, stride, SP_IDENTITY, NULL, out);
     sp_nn_release(nn, mark);
 }
 
+/* Instance norm in place. */
 static void normalise(SpNn *nn, SpFeatureMap map, bool relu)
 {
     sp_nn_run(nn, instance_norm,
@@ -36,20 +38,20 @@ static void residual_block(SpNn *nn, const SpEncoderBlock *block, SpFeatureMap i
         skip = strided(nn, in, &block->skip, block->stride);
         normalise(nn, skip, false);
     }
-    sp_nn_run(nn, map, &(SpMap){out.x, out.h * out.w * out.c, 1, skip.x, 0, SP_RELU, out.x});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){out.x, out.h * out.w * out.c, 1, skip.x, 0, SP_RELU, out.x});
     sp_nn_release(nn, mark);
 }
 
-void sp_encoder_run(const SpTracker *tracker, SpNn *nn, const float *image, int64_t h, int64_t w,
+void sp_encoder_run(const SpEncoder *e, SpNn *nn, const float *image, int64_t h, int64_t w,
                     float *features)
 {
-    const SpEncoder *e = &tracker->encoder;
     const SpNnMark mark = sp_nn_mark(nn);
     SpFeatureMap x = strided(nn, (SpFeatureMap){(float *)(uintptr_t)image, h, w, 3}, &e->conv1, 2);
     normalise(nn, x, true);
     const SpFeatureMap all = sp_nn_feature_map(nn, h / 4, w / 4, e->conv2.w.dim[1]);
     int64_t column = 0;
-    for (int s = 0; s < SP_TRACK_STAGES; s++) {
+    for (int s = 0; s < SP_ENCODER_STAGES; s++) {
         for (int i = 0; i < 2; i++) {
             const SpEncoderBlock *block = &e->block[s][i];
             const SpFeatureMap y =
@@ -64,8 +66,8 @@ void sp_encoder_run(const SpTracker *tracker, SpNn *nn, const float *image, int6
     }
     const SpFeatureMap mixed = strided(nn, all, &e->conv2, 1);
     normalise(nn, mixed, true);
-    convolve(nn, mixed, &e->conv3, 1,
-             (SpFeatureMap){features, mixed.h, mixed.w, tracker->channels});
-    sp_nn_run(nn, unit_rows, &(SpUnitRows){features, mixed.h * mixed.w, tracker->channels});
+    const SpFeatureMap out = {features, mixed.h, mixed.w, e->conv3.w.dim[0]};
+    convolve(nn, mixed, &e->conv3, 1, out);
+    sp_nn_run(nn, l2_normalize, &(SpL2Normalize){features, out.h * out.w, out.c});
     sp_nn_release(nn, mark);
 }

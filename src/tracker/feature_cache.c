@@ -1,42 +1,44 @@
 /*
- * Where the maps of a window's frames are. On the device they are kept whole. On the host a chunk
- * of frames is one piece, which comes to the device by one copy beside the ops on the chunk before;
- * in both, a level's frames stand one after another, as the ops read them.
+ * On the device the stored parts of all frames stand part by part. On the host each chunk of frames
+ * stands so, to come to the device by one copy beside the ops on the chunk before. In both a
+ * level's frames stand one after another, as the ops read them.
  */
+#include "tracker/feature_cache.h"
+
 #include <string.h>
 
 #include "nn/stream.h"
-#include "tracker/internal.h"
 
-/* What is kept: the features of level 0, then each level's points. */
-enum { PARTS = 1 + SP_TRACK_LEVELS };
+/* What is stored: the features of level 0, then each level's points. */
+enum { PARTS = 1 + SP_CORRELATION_LEVELS };
 
-/* Floats of one frame's part. */
-static int64_t part(const SpFeatureCache *m, int p)
+/* Floats of part p of one frame. */
+static int64_t part_size(const SpFeatureCache *c, int p)
 {
-    const SpCorrelationLevel *level = &m->level[p ? p - 1 : 0];
-    return level->h * level->w * (p ? 3 : m->channels);
+    const SpCorrelationLevel *level = &c->level[p ? p - 1 : 0];
+    return level->h * level->w * (p ? 3 : c->channels);
 }
 
-/* Those of a frame's parts before part p; before PARTS: of all. */
-static int64_t before(const SpFeatureCache *m, int p)
+/* Floats of a frame's parts before part p; for PARTS, of all. */
+static int64_t part_offset(const SpFeatureCache *c, int p)
 {
-    return p ? before(m, p - 1) + part(m, p - 1) : 0;
+    return p ? part_offset(c, p - 1) + part_size(c, p - 1) : 0;
 }
 
-/* Floats of one frame's features of levels 1 .. l - 1. */
-static int64_t halves_before(const SpFeatureCache *m, int l)
+/* Floats of a frame's features of levels 1 .. l - 1. */
+static int64_t pooled_offset(const SpFeatureCache *c, int l)
 {
-    return l > 1 ? halves_before(m, l - 1) + m->level[l - 1].h * m->level[l - 1].w * m->channels
+    return l > 1 ? pooled_offset(c, l - 1) + c->level[l - 1].h * c->level[l - 1].w * c->channels
                  : 0;
 }
 
-/* Frame t's part p, where it is kept: of a chunk on the host, of all frames on the device. */
-static float *kept(const SpFeatureCache *m, int64_t t, int p)
+/* Where part p of frame t is stored. */
+static float *stored(const SpFeatureCache *c, int64_t t, int p)
 {
-    const int64_t first = m->on_host ? t / SP_TRACK_FRAMES * SP_TRACK_FRAMES : 0;
-    const int64_t frames = m->on_host ? sp_chunk_frames(m->frames, first) : m->frames;
-    return m->kept + first * before(m, PARTS) + frames * before(m, p) + (t - first) * part(m, p);
+    const int64_t first = c->on_host ? t / SP_CHUNK_FRAMES * SP_CHUNK_FRAMES : 0;
+    const int64_t frames = c->on_host ? sp_chunk_frames(c->frames, first) : c->frames;
+    return c->stored + first * part_offset(c, PARTS) + frames * part_offset(c, p) +
+           (t - first) * part_size(c, p);
 }
 
 float *sp_feature_cache_memory(SpNn *nn, int64_t count)
@@ -45,121 +47,122 @@ float *sp_feature_cache_memory(SpNn *nn, int64_t count)
                                      : sp_nn_alloc(nn, count);
 }
 
-void sp_feature_cache_alloc(const SpTracker *t, SpNn *nn, int64_t frames, SpFeatureCache *m)
+void sp_feature_cache_alloc(const SpTracker *t, SpNn *nn, int64_t frames, SpFeatureCache *c)
 {
     nn->caches_features = true;
-    m->on_host = nn->plan.features_on_host;
-    m->frames = frames;
-    m->channels = t->channels;
-    for (int l = 0; l < SP_TRACK_LEVELS; l++) {
-        m->level[l].h = t->model_height / t->stride >> l;
-        m->level[l].w = t->model_width / t->stride >> l;
+    c->on_host = nn->plan.features_on_host;
+    c->frames = frames;
+    c->channels = t->channels;
+    for (int l = 0; l < SP_CORRELATION_LEVELS; l++) {
+        c->level[l].h = t->model_height / t->stride >> l;
+        c->level[l].w = t->model_width / t->stride >> l;
+        c->level[l].scale = 1 / (float)(1 << l);
     }
-    m->kept = sp_feature_cache_memory(nn, frames * before(m, PARTS));
+    c->stored = sp_feature_cache_memory(nn, frames * part_offset(c, PARTS));
 }
 
-/* Memory to look at `frames` frames while the `next` come. */
-static void take(SpNn *nn, SpFeatureCache *m, int64_t frames, int64_t next)
+/* Memory for the levels of `frames` frames while the `next` are in flight. */
+static void alloc_levels(SpNn *nn, SpFeatureCache *c, int64_t frames, int64_t next)
 {
-    m->halves = sp_nn_alloc(nn, frames * halves_before(m, SP_TRACK_LEVELS));
-    if (!m->on_host)
+    c->pooled = sp_nn_alloc(nn, frames * pooled_offset(c, SP_CORRELATION_LEVELS));
+    if (!c->on_host)
         return;
-    m->brought[0] = sp_nn_alloc(nn, frames * before(m, PARTS));
-    m->brought[1] = sp_nn_alloc(nn, next * before(m, PARTS));
+    c->slot[0] = sp_nn_alloc(nn, frames * part_offset(c, PARTS));
+    c->slot[1] = sp_nn_alloc(nn, next * part_offset(c, PARTS));
 }
 
-/* The levels are those of `frames` frames from `first`, brought to a slot where the host keeps
- * them.
- */
-static void look(SpFeatureCache *m, int64_t first, int64_t frames, int slot)
+/* Makes the levels those of `frames` frames from `first`; stored on the host they are in `slot`. */
+static void select_frames(SpFeatureCache *c, int64_t first, int64_t frames, int slot)
 {
     for (int p = 0; p < PARTS; p++) {
-        float *at = m->on_host ? m->brought[slot] + frames * before(m, p) : kept(m, first, p);
-        *(p ? &m->level[p - 1].points : &m->level[0].features) = at;
+        float *at = c->on_host ? c->slot[slot] + frames * part_offset(c, p) : stored(c, first, p);
+        if (p == 0)
+            c->level[0].features = at;
+        else
+            c->level[p - 1].points = at;
     }
-    for (int l = 1; l < SP_TRACK_LEVELS; l++)
-        m->level[l].features = m->halves + frames * halves_before(m, l);
-}
-
-static void halve(SpNn *nn, const SpFeatureCache *m, int64_t frames)
-{
-    for (int l = 1; l < SP_TRACK_LEVELS; l++) {
-        const SpCorrelationLevel *above = &m->level[l - 1];
-        sp_nn_run(nn, halve,
-                  &(SpHalve){above->features, frames, above->h, above->w, m->channels,
-                             m->level[l].features});
+    for (int l = 0; l < SP_CORRELATION_LEVELS; l++) {
+        c->level[l].frames = frames;
+        if (l > 0)
+            c->level[l].features = c->pooled + frames * pooled_offset(c, l);
     }
 }
 
-void sp_feature_cache_write(SpNn *nn, SpFeatureCache *m)
+static void pool_features(SpNn *nn, const SpFeatureCache *c)
 {
-    take(nn, m, 1, 0);
+    for (int l = 1; l < SP_CORRELATION_LEVELS; l++) {
+        const SpCorrelationLevel *finer = &c->level[l - 1];
+        sp_nn_run(nn, average_pool,
+                  &(SpAveragePool){finer->features, finer->frames, finer->h, finer->w, c->channels,
+                                   c->level[l].features});
+    }
 }
 
-void sp_feature_cache_frame(SpFeatureCache *m, int64_t t)
+void sp_feature_cache_write(SpNn *nn, SpFeatureCache *c)
 {
-    look(m, t, 1, 0);
+    alloc_levels(nn, c, 1, 0);
 }
 
-void sp_feature_cache_store(SpNn *nn, SpFeatureCache *m, int64_t t)
+void sp_feature_cache_frame(SpFeatureCache *c, int64_t t)
 {
-    halve(nn, m, 1);
-    for (int p = 0; p < PARTS && m->on_host; p++)
-        sp_nn_copy(nn, SP_DOWNLOAD, kept(m, t, p), m->brought[0] + before(m, p), part(m, p));
+    select_frames(c, t, 1, 0);
 }
 
-void sp_feature_cache_read(SpNn *nn, SpFeatureCache *m)
+void sp_feature_cache_store(SpNn *nn, SpFeatureCache *c, int64_t t)
 {
-    const int64_t frames = sp_chunk_frames(m->frames, 0);
-    take(nn, m, frames, sp_chunk_frames(m->frames, frames));
+    pool_features(nn, c);
+    for (int p = 0; p < PARTS && c->on_host; p++)
+        sp_nn_copy(nn, SP_DOWNLOAD, stored(c, t, p), c->slot[0] + part_offset(c, p),
+                   part_size(c, p));
+}
+
+void sp_feature_cache_read(SpNn *nn, SpFeatureCache *c)
+{
+    const int64_t frames = sp_chunk_frames(c->frames, 0);
+    alloc_levels(nn, c, frames, sp_chunk_frames(c->frames, frames));
 }
 
 static int slot_of(int64_t first)
 {
-    return (int)(first / SP_TRACK_FRAMES % SP_FETCH_SLOTS);
+    return (int)(first / SP_CHUNK_FRAMES % SP_PREFETCH_SLOTS);
 }
 
-/* Begins to bring the chunk from `first` on, if there is one. */
-static void bring(SpNn *nn, const SpFeatureCache *m, int64_t first)
+/* Begins to copy the chunk from `first` on to its slot, if there is such a chunk. */
+static void prefetch(SpNn *nn, const SpFeatureCache *c, int64_t first)
 {
     const int slot = slot_of(first);
-    if (first < m->frames)
-        sp_stream_prefetch(nn, slot, m->brought[slot], kept(m, first, 0),
-                           sp_chunk_frames(m->frames, first) * before(m, PARTS));
+    if (first < c->frames)
+        sp_stream_prefetch(nn, slot, c->slot[slot], stored(c, first, 0),
+                           sp_chunk_frames(c->frames, first) * part_offset(c, PARTS));
 }
 
-void sp_feature_cache_use(SpNn *nn, SpFeatureCache *m, int64_t first)
+void sp_feature_cache_use(SpNn *nn, SpFeatureCache *c, int64_t first)
 {
-    const int64_t frames = sp_chunk_frames(m->frames, first);
-    if (m->on_host) {
+    if (c->on_host) {
         if (first == 0)
-            bring(nn, m, 0);
+            prefetch(nn, c, 0);
         sp_stream_wait(nn, slot_of(first));
-        bring(nn, m, first + SP_TRACK_FRAMES);
+        prefetch(nn, c, first + SP_CHUNK_FRAMES);
     }
-    look(m, first, frames, slot_of(first));
-    halve(nn, m, frames);
+    select_frames(c, first, sp_chunk_frames(c->frames, first), slot_of(first));
+    pool_features(nn, c);
 }
 
-/* What is kept: between places of one kind. */
-static void copy_kept(SpNn *nn, const SpFeatureCache *m, float *to, const float *from,
-                      int64_t count)
+void sp_feature_cache_carry(SpNn *nn, const SpFeatureCache *c, int64_t first, int64_t count,
+                            float *carry)
 {
-    if (!m->on_host)
-        sp_nn_copy(nn, SP_ON_DEVICE, to, from, count);
-    else if (sp_nn_live(nn))
-        memcpy(to, from, (size_t)count * sizeof *to);
+    const int64_t size = part_size(c, 0);
+    for (int64_t t = 0; t < count; t++) {
+        if (!c->on_host)
+            sp_nn_copy(nn, SP_ON_DEVICE, carry + t * size, stored(c, first + t, 0), size);
+        else if (sp_nn_live(nn))
+            memcpy(carry + t * size, stored(c, first + t, 0), (size_t)size * sizeof *carry);
+    }
 }
 
-void sp_feature_cache_carry(SpNn *nn, const SpFeatureCache *m, int64_t first, int64_t count,
-                            float *carried)
+void sp_feature_cache_restore(SpNn *nn, SpFeatureCache *c, int64_t t, const float *carry)
 {
-    for (int64_t t = 0; t < count; t++)
-        copy_kept(nn, m, carried + t * part(m, 0), kept(m, first + t, 0), part(m, 0));
-}
-
-void sp_feature_cache_recall(SpNn *nn, SpFeatureCache *m, int64_t t, const float *carried)
-{
-    sp_nn_copy(nn, m->on_host ? SP_UPLOAD : SP_ON_DEVICE, m->level[0].features,
-               carried + t * part(m, 0), part(m, 0));
+    const int64_t size = part_size(c, 0);
+    sp_nn_copy(nn, c->on_host ? SP_UPLOAD : SP_ON_DEVICE, c->level[0].features, carry + t * size,
+               size);
 }

@@ -1,4 +1,4 @@
-#include "tracker/internal.h"
+#include "tracker/random.h"
 
 uint64_t sp_random_next(SpRandom *random)
 {

@@ -1,6 +1,6 @@
-#include <math.h>
+#include "tracker/tokens.h"
 
-#include "tracker/internal.h"
+#include <math.h>
 
 void sp_time_embedding(int64_t length, int64_t width, int64_t frames, float *out)
 {
@@ -19,45 +19,31 @@ void sp_time_embedding(int64_t length, int64_t width, int64_t frames, float *out
     }
 }
 
-/* token += the time embedding of its frame, for whole tracks. */
-static void add_time(SpNn *nn, float *token, int64_t pairs, int64_t frames, int64_t width,
-                     const float *time)
+/* Rows of `count` values and their position encoding to y, rows ldy apart. */
+static void encode(SpNn *nn, const float *x, int64_t rows, int64_t count, int degree, float *y,
+                   int64_t ldy)
 {
-    sp_nn_run(nn, map, &(SpMap){token, pairs * width, 1, time, frames * width, SP_IDENTITY, token});
+    sp_nn_run(nn, posenc, &(SpPosenc){x, rows, count, count, degree, y, ldy});
 }
 
-void sp_tokens_finish(const SpTracker *t, SpNn *nn, const SpTokenInputs *in, int64_t first,
-                      int64_t pairs, int64_t frames, const float *time, float *token, float *token3,
-                      float *projected)
+void sp_tokens_finish(const SpTracker *t, SpNn *nn, const SpTokenInputs *in, const SpTokens *out)
 {
-    const int64_t motion_column = 2 + SP_TRACK_LEVELS * t->corr;
-    const int64_t encoded3 = SP_MOTION3 * (1 + 2 * SP_DEGREE);
-    const int64_t hidden = t->xyz_mlp.fc1.w.dim[0], wide = t->proj_xyz_embed.fc1.w.dim[0];
+    const int64_t m = in->pairs, width = t->token_width, width3 = t->token3_width;
+    const int64_t motion_column = 2 + SP_CORRELATION_LEVELS * t->corr_width;
+    const int64_t encoded3 = SP_MOTION_3D * (1 + 2 * SP_DEGREE);
     const SpNnMark mark = sp_nn_mark(nn);
-    float *code = sp_nn_alloc(nn, pairs * encoded3), *h = sp_nn_alloc(nn, pairs * hidden);
-    float *big = sp_nn_alloc(nn, pairs * wide);
-    sp_nn_copy_rows(nn, SP_ON_DEVICE, token, t->token, in->logits + 2 * first, 2, 2, pairs);
-    sp_nn_copy_rows(nn, SP_ON_DEVICE, token3, t->token3, in->logits + 2 * first, 2, 2, pairs);
-    sp_nn_run(nn, posenc,
-              &(SpPosenc){in->motion + SP_MOTION * first, pairs, SP_MOTION, SP_MOTION, SP_DEGREE,
-                          token + motion_column, t->token});
-    sp_nn_run(nn, posenc,
-              &(SpPosenc){in->motion3 + SP_MOTION3 * first, pairs, SP_MOTION3, SP_MOTION3,
-                          SP_DEGREE, code, encoded3});
-    sp_dense_run(nn, &t->xyz_mlp.fc1, code, pairs, SP_GELU, h, hidden);
-    sp_dense_run(nn, &t->xyz_mlp.fc2, h, pairs, SP_IDENTITY, token3 + motion_column, t->token3);
-    sp_nn_run(nn, posenc,
-              &(SpPosenc){in->carry + SP_CARRY * first, pairs, SP_CARRY, SP_CARRY, SP_DEGREE_FINE,
-                          token3 + t->token, t->token3});
-    sp_dense_run(nn, &t->proj_xyz_embed.fc1, token3, pairs, SP_GELU, big, wide);
-    sp_dense_run(nn, &t->proj_xyz_embed.fc2, big, pairs, SP_IDENTITY, projected, t->token);
-    add_time(nn, token, pairs, frames, t->token, time);
-    add_time(nn, projected, pairs, frames, t->token, time);
+    float *code = sp_nn_alloc(nn, m * encoded3);
+    sp_nn_copy_rows(nn, SP_ON_DEVICE, out->token, width, in->logits, 2, 2, m);
+    sp_nn_copy_rows(nn, SP_ON_DEVICE, out->token3, width3, in->logits, 2, 2, m);
+    encode(nn, in->motion2, m, SP_MOTION_2D, SP_DEGREE, out->token + motion_column, width);
+    encode(nn, in->motion3, m, SP_MOTION_3D, SP_DEGREE, code, encoded3);
+    sp_mlp_run(nn, &t->xyz_mlp, code, m, out->token3 + motion_column, width3);
+    encode(nn, in->rigid, m, SP_RIGID_CARRY, SP_DEGREE_FINE, out->token3 + width, width3);
+    sp_mlp_run(nn, &t->proj_xyz_embed, out->token3, m, out->projected, width);
+    float *const embedded[] = {out->token, out->projected};
+    for (int i = 0; i < 2; i++)
+        sp_nn_run(nn, elementwise,
+                  &(SpElementwise){embedded[i], m * width, 1, in->time, in->frames * width,
+                                   SP_IDENTITY, embedded[i]});
     sp_nn_release(nn, mark);
-}
-
-void sp_former_embed(const SpTracker *t, SpNn *nn, const float *token, int64_t rows, float *stream)
-{
-    const SpDense *transform = &t->former.input_transform;
-    sp_dense_run(nn, transform, token, rows, SP_IDENTITY, stream, transform->w.dim[0]);
 }

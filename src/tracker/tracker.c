@@ -5,7 +5,9 @@
 
 #include "geometry/camera.h"
 #include "nn/stream.h"
-#include "tracker/internal.h"
+#include "tracker/iteration.h"
+#include "tracker/window_init.h"
+#include "tracker/window_inputs.h"
 
 SpStatus sp_tracker_open(SpCheckpoint *checkpoint, SpTrackerMode mode, SpTracker **out)
 {
@@ -32,13 +34,13 @@ int64_t sp_tracker_support(const SpTracker *tracker)
     return tracker->support;
 }
 
-/* The clip's windows (section 2). */
+/* The clip's windows (src/tracker/README.md, "Windows"). */
 typedef struct Windows {
     int64_t count, length, step;
 } Windows;
 
 /* As published, one window more than needed where the last one ends with the clip: that one sees
- * the overlap and then the last frame again and again, and what it says of the overlap counts. */
+ * the overlap and then the last frame repeated, and its result for the overlap counts. */
 static Windows windows_of(const SpTracker *t, int64_t frames)
 {
     const int64_t step = t->window - t->overlap;
@@ -57,11 +59,11 @@ typedef struct Run {
     Windows windows;
     SpRandom random;
     int32_t *order;   /* [N] row of the caller's query */
-    double *dynamic;  /* [N] by row, sigma of the logits, summed over the frames so far */
+    double *dynamic;  /* [N] by row, sigmoid of the logits, summed over the frames so far */
     int64_t *tracked; /* [N] by row, the number of these frames */
     float *overlap_z; /* [N] */
-    int32_t *scratch;
-    SpWindowCarry carried;
+    int32_t *scratch; /* [SP_SUPPORT_SCRATCH] */
+    SpWindowCarry carry;
 } Run;
 
 /* Stable by frame. */
@@ -82,29 +84,28 @@ static int64_t queries_before(const Run *run, int64_t end)
     return count;
 }
 
-/* The frame of the overlap in which the stored output trusts track `row` most (section 2): later
- * frames have not been written yet. */
+/* The frame of the overlap in which the output's visibility times confidence of track `row` is
+ * largest: later frames have not been written yet. */
 static int64_t best_frame(const Run *run, int64_t first, int64_t row)
 {
     const SpTrackerOutput *out = run->output;
     int64_t best = 0;
-    float most = -1;
+    float max = -1;
     for (int64_t f = 0; f < run->tracker->overlap && first + f < run->input->frames; f++) {
         const int64_t i = (first + f) * run->input->queries + row;
         const float trust = out->visibility[i] * out->confidence[i];
-        if (trust > most) {
-            most = trust;
+        if (trust > max) {
+            max = trust;
             best = f;
         }
     }
     return best;
 }
 
-/* Queries of the window from frame `first` in working pixels: continued ones where they are
- * trusted most, then new ones. Every query is kept: the published code replaces those that it finds
- * on invalid depth in the first window by copies of others, so that its rows no longer are those
- * asked for. */
-static void user_queries(const Run *run, int64_t first, SpWindow *w)
+/* The window's queries in working pixels: continued tracks at their best frame, then new ones. None
+ * is dropped: the published code replaces those that it finds on invalid depth in the first window
+ * by copies of others, so that its rows no longer are those asked for. */
+static void user_queries(const Run *run, SpWindow *w)
 {
     const SpTrackerInput *in = run->input;
     const float sx = (float)w->width / (float)in->width;
@@ -113,10 +114,10 @@ static void user_queries(const Run *run, int64_t first, SpWindow *w)
         const int64_t row = run->order[n];
         float *query = w->query + 3 * n;
         const float *at = in->query + 3 * row + 1;
-        query[0] = in->query[3 * row] - (float)first;
+        query[0] = in->query[3 * row] - (float)w->first;
         if (n < w->continued) {
-            const int64_t best = best_frame(run, first, row);
-            at = run->output->tracks + ((first + best) * in->queries + row) * 3;
+            const int64_t best = best_frame(run, w->first, row);
+            at = run->output->tracks + ((w->first + best) * in->queries + row) * 3;
             query[0] = (float)best;
             run->overlap_z[n] = at[2];
         }
@@ -133,7 +134,7 @@ static void queries_to_model(const SpTracker *t, SpWindow *w)
     }
 }
 
-/* [h, w] to [ho, wo] with aligned corners; `z` or `valid` is the map. */
+/* A map [h, w], z or valid, whichever is not NULL, to [ho, wo], bilinear with aligned corners. */
 static void resize_map(const float *z, const uint8_t *valid, int64_t h, int64_t w, float *out,
                        int64_t ho, int64_t wo)
 {
@@ -167,9 +168,9 @@ static void write_tracks(const Run *run, const SpWindow *w, int64_t f, int64_t f
         out->tracks[3 * to + 1] = w->track[3 * i + 1] * sy;
         out->tracks[3 * to + 2] = w->track[3 * i + 2];
         memcpy(out->camera_points + 3 * to, w->point + 3 * i, 3 * sizeof(float));
-        out->visibility[to] = sp_sigma(w->vis[i]) + 0.2f;
-        out->confidence[to] = sp_sigma(w->conf[i]);
-        run->dynamic[row] += last ? (double)sp_sigma(w->dyn[i]) : 0;
+        out->visibility[to] = sp_sigmoid(w->vis[i]) + 0.2f;
+        out->confidence[to] = sp_sigmoid(w->conf[i]);
+        run->dynamic[row] += last ? (double)sp_sigmoid(w->dyn[i]) : 0;
         run->tracked[row] += last;
     }
 }
@@ -178,13 +179,11 @@ static void write_camera(const Run *run, const SpWindow *w, int64_t f, int64_t f
                          const float base[16])
 {
     const SpTrackerInput *in = run->input;
-    float *k = run->output->intrinsics + 9 * frame;
+    const float sx = (float)in->width / (float)w->width;
+    const float sy = (float)in->height / (float)w->height;
     sp_pose_multiply(base, w->c2w + 16 * f, run->output->c2w + 16 * frame);
-    memcpy(k, w->k + 9 * f, 9 * sizeof *k);
-    for (int i = 0; i < 3; i++) {
-        k[i] *= (float)in->width / (float)w->width;
-        k[3 + i] *= (float)in->height / (float)w->height;
-    }
+    sp_intrinsics_scale(w->intrinsics + 9 * f, 1, (double)sx, (double)sy,
+                        run->output->intrinsics + 9 * frame);
 }
 
 static void write_maps(const Run *run, const SpWindow *w, int64_t f, int64_t frame)
@@ -197,18 +196,17 @@ static void write_maps(const Run *run, const SpWindow *w, int64_t f, int64_t fra
 
 /* Tracks and cameras of the overlap are written for the next window to start from, and again by
  * it; maps may be written over the input, so they wait until no window reads it. */
-static void write_output(const Run *run, const SpWindow *w, int64_t index)
+static void write_output(const Run *run, const SpWindow *w, bool last_window)
 {
     static const float identity[16] = {[0] = 1, [5] = 1, [10] = 1, [15] = 1};
-    const int64_t first = index * run->windows.step;
     float base[16];
-    memcpy(base, first ? run->output->c2w + 16 * first : identity, sizeof base);
-    for (int64_t f = 0; f < w->frames && first + f < run->input->frames; f++) {
-        const bool last = f < run->windows.step || index + 1 == run->windows.count;
-        write_tracks(run, w, f, first + f, last);
-        write_camera(run, w, f, first + f, base);
+    memcpy(base, w->first ? run->output->c2w + 16 * w->first : identity, sizeof base);
+    for (int64_t f = 0; f < w->frames && w->first + f < run->input->frames; f++) {
+        const bool last = f < run->windows.step || last_window;
+        write_tracks(run, w, f, w->first + f, last);
+        write_camera(run, w, f, w->first + f, base);
         if (last)
-            write_maps(run, w, f, first + f);
+            write_maps(run, w, f, w->first + f);
     }
 }
 
@@ -218,7 +216,7 @@ typedef struct Part {
     double done, size, total;
 } Part;
 
-static void tell_part(void *self, double done, double total)
+static void report_part(void *self, double done, double total)
 {
     const Part *part = self;
     sp_progress(part->whole, part->done + part->size * done / total, part->total);
@@ -229,29 +227,31 @@ static void track_window(Run *run, int64_t index)
     const SpTracker *t = run->tracker;
     SpNn *nn = run->nn;
     const int64_t first = index * run->windows.step, iterations = run->settings->iterations;
-    SpWindow w = {.frames = run->windows.length,
+    const bool last = index + 1 == run->windows.count;
+    SpWindow w = {.first = first,
+                  .frames = run->windows.length,
                   .users = nn->dry ? run->input->queries
                                    : queries_before(run, first + run->windows.length),
-                  .continued = run->carried.tracks};
+                  .continued = run->carry.tracks};
     /* A window is encoded in about the time of one iteration. */
     Part part = {nn->progress, (double)(index * (iterations + 1)), 1,
                  (double)(run->windows.count * (iterations + 1))};
-    const SpProgress progress = {tell_part, &part}, *const whole = nn->progress;
+    const SpProgress progress = {report_part, &part}, *const whole = nn->progress;
     const SpNnMark mark = sp_nn_mark(nn);
     sp_working_size(t->resolution, run->input->height, run->input->width, &w.height, &w.width);
     w.tracks = w.users + run->settings->support;
     sp_window_alloc(t, nn, &w);
     if (sp_nn_live(nn)) {
-        sp_window_inputs(t, run->input, first, &w);
-        user_queries(run, first, &w);
+        sp_window_inputs(t, run->input, &w);
+        user_queries(run, &w);
         sp_window_support(&w, &run->random, run->scratch);
         queries_to_model(t, &w);
     }
     nn->progress = &progress;
     /* A window may lie before all queries: then support points alone refine its cameras, and
-     * without them the given ones stay. (The published code needs a query in the first window.) */
+     * without them the input's stay. (The published code needs a query in the first window.) */
     if (w.tracks > 0)
-        sp_window_init(t, nn, run->input, first, &run->carried, run->overlap_z, &w);
+        sp_window_init(t, nn, run->input, &run->carry, run->overlap_z, &w);
     const int64_t times = sp_nn_loop_begin(nn, iterations);
     for (int64_t i = 0; i < times && w.tracks > 0; i++) {
         part.done++;
@@ -260,13 +260,13 @@ static void track_window(Run *run, int64_t index)
     sp_nn_loop_end(nn, iterations);
     nn->progress = whole;
     if (sp_nn_live(nn))
-        write_output(run, &w, index);
-    if (index + 1 < run->windows.count && w.users > 0)
-        sp_window_carry(t, nn, &w, &run->carried);
+        write_output(run, &w, last);
+    if (!last && w.users > 0)
+        sp_window_carry(t, nn, &w, &run->carry);
     sp_nn_release(nn, mark);
 }
 
-/* Tracks are zero in the frames before the window that brings them in. */
+/* Tracks are zero in the frames before their first window. */
 static void clear_output(const Run *run)
 {
     const SpTrackerOutput *out = run->output;
@@ -304,16 +304,15 @@ SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput
     run.overlap_z = sp_nn_alloc_host(nn, queries * sizeof *run.overlap_z);
     run.scratch = sp_nn_alloc_host(nn, SP_SUPPORT_SCRATCH * sizeof *run.scratch);
     if (run.windows.count > 1)
-        sp_carry_alloc(tracker, nn, in->queries, &run.carried);
+        sp_carry_alloc(tracker, nn, in->queries, &run.carry);
     if (sp_nn_live(nn)) {
         clear_output(&run);
         sort_queries(in, run.order);
     }
-    /* Kept over windows and iterations, where the plan says so. */
-    const bool kept = nn->plan.keep_loop_weights;
-    SpStream rest = sp_stream_load(nn, tracker->segment, 1);
-    SpStream blocks =
-        sp_stream_load(nn, tracker->former.first_group, kept ? tracker->former.segments : 0);
+    /* The former's blocks stay over windows and iterations where the plan says so. */
+    const int groups = nn->plan.keep_loop_weights ? tracker->former.groups : 0;
+    SpStream rest = sp_stream_load(nn, tracker->weight_group, 1);
+    SpStream blocks = sp_stream_load(nn, tracker->former.first_group, groups);
     sp_nn_precision(nn, SP_PRECISION_TF32); /* of the network; the geometry is the host's */
     /* Every window needs the same memory: a dry run looks at one. */
     const int64_t windows = sp_nn_loop_begin(nn, run.windows.count);

@@ -1,6 +1,6 @@
 /*
  * SpatialTrackerV2: 3D point tracks and refined cameras from frames, depth and first cameras
- * (docs/model/tracker.md; published as Yuxihenry/SpatialTrackerV2-Offline, -Online).
+ * (src/tracker/README.md; published as Yuxihenry/SpatialTrackerV2-Offline, -Online).
  */
 #ifndef SP_TRACKER_TRACKER_H
 #define SP_TRACKER_TRACKER_H
@@ -30,20 +30,20 @@ typedef struct SpTrackerInput {
 typedef struct SpTrackerSettings {
     int iterations;       /* 4 as published */
     int64_t support;      /* support queries a window */
-    uint64_t seed;        /* of the splitmix64 stream, tracker.md section 3 */
-    bool fixed_camera;    /* keep the given cameras: no refinement, no bundle adjustment */
+    uint64_t seed;        /* of the splitmix64 stream */
+    bool fixed_camera;    /* keep the input's cameras: no refinement, no bundle adjustment */
     double replace_ratio; /* 0.2 as published */
 } SpTrackerSettings;
 
-/* Host arrays of the caller; rows of tracks in the order of the queries. What a window has found is
- * written here, so nothing that grows with the clip is kept elsewhere. `depth` and `valid` may be
+/* Host arrays of the caller; rows of tracks in the order of the queries. Each window writes what it
+ * finds here, so nothing else grows with the clip. `depth` and `valid` may be
  * the input's `depth` and `confident`: a frame is written once no window reads it any more. */
 typedef struct SpTrackerOutput {
     float *tracks;        /* [T, N, 3] x, y (pixels of the H x W frames), z */
     float *camera_points; /* [T, N, 3] in the frame's camera */
-    float *visibility;    /* [T, N] sigma(logit) + 0.2 */
-    float *confidence;    /* [T, N] sigma(logit) */
-    float *dynamic;       /* [N] mean over time of sigma(dynamic logit) */
+    float *visibility;    /* [T, N] sigmoid(logit) + 0.2 */
+    float *confidence;    /* [T, N] sigmoid(logit) */
+    float *dynamic;       /* [N] mean over time of sigmoid(dynamic logit) */
     float *c2w;           /* [T, 4, 4]; world = camera of the first frame */
     float *intrinsics;    /* [T, 3, 3] pixels of the H x W frames */
     float *depth;         /* [T, H, W] z of the point map */

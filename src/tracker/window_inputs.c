@@ -1,12 +1,11 @@
-/* Preparation of a window (tracker.md section 3). */
-#include <math.h>
+#include "tracker/window_inputs.h"
+
 #include <string.h>
 
 #include "base/nearest.h"
 #include "geometry/camera.h"
-#include "tracker/internal.h"
 
-enum { PATCH = 14, GRID = SP_SUPPORT_GRID, LEAST_SUPPORT = 20 };
+enum { PATCH = 14, GRID = SP_SUPPORT_GRID, MIN_SUPPORT = 20 };
 
 static int64_t working_side(double scale, int64_t side, int64_t resolution)
 {
@@ -48,7 +47,7 @@ static float kth_positive(const float *x, int64_t count, int64_t k)
 }
 
 typedef struct Range {
-    float far, upper; /* depths beyond far are dropped; valid ones lie below upper */
+    float far, upper; /* larger depths than far are dropped; valid ones lie below upper */
 } Range;
 
 static Range depth_range(const float *depth, int64_t count)
@@ -73,39 +72,39 @@ static bool is_roi(float d, float upper)
 /* Whether depth jumps around pixel (y, x) of one frame. */
 static bool is_edge(const float *depth, int64_t h, int64_t w, int64_t y, int64_t x, float upper)
 {
-    float most = -INFINITY, least = INFINITY;
+    float max = -INFINITY, min = INFINITY;
     for (int64_t i = y > 0 ? y - 1 : 0; i <= y + 1 && i < h; i++)
         for (int64_t j = x > 0 ? x - 1 : 0; j <= x + 1 && j < w; j++) {
             const float d = depth[i * w + j];
             if (is_roi(d, upper)) {
-                most = d > most ? d : most;
-                least = d < least ? d : least;
+                max = d > max ? d : max;
+                min = d < min ? d : min;
             }
         }
-    return most > least && (most - least) / depth[y * w + x] > 0.03f;
+    return max > min && (max - min) / depth[y * w + x] > 0.03f;
 }
 
-static void valid_mask(const SpTrackerInput *in, int64_t first, float upper, SpWindow *window)
+static void valid_mask(const SpTrackerInput *in, float upper, SpWindow *window)
 {
-    const int64_t h = window->height, w = window->width;
+    const int64_t h = window->height, w = window->width, area = in->height * in->width;
     for (int64_t t = 0; t < window->frames; t++) {
         const float *depth = window->depth + t * h * w;
-        const float *given = in->confident + sp_window_frame(in, first, t) * in->height * in->width;
+        const float *confident = in->confident + sp_window_frame(window, in, t) * area;
         for (int64_t y = 0; y < h; y++) {
             const int64_t row = sp_nearest_index(y, in->height, h) * in->width;
             for (int64_t x = 0; x < w; x++)
                 window->valid[(t * h + y) * w + x] =
                     is_roi(depth[y * w + x], upper) && !is_edge(depth, h, w, y, x, upper) &&
-                    given[row + sp_nearest_index(x, in->width, w)] != 0;
+                    confident[row + sp_nearest_index(x, in->width, w)] != 0;
         }
     }
 }
 
-static void resize_depth(const SpTrackerInput *in, int64_t first, SpWindow *window)
+static void resize_depth(const SpTrackerInput *in, SpWindow *window)
 {
-    const int64_t h = window->height, w = window->width;
+    const int64_t h = window->height, w = window->width, area = in->height * in->width;
     for (int64_t t = 0; t < window->frames; t++) {
-        const float *depth = in->depth + sp_window_frame(in, first, t) * in->height * in->width;
+        const float *depth = in->depth + sp_window_frame(window, in, t) * area;
         for (int64_t y = 0; y < h; y++) {
             const float *row = depth + sp_nearest_index(y, in->height, h) * in->width;
             for (int64_t x = 0; x < w; x++)
@@ -114,43 +113,34 @@ static void resize_depth(const SpTrackerInput *in, int64_t first, SpWindow *wind
     }
 }
 
-static void scale_rows(float k[9], float sx, float sy)
-{
-    for (int i = 0; i < 3; i++) {
-        k[i] *= sx;
-        k[3 + i] *= sy;
-    }
-}
-
-static void cameras(const SpTracker *tracker, const SpTrackerInput *in, int64_t first,
-                    SpWindow *window)
+static void cameras(const SpTracker *tracker, const SpTrackerInput *in, SpWindow *window)
 {
     float to_first[16];
-    sp_pose_invert(in->c2w + 16 * first, to_first);
+    const float sx = (float)window->width / (float)in->width;
+    const float sy = (float)window->height / (float)in->height;
+    const float model_sx = (float)tracker->model_width / (float)window->width;
+    const float model_sy = (float)tracker->model_height / (float)window->height;
+    sp_pose_invert(in->c2w + 16 * window->first, to_first);
     for (int64_t t = 0; t < window->frames; t++) {
-        const int64_t frame = sp_window_frame(in, first, t);
-        float *k = window->k + 9 * t, *k_model = window->k_model + 9 * t;
+        const int64_t frame = sp_window_frame(window, in, t);
         sp_pose_multiply(to_first, in->c2w + 16 * frame, window->c2w + 16 * t);
-        memcpy(k, in->intrinsics + 9 * frame, 9 * sizeof *k);
-        scale_rows(k, (float)window->width / (float)in->width,
-                   (float)window->height / (float)in->height);
-        memcpy(k_model, k, 9 * sizeof *k);
-        scale_rows(k_model, (float)tracker->model_width / (float)window->width,
-                   (float)tracker->model_height / (float)window->height);
+        sp_intrinsics_scale(in->intrinsics + 9 * frame, 1, (double)sx, (double)sy,
+                            window->intrinsics + 9 * t);
     }
+    sp_intrinsics_scale(window->intrinsics, window->frames, (double)model_sx, (double)model_sy,
+                        window->model_intrinsics);
 }
 
-void sp_window_inputs(const SpTracker *tracker, const SpTrackerInput *in, int64_t first,
-                      SpWindow *window)
+void sp_window_inputs(const SpTracker *tracker, const SpTrackerInput *in, SpWindow *window)
 {
     const int64_t count = window->frames * window->height * window->width;
-    resize_depth(in, first, window);
+    resize_depth(in, window);
     const Range range = depth_range(window->depth, count);
-    valid_mask(in, first, range.upper, window);
+    valid_mask(in, range.upper, window);
     for (int64_t i = 0; i < count; i++)
         if (window->depth[i] > range.far)
             window->depth[i] = 0;
-    cameras(tracker, in, first, window);
+    cameras(tracker, in, window);
 }
 
 static int32_t grid_at(int64_t i, int64_t margin, int64_t size)
@@ -160,12 +150,13 @@ static int32_t grid_at(int64_t i, int64_t margin, int64_t size)
 
 static bool is_valid(const SpWindow *window, const int32_t candidate[3])
 {
-    const int64_t x = candidate[1] < window->width ? candidate[1] : window->width - 1;
-    const int64_t y = candidate[2] < window->height ? candidate[2] : window->height - 1;
+    const int64_t x = sp_min(candidate[1], window->width - 1);
+    const int64_t y = sp_min(candidate[2], window->height - 1);
     return window->valid[(candidate[0] * window->height + y) * window->width + x];
 }
 
-/* The candidates by number: the grid at the last frame, then twice the grid at `frame`. */
+/* Candidate i, frame, x, y: the grid at the last frame, then twice the grid at the frames
+ * [GRID, GRID] drawn for its points. */
 static void candidate(const SpWindow *window, const int32_t *frame, int64_t i, int32_t out[3])
 {
     const int64_t cell = i % (GRID * GRID), margin = window->width / 64;
@@ -177,23 +168,23 @@ static void candidate(const SpWindow *window, const int32_t *frame, int64_t i, i
 void sp_window_support(SpWindow *window, SpRandom *random, int32_t *scratch)
 {
     const int64_t all = 3 * GRID * GRID, wanted = window->tracks - window->users;
-    int32_t *frame = scratch, *kept = frame + GRID * GRID, *order = kept + all, point[3];
+    int32_t *frame = scratch, *chosen = frame + GRID * GRID, *order = chosen + all, point[3];
     int64_t count = 0;
     for (int64_t i = 0; i < GRID * GRID; i++)
         frame[i] = (int32_t)sp_random_below(random, window->frames);
     for (int64_t i = 0; i < all; i++) {
         candidate(window, frame, i, point);
         if (is_valid(window, point))
-            kept[count++] = (int32_t)i;
+            chosen[count++] = (int32_t)i;
     }
-    if (count < LEAST_SUPPORT)
+    if (count < MIN_SUPPORT)
         for (count = 0; count < all; count++)
-            kept[count] = (int32_t)count;
+            chosen[count] = (int32_t)count;
     sp_random_permute(random, count, order);
-    window->tracks = window->users + (wanted < count ? wanted : count);
+    window->tracks = window->users + sp_min(wanted, count);
     for (int64_t n = window->users; n < window->tracks; n++) {
         float *query = window->query + 3 * n;
-        candidate(window, frame, kept[order[n - window->users]], point);
+        candidate(window, frame, chosen[order[n - window->users]], point);
         for (int i = 0; i < 3; i++)
             query[i] = (float)point[i];
     }

@@ -11,7 +11,9 @@
 #include "store/locate.h"
 #include "support/model.h"
 #include "support/tracker.h"
-#include "tracker/internal.h"
+#include "tracker/iteration.h"
+#include "tracker/window_init.h"
+#include "tracker/window_inputs.h"
 
 enum { WINDOW = 20, OVERLAP = 6, STEP = WINDOW - OVERLAP };
 
@@ -108,18 +110,18 @@ static void start_window(const Recorded *r, SpNn *nn, const SpTrackerInput *in, 
     const float *query = recorded(r, "start.queries"), *z = recorded(r, "start.queries_z");
     int32_t *scratch = malloc(SP_SUPPORT_SCRATCH * sizeof *scratch);
     assert_non_null(scratch);
-    *w = (SpWindow){.frames = WINDOW, .continued = carried->tracks};
+    *w = (SpWindow){.first = first, .frames = WINDOW, .continued = carried->tracks};
     for (int64_t n = 0; n < in->queries; n++)
         w->users += in->query[3 * n] < (float)(first + WINDOW);
     w->tracks = w->users + 72;
     sp_working_size(online->resolution, in->height, in->width, &w->height, &w->width);
     sp_window_alloc(online, nn, w);
     model_check(nn);
-    sp_window_inputs(online, in, first, w);
+    sp_window_inputs(online, in, w);
     sp_window_support(w, random, scratch);
     compare(r, "start.support", w->query + 3 * w->users, 0);
     memcpy(w->query, query, (size_t)(3 * w->tracks) * sizeof *query);
-    sp_window_init(online, nn, in, first, carried, z, w);
+    sp_window_init(online, nn, in, carried, z, w);
     model_check(nn);
     free(scratch);
 }
@@ -130,23 +132,23 @@ static void compare_start(const Recorded *r, const SpWindow *w)
     const int64_t pairs = w->frames * w->tracks;
     float lo[3], hi[3], *q = golden_zeros(4 * pairs);
     for (int i = 0; i < 3; i++) {
-        lo[i] = (float)w->lo[i];
-        hi[i] = (float)w->hi[i];
+        lo[i] = (float)w->min[i];
+        hi[i] = (float)w->max[i];
     }
     for (int64_t i = 0; i < pairs; i++) {
         q[4 * i] = w->query[3 * (i % w->tracks)];
-        q[4 * i + 1] = w->xyz[3 * i] * (float)online->stride;
-        q[4 * i + 2] = w->xyz[3 * i + 1] * (float)online->stride;
-        q[4 * i + 3] = w->xyz[3 * i + 2];
+        q[4 * i + 1] = w->coords[3 * i] * (float)online->stride;
+        q[4 * i + 2] = w->coords[3 * i + 1] * (float)online->stride;
+        q[4 * i + 3] = w->coords[3 * i + 2];
     }
     compare(r, "start.queries_xyz", q, 1e-6);
-    compare(r, "start.queries_z", w->z, 0);
-    compare(r, "start.queries_z_unc", w->unc, 0);
+    compare(r, "start.queries_z", w->query_z, 0);
+    compare(r, "start.queries_z_unc", w->query_valid, 0);
     compare(r, "start.min_pts", lo, 2e-6);
     compare(r, "start.max_pts", hi, 2e-6);
-    compare(r, "start.xyz_init", w->normal, 2e-5);
-    compare(r, "start.intrs", w->k_model, 1e-6);
-    compare(r, "start.intrs_org", w->k, 1e-6);
+    compare(r, "start.xyz_init", w->normalised, 2e-5);
+    compare(r, "start.intrs", w->model_intrinsics, 1e-6);
+    compare(r, "start.intrs_org", w->intrinsics, 1e-6);
     compare(r, "start.cam_gt", w->c2w, 2e-6);
     free(q);
 }

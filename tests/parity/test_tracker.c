@@ -12,7 +12,9 @@
 #include "support/golden.h"
 #include "support/model.h"
 #include "support/tracker.h"
-#include "tracker/internal.h"
+#include "tracker/iteration.h"
+#include "tracker/window_init.h"
+#include "tracker/window_inputs.h"
 
 static SpCheckpoint *checkpoint;
 static SpTracker *tracker;
@@ -110,7 +112,7 @@ static void prepare(const SpTrackerInput *in, SpNn *nn, int64_t support, uint64_
     model_check(nn);
     int32_t *scratch = malloc(SP_SUPPORT_SCRATCH * sizeof *scratch);
     assert_non_null(scratch);
-    sp_window_inputs(tracker, in, 0, w);
+    sp_window_inputs(tracker, in, w);
     sp_window_support(w, &random, scratch);
     free(scratch);
 }
@@ -125,29 +127,29 @@ static void preparation(const char *prefix)
     prepare(&in, &nn, 200, strtoull(golden_meta(g, "seed"), NULL, 10), &w);
     const int64_t h8 = (w.height + 7) / 8, w8 = (w.width + 7) / 8;
     const int64_t h2 = (w.height + 1) / 2, w2 = (w.width + 1) / 2;
-    float *depth = golden_zeros(in.frames * h8 * w8), *unc = golden_zeros(in.frames * h2 * w2),
+    float *depth = golden_zeros(in.frames * h8 * w8), *valid = golden_zeros(in.frames * h2 * w2),
           sum = 0;
     for (int64_t t = 0; t < in.frames; t++) {
         for (int64_t i = 0; i < h8 * w8; i++)
             depth[t * h8 * w8 + i] = w.depth[(t * w.height + i / w8 * 8) * w.width + i % w8 * 8];
         for (int64_t i = 0; i < h2 * w2; i++)
-            unc[t * h2 * w2 + i] = w.valid[(t * w.height + i / w2 * 2) * w.width + i % w2 * 2];
+            valid[t * h2 * w2 + i] = w.valid[(t * w.height + i / w2 * 2) * w.width + i % w2 * 2];
     }
     for (int64_t i = 0; i < in.frames * w.height * w.width; i++)
         sum += w.valid[i];
     snprintf(name, sizeof name, "%sdepth", prefix);
     golden_compare(g, name, depth, 0);
     snprintf(name, sizeof name, "%sunc", prefix);
-    golden_compare(g, name, unc, 0);
+    golden_compare(g, name, valid, 0);
     snprintf(name, sizeof name, "%sunc_sum", prefix);
     golden_compare(g, name, &sum, 0);
     snprintf(name, sizeof name, "%ssupport", prefix);
     golden_compare(g, name, w.query + 3 * w.users, 0);
     snprintf(name, sizeof name, "%sintrinsics", prefix);
-    golden_compare(g, name, w.k, 2e-5);
+    golden_compare(g, name, w.intrinsics, 2e-5);
     snprintf(name, sizeof name, "%sc2w", prefix);
     golden_compare(g, name, w.c2w, 2e-5);
-    free(depth), free(unc);
+    free(depth), free(valid);
     model_close(&nn);
     golden_close(g);
 }
@@ -183,7 +185,7 @@ static void start_offline(Golden *g, SpNn *nn, const SpTrackerInput *in, SpWindo
         w->query[3 * n + 1] *= (float)tracker->model_width / (float)w->width;
         w->query[3 * n + 2] *= (float)tracker->model_height / (float)w->height;
     }
-    sp_window_init(tracker, nn, in, 0, &none, NULL, w);
+    sp_window_init(tracker, nn, in, &none, NULL, w);
     model_check(nn);
 }
 
@@ -198,21 +200,21 @@ static void set_up(void **state)
     in.video = video;
     start_offline(g, &nn, &in, &w);
     for (int i = 0; i < 3; i++) {
-        lo[i] = (float)w.lo[i];
-        hi[i] = (float)w.hi[i];
+        lo[i] = (float)w.min[i];
+        hi[i] = (float)w.max[i];
     }
     golden_compare(g, "start.queries", w.query, 1e-6);
-    golden_compare(g, "start.queries_z", w.z, 0);
-    golden_compare(g, "start.queries_z_unc", w.unc, 0);
+    golden_compare(g, "start.queries_z", w.query_z, 0);
+    golden_compare(g, "start.queries_z_unc", w.query_valid, 0);
     golden_compare(g, "start.min_pts", lo, 2e-6);
     golden_compare(g, "start.max_pts", hi, 2e-6);
-    golden_compare(g, "start.intrs", w.k_model, 1e-6);
-    golden_compare(g, "start.intrs_org", w.k, 1e-6);
+    golden_compare(g, "start.intrs", w.model_intrinsics, 1e-6);
+    golden_compare(g, "start.intrs_org", w.intrinsics, 1e-6);
     golden_compare(g, "start.cam_gt", w.c2w, 2e-6);
-    sp_feature_cache_read(&nn, &w.maps);
-    sp_feature_cache_use(&nn, &w.maps, 0); /* the golden has frames 0 and 3 */
-    for (int l = 0; l < SP_TRACK_LEVELS; l++) {
-        const SpCorrelationLevel *level = &w.maps.level[l];
+    sp_feature_cache_read(&nn, &w.cache);
+    sp_feature_cache_use(&nn, &w.cache, 0); /* the golden has frames 0 and 3 */
+    for (int l = 0; l < SP_CORRELATION_LEVELS; l++) {
+        const SpCorrelationLevel *level = &w.cache.level[l];
         const int64_t h = level->h, x = level->w, c = tracker->channels;
         char name[40];
         snprintf(name, sizeof name, "start.fmap%d", l);
@@ -265,17 +267,17 @@ static void force_state(Golden *g, int k, SpWindow *w)
     float *const logits[] = {w->vis, w->conf, w->dyn, w->weight};
     const char *const names[] = {"vis", "conf", "dyn", "weight"};
     for (int64_t i = 0; i < pairs; i++) {
-        w->xyz[3 * i] =
+        w->coords[3 * i] =
             xy[2 * i] * (float)(tracker->model_width / tracker->stride) / (float)w->width;
-        w->xyz[3 * i + 1] =
+        w->coords[3 * i + 1] =
             xy[2 * i + 1] * (float)(tracker->model_height / tracker->stride) / (float)w->height;
-        w->xyz[3 * i + 2] = point[3 * i + 2];
-        sp_normalise(w, point + 3 * i, w->normal + 3 * i);
+        w->coords[3 * i + 2] = point[3 * i + 2];
+        sp_normalise(w, point + 3 * i, w->normalised + 3 * i);
     }
     for (int i = 0; i < 4; i++)
         memcpy(logits[i], iteration(g, k, names[i]), (size_t)pairs * sizeof(float));
     memcpy(w->c2w, iteration(g, k, "c2w"), (size_t)(16 * w->frames) * sizeof(float));
-    memcpy(w->k, iteration(g, k, "intrinsics"), (size_t)(9 * w->frames) * sizeof(float));
+    memcpy(w->intrinsics, iteration(g, k, "intrinsics"), (size_t)(9 * w->frames) * sizeof(float));
 }
 
 static void compare_iteration(Golden *g, int k, const SpWindow *w, double pixels, double rest,
@@ -289,9 +291,9 @@ static void compare_iteration(Golden *g, int k, const SpWindow *w, double pixels
         double tolerance;
     } parts[] = {{"xy", xy, pixels / 512},       {"vis", w->vis, rest},
                  {"conf", w->conf, rest},        {"dyn", w->dyn, rest},
-                 {"weight", w->weight, rest},    {"xyz_unreplaced", w->rough, rest},
-                 {"cam_points", w->point, rest}, {"c2w_init", w->c2w_start, rest},
-                 {"c2w", w->c2w, cameras},       {"intrinsics", w->k, cameras}};
+                 {"weight", w->weight, rest},    {"xyz_unreplaced", w->unreplaced, rest},
+                 {"cam_points", w->point, rest}, {"c2w_init", w->c2w_init, rest},
+                 {"c2w", w->c2w, cameras},       {"intrinsics", w->intrinsics, cameras}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         snprintf(name, sizeof name, "it%d.%s", k, parts[i].name);
         golden_compare(g, name, parts[i].ours, parts[i].tolerance);

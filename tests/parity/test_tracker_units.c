@@ -10,7 +10,8 @@
 
 #include "support/golden.h"
 #include "support/model.h"
-#include "tracker/internal.h"
+#include "tracker/correlation.h"
+#include "tracker/tokens.h"
 
 /* golden README, "Tolerances": layers; what contains position encodings of degree 10 and 12. */
 static const double UNIT = 2e-5, ENCODED = 1e-3;
@@ -52,24 +53,24 @@ static void encoder(void **state)
     Golden *g = golden_open("tracker/fnet.safetensors");
     const float *input = golden_f32(g, "input", NULL);
     SpNn nn = model_context(256);
-    float *image = golden_zeros(H * W * 3), *level[SP_TRACK_LEVELS];
+    float *image = golden_zeros(H * W * 3), *level[SP_CORRELATION_LEVELS];
     level[0] = golden_zeros(2 * H4 * W4 * C);
     for (int t = 0; t < 2; t++) {
         for (int i = 0; i < 3 * H * W; i++)
             image[i % (H * W) * 3 + i / (H * W)] = input[t * 3 * H * W + i];
-        sp_encoder_run(&tracker, &nn, image, H, W, level[0] + t * H4 * W4 * C);
+        sp_encoder_run(&tracker.encoder, &nn, image, H, W, level[0] + t * H4 * W4 * C);
     }
     model_check(&nn);
-    for (int l = 0; l < SP_TRACK_LEVELS; l++) {
+    for (int l = 0; l < SP_CORRELATION_LEVELS; l++) {
         const int64_t h = H4 >> l, w = W4 >> l;
         char name[20];
         float *first = golden_channels_first(level[l], 2, h * w, C);
         snprintf(name, sizeof name, "pyramid%d", l);
         golden_compare(g, name, first, UNIT);
         free(first);
-        if (l + 1 < SP_TRACK_LEVELS) {
+        if (l + 1 < SP_CORRELATION_LEVELS) {
             level[l + 1] = golden_zeros(2 * h * w * C / 4);
-            sp_nn_run(&nn, halve, &(SpHalve){level[l], 2, h, w, C, level[l + 1]});
+            sp_nn_run(&nn, average_pool, &(SpAveragePool){level[l], 2, h, w, C, level[l + 1]});
         }
         free(level[l]);
     }
@@ -149,7 +150,7 @@ static void time_embedding(void **state)
     static const int64_t lengths[] = {1, 6, 20, 60, 75};
     Golden *g = golden_open("tracker/time_embed.safetensors");
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        const int64_t t = lengths[i], width = tracker.token;
+        const int64_t t = lengths[i], width = tracker.token_width;
         float *all = golden_zeros(t * width), *some = golden_zeros(t * width / 5);
         sp_time_embedding(tracker.time_length, width, t, all);
         for (int64_t j = 0; j < t * width / 5; j++)
@@ -183,28 +184,31 @@ static void level(const char *file)
         xy[2 * i] = xy[2 * i + 1] = SIDE / 2;
         frame[i] = (float)i;
     }
-    SpCorrelationLevel l = {.h = SIDE,
+    SpCorrelationLevel l = {.frames = M,
+                            .h = SIDE,
                             .w = SIDE,
+                            .scale = 1,
                             .features = map,
                             .points = point_map,
-                            .query = sp_nn_alloc(&nn, N * tracker.neighbours * C),
-                            .query_projected = sp_nn_alloc(&nn, N * tracker.neighbours * C)};
+                            .query = sp_nn_alloc(&nn, N * tracker.knn * C),
+                            .query_projected = sp_nn_alloc(&nn, N * tracker.knn * C)};
     float *templates = golden_zeros(N * PATCH * C), *template_points = golden_zeros(N * PATCH * 3);
     memcpy(templates, golden_f32(g, "track_feat_support", NULL), N * PATCH * C * sizeof(float));
     memcpy(template_points, golden_f32(g, "track_point_map_support", NULL),
            N * PATCH * 3 * sizeof(float));
     l.templates = templates;
     l.template_points = template_points;
-    float *token = golden_zeros(M * tracker.token), *token3 = golden_zeros(M * tracker.token3);
+    float *token = golden_zeros(M * tracker.token_width),
+          *token3 = golden_zeros(M * tracker.token3_width);
     const SpPairs pairs = {0, N, T, frame, xy, origin, valid};
     sp_correlation_query(&tracker, &nn, &l, N);
-    sp_correlation_run(&tracker, &nn, &l, 0, M, &pairs, token, token3);
+    sp_correlation_run(&tracker, &nn, &l, &pairs, token, token3);
     model_check(&nn);
     float corr[M * 256], depth[M * 256];
     for (int i = 0; i < M; i++) {
         const int at = i % T * N + i / T; /* back to frame by frame */
-        memcpy(corr + at * 256, token + i * tracker.token, 256 * sizeof *corr);
-        memcpy(depth + at * 256, token3 + i * tracker.token3, 256 * sizeof *corr);
+        memcpy(corr + at * 256, token + i * tracker.token_width, 256 * sizeof *corr);
+        memcpy(depth + at * 256, token3 + i * tracker.token3_width, 256 * sizeof *corr);
     }
     golden_compare(g, "corr_emb", corr, UNIT);
     golden_compare(g, "corr_depth_emb", depth, ENCODED);
@@ -245,7 +249,7 @@ static void tokens(void **state)
     enum { T = 6, N = 6, M = T * N };
     Golden *g = golden_open("tracker/tokens.safetensors");
     SpNn nn = model_context(64);
-    const int64_t w2 = tracker.token, w3 = tracker.token3;
+    const int64_t w2 = tracker.token_width, w3 = tracker.token3_width;
     float *token = golden_zeros(M * w2), *token3 = golden_zeros(M * w3),
           *projected = golden_zeros(M * w2);
     const float *vis = golden_f32(g, "vis", NULL), *conf = golden_f32(g, "confidence", NULL);
@@ -267,11 +271,12 @@ static void tokens(void **state)
         }
     float *coded = swapped(golden_f32(g, "rel_pos_emb_input", NULL), T, N, 84);
     float *carried = swapped(golden_f32(g, "rel_pos_query_glob", NULL), T, N, 150);
-    float *motion = columns(coded, M, 84, SP_MOTION), *carry = columns(carried, M, 150, SP_CARRY);
+    float *motion = columns(coded, M, 84, SP_MOTION_2D),
+          *carry = columns(carried, M, 150, SP_RIGID_CARRY);
     float *time = golden_zeros(T * w2);
     sp_time_embedding(tracker.time_length, w2, T, time);
-    sp_tokens_finish(&tracker, &nn, &(SpTokenInputs){logits, motion, motion3, carry}, 0, M, T, time,
-                     token, token3, projected);
+    sp_tokens_finish(&tracker, &nn, &(SpTokenInputs){logits, motion, motion3, carry, time, M, T},
+                     &(SpTokens){token, token3, projected});
     model_check(&nn);
     golden_compare(g, "x", token, ENCODED);
     golden_compare(g, "x_depth", projected, ENCODED);
@@ -287,14 +292,15 @@ static void former(void **state)
     enum { N = 40, T = 6, M = N * T };
     Golden *g = golden_open("tracker/updateformer.safetensors");
     SpNn nn = model_context(256);
-    const int64_t d = tracker.former.time[0].width;
+    const int64_t d = tracker.former.width;
     float *stream2 = golden_zeros((N + tracker.former.virtual_tracks) * T * d),
           *stream3 = golden_zeros(M * d);
-    sp_former_embed(&tracker, &nn, golden_f32(g, "x", NULL), M, stream2);
-    sp_former_embed(&tracker, &nn, golden_f32(g, "x_depth", NULL), M, stream3);
+    const SpDense *transform = &tracker.former.input_transform;
+    sp_dense_run(&nn, transform, golden_f32(g, "x", NULL), M, SP_IDENTITY, stream2);
+    sp_dense_run(&nn, transform, golden_f32(g, "x_depth", NULL), M, SP_IDENTITY, stream3);
     const SpUpdates updates = {golden_zeros(2 * M), golden_zeros(2 * M), golden_zeros(4 * M),
                                golden_zeros(M)};
-    sp_former_run(&tracker, &nn, N, T, stream2, stream3, &updates);
+    sp_update_former_run(&tracker.former, &nn, N, T, stream2, stream3, &updates);
     model_check(&nn);
     float both[4 * M], xyz[3 * M], dyn[M];
     for (int i = 0; i < M; i++) {

@@ -1,5 +1,6 @@
-/* From a decoded picture to the model's (section 3). Both resizes work on bytes as the reference's
- * libraries do, because their roundings are part of what the model sees. */
+/* src/sam/README.md, "Preparing the picture": from the decoded image to the model's. Both resizes
+ * work on bytes as the reference's libraries do, because their roundings are part of what the model
+ * sees. */
 #include <math.h>
 #include <string.h>
 
@@ -9,17 +10,15 @@ SpSamSizes sp_sam_sizes(const SpSam *sam, int64_t height, int64_t width, int64_t
 {
     SpSamSizes s = {.height = height, .width = width, .frame_height = height, .frame_width = width};
     if (short_side) {
-        const double scale = (double)short_side / (double)(height < width ? height : width);
+        const double scale = (double)short_side / (double)sp_min(height, width);
         s.frame_height = (int64_t)((double)height * scale) / 2 * 2;
         s.frame_width = (int64_t)((double)width * scale) / 2 * 2;
     }
-    const int64_t longest = s.frame_height > s.frame_width ? s.frame_height : s.frame_width;
+    const int64_t longest = sp_max(s.frame_height, s.frame_width);
     const double scale = (double)sam->side / (double)longest;
-    s.model_height = (int64_t)((double)s.frame_height * scale + 0.5);
-    s.model_width = (int64_t)((double)s.frame_width * scale + 0.5);
-    /* Pictures of more than twice S to one. */
-    s.model_height = s.model_height ? s.model_height : 1;
-    s.model_width = s.model_width ? s.model_width : 1;
+    /* At least 1, for images of more than twice S to one. */
+    s.model_height = sp_max((int64_t)((double)s.frame_height * scale + 0.5), 1);
+    s.model_width = sp_max((int64_t)((double)s.frame_width * scale + 0.5), 1);
     return s;
 }
 
@@ -114,16 +113,16 @@ static Axis model_axis(SpNn *nn, int64_t in, int64_t out)
     axis.first = sp_nn_alloc_host(nn, outs * sizeof *axis.first);
     axis.count = sp_nn_alloc_host(nn, outs * sizeof *axis.count);
     axis.weight = sp_nn_alloc_host(nn, outs * (size_t)axis.taps * sizeof *axis.weight);
-    double *weight = sp_nn_alloc_host(nn, (size_t)axis.taps * sizeof *weight), most = 0;
+    double *weight = sp_nn_alloc_host(nn, (size_t)axis.taps * sizeof *weight), max = 0;
     if (!sp_nn_live(nn))
         return axis;
     for (int64_t i = 0; i < out; i++) {
         int64_t first;
         const int64_t count = model_weights(i, in, out, &first, weight);
         for (int64_t k = 0; k < count; k++)
-            most = fmax(most, weight[k]);
+            max = fmax(max, weight[k]);
     }
-    while (0.5 + most * (double)(1 << axis.bits) >= 1 << 15)
+    while (0.5 + max * (double)(1 << axis.bits) >= 1 << 15)
         axis.bits--;
     for (int64_t i = 0; i < out; i++) {
         int64_t first;
@@ -173,14 +172,6 @@ void sp_sam_resize_model(SpNn *nn, const uint8_t *rgb, int64_t h, int64_t w, uin
     sp_nn_release(nn, mark);
 }
 
-void sp_sam_normalise_pixel(const double colour[3], float *out)
-{
-    static const float mean[3] = {0.485f * 255, 0.456f * 255, 0.406f * 255};
-    static const float deviation[3] = {0.229f * 255, 0.224f * 255, 0.225f * 255};
-    for (int c = 0; c < 3; c++)
-        out[c] = ((float)colour[c] - mean[c]) / deviation[c];
-}
-
 void sp_sam_normalise(const uint8_t *rgb, int64_t h, int64_t w, int64_t side, float *out)
 {
     memset(out, 0, (size_t)(side * side * 3) * sizeof *out);
@@ -191,9 +182,10 @@ void sp_sam_normalise(const uint8_t *rgb, int64_t h, int64_t w, int64_t side, fl
         }
 }
 
-void sp_sam_picture(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const uint8_t *rgb, float *out)
+void sp_sam_model_image(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const uint8_t *rgb,
+                        float *out)
 {
-    if (s->view.side) {
+    if (s->crop.side) {
         if (sp_nn_live(nn))
             sp_sam_crop_image(sam, s, rgb, out);
         return;

@@ -1,0 +1,171 @@
+#include "tracker/window_update.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "geometry/camera.h"
+#include "tracker/camera_update.h"
+
+enum { LOOKUP = 3 /* pixels around a track */ };
+
+/* Steps: the logits, 2D tracks and points. */
+static void add_steps(const SpTracker *t, const SpUpdates *u, SpWindow *w)
+{
+    const float to_x = (float)t->stride * (float)w->width / (float)t->model_width;
+    const float to_y = (float)t->stride * (float)w->height / (float)t->model_height;
+    for (int64_t i = 0; i < w->frames * w->tracks; i++) {
+        const int64_t pair = i % w->tracks * w->frames + i / w->tracks;
+        float *xyz = w->coords + 3 * i, *track = w->track + 3 * i;
+        w->vis[i] += u->vis_conf[2 * pair];
+        w->conf[i] += u->vis_conf[2 * pair + 1];
+        w->dyn[i] += u->point[4 * pair + 3];
+        w->weight[i] += u->weight[pair];
+        xyz[0] += u->flow[2 * pair];
+        xyz[1] += u->flow[2 * pair + 1];
+        xyz[2] += (float)((w->max[2] - w->min[2]) / 2) * u->point[4 * pair + 2];
+        track[0] = xyz[0] * to_x;
+        track[1] = xyz[1] * to_y;
+        track[2] = xyz[2];
+        for (int c = 0; c < 3; c++)
+            w->point[3 * i + c] =
+                sp_denormalise(w, (double)(w->normalised[3 * i + c] + u->point[4 * pair + c]), c);
+    }
+    memcpy(w->unreplaced, w->point, (size_t)(3 * w->frames * w->tracks) * sizeof(float));
+}
+
+static float bilinear(const float *map, int64_t h, int64_t w, float x, float y)
+{
+    x = x > 0 ? (x < (float)(w - 1) ? x : (float)(w - 1)) : 0;
+    y = y > 0 ? (y < (float)(h - 1) ? y : (float)(h - 1)) : 0;
+    const int64_t x0 = (int64_t)x, y0 = (int64_t)y;
+    const int64_t x1 = x0 + 1 < w ? x0 + 1 : x0, y1 = y0 + 1 < h ? y0 + 1 : y0;
+    const float fx = x - (float)x0, fy = y - (float)y0;
+    const float above = map[y0 * w + x0] * (1 - fx) + map[y0 * w + x1] * fx;
+    const float below = map[y1 * w + x0] * (1 - fx) + map[y1 * w + x1] * fx;
+    return above * (1 - fy) + below * fy;
+}
+
+/* Depth lookup: the depth around a track that is closest to its own; 0 where the map is not valid.
+ */
+static float look_up(const SpWindow *w, int64_t frame, const float track[3])
+{
+    const float *map = w->depth + frame * w->height * w->width;
+    const int64_t x = sp_nearest_zero(track[0], w->width);
+    const int64_t y = sp_nearest_zero(track[1], w->height);
+    if (x < 0 || y < 0 || !w->valid[(frame * w->height + y) * w->width + x])
+        return 0;
+    float best = 0, distance = INFINITY;
+    for (int i = -LOOKUP; i <= LOOKUP; i++)
+        for (int j = -LOOKUP; j <= LOOKUP; j++) {
+            const float z =
+                bilinear(map, w->height, w->width, track[0] + (float)i, track[1] + (float)j);
+            if (fabsf(z - track[2]) < distance) {
+                distance = fabsf(z - track[2]);
+                best = z;
+            }
+        }
+    return best;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* The quantile between order statistics of `count` values, which are sorted; 0 of none. */
+static float quantile(float *values, int64_t count, double q)
+{
+    if (count == 0)
+        return 0;
+    qsort(values, (size_t)count, sizeof *values, ascending);
+    const float rank = (float)q * (float)(count - 1);
+    const int64_t below = (int64_t)rank, above = below + 1 < count ? below + 1 : below;
+    return values[below] + (rank - (float)below) * (values[above] - values[below]);
+}
+
+/* Differences in time of e = looked up - query's depth: first (order 1) or second (order 2) at
+ * frame f. */
+static float jitter(const SpWindow *w, const float *looked_up, int64_t f, int64_t n, int order)
+{
+    float e[3];
+    for (int k = 0; k <= order; k++)
+        e[k] = looked_up[(f + k) * w->tracks + n] - w->query_z[n];
+    return order == 1 ? fabsf(e[1] - e[0]) : fabsf(e[2] - 2 * e[1] + e[0]);
+}
+
+static float jitter_threshold(const SpWindow *w, const float *looked_up, int order, double ratio,
+                              float *work)
+{
+    int64_t count = 0;
+    for (int64_t f = 0; f + order < w->frames; f++)
+        for (int64_t n = 0; n < w->tracks; n++) {
+            const float j = jitter(w, looked_up, f, n, order);
+            if (j > 0)
+                work[count++] = j;
+        }
+    return quantile(work, count, ratio);
+}
+
+/* Replacement. work: [T N]. With fewer than 3 frames there is no second difference, so a point
+ * need not be steady; the published code stops there. */
+static void replace(const SpTrackerSettings *settings, const float *looked_up, SpWindow *w,
+                    float *work)
+{
+    const float max_second = jitter_threshold(w, looked_up, 2, settings->replace_ratio, work);
+    const float max_first = jitter_threshold(w, looked_up, 1, settings->replace_ratio, work);
+    for (int64_t i = 0; i < w->frames * w->tracks; i++) {
+        const int64_t f = i / w->tracks, n = i % w->tracks;
+        const bool inner = f > 0 && f < w->frames - 1;
+        const bool steady =
+            max_second == 0 || (inner && jitter(w, looked_up, f - 1, n, 2) < max_second &&
+                                jitter(w, looked_up, f, n, 1) < max_first);
+        w->replaced[i] = looked_up[i] > 0 && sp_sigmoid(w->vis[i]) > 0.5f && steady;
+        if (!w->replaced[i])
+            continue;
+        w->track[3 * i + 2] = looked_up[i];
+        sp_unproject(w->intrinsics + 9 * f, w->track[3 * i], w->track[3 * i + 1], looked_up[i],
+                     w->point + 3 * i);
+    }
+}
+
+/* Steps: W, and the mean of dp over time. */
+static void weigh(const SpWindow *w, const SpTrackWeights *weights)
+{
+    for (int64_t n = 0; n < w->tracks; n++) {
+        double sum = 0;
+        for (int64_t f = 0; f < w->frames; f++) {
+            const int64_t i = f * w->tracks + n;
+            const float *track = w->track + 3 * i;
+            const bool in = track[0] > 0 && track[0] < (float)w->width && track[1] > 0 &&
+                            track[1] < (float)w->height;
+            weights->visible[i] = in ? sp_sigmoid(w->conf[i]) * sp_sigmoid(w->vis[i]) : 0;
+            sum += n < w->users ? 1 : (double)(sp_sigmoid(w->dyn[i]) * sp_sigmoid(w->weight[i]));
+        }
+        weights->dynamic[n] = (float)(sum / (double)w->frames);
+    }
+}
+
+void sp_window_update(const SpTracker *t, SpNn *nn, const SpTrackerSettings *settings,
+                      const SpUpdates *updates, SpWindow *w)
+{
+    const int64_t pairs = w->frames * w->tracks;
+    const SpNnMark mark = sp_nn_mark(nn);
+    const SpTrackWeights weights = {sp_host_floats(nn, pairs), sp_host_floats(nn, w->tracks)};
+    float *looked_up = sp_host_floats(nn, pairs);
+    float *work = sp_host_floats(nn, pairs);
+    if (sp_nn_live(nn)) {
+        add_steps(t, updates, w);
+        weigh(w, &weights);
+        for (int64_t i = 0; i < pairs; i++)
+            looked_up[i] = look_up(w, i / w->tracks, w->track + 3 * i);
+        replace(settings, looked_up, w, work);
+    }
+    if (!settings->fixed_camera)
+        sp_window_cameras(t, nn, &weights, w);
+    for (int64_t i = 0; i < pairs && sp_nn_live(nn); i++) {
+        sp_normalise(w, w->point + 3 * i, w->normalised + 3 * i);
+        w->track[3 * i + 2] = w->coords[3 * i + 2] = w->point[3 * i + 2];
+    }
+    sp_nn_release(nn, mark);
+}
