@@ -11,6 +11,7 @@
 /* Of a file; the header's text is filled up with spaces. */
 enum { HEADER = 512, LENGTH_BYTES = 8 };
 enum { MAX_RANK = 8, NAME_CAPACITY = 192, PATH_CAPACITY = 4096 };
+enum { FILE_CAPACITY = PATH_CAPACITY + NAME_CAPACITY + 16 };
 
 typedef struct Tensor {
     char name[NAME_CAPACITY];
@@ -52,7 +53,8 @@ SpStatus sp_tensor_folder_open(const char *path, SpTensorFolder **out)
         return sp_no_memory(path);
     SpStatus status = sp_ok();
     if ((size_t)snprintf(folder->path, sizeof folder->path, "%s/", path) >= sizeof folder->path)
-        status = sp_error(SP_USAGE, "the folder's name is longer than %d characters", PATH_CAPACITY);
+        status =
+            sp_error(SP_USAGE, "the folder's name is longer than %d characters", PATH_CAPACITY);
     if (status.code == SP_OK)
         status = make_folders(folder->path);
     if (status.code == SP_OK && access(folder->path, W_OK) != 0)
@@ -90,9 +92,9 @@ static Tensor *new_tensor(SpTensorFolder *folder, const char *name, int rank, co
 }
 
 static void path_of(const SpTensorFolder *folder, const Tensor *tensor, const char *ending,
-                    char out[PATH_CAPACITY + NAME_CAPACITY])
+                    char out[FILE_CAPACITY])
 {
-    snprintf(out, PATH_CAPACITY + NAME_CAPACITY, "%s%s%s", folder->path, tensor->name, ending);
+    snprintf(out, FILE_CAPACITY, "%s%s%s", folder->path, tensor->name, ending);
 }
 
 static size_t part_bytes(const Tensor *tensor)
@@ -105,7 +107,7 @@ static size_t part_bytes(const Tensor *tensor)
 
 static SpStatus append(const SpTensorFolder *folder, Tensor *tensor, const float *data)
 {
-    char path[PATH_CAPACITY + NAME_CAPACITY], header[HEADER] = {0};
+    char path[FILE_CAPACITY], header[HEADER] = {0};
     path_of(folder, tensor, ".part", path);
     if (tensor->parts == 0)
         SP_TRY(make_folders(path));
@@ -130,8 +132,7 @@ void sp_tensor_folder_add(SpTensorFolder *folder, const char *name, int rank, co
         tensor = new_tensor(folder, name, rank, dims);
     if (!tensor)
         folder->status = sp_no_memory(name);
-    else if (tensor->rank != rank ||
-             memcmp(tensor->dims, dims, (size_t)rank * sizeof *dims) != 0)
+    else if (tensor->rank != rank || memcmp(tensor->dims, dims, (size_t)rank * sizeof *dims) != 0)
         folder->status = sp_error(SP_OUTPUT, "internal error: tensor %s changes its shape", name);
     else
         folder->status = append(folder, tensor, data);
@@ -161,7 +162,7 @@ static void make_header(const Tensor *tensor, unsigned char out[HEADER])
 
 static SpStatus finish(const SpTensorFolder *folder, Tensor *tensor)
 {
-    char part[PATH_CAPACITY + NAME_CAPACITY], path[PATH_CAPACITY + NAME_CAPACITY];
+    char part[FILE_CAPACITY], path[FILE_CAPACITY];
     unsigned char header[HEADER];
     path_of(folder, tensor, ".part", part);
     path_of(folder, tensor, ".safetensors", path);
@@ -175,12 +176,27 @@ static SpStatus finish(const SpTensorFolder *folder, Tensor *tensor)
     return written ? sp_ok() : cannot_write(path);
 }
 
+/* The names in the order in which they came. */
+static SpStatus write_order(const SpTensorFolder *folder)
+{
+    char path[FILE_CAPACITY];
+    snprintf(path, sizeof path, "%sorder.txt", folder->path);
+    FILE *file = fopen(path, "we");
+    if (!file)
+        return cannot_write(path);
+    bool written = true;
+    for (size_t i = 0; i < folder->tensors; i++)
+        written = fprintf(file, "%s\n", folder->tensor[i].name) > 0 && written;
+    written = fclose(file) == 0 && written;
+    return written ? sp_ok() : cannot_write(path);
+}
+
 SpStatus sp_tensor_folder_finish(SpTensorFolder *folder)
 {
     SP_TRY(folder->status);
     for (size_t i = 0; i < folder->tensors; i++)
         SP_TRY(finish(folder, &folder->tensor[i]));
-    return sp_ok();
+    return write_order(folder);
 }
 
 void sp_tensor_folder_close(SpTensorFolder *folder)
@@ -189,7 +205,7 @@ void sp_tensor_folder_close(SpTensorFolder *folder)
         return;
     for (size_t i = 0; i < folder->tensors; i++)
         if (!folder->tensor[i].finished) {
-            char part[PATH_CAPACITY + NAME_CAPACITY];
+            char part[FILE_CAPACITY];
             path_of(folder, &folder->tensor[i], ".part", part);
             unlink(part);
         }
