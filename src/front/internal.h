@@ -58,14 +58,20 @@ typedef struct SpResidualUnit {
     SpConvWeights conv1, conv2;
 } SpResidualUnit;
 
+enum { SP_DEPTH_CONVOLUTIONS = 8 * SP_FRONT_TAPS + 3 };
 typedef struct SpDepthHead {
     int convolutions, group; /* weight groups: what is packed once, and what each frame reads */
     float uv_ratio, uv_base;
     SpNorm norm;
-    SpConvWeights project[SP_FRONT_TAPS], layer_rn[SP_FRONT_TAPS];
-    SpConvWeights resize[SP_FRONT_TAPS]; /* 0, 1 transposed; 2 unused; 3 strided */
-    SpResidualUnit unit1[SP_FRONT_TAPS], unit2[SP_FRONT_TAPS]; /* unit1[3] unused */
-    SpConvWeights out_conv[SP_FRONT_TAPS], output1, output2a, output2b;
+    union {
+        SpConvWeights all[SP_DEPTH_CONVOLUTIONS]; /* an unused one is of rank 0 */
+        struct {
+            SpConvWeights project[SP_FRONT_TAPS], layer_rn[SP_FRONT_TAPS];
+            SpConvWeights resize[SP_FRONT_TAPS]; /* 0, 1 transposed; 2 unused; 3 strided */
+            SpResidualUnit unit1[SP_FRONT_TAPS], unit2[SP_FRONT_TAPS]; /* unit1[3] unused */
+            SpConvWeights out_conv[SP_FRONT_TAPS], output1, output2a, output2b;
+        };
+    };
 } SpDepthHead;
 
 struct SpFront {
