@@ -74,7 +74,7 @@ int sp_devices_threads(const SpDevice *device)
     return is_cpu(device) ? sp_cpu_threads(device) : 0;
 }
 
-/* The processor's name as the kernel tells it. */
+/* The processor's name as Linux reports it. */
 static void processor(char *out, size_t size)
 {
     char line[256];

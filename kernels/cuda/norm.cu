@@ -96,7 +96,7 @@ extern "C" void sp_cuda_qk_norm_rope(SpDevice *device, const SpQkNormRope *a)
               table);
     SP_LAUNCH(cuda, "qk_norm_rope", rope_kernel, sp_warp_blocks(a->rows * 2 * a->heads), SP_BLOCK,
               (size_t)(SP_BLOCK_WARPS * a->head) * sizeof(float), *a, table);
-    cuda->taken = 0;
+    cuda->scratch_used = 0;
 }
 
 static const int64_t NORM_BLOCK = 1024; /* pixels whose sums are formed together */
@@ -161,7 +161,7 @@ static void normalise_images(SpCuda *cuda, const SpInstanceNorm *a, float *work)
               SP_BLOCK, 0, *a, mean, scale);
 }
 
-/* As many images at a time as the scratch has room for the sums of. */
+/* As many images at a time as the scratch holds the sums of. */
 extern "C" void sp_cuda_instance_norm(SpDevice *device, const SpInstanceNorm *a)
 {
     SpCuda *cuda = sp_cuda(device);
@@ -177,5 +177,5 @@ extern "C" void sp_cuda_instance_norm(SpDevice *device, const SpInstanceNorm *a)
         part.n = a->n - first < group ? a->n - first : group;
         normalise_images(cuda, &part, work);
     }
-    cuda->taken = 0;
+    cuda->scratch_used = 0;
 }

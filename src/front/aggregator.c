@@ -25,7 +25,7 @@ SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims
     sp_nn_release(nn, mark);
     return (SpPositions){.yx = (const int32_t *)(const void *)device,
                          .period = dims->tokens,
-                         .max = (int32_t)sp_max_i64(dims->gh, dims->gw),
+                         .max = (int32_t)sp_max(dims->gh, dims->gw),
                          .base = front->rope_base};
 }
 

@@ -35,7 +35,7 @@ void sp_residual_unit_run(SpNn *nn, const SpResidualUnit *unit, SpFeatureMap x)
 {
     const SpNnMark mark = sp_nn_mark(nn);
     const SpFeatureMap middle = sp_nn_feature_map(nn, x.h, x.w, x.c);
-    sp_nn_run(nn, map, &(SpMap){x.x, x.h * x.w * x.c, 1, NULL, 0, SP_RELU, x.x});
+    sp_nn_run(nn, elementwise, &(SpElementwise){x.x, x.h * x.w * x.c, 1, NULL, 0, SP_RELU, x.x});
     sp_nn_convolve(nn, x, &unit->conv1, 1, SP_RELU, NULL, middle);
     sp_nn_convolve(nn, middle, &unit->conv2, 1, SP_IDENTITY, x.x, x);
     sp_nn_release(nn, mark);
@@ -48,7 +48,7 @@ void sp_uv_add(const SpFront *front, SpNn *nn, const SpFrontDims *dims, SpFeatur
     const int64_t half = x.c / 2;
     const SpNnMark mark = sp_nn_mark(nn);
     float *u = sp_nn_alloc(nn, x.w * half), *v = sp_nn_alloc(nn, x.h * half);
-    float *host = sp_nn_alloc_host(nn, (size_t)(sp_max_i64(x.w, x.h) * half) * sizeof *host);
+    float *host = sp_nn_alloc_host(nn, (size_t)(sp_max(x.w, x.h) * half) * sizeof *host);
     if (sp_nn_live(nn)) {
         const double base = (double)front->dpt.uv_base, ratio = (double)front->dpt.uv_ratio;
         sp_uv_axis(x.w, aspect / diagonal, half, base, ratio, host);
@@ -150,7 +150,8 @@ void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims
         SpFeatureMap x = r[k];
         if (k < SP_FRONT_TAPS - 1) {
             sp_residual_unit_run(nn, &head->unit1[k], x);
-            sp_nn_run(nn, map, &(SpMap){x.x, x.h * x.w * x.c, 1, o.x, 0, SP_IDENTITY, x.x});
+            sp_nn_run(nn, elementwise,
+                      &(SpElementwise){x.x, x.h * x.w * x.c, 1, o.x, 0, SP_IDENTITY, x.x});
         }
         o = k ? sp_nn_feature_map(nn, r[k - 1].h, r[k - 1].w, c) : fused;
         fuse(nn, head, k, x, o);

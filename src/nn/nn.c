@@ -19,7 +19,7 @@ SpStatus sp_nn_open(SpDevice *device, size_t device_bytes, size_t host_bytes, Sp
     device_bytes = arena_round(device_bytes);
     host_bytes = arena_round(host_bytes);
     if (device_bytes) {
-        out->memory[0] = device->take_memory(device, device_bytes);
+        out->memory[0] = device->alloc(device, device_bytes);
         if (!out->memory[0])
             return sp_error(SP_MEMORY, "%s: cannot get %zu MB for the models", device->name,
                             device_bytes >> 20);
@@ -40,7 +40,7 @@ SpStatus sp_nn_open(SpDevice *device, size_t device_bytes, size_t host_bytes, Sp
 void sp_nn_close(SpNn *nn)
 {
     if (nn->memory[0])
-        nn->device->give_memory(nn->device, nn->memory[0], nn->arena.size);
+        nn->device->free(nn->device, nn->memory[0], nn->arena.size);
     free(nn->memory[1]);
     nn->memory[0] = nn->memory[1] = NULL;
 }

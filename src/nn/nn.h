@@ -74,34 +74,8 @@ void sp_nn_release(SpNn *nn, SpNnMark mark);
  * brought them; SP_DEVICE in nn->status, also of a dry run, when it has not. */
 #define sp_nn_run(nn, op, ...) sp_nn_op_##op(nn, __VA_ARGS__)
 
-#define SP_EACH_OP(X)                                                                              \
-    X(linear, SpLinear)                                                                            \
-    X(layer_norm, SpLayerNorm)                                                                     \
-    X(attention, SpAttention)                                                                      \
-    X(grid_attention, SpGridAttention)                                                             \
-    X(qk_norm_rope, SpQkNormRope)                                                                  \
-    X(conv_pack, SpConvPack)                                                                       \
-    X(conv2d, SpConv2d)                                                                            \
-    X(deconv_pack, SpConvPack)                                                                     \
-    X(deconv, SpDeconv)                                                                            \
-    X(resize, SpResize)                                                                            \
-    X(instance_norm, SpInstanceNorm)                                                               \
-    X(map, SpMap)                                                                                  \
-    X(axis_add, SpAxisAdd)                                                                         \
-    X(modulate, SpModulate)                                                                        \
-    X(copy, SpCopy)                                                                                \
-    X(sample_patches, SpSamplePatches)                                                             \
-    X(correlate, SpCorrelate)                                                                      \
-    X(neighbours, SpNeighbours)                                                                    \
-    X(posenc, SpPosenc)                                                                            \
-    X(group_mean, SpGroupMean)                                                                     \
-    X(pick_rows, SpPickRows)                                                                       \
-    X(add_rows, SpAddRows)                                                                         \
-    X(scale_rows, SpScaleRows)                                                                     \
-    X(unit_rows, SpUnitRows)                                                                       \
-    X(halve, SpHalve)
-#define SP_DECLARE_OP(op, type) void sp_nn_op_##op(SpNn *nn, const type *call);
-SP_EACH_OP(SP_DECLARE_OP)
+#define SP_NN_OP(op, type) void sp_nn_op_##op(SpNn *nn, const type *call);
+SP_EACH_OP(SP_NN_OP)
 
 /* The format for the ops issued from now on: `precision` where the plan allows one as coarse, else
  * F32. */

@@ -189,9 +189,9 @@ SpStatus sp_rates_measure(SpDevice *device, SpPrecision precision, SpRates *rate
     SpStatus status = sp_ok();
     for (int i = 0; i < 2; i++) {
         const double start = sp_clock();
-        device->spent(device, 0);
-        device->fetch(device, 0, i ? w : x, host, bytes);
-        device->fetched(device, 0);
+        device->release_slot(device, 0);
+        device->prefetch(device, 0, i ? w : x, host, bytes);
+        device->wait_slot(device, 0);
         status = device->status(device);
         rates->moved_bytes = (double)bytes / fmax(sp_clock() - start, 1e-9);
     }

@@ -157,7 +157,7 @@ SpStatus sp_models_memory_limits(SpModels *models, size_t reserved, SpMemoryLimi
         limits->device = budget > device->workspace_bytes ? budget - device->workspace_bytes : 0;
     }
     if (!device->reads_host) {
-        const size_t free = device->free_memory(device) + loaded(models);
+        const size_t free = device->available_memory(device) + loaded(models);
         const size_t rest = free > margin(free) ? free - margin(free) : 0;
         limits->device = rest < limits->device ? rest : limits->device;
     }

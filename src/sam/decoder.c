@@ -5,7 +5,8 @@
 /* y = a + b. */
 static void add(SpNn *nn, const float *a, const float *b, int64_t count, float *y)
 {
-    sp_nn_run(nn, map, &(SpMap){.x = a, .count = count, .scale = 1, .add = b, .y = y});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){.x = a, .count = count, .scale = 1, .add = b, .y = y});
 }
 
 /* Rows of D values: queries [nq], keys and values [nk]. */
@@ -51,13 +52,13 @@ SpSamTwoWay sp_sam_two_way_begin(const SpSam *sam, SpNn *nn, const SpSamDecoding
     sp_nn_copy(nn, SP_UPLOAD, s.first + d, sam->decoder.mask_tokens, SP_SAM_MASKS * d);
     sp_nn_copy(nn, SP_UPLOAD, s.first + special * d, in->sparse, in->count * d);
     sp_nn_copy(nn, SP_ON_DEVICE, s.t, s.first, s.tokens * d);
-    sp_nn_run(nn, map,
-              &(SpMap){.x = in->embedding,
-                       .count = s.pixels * d,
-                       .scale = 1,
-                       .add = sam->prompt.no_mask,
-                       .period = d,
-                       .y = s.z});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){.x = in->embedding,
+                               .count = s.pixels * d,
+                               .scale = 1,
+                               .add = sam->prompt.no_mask,
+                               .period = d,
+                               .y = s.z});
     return s;
 }
 
@@ -117,7 +118,8 @@ static void deconvolve(SpNn *nn, const SpConvWeights *conv, SpFeatureMap x, SpFe
 static void gelu(SpNn *nn, SpFeatureMap x)
 {
     const int64_t count = x.h * x.w * x.c;
-    sp_nn_run(nn, map, &(SpMap){.x = x.x, .count = count, .scale = 1, .act = SP_GELU, .y = x.x});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){.x = x.x, .count = count, .scale = 1, .act = SP_GELU, .y = x.x});
 }
 
 void sp_sam_upscale(const SpSam *sam, SpNn *nn, const float *z, float *out)

@@ -25,19 +25,19 @@ void sp_sam_embed(const SpSam *sam, SpNn *nn, const float *image, float *x)
 void sp_sam_layer_attention(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *qkv, float *x)
 {
     const int64_t width = layer->width, head = width / layer->heads;
-    sp_nn_run(nn, grid_attention,
-              &(SpGridAttention){.qkv = qkv,
-                                 .h = grid,
-                                 .w = grid,
-                                 .side = layer->side,
-                                 .heads = layer->heads,
-                                 .head = head,
-                                 .scale = 1 / sqrtf((float)head),
-                                 .beyond = layer->qkv.b,
-                                 .rows = layer->rel_pos_h,
-                                 .columns = layer->rel_pos_w,
-                                 .y = qkv,
-                                 .y_row = 3 * width});
+    sp_nn_run(nn, window_attention,
+              &(SpWindowAttention){.qkv = qkv,
+                                   .h = grid,
+                                   .w = grid,
+                                   .side = layer->side,
+                                   .heads = layer->heads,
+                                   .head = head,
+                                   .scale = 1 / sqrtf((float)head),
+                                   .padding = layer->qkv.b,
+                                   .rel_pos_h = layer->rel_pos_h,
+                                   .rel_pos_w = layer->rel_pos_w,
+                                   .y = qkv,
+                                   .y_row = 3 * width});
     sp_dense_call(
         nn, &layer->proj,
         (SpLinear){.x = qkv, .rows = grid * grid, .ldx = 3 * width, .residual = x, .y = x});

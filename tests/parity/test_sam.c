@@ -170,7 +170,7 @@ static void layers(void **state)
         sp_norm_run(&nn, &layer->norm1, x, grid * grid, y);
         golden_compare(g, golden_name(unit, "norm1"), y, limit);
         sp_dense_run(&nn, &layer->qkv, y, grid * grid, SP_IDENTITY, qkv);
-        sp_nn_run(&nn, map, &(SpMap){.x = y, .count = count, .y = y}); /* zeros */
+        sp_nn_run(&nn, elementwise, &(SpElementwise){.x = y, .count = count, .y = y}); /* zeros */
         sp_sam_layer_attention(&nn, layer, grid, qkv, y);
         /* The reference's windows hold tokens beyond the grid, which nobody reads. */
         const char *attn = golden_name(unit, "attn");

@@ -70,7 +70,7 @@ static void encoder(void **state)
         free(first);
         if (l + 1 < SP_CORRELATION_LEVELS) {
             level[l + 1] = golden_zeros(2 * h * w * C / 4);
-            sp_nn_run(&nn, halve, &(SpHalve){level[l], 2, h, w, C, level[l + 1]});
+            sp_nn_run(&nn, average_pool, &(SpAveragePool){level[l], 2, h, w, C, level[l + 1]});
         }
         free(level[l]);
     }

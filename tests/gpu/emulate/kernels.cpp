@@ -1,6 +1,10 @@
 /* The CUDA backend's kernels as ordinary C++ (platform.cuh here), each file in its own namespace
  * because they are one unit here. */
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/kernel.cuh"
+#include "kernels/cuda/pack.h"
+#include "kernels/cuda/rows.h"
 #include "kernels/cuda/tiled.cuh"
 
 namespace attention
@@ -11,15 +15,18 @@ namespace attention_mma
 {
 #include "kernels/cuda/attention_mma.cu"
 }
-namespace grid_attention
+namespace gemm
 {
-#include "kernels/cuda/grid_attention.cu"
+#include "kernels/cuda/gemm.cu"
 }
-namespace maps
+namespace window_attention
 {
-#include "kernels/cuda/maps.cu"
+#include "kernels/cuda/window_attention.cu"
 }
-#undef OP
+namespace image
+{
+#include "kernels/cuda/image.cu"
+}
 namespace norm
 {
 #include "kernels/cuda/norm.cu"
@@ -28,13 +35,9 @@ namespace pack
 {
 #include "kernels/cuda/pack.cu"
 }
-namespace patches
+namespace correlation
 {
-#include "kernels/cuda/patches.cu"
-}
-namespace product
-{
-#include "kernels/cuda/product.cu"
+#include "kernels/cuda/correlation.cu"
 }
 namespace rows
 {

@@ -4,16 +4,17 @@
  * stream of its own, while the caller goes on issuing ops. Without room in the queue the caller
  * waits.
  */
+#include "kernels/cuda/prefetch.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "kernels/cuda/runtime.h"
+#include "kernels/cuda/staging.h"
 
 enum {
     JOBS = 256,
-    BUFFERS = 2,
-    BUFFER_BYTES = 8 << 20,
-    TIMINGS = 64 /* of fetches whose times are not yet known */
+    TIMINGS = 64 /* of prefetches whose times are not yet known */
 };
 
 typedef struct Job {
@@ -28,59 +29,59 @@ typedef struct Job {
  * of before had run to when they could go on. */
 typedef struct Timing {
     enum { FREE, OPEN, CLOSED } state;
-    cudaEvent_t begin, end, idle, resumed;
+    cudaEvent_t at[4]; /* BEGIN .. RESUMED */
 } Timing;
-enum { EVENTS = 4 };
+enum { BEGIN, END, IDLE, RESUMED, EVENTS };
 
-struct SpCudaFetch {
+struct SpCudaPrefetch {
     SpCuda *cuda;
     cudaStream_t stream;
-    char *buffer[BUFFERS];
-    cudaEvent_t emptied[BUFFERS]; /* the buffer's last copy is done */
-    int next;                     /* buffer */
-    cudaEvent_t spent[SP_FETCH_SLOTS], done[SP_FETCH_SLOTS];
+    SpStaging staging;
+    int next; /* buffer */
+    cudaEvent_t released[SP_PREFETCH_SLOTS], done[SP_PREFETCH_SLOTS];
     pthread_t thread;
     bool started;
 
     /* The caller's alone. */
-    Timing timing[TIMINGS], *open[SP_FETCH_SLOTS]; /* open: of what now comes through a slot */
-    double moving, waiting;                        /* seconds */
+    Timing timing[TIMINGS], *open[SP_PREFETCH_SLOTS]; /* open: of what now comes through a slot */
+    double moving, waiting;                           /* seconds */
 
     /* Under the lock. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     Job job[JOBS];
-    size_t head, count; /* count: those not yet handed to the stream */
-    size_t pending[SP_FETCH_SLOTS];
+    size_t head, count; /* count: those not yet issued to the stream */
+    size_t pending[SP_PREFETCH_SLOTS];
     bool ends;
     cudaError_t error; /* the first */
 };
 
-/* Hands a job to the stream, in pieces of a buffer. */
-static cudaError_t run(struct SpCudaFetch *f, const Job *job)
+/* Issues a job to the stream, in pieces of a buffer. */
+static cudaError_t run(struct SpCudaPrefetch *f, const Job *job)
 {
-    cudaError_t error = cudaStreamWaitEvent(f->stream, f->spent[job->slot], 0);
+    cudaError_t error = cudaStreamWaitEvent(f->stream, f->released[job->slot], 0);
     if (error == cudaSuccess && job->begin)
         error = cudaEventRecord(job->begin, f->stream);
-    for (size_t at = 0; at < job->bytes && error == cudaSuccess; at += BUFFER_BYTES) {
-        const size_t left = job->bytes - at, bytes = left < BUFFER_BYTES ? left : BUFFER_BYTES;
+    for (size_t at = 0; at < job->bytes && error == cudaSuccess; at += SP_STAGING_BYTES) {
+        const size_t left = job->bytes - at,
+                     bytes = left < SP_STAGING_BYTES ? left : SP_STAGING_BYTES;
         const int b = f->next;
-        f->next = (b + 1) % BUFFERS;
-        error = cudaEventSynchronize(f->emptied[b]);
+        f->next = (b + 1) % SP_STAGING_BUFFERS;
+        error = cudaEventSynchronize(f->staging.used[b]);
         if (error != cudaSuccess)
             break;
-        sp_cuda_copy_host(f->buffer[b], bytes, job->from + at, bytes, bytes, 1);
-        error =
-            cudaMemcpyAsync(job->to + at, f->buffer[b], bytes, cudaMemcpyHostToDevice, f->stream);
+        sp_staging_copy(f->staging.buffer[b], bytes, job->from + at, bytes, bytes, 1);
+        error = cudaMemcpyAsync(job->to + at, f->staging.buffer[b], bytes, cudaMemcpyHostToDevice,
+                                f->stream);
         if (error == cudaSuccess)
-            error = cudaEventRecord(f->emptied[b], f->stream);
+            error = cudaEventRecord(f->staging.used[b], f->stream);
     }
     return error == cudaSuccess ? cudaEventRecord(f->done[job->slot], f->stream) : error;
 }
 
 static void *work(void *argument)
 {
-    struct SpCudaFetch *f = argument;
+    struct SpCudaPrefetch *f = argument;
     const cudaError_t first = cudaSetDevice(f->cuda->index);
     pthread_mutex_lock(&f->lock);
     f->error = first;
@@ -106,32 +107,26 @@ static void *work(void *argument)
     return NULL;
 }
 
-static void events_of(Timing *t, cudaEvent_t *all[EVENTS])
-{
-    all[0] = &t->begin;
-    all[1] = &t->end;
-    all[2] = &t->idle;
-    all[3] = &t->resumed;
-}
-
-static cudaError_t make_timings(struct SpCudaFetch *f)
+static cudaError_t make_events(cudaEvent_t *event, int count, unsigned flags)
 {
     cudaError_t error = cudaSuccess;
-    for (int i = 0; i < TIMINGS; i++) {
-        cudaEvent_t *all[EVENTS];
-        events_of(&f->timing[i], all);
-        for (int k = 0; k < EVENTS && error == cudaSuccess; k++)
-            error = cudaEventCreate(all[k]);
-    }
+    for (int i = 0; i < count && error == cudaSuccess; i++)
+        error = cudaEventCreateWithFlags(&event[i], flags);
     return error;
 }
 
+static void destroy_events(cudaEvent_t *event, int count)
+{
+    for (int i = 0; i < count && event[i]; i++)
+        cudaEventDestroy(event[i]);
+}
+
 /* Adds up a closed timing whose copies and ops have come that far. */
-static void read_timing(struct SpCudaFetch *f, Timing *t)
+static void read_timing(struct SpCudaPrefetch *f, Timing *t)
 {
     float moving = 0, waiting = 0;
-    const bool known = cudaEventElapsedTime(&moving, t->begin, t->end) == cudaSuccess &&
-                       cudaEventElapsedTime(&waiting, t->idle, t->resumed) == cudaSuccess;
+    const bool known = cudaEventElapsedTime(&moving, t->at[BEGIN], t->at[END]) == cudaSuccess &&
+                       cudaEventElapsedTime(&waiting, t->at[IDLE], t->at[RESUMED]) == cudaSuccess;
     if (!known) {
         cudaGetLastError(); /* "not ready" is none of the ops' failures */
         return;
@@ -141,7 +136,7 @@ static void read_timing(struct SpCudaFetch *f, Timing *t)
     f->waiting += (double)waiting / 1000;
 }
 
-static void read_timings(struct SpCudaFetch *f)
+static void read_timings(struct SpCudaPrefetch *f)
 {
     for (int i = 0; i < TIMINGS; i++)
         if (f->timing[i].state == CLOSED)
@@ -149,7 +144,7 @@ static void read_timings(struct SpCudaFetch *f)
 }
 
 /* A free timing, now open; NULL when all are under way: those copies are not counted. */
-static Timing *open_timing(struct SpCudaFetch *f)
+static Timing *open_timing(struct SpCudaPrefetch *f)
 {
     for (int again = 0; again < 2; again++) {
         for (int i = 0; i < TIMINGS; i++)
@@ -162,28 +157,24 @@ static Timing *open_timing(struct SpCudaFetch *f)
     return NULL;
 }
 
-SpStatus sp_cuda_fetch_open(SpCuda *cuda)
+SpStatus sp_cuda_prefetch_open(SpCuda *cuda)
 {
-    struct SpCudaFetch *f = calloc(1, sizeof *f);
+    struct SpCudaPrefetch *f = calloc(1, sizeof *f);
     if (!f)
         return sp_no_memory("the CUDA device");
-    cuda->fetch = f;
+    cuda->prefetch = f;
     f->cuda = cuda;
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->changed, NULL);
     cudaError_t error = cudaStreamCreateWithFlags(&f->stream, cudaStreamNonBlocking);
-    for (int i = 0; i < BUFFERS && error == cudaSuccess; i++) {
-        error = cudaMallocHost((void **)&f->buffer[i], BUFFER_BYTES);
-        if (error == cudaSuccess)
-            error = cudaEventCreateWithFlags(&f->emptied[i], cudaEventDisableTiming);
-    }
-    for (int i = 0; i < SP_FETCH_SLOTS && error == cudaSuccess; i++) {
-        error = cudaEventCreateWithFlags(&f->spent[i], cudaEventDisableTiming);
-        if (error == cudaSuccess)
-            error = cudaEventCreateWithFlags(&f->done[i], cudaEventDisableTiming);
-    }
     if (error == cudaSuccess)
-        error = make_timings(f);
+        error = sp_staging_open(&f->staging);
+    if (error == cudaSuccess)
+        error = make_events(f->released, SP_PREFETCH_SLOTS, cudaEventDisableTiming);
+    if (error == cudaSuccess)
+        error = make_events(f->done, SP_PREFETCH_SLOTS, cudaEventDisableTiming);
+    for (int i = 0; i < TIMINGS && error == cudaSuccess; i++)
+        error = make_events(f->timing[i].at, EVENTS, cudaEventDefault);
     if (!sp_cuda_ok(cuda, error, "the staging buffers", "open"))
         return cuda->failure;
     if (pthread_create(&f->thread, NULL, work, f) != 0)
@@ -192,9 +183,9 @@ SpStatus sp_cuda_fetch_open(SpCuda *cuda)
     return sp_ok();
 }
 
-void sp_cuda_fetch_close(SpCuda *cuda)
+void sp_cuda_prefetch_close(SpCuda *cuda)
 {
-    struct SpCudaFetch *f = cuda->fetch;
+    struct SpCudaPrefetch *f = cuda->prefetch;
     if (!f)
         return;
     if (f->started) {
@@ -206,41 +197,27 @@ void sp_cuda_fetch_close(SpCuda *cuda)
     }
     if (f->stream)
         cudaStreamSynchronize(f->stream);
-    for (int i = 0; i < BUFFERS; i++) {
-        if (f->emptied[i])
-            cudaEventDestroy(f->emptied[i]);
-        if (f->buffer[i])
-            cudaFreeHost(f->buffer[i]);
-    }
-    for (int i = 0; i < SP_FETCH_SLOTS; i++) {
-        if (f->spent[i])
-            cudaEventDestroy(f->spent[i]);
-        if (f->done[i])
-            cudaEventDestroy(f->done[i]);
-    }
-    for (int i = 0; i < TIMINGS; i++) {
-        cudaEvent_t *all[EVENTS];
-        events_of(&f->timing[i], all);
-        for (int k = 0; k < EVENTS; k++)
-            if (*all[k])
-                cudaEventDestroy(*all[k]);
-    }
+    sp_staging_close(&f->staging);
+    destroy_events(f->released, SP_PREFETCH_SLOTS);
+    destroy_events(f->done, SP_PREFETCH_SLOTS);
+    for (int i = 0; i < TIMINGS; i++)
+        destroy_events(f->timing[i].at, EVENTS);
     if (f->stream)
         cudaStreamDestroy(f->stream);
     pthread_cond_destroy(&f->changed);
     pthread_mutex_destroy(&f->lock);
     free(f);
-    cuda->fetch = NULL;
+    cuda->prefetch = NULL;
 }
 
-void sp_cuda_fetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
+void sp_cuda_prefetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
 {
-    struct SpCudaFetch *f = sp_cuda(device)->fetch;
+    struct SpCudaPrefetch *f = sp_cuda(device)->prefetch;
     cudaEvent_t begin = NULL;
     if (!sp_cuda_live(sp_cuda(device)) || bytes == 0)
         return;
     if (!f->open[slot] && (f->open[slot] = open_timing(f)))
-        begin = f->open[slot]->begin;
+        begin = f->open[slot]->at[BEGIN];
     pthread_mutex_lock(&f->lock);
     while (f->count == JOBS)
         pthread_cond_wait(&f->changed, &f->lock);
@@ -251,60 +228,60 @@ void sp_cuda_fetch(SpDevice *device, int slot, void *to, const void *from, size_
     pthread_mutex_unlock(&f->lock);
 }
 
-/* Until the slot's copies have been handed to their stream. */
-static void wait_handed(struct SpCudaFetch *f, int slot)
+/* Until the slot's copies have been issued to their stream. */
+static void wait_issued(struct SpCudaPrefetch *f, int slot)
 {
     pthread_mutex_lock(&f->lock);
     while (f->pending[slot])
         pthread_cond_wait(&f->changed, &f->lock);
     const cudaError_t error = f->error;
     pthread_mutex_unlock(&f->lock);
-    sp_cuda_ok(f->cuda, error, "a copy of weights", "fetch");
+    sp_cuda_ok(f->cuda, error, "a copy of weights", "prefetch");
 }
 
-void sp_cuda_fetched(SpDevice *device, int slot)
+void sp_cuda_wait_slot(SpDevice *device, int slot)
 {
     SpCuda *cuda = sp_cuda(device);
-    struct SpCudaFetch *f = cuda->fetch;
+    struct SpCudaPrefetch *f = cuda->prefetch;
     Timing *timing = f->open[slot];
     if (sp_cuda_live(cuda) && timing)
-        sp_cuda_ok(cuda, cudaEventRecord(timing->idle, cuda->stream), "an event", "fetched");
-    wait_handed(f, slot);
+        sp_cuda_ok(cuda, cudaEventRecord(timing->at[IDLE], cuda->stream), "an event", "wait");
+    wait_issued(f, slot);
     if (!sp_cuda_live(cuda))
         return;
     cudaError_t error = cudaStreamWaitEvent(cuda->stream, f->done[slot], 0);
     if (error == cudaSuccess && timing) {
-        error = cudaEventRecord(timing->end, f->stream);
+        error = cudaEventRecord(timing->at[END], f->stream);
         if (error == cudaSuccess)
-            error = cudaEventRecord(timing->resumed, cuda->stream);
+            error = cudaEventRecord(timing->at[RESUMED], cuda->stream);
         timing->state = CLOSED;
         f->open[slot] = NULL;
     }
-    sp_cuda_ok(cuda, error, "waiting for weights", "fetched");
+    sp_cuda_ok(cuda, error, "waiting for weights", "wait");
 }
 
 double sp_cuda_hidden_seconds(SpDevice *device)
 {
-    struct SpCudaFetch *f = sp_cuda(device)->fetch;
+    struct SpCudaPrefetch *f = sp_cuda(device)->prefetch;
     read_timings(f);
     const double hidden = f->moving - f->waiting;
     f->moving = f->waiting = 0;
     return hidden > 0 ? hidden : 0;
 }
 
-void sp_cuda_spent(SpDevice *device, int slot)
+void sp_cuda_release_slot(SpDevice *device, int slot)
 {
     SpCuda *cuda = sp_cuda(device);
     if (sp_cuda_live(cuda))
-        sp_cuda_ok(cuda, cudaEventRecord(cuda->fetch->spent[slot], cuda->stream), "marking a slot",
-                   "spent");
+        sp_cuda_ok(cuda, cudaEventRecord(cuda->prefetch->released[slot], cuda->stream),
+                   "marking a slot", "release");
 }
 
-void sp_cuda_fetch_wait(SpCuda *cuda)
+void sp_cuda_prefetch_finish(SpCuda *cuda)
 {
-    struct SpCudaFetch *f = cuda->fetch;
-    for (int slot = 0; f && slot < SP_FETCH_SLOTS; slot++)
-        wait_handed(f, slot);
+    struct SpCudaPrefetch *f = cuda->prefetch;
+    for (int slot = 0; f && slot < SP_PREFETCH_SLOTS; slot++)
+        wait_issued(f, slot);
     if (f)
-        sp_cuda_ok(cuda, cudaStreamSynchronize(f->stream), "a copy of weights", "fetch");
+        sp_cuda_ok(cuda, cudaStreamSynchronize(f->stream), "a copy of weights", "prefetch");
 }
