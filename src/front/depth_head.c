@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stddef.h>
 
 #include "front/internal.h"
 #include "nn/dump.h"
@@ -14,6 +15,10 @@ static void convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, SpFeat
 {
     sp_nn_convolve(nn, x, conv, 1, SP_IDENTITY, NULL, y);
 }
+
+_Static_assert(offsetof(SpDepthHead, output2b) ==
+                   offsetof(SpDepthHead, all[SP_DEPTH_CONVOLUTIONS - 1]),
+               "the list holds every convolution");
 
 SpDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn)
 {

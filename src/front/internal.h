@@ -75,7 +75,6 @@ typedef struct SpDepthHead {
 } SpDepthHead;
 
 struct SpFront {
-    const SpCheckpoint *checkpoint;
     int64_t image_size, patch, width, heads, depth; /* depth: pairs of frame and global blocks */
     int64_t registers, taps[SP_FRONT_TAPS];
     float rope_base;
