@@ -3,8 +3,8 @@
 #     make -f weights.mk front offline
 #     make -f weights.mk lite
 #
-# Interrupted downloads go on where they stopped, and a file is kept only if its SHA-256 is the one
-# that the repository's LFS pointer names.
+# Interrupted downloads resume where they stopped, and a file is kept only if its SHA-256 is the one
+# that the repository's LFS pointer gives.
 
 BASE      = https://huggingface.co
 REVISION  = main
@@ -20,12 +20,14 @@ sam-base  = facebook/sam-vit-base
 sam-large = facebook/sam-vit-large
 sam-huge  = facebook/sam-vit-huge
 
-# The recipe of the embedded weights (src/lite). Everything goes on where it was stopped.
+# The recipe of the embedded weights: Python packages in src/lite, whose programs run as
+# PYTHONPATH=src/lite python3 -m front.train --help. Everything goes on where it was stopped.
 PYTHON      = python3
 LITE        = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spatrack/lite
 LITE_CLIPS  = 2400
 LITE_HELD   = 40
 LITE_RECIPE = src/lite
+LITE_RUN    = PYTHONPATH='$(LITE_RECIPE)'"$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m
 
 .PHONY: help lite lite-clips lite-tracker lite-front lite-sam $(MODELS)
 
@@ -33,22 +35,22 @@ help:
 	@echo 'make -f weights.mk MODEL...   (models: $(MODELS))'
 	@echo
 	@echo 'front 4.6 GB, offline and online 264 MB each; sam-base 375 MB, -large 1.3 GB, -huge 2.6 GB.'
-	@echo 'spatrack needs front and offline, or online for --mode online.'
+	@echo 'spatrack needs front and offline (online instead, for --mode online).'
 	@echo
 	@echo 'lite                trains the weights in src/lite from seeds: many hours; make -j2 for two cores'
 	@echo 'LITE=DIR            where its clips (17 GB) and its state are kept ($(LITE))'
 	@echo 'PYTHON=PYTHON       an interpreter with torch and opencv, for lite ($(PYTHON))'
 	@echo
-	@echo 'DEST=DIR            where they go ($(DEST))'
-	@echo 'REVISION=COMMIT     which revision (main); REVISION_front=COMMIT for one model'
-	@echo 'BASE=URL            another server ($(BASE))'
-	@echo 'SPATRACK=PROGRAM    makes the compact copy of front for a GPU, where there is one ($(SPATRACK))'
+	@echo 'DEST=DIR            where the models go ($(DEST))'
+	@echo 'REVISION=COMMIT     which revision of them (main); REVISION_front=COMMIT for one model'
+	@echo 'BASE=URL            where they come from ($(BASE))'
+	@echo 'SPATRACK=PROGRAM    the program, which makes compact copies of front and SAM if there is a GPU ($(SPATRACK))'
 
 # $(call revision,MODEL), $(call url,MODEL,resolve|raw,FILE)
 revision = $(or $(REVISION_$(1)),$(REVISION))
 url      = $(BASE)/$($(1))/$(2)/$(call revision,$(1))/$(3)
 
-# The stamp model.sha256 says what model.safetensors was verified to be. config.json and README.md
+# model.sha256 holds the SHA-256 that model.safetensors was verified to have. config.json and README.md
 # may be missing on the server.
 define fetch
 set -eu; umask 022; folder='$(DEST)/$(1)'; mkdir -p "$$folder"; cd "$$folder"; \
@@ -78,7 +80,7 @@ rm -f model.sha256; mv model.safetensors.part model.safetensors; mv part.sha256 
 echo "$(1): $$folder/model.safetensors, SHA-256 $$sum"
 endef
 
-# Where the program has a GPU, the compact copy for it, which is made once.
+# The compact copy that a GPU reads, made once, if the program finds a GPU.
 define prepare
 if test '$(1)' != offline && test '$(1)' != online && $(SPATRACK) --info 2> /dev/null | grep -q '^cuda [0-9].* GB'; then \
     $(SPATRACK) --prepare --weights '$(DEST)'; fi
@@ -92,24 +94,24 @@ lite: lite-tracker lite-front lite-sam
 
 # Seeds from 900000 on are kept aside. No compiler tells make what .incbin includes: hence touch.
 lite-clips:
-	$(PYTHON) $(LITE_RECIPE)/world.py '$(LITE)/clips/held' --first 900000 --count $(LITE_HELD)
-	$(PYTHON) $(LITE_RECIPE)/world.py '$(LITE)/clips/train' --first 0 --count $(LITE_CLIPS)
+	$(LITE_RUN) world.clips '$(LITE)/clips/held' --first 900000 --count $(LITE_HELD)
+	$(LITE_RUN) world.clips '$(LITE)/clips/train' --first 0 --count $(LITE_CLIPS)
 
 lite-tracker: lite-clips
-	$(PYTHON) $(LITE_RECIPE)/train_features.py --clips '$(LITE)/clips' --state '$(LITE)/tracker'
-	$(PYTHON) $(LITE_RECIPE)/train_tracker.py --clips '$(LITE)/clips' --state '$(LITE)/tracker'
-	$(PYTHON) $(LITE_RECIPE)/export_tracker.py --clips '$(LITE)/clips' --state '$(LITE)/tracker'
+	$(LITE_RUN) tracker.features --clips '$(LITE)/clips' --state '$(LITE)/tracker'
+	$(LITE_RUN) tracker.train --clips '$(LITE)/clips' --state '$(LITE)/tracker'
+	$(LITE_RUN) tracker.export --clips '$(LITE)/clips' --state '$(LITE)/tracker'
 	touch $(LITE_RECIPE)/embedded.c
 
 lite-front: lite-clips
-	$(PYTHON) $(LITE_RECIPE)/train_front.py '$(LITE)/front' --train '$(LITE)/clips/train' \
+	$(LITE_RUN) front.train '$(LITE)/front' --train '$(LITE)/clips/train' \
 		--held '$(LITE)/clips/held'
-	$(PYTHON) $(LITE_RECIPE)/train_front.py '$(LITE)/front' --train '$(LITE)/clips/train' \
+	$(LITE_RUN) front.train '$(LITE)/front' --train '$(LITE)/clips/train' \
 		--held '$(LITE)/clips/held' --export $(LITE_RECIPE)/front.safetensors
 	touch $(LITE_RECIPE)/embedded.c
 
 lite-sam: lite-clips
-	$(PYTHON) $(LITE_RECIPE)/train_sam.py --clips '$(LITE)/clips' --state '$(LITE)/sam'
-	$(PYTHON) $(LITE_RECIPE)/train_sam.py --clips '$(LITE)/clips' --state '$(LITE)/sam' \
+	$(LITE_RUN) sam.train --clips '$(LITE)/clips' --state '$(LITE)/sam'
+	$(LITE_RUN) sam.train --clips '$(LITE)/clips' --state '$(LITE)/sam' \
 		--export $(LITE_RECIPE)/sam.safetensors
 	touch $(LITE_RECIPE)/embedded.c

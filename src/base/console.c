@@ -39,14 +39,14 @@ static void show(SpConsole *console, double share, double elapsed)
     console->drawn = console->terminal;
 }
 
-static void tell(void *self, double done, double total)
+static void report(void *self, double done, double total)
 {
     SpConsole *console = self;
     const double now = sp_clock(), share = total > 0 ? fmin(done / total, 1) : 0;
-    if (console->quiet || now - console->told < (console->terminal ? REDRAW : LINE_EVERY))
+    if (console->quiet || now - console->reported < (console->terminal ? REDRAW : LINE_EVERY))
         return;
-    console->told = now;
-    show(console, share, now - console->began);
+    console->reported = now;
+    show(console, share, now - console->start);
 }
 
 void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose)
@@ -55,25 +55,25 @@ void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose)
                            .quiet = quiet,
                            .verbose = verbose,
                            .terminal = isatty(fileno(stream)) != 0};
-    console->progress = (SpProgress){tell, console};
+    console->progress = (SpProgress){report, console};
 }
 
 void sp_console_begin(SpConsole *console, const char *stage, double frames)
 {
     console->stage = stage;
     console->frames = frames;
-    console->began = console->told = sp_clock();
+    console->start = console->reported = sp_clock();
 }
 
 double sp_console_end(SpConsole *console)
 {
-    const double seconds = sp_clock() - console->began;
+    const double seconds = sp_clock() - console->start;
     clear_bar(console);
     sp_console_detail(console, "%s: %.2f s", console->stage, seconds);
     return seconds;
 }
 
-static void line(SpConsole *console, const char *format, va_list arguments)
+static void print_line(SpConsole *console, const char *format, va_list arguments)
 {
     clear_bar(console);
     fputs("spatrack: ", console->stream);
@@ -82,24 +82,24 @@ static void line(SpConsole *console, const char *format, va_list arguments)
     fflush(console->stream);
 }
 
-#define SAY_IF(condition)                                                                          \
+#define PRINT_IF(condition)                                                                        \
     va_list arguments;                                                                             \
     va_start(arguments, format);                                                                   \
     if (condition)                                                                                 \
-        line(console, format, arguments);                                                          \
+        print_line(console, format, arguments);                                                    \
     va_end(arguments)
 
 void sp_console_note(SpConsole *console, const char *format, ...)
 {
-    SAY_IF(!console->quiet);
+    PRINT_IF(!console->quiet);
 }
 
 void sp_console_warn(SpConsole *console, const char *format, ...)
 {
-    SAY_IF(true);
+    PRINT_IF(true);
 }
 
 void sp_console_detail(SpConsole *console, const char *format, ...)
 {
-    SAY_IF(console->verbose && !console->quiet);
+    PRINT_IF(console->verbose && !console->quiet);
 }

@@ -1,5 +1,5 @@
 /*
- * What the program says on stderr: notes, and how far a stage is. On a terminal a bar that is
+ * What the program prints on stderr: notes, and how far a stage is. On a terminal a bar that is
  * drawn over; elsewhere a plain line every few seconds.
  */
 #ifndef SP_BASE_CONSOLE_H
@@ -15,8 +15,8 @@ typedef struct SpConsole {
     bool quiet, verbose, terminal;
     SpProgress progress; /* of the stage that runs; hand it to the stage */
     const char *stage;
-    double frames; /* the whole stage stands for so many frames; 0: not known */
-    double began, told;
+    double frames;          /* the whole stage stands for so many frames; 0: not known */
+    double start, reported; /* sp_clock() of the stage, and of the last report */
     bool drawn;
 } SpConsole;
 
@@ -24,15 +24,21 @@ typedef struct SpConsole {
  * console must not move afterwards. */
 void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose);
 
-/* A stage begins or ends; end returns its seconds. */
+/* A stage begins; `frames`: what it stands for in the pace shown, 0 if that is not known. */
 void sp_console_begin(SpConsole *console, const char *stage, double frames);
+
+/* The stage ends; returns its seconds. */
 double sp_console_end(SpConsole *console);
 
-/* One line: unless quiet; always; only when verbose. */
+/* One line unless quiet, formatted as by printf. */
 void sp_console_note(SpConsole *console, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* One line always. */
 void sp_console_warn(SpConsole *console, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* One line when verbose. */
 void sp_console_detail(SpConsole *console, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -8,6 +8,7 @@
 
 #include "base/tensor.h"
 
+/* The float32 of these bits. */
 static inline float sp_float_from_bits(uint32_t bits)
 {
     float value;
@@ -15,6 +16,7 @@ static inline float sp_float_from_bits(uint32_t bits)
     return value;
 }
 
+/* The bits of this float32. */
 static inline uint32_t sp_bits_from_float(float value)
 {
     uint32_t bits;
@@ -22,6 +24,7 @@ static inline uint32_t sp_bits_from_float(float value)
     return bits;
 }
 
+/* Exact. */
 static inline float sp_bf16_to_f32(uint16_t bits)
 {
     return sp_float_from_bits((uint32_t)bits << 16);
@@ -54,7 +57,7 @@ static inline uint16_t sp_f32_to_f16(float value)
     return (uint16_t)(sign | ((size + 0xfff + (size >> 13 & 1) - 0x38000000) >> 13));
 }
 
-/* Subnormals through one multiplication by 2^112, which is exact. */
+/* Exact, for subnormals through one multiplication by 2^112. */
 static inline float sp_f16_to_f32(uint16_t bits)
 {
     const uint32_t sign = (uint32_t)(bits & 0x8000) << 16;

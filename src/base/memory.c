@@ -40,7 +40,7 @@ static size_t left_of(size_t limit, size_t used)
     return limit > used ? limit - used : 0;
 }
 
-static size_t least(size_t a, size_t b)
+static size_t min(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
@@ -49,13 +49,12 @@ size_t sp_memory_available(void)
 {
     struct rlimit limit;
     size_t left = kilobytes("/proc/meminfo", "MemAvailable");
-    left = least(left, left_of(number_in("/sys/fs/cgroup/memory.max"),
-                               number_in("/sys/fs/cgroup/memory.current")));
-    left = least(left, left_of(number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-                               number_in("/sys/fs/cgroup/memory/memory.usage_in_bytes")));
+    left = min(left, left_of(number_in("/sys/fs/cgroup/memory.max"),
+                             number_in("/sys/fs/cgroup/memory.current")));
+    left = min(left, left_of(number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+                             number_in("/sys/fs/cgroup/memory/memory.usage_in_bytes")));
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        left =
-            least(left, left_of((size_t)limit.rlim_cur, kilobytes("/proc/self/status", "VmSize")));
+        left = min(left, left_of((size_t)limit.rlim_cur, kilobytes("/proc/self/status", "VmSize")));
     return left;
 }
 

@@ -4,14 +4,14 @@
 
 #include <stddef.h>
 
-/* Bytes this process can still take: the least of what the system has available, its cgroup's
- * limit and its own address space limit. SIZE_MAX when nothing tells. */
+/* Bytes this process can still take: the smallest of what the system has available, its cgroup's
+ * limit and its own address space limit. SIZE_MAX when none of them is known. */
 size_t sp_memory_available(void);
 
-/* The most resident bytes so far, mapped files included. */
+/* The peak of resident bytes so far, mapped files included; 0 when it is not known. */
 size_t sp_memory_peak(void);
 
-/* Resident bytes now, mapped files included; 0 when nothing tells. */
+/* Resident bytes now, mapped files included; 0 when it is not known. */
 size_t sp_memory_resident(void);
 
 #endif

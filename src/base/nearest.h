@@ -1,4 +1,4 @@
-/* Nearest resampling as the reference does it (docs/model/frames.md). */
+/* Nearest resampling as the reference does it (src/media/README.md, "Nearest"). */
 #ifndef SP_BASE_NEAREST_H
 #define SP_BASE_NEAREST_H
 

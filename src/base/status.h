@@ -29,7 +29,7 @@ SpStatus sp_ok(void);
 /* A failure; the text is formatted as by printf and cut at the size of the field. */
 SpStatus sp_error(SpCode code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The failure of a host allocation of that many bytes for `what` ("the frames"). */
+/* The failure of a host allocation for `what` ("the frames"). */
 SpStatus sp_no_memory(const char *what);
 
 /* Returns the failure of `call` from the enclosing function, if it failed. */

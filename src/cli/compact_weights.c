@@ -5,8 +5,9 @@
 #include "output/atomic.h"
 #include "store/compact.h"
 #include "store/locate.h"
+#include "store/registry.h"
 
-static SpStatus prepare_model(const SpLocated *place, SpConsole *console)
+static SpStatus compact_model(const SpLocated *place, SpConsole *console)
 {
     SpAtomicFile file;
     size_t bytes;
@@ -28,20 +29,21 @@ static SpStatus prepare_model(const SpLocated *place, SpConsole *console)
 
 SpStatus sp_compact_weights(const char *weights, SpConsole *console)
 {
-    static const char *const models[] = {"front", "sam-base", "sam-large", "sam-huge"};
     SpStatus missing =
         sp_error(SP_CHECKPOINT, "no published weights of the front or of SAM are installed; "
                                 "make -f weights.mk front fetches them");
     bool any = false;
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+    for (SpModelId id = 0; id < SP_MODELS; id++) {
         SpLocated place;
-        const SpStatus found = sp_weights_locate(weights, models[i], &place);
-        if (found.code != SP_OK && i == 0)
+        if (!sp_model_info(id)->compact)
+            continue;
+        const SpStatus found = sp_weights_locate(weights, sp_model_info(id)->name, &place);
+        if (found.code != SP_OK && id == SP_MODEL_FRONT)
             missing = found;
         if (found.code != SP_OK || place.embedded)
             continue;
         any = true;
-        SP_TRY(prepare_model(&place, console));
+        SP_TRY(compact_model(&place, console));
     }
     return any ? sp_ok() : missing;
 }

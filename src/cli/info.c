@@ -2,6 +2,7 @@
 
 #include "kernels/devices.h"
 #include "store/locate.h"
+#include "store/registry.h"
 
 static void print_model(FILE *stream, const char *weights, const char *name)
 {
@@ -26,9 +27,8 @@ static void print_model(FILE *stream, const char *weights, const char *name)
 
 void sp_info_print(FILE *stream, const char *weights)
 {
-    static const char *const names[] = {"front",    "offline",   "online",
-                                        "sam-base", "sam-large", "sam-huge"};
     sp_devices_describe(stream);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        print_model(stream, weights, names[i]);
+    for (SpModelId id = 0; id < SP_MODELS; id++)
+        if (sp_model_info(id)->published)
+            print_model(stream, weights, sp_model_info(id)->name);
 }

@@ -8,11 +8,12 @@
 
 #include <cjson/cJSON.h>
 
-#include "input/prompts.h"
+#include "output/formats.h"
+#include "pipeline/files.h"
 
-enum { MOST_FRAMES = 80, MOST_FRAMES_ONLINE = 300 };
+enum { DEFAULT_FRAMES = 80, DEFAULT_FRAMES_ONLINE = 300 };
 
-typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, SIZE, TEXT, TEXTS, CHOICE } Kind;
+typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, SIZE, TEXT, TEXTS, CHOICE, OUTPUT } Kind;
 
 typedef struct Option {
     Kind kind;
@@ -21,104 +22,119 @@ typedef struct Option {
     const char *value; /* what --help calls it; of a CHOICE the words, "crop|fit" */
     const char *help;
     size_t field; /* in SpOptions */
-    double least, most, otherwise;
-    bool shapes; /* whether it shapes the result, and so is written into it */
+    double min, max, default_value;
+    bool affects_result; /* and so is written into it */
+    SpProduct product;   /* of an OUTPUT: --help lists its formats */
 } Option;
 
-#define JOB(member) offsetof(SpOptions, job.member)
-#define TOP(member) offsetof(SpOptions, member)
+#define JOB(member) .field = offsetof(SpOptions, job.member)
+#define TOP(member) .field = offsetof(SpOptions, member)
 
 static const Option options[] = {
-    {HEADING, "Input", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {NUMBER, "start", 0, "SEC", "begin SEC seconds into the video (0)", JOB(start), 0, 1e9, 0,
-     true},
-    {WHOLE, "stride", 0, "N", "use every Nth frame from there (1)", JOB(stride), 1, 1e9, 1, true},
-    {WHOLE, "max-frames", 0, "N", "use at most N frames (80; 300 online)", JOB(max_frames), 1, 1e6,
-     -1, true},
-    {CHOICE, "portrait", 0, "crop|fit",
-     "frames taller than wide: crop to a square, or scale whole (crop)", JOB(portrait), 0, 1, 0,
-     true},
-    {WHOLE, "max-input-side", 0, "N", "first reduce frames to a short side of N pixels (no)",
-     JOB(max_input_side), 14, 1e6, 0, true},
-    {TEXT, "geometry", 0, "FILE.npz",
-     "take depths, intrinsics, extrinsics from FILE instead of the front", JOB(geometry), 0, 0, 0,
-     true},
-    {HEADING, "Queries", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {WHOLE, "grid", 0, "N", "track N x N points of the first frame (10; 50 on a mask)", JOB(grid),
-     1, 1000, 0, true},
-    {TEXT, "queries", 0, "FILE.csv",
-     "track the points of FILE: t,x,y a line, used frame and pixels of the video", JOB(queries), 0,
-     0, 0, true},
-    {TEXT, "mask", 0, "FILE.png", "keep grid points where FILE is not black", JOB(mask), 0, 0, 0,
-     true},
-    {TEXTS, "point", 0, "X,Y[,-]", "the object at X,Y, without what is at X,Y,- (repeat; NAME=X,Y)",
-     JOB(points), 0, 0, 0, true},
-    {TEXTS, "box", 0, "X0,Y0,X1,Y1", "the object in the box (NAME=X0,Y0,X1,Y1)", JOB(boxes), 0, 0,
-     0, true},
-    {WHOLE, "prompt-frame", 0, "N", "used frame that points and boxes are on (0)",
-     JOB(prompt_frame), 0, 1e6, 0, true},
-    {CHOICE, "sam", 0, "auto|base|large|huge|lite", "which SAM finds the object (auto: largest)",
-     JOB(sam), 0, 4, 0, true},
-    {CHOICE, "mask-select", 0, "first|best", "of SAM's three masks, the first or likeliest (first)",
-     JOB(mask_select), 0, 1, 0, true},
-    {TEXT, "mask-out", 0, "FILE.png", "write the mask that SAM found", JOB(mask_out), 0, 0, 0,
-     false},
-    {HEADING, "Tracking", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {CHOICE, "mode", 0, "offline|online",
-     "online: in windows of 20 frames, for long clips (offline)", JOB(mode), 0, 1, 0, true},
-    {WHOLE, "vo-points", 0, "N", "support points that carry the cameras (as the weights say: 756)",
-     JOB(vo_points), 0, 30000, -1, true},
-    {WHOLE, "iters", 0, "N", "refinement steps (4)", JOB(iterations), 1, 64, 4, true},
-    {WHOLE, "seed", 0, "N", "of the random choice of support points (0)", JOB(seed), 0, 1e15, 0,
-     true},
-    {FLAG, "fixed-camera", 0, NULL, "keep the cameras the tracker is given", JOB(fixed_camera), 0,
-     0, 0, true},
-    {HEADING, "Output", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {TEXT, "output", 'o', "FILE", "result, .npz or .csv, or FOLDER/ (the video's name with .npz)",
-     JOB(output), 0, 0, 0, false},
-    {WHOLE, "max-side", 0, "N", "longer side of saved depth and video in pixels (336)",
-     JOB(max_side), 1, 16384, 336, true},
-    {FLAG, "no-compress", 0, NULL, "store arrays as they are", JOB(no_compress), 0, 0, 0, false},
-    {TEXT, "overlay", 0, "FILE", "draw the tracks: .mp4, the video; .png, a contact sheet",
-     JOB(overlay), 0, 0, 0, false},
-    {WHOLE, "trail", 0, "N", "frames that a track's trail reaches back (10)", JOB(trail), 0, 1e6,
-     10, false},
-    {CHOICE, "background", 0, "plain|dim|gray", "the video under the tracks (plain)",
-     JOB(background), 0, 2, 0, false},
-    {CHOICE, "stop-after", 0, "never|front|sam",
-     "front: depth and poses, no tracks; sam: --mask-out alone (never)", JOB(stop_after), 0, 2, 0,
-     true},
-    {FLAG, "no-clobber", 'n', NULL, "refuse to replace an existing result", JOB(no_clobber), 0, 0,
-     0, false},
-    {TEXT, "report", 0, "FILE.json", "write times, memory and settings to FILE", JOB(report), 0, 0,
-     0, false},
-    {HEADING, "Running", 0, NULL, NULL, 0, 0, 0, 0, false},
-    {TEXT, "weights", 0, "DIR", "take the models from DIR/front, DIR/offline or DIR/online",
-     JOB(weights), 0, 0, 0, false},
-    {CHOICE, "device", 0, "auto|cpu|cuda", "where to compute (auto)", JOB(device), 0, 2, 0, false},
-    {CHOICE, "precision", 0, "auto|f32|bf16", "number formats on a GPU (auto: bf16 and TF32)",
-     JOB(precision), 0, 2, 0, true},
-    {SIZE, "vram-budget", 0, "SIZE", "most memory of the device: 4G, 900M (what is free)",
-     JOB(vram_budget), 1, 1e15, 0, false},
-    {CHOICE, "weight-mode", 0, "auto|in-place|resident|streamed",
-     "how weights reach the device (auto: as fits)", JOB(weight_mode), 0, 3, 0, false},
-    {TEXT, "sleep-after", 0, "WHEN", "models leave the device after: stage, video, never, SECONDS",
-     JOB(sleep), 0, 0, 0, false},
-    {WHOLE, "sleep-level", 0, "1|2", "2: also unmap their files and close the device (1)",
-     JOB(sleep_level), 1, 2, 1, false},
-    {FLAG, "plan", 0, NULL, "say what it would take and what would fit; run nothing", JOB(plan), 0,
-     0, 0, false},
-    {WHOLE, "threads", 0, "N", "CPU threads (as many as there are processors)", JOB(threads), 1,
-     1024, 0, false},
-    {FLAG, "quiet", 'q', NULL, "say nothing but warnings and errors", TOP(quiet), 0, 0, 0, false},
-    {FLAG, "verbose", 'v', NULL, "say what each stage took", TOP(verbose), 0, 0, 0, false},
-    {FLAG, "prepare", 0, NULL,
-     "make the compact copies of published weights that GPUs read, and exit", TOP(prepare), 0, 0, 0,
-     false},
-    {FLAG, "info", 0, NULL, "print devices and the checkpoints found, and exit", TOP(info), 0, 0, 0,
-     false},
-    {FLAG, "version", 0, NULL, "print the version and exit", TOP(version), 0, 0, 0, false},
-    {FLAG, "help", 'h', NULL, "print this and exit", TOP(help), 0, 0, 0, false},
+    {.kind = HEADING, .name = "Input"},
+    {NUMBER, "start", .value = "SEC", .help = "begin SEC seconds into the video (0)", JOB(start),
+     .max = 1e9, .affects_result = true},
+    {WHOLE, "stride", .value = "N", .help = "use every Nth frame from there (1)", JOB(stride),
+     .min = 1, .max = 1e9, .default_value = 1, .affects_result = true},
+    {WHOLE, "max-frames", .value = "N", .help = "use at most N frames (80; 300 online)",
+     JOB(max_frames), .min = 1, .max = 1e6, .default_value = -1, .affects_result = true},
+    {CHOICE, "portrait", .value = "crop|fit",
+     .help = "frames taller than wide: crop to a square, or fit whole (crop)", JOB(portrait),
+     .affects_result = true},
+    {WHOLE, "max-input-side", .value = "N",
+     .help = "first scale frames down to a shorter side of N pixels (off)", JOB(max_input_side),
+     .min = 14, .max = 1e6, .affects_result = true},
+    {TEXT, "geometry", .value = "FILE.npz",
+     .help = "take depths, intrinsics, extrinsics from FILE; skip the front end", JOB(geometry),
+     .affects_result = true},
+    {.kind = HEADING, .name = "Queries"},
+    {WHOLE, "grid", .value = "N",
+     .help = "track N x N points on the first frame (10; 50 within a mask)", JOB(grid), .min = 1,
+     .max = 1000, .affects_result = true},
+    {TEXT, "queries", .value = "FILE.csv",
+     .help = "track the points in FILE, one t,x,y per line: used frame, pixels", JOB(queries),
+     .affects_result = true},
+    {TEXT, "mask", .value = "FILE.png", .help = "keep only the grid points where FILE is not black",
+     JOB(mask), .affects_result = true},
+    {TEXTS, "point", .value = "X,Y[,-]",
+     .help = "track the object at X,Y; X,Y,- is not part of it (repeat; NAME=X,Y)", TOP(points),
+     .affects_result = true},
+    {TEXTS, "box", .value = "X0,Y0,X1,Y1",
+     .help = "track the object in this box (NAME=X0,Y0,X1,Y1)", TOP(boxes), .affects_result = true},
+    {WHOLE, "prompt-frame", .value = "N", .help = "used frame that points and boxes refer to (0)",
+     JOB(prompt_frame), .max = 1e6, .affects_result = true},
+    {CHOICE, "sam", .value = "auto|base|large|huge|lite",
+     .help = "which SAM finds the object (auto: the largest that fits)", JOB(sam),
+     .affects_result = true},
+    {CHOICE, "mask-select", .value = "first|best",
+     .help = "of SAM's three masks, the first or the best rated (first)", JOB(mask_select),
+     .affects_result = true},
+    {OUTPUT, "mask-out", .value = "FILE.png", .help = "write the mask that SAM found",
+     JOB(mask_out), .product = SP_PRODUCT_MASK},
+    {.kind = HEADING, .name = "Tracking"},
+    {CHOICE, "mode", .value = "offline|online",
+     .help = "online: in windows of 20 frames, for long clips (offline)", JOB(mode),
+     .affects_result = true},
+    {WHOLE, "vo-points", .value = "N",
+     .help = "support points for estimating the cameras (from the weights: 756)", JOB(vo_points),
+     .max = 30000, .default_value = -1, .affects_result = true},
+    {WHOLE, "iters", .value = "N", .help = "refinement steps (4)", JOB(iterations), .min = 1,
+     .max = 64, .default_value = 4, .affects_result = true},
+    {WHOLE, "seed", .value = "N", .help = "seed for the random choice of support points (0)",
+     JOB(seed), .max = 1e15, .affects_result = true},
+    {FLAG, "fixed-camera", .help = "keep the cameras as they are, without refinement",
+     JOB(fixed_camera), .affects_result = true},
+    {.kind = HEADING, .name = "Output"},
+    {OUTPUT, "output", .letter = 'o', .value = "FILE",
+     .help = "the result; FOLDER/: there, with the name of the video", JOB(output),
+     .product = SP_PRODUCT_RESULT},
+    {WHOLE, "max-side", .value = "N",
+     .help = "longer side of the saved depth and video, in pixels (336)", JOB(max_side), .min = 1,
+     .max = 16384, .default_value = 336, .affects_result = true},
+    {FLAG, "no-compress", .help = "store the arrays uncompressed", JOB(no_compress)},
+    {OUTPUT, "overlay", .value = "FILE", .help = "draw the tracks", JOB(overlay),
+     .product = SP_PRODUCT_OVERLAY},
+    {WHOLE, "trail", .value = "N", .help = "how many frames a track's trail reaches back (10)",
+     JOB(trail), .max = 1e6, .default_value = 10},
+    {CHOICE, "background", .value = "plain|dim|gray",
+     .help = "how to show the video under the tracks (plain)", JOB(background)},
+    {CHOICE, "stop-after", .value = "never|front|sam",
+     .help = "front: depth and cameras only; sam: --mask-out only (never)", JOB(stop_after),
+     .affects_result = true},
+    {FLAG, "no-clobber", .letter = 'n', .help = "refuse to replace an existing output",
+     JOB(no_clobber)},
+    {OUTPUT, "report", .value = "FILE.json", .help = "what the run did", JOB(report),
+     .product = SP_PRODUCT_REPORT},
+    {.kind = HEADING, .name = "Running"},
+    {TEXT, "weights", .value = "DIR",
+     .help = "take the models from DIR/front and DIR/offline or DIR/online", JOB(weights)},
+    {CHOICE, "device", .value = "auto|cpu|cuda", .help = "where to compute (auto)", JOB(device)},
+    {CHOICE, "precision", .value = "auto|f32|bf16",
+     .help = "number formats on a GPU (auto: bf16 and TF32)", JOB(precision),
+     .affects_result = true},
+    {SIZE, "vram-budget", .value = "SIZE",
+     .help = "limit on device memory, such as 4G or 900M (what is free)", JOB(vram_budget),
+     .min = 1, .max = 1e15},
+    {CHOICE, "weight-mode", .value = "auto|in-place|resident|streamed",
+     .help = "how weights reach the device (auto: fastest)", JOB(weight_mode)},
+    {TEXT, "sleep-after", .value = "WHEN",
+     .help = "when models leave the device: stage, video, never, SECONDS (stage)",
+     TOP(sleep_after)},
+    {WHOLE, "sleep-level", .value = "1|2",
+     .help = "2: sleeping also unmaps their files and closes the device (1)", JOB(sleep_level),
+     .min = 1, .max = 2, .default_value = 1},
+    {FLAG, "plan", .help = "print the memory and time it would take and what fits; run nothing",
+     JOB(plan)},
+    {WHOLE, "threads", .value = "N", .help = "CPU threads (one per processor)", JOB(threads),
+     .min = 1, .max = 1024},
+    {FLAG, "quiet", .letter = 'q', .help = "print only warnings and errors", TOP(quiet)},
+    {FLAG, "verbose", .letter = 'v', .help = "print how long each stage took", TOP(verbose)},
+    {FLAG, "prepare", .help = "make compact copies of the published weights for GPUs, and exit",
+     TOP(prepare)},
+    {FLAG, "info", .help = "print the devices and the weights found, and exit", TOP(info)},
+    {FLAG, "version", .help = "print the versions of the program and its libraries, and exit",
+     TOP(version)},
+    {FLAG, "help", .letter = 'h', .help = "print this help and exit", TOP(help)},
 };
 
 enum { OPTIONS = sizeof options / sizeof *options };
@@ -161,11 +177,11 @@ static SpStatus read_number(const Option *option, const char *text, double *valu
     errno = 0;
     *value = strtod(text, &end);
     const bool whole = option->kind != WHOLE || rint(*value) == *value;
-    if (end == text || *end || errno || !whole || !(*value >= option->least) ||
-        !(*value <= option->most))
+    if (end == text || *end || errno || !whole || !(*value >= option->min) ||
+        !(*value <= option->max))
         return sp_error(SP_USAGE, "--%s takes a %snumber from %.15g to %.15g, not \"%.80s\"",
-                        option->name, option->kind == WHOLE ? "whole " : "", option->least,
-                        option->most, text);
+                        option->name, option->kind == WHOLE ? "whole " : "", option->min,
+                        option->max, text);
     return sp_ok();
 }
 
@@ -178,8 +194,8 @@ static SpStatus read_size(const Option *option, const char *text, double *value)
     const char *unit = *end ? strchr(units, *end) : NULL;
     if (end != text && unit)
         *value *= pow(1024, (double)(unit - units + 1));
-    if (end == text || (*end && (!unit || end[1])) || !(*value >= option->least) ||
-        !(*value <= option->most))
+    if (end == text || (*end && (!unit || end[1])) || !(*value >= option->min) ||
+        !(*value <= option->max))
         return sp_error(SP_USAGE, "--%s takes bytes like 4G or 900M, not \"%.80s\"", option->name,
                         text);
     return sp_ok();
@@ -207,10 +223,10 @@ static SpStatus add_text(const Option *option, const char *text, SpTexts *texts)
     return sp_ok();
 }
 
-static SpStatus take_value(const Option *option, const char *text, SpOptions *out)
+static SpStatus set_value(const Option *option, const char *text, SpOptions *out)
 {
     double value;
-    if (option->kind == TEXT) {
+    if (option->kind == TEXT || option->kind == OUTPUT) {
         if (!*text)
             return sp_error(SP_USAGE, "--%s takes %s, not an empty name", option->name,
                             option->value);
@@ -227,7 +243,7 @@ static SpStatus take_value(const Option *option, const char *text, SpOptions *ou
 }
 
 /* One argument that is a flag; *i moves over a value of its own. */
-static SpStatus take_flag(int argc, char **argv, int *i, SpOptions *out)
+static SpStatus read_flag(int argc, char **argv, int *i, SpOptions *out)
 {
     const char *argument = argv[*i], *value = NULL;
     const Option *option;
@@ -252,21 +268,13 @@ static SpStatus take_flag(int argc, char **argv, int *i, SpOptions *out)
             return sp_error(SP_USAGE, "--%s needs a value: %s", option->name, option->value);
         value = argv[++*i];
     }
-    return take_value(option, value, out);
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t a = strlen(text), b = strlen(end);
-    return a >= b && strcmp(text + a - b, end) == 0;
+    return set_value(option, value, out);
 }
 
 /* What goes with points and boxes, and with a mask from them. */
 static SpStatus check_prompts(const SpJob *job)
 {
-    static SpPrompts prompts;
-    const bool any = job->points.count || job->boxes.count;
-    SP_TRY(sp_prompts_parse(&job->points, &job->boxes, &prompts));
+    const bool any = job->prompts->objects > 0;
     if (any && (job->queries || job->mask))
         return sp_error(SP_USAGE, "--point and --box find what to track; leave out --%s",
                         job->queries ? "queries" : "mask");
@@ -279,19 +287,12 @@ static SpStatus check_prompts(const SpJob *job)
         return sp_error(SP_USAGE, "--stop-after front tracks nothing; leave out --point and --box");
     if (job->stop_after == SP_STOP_SAM && (!job->mask_out || job->output))
         return sp_error(SP_USAGE, "--stop-after sam writes the mask alone: give --mask-out, no -o");
-    if (job->mask_out && !ends_with(job->mask_out, ".png"))
-        return sp_error(SP_USAGE, "%.200s: the mask's name must end in .png", job->mask_out);
-    if (job->mask_out && (strcmp(job->mask_out, job->video) == 0 ||
-                          (job->report && strcmp(job->mask_out, job->report) == 0) ||
-                          (job->overlay && strcmp(job->mask_out, job->overlay) == 0)))
-        return sp_error(SP_USAGE, "--mask-out would replace %.300s; name another file",
-                        job->mask_out);
     return sp_ok();
 }
 
-static SpStatus check(const SpOptions *out)
+/* One video's flags; its files' names become `files`. */
+static SpStatus check_video(const SpJob *job, SpRunFiles *files)
 {
-    const SpJob *job = &out->job;
     if (!job->video)
         return sp_error(SP_USAGE, "which video? spatrack VIDEO -o tracks.npz (or --help)");
     if (job->queries && (job->grid || job->mask))
@@ -300,79 +301,48 @@ static SpStatus check(const SpOptions *out)
     SP_TRY(check_prompts(job));
     if (job->geometry && job->stop_after == SP_STOP_FRONT)
         return sp_error(SP_USAGE, "with --geometry there is no front to stop after");
-    if (job->output && !ends_with(job->output, ".npz") && !ends_with(job->output, ".csv") &&
-        !ends_with(job->output, "/"))
-        return sp_error(SP_USAGE, "%.200s: the result's name must end in .npz or .csv, or in /",
-                        job->output);
-    if (job->output && ends_with(job->output, ".csv") && job->stop_after == SP_STOP_FRONT)
-        return sp_error(SP_USAGE, "--stop-after front gives no tracks for a .csv; name an .npz");
-    if (job->overlay && !ends_with(job->overlay, ".mp4") && !ends_with(job->overlay, ".png"))
-        return sp_error(SP_USAGE, "%.200s: the overlay's name must end in .mp4 or .png",
-                        job->overlay);
-    if (job->overlay && job->stop_after != SP_STOP_NEVER)
-        return sp_error(SP_USAGE, "--stop-after %s gives no tracks to draw; leave out --overlay",
-                        job->stop_after == SP_STOP_SAM ? "sam" : "front");
     if (!job->output && job->stop_after != SP_STOP_SAM && strcmp(job->video, "-") == 0)
         return sp_error(SP_USAGE, "reading from a pipe: say where the result goes with -o");
-    if (out->quiet && out->verbose)
-        return sp_error(SP_USAGE, "--quiet and --verbose exclude each other");
-    return sp_ok();
+    return sp_files_name(job, files);
 }
 
-/* Several videos: each has files of its own. */
-static SpStatus check_many(const SpJob *job)
-{
-    const char *const single[] = {job->overlay, job->mask_out, job->geometry};
-    const char *const name[] = {"--overlay", "--mask-out", "--geometry"};
-    const char *const folder[] = {job->output, job->report};
-    for (int i = 0; i < 3; i++)
-        if (single[i])
-            return sp_error(SP_USAGE, "%s is one video's; give one video", name[i]);
-    for (int i = 0; i < 2; i++)
-        if (folder[i] && !ends_with(folder[i], "/"))
-            return sp_error(SP_USAGE, "several videos: %s takes a folder, \"%.200s/\"",
-                            i ? "--report" : "-o", folder[i]);
-    return sp_ok();
-}
-
-/* Every video by itself, and that no result would replace another. */
+/* Every video by itself, and that no file of one would replace one of another. */
 static SpStatus check_all(SpOptions *out)
 {
     SpJob other = out->job;
-    char name[SP_PATH_CAPACITY], other_name[SP_PATH_CAPACITY];
+    SpRunFiles files, other_files;
+    if (out->quiet && out->verbose)
+        return sp_error(SP_USAGE, "--quiet and --verbose exclude each other");
     if (out->videos > 1)
-        SP_TRY(check_many(&out->job));
+        SP_TRY(sp_files_check_shared(&out->job));
     for (int i = out->videos - 1; i >= 0; i--) {
         out->job.video = out->video[i];
-        SP_TRY(check(out));
+        SP_TRY(check_video(&out->job, &files));
         if (out->videos > 1 && strcmp(out->job.video, "-") == 0)
             return sp_error(SP_USAGE, "several videos cannot come from a pipe");
-        SP_TRY(sp_job_output_name(&out->job, name));
         for (int k = i + 1; k < out->videos; k++) {
             other.video = out->video[k];
-            SP_TRY(sp_job_output_name(&other, other_name));
-            if (strcmp(name, other_name) == 0)
-                return sp_error(SP_USAGE, "%.200s: two videos would be written there", name);
+            SP_TRY(sp_files_name(&other, &other_files));
+            SP_TRY(sp_files_apart(&files, &other_files));
         }
     }
-    return out->videos ? sp_ok() : check(out);
+    return out->videos ? sp_ok() : check_video(&out->job, &files);
 }
 
-static SpStatus read_sleep(SpJob *job)
+static SpStatus read_sleep(const char *text, SpJob *job)
 {
     static const char *const words[] = {"stage", "video", "never"};
     char *end;
     for (int i = 0; i < 3; i++)
-        if (!job->sleep || strcmp(job->sleep, words[i]) == 0) {
+        if (!text || strcmp(text, words[i]) == 0) {
             job->sleep_after = (SpSleepAfter)i;
             return sp_ok();
         }
     job->sleep_after = SP_SLEEP_SECONDS;
-    job->sleep_seconds = strtod(job->sleep, &end);
-    if (end == job->sleep || *end || !(job->sleep_seconds >= 0) || !(job->sleep_seconds <= 1e9))
+    job->sleep_seconds = strtod(text, &end);
+    if (end == text || *end || !(job->sleep_seconds >= 0) || !(job->sleep_seconds <= 1e9))
         return sp_error(SP_USAGE,
-                        "--sleep-after takes stage, video, never or seconds, not \"%.80s\"",
-                        job->sleep);
+                        "--sleep-after takes stage, video, never or seconds, not \"%.80s\"", text);
     return sp_ok();
 }
 
@@ -380,7 +350,7 @@ static SpStatus read_sleep(SpJob *job)
 static void settle(SpJob *job)
 {
     if (job->max_frames < 0)
-        job->max_frames = job->mode == SP_TRACKER_ONLINE ? MOST_FRAMES_ONLINE : MOST_FRAMES;
+        job->max_frames = job->mode == SP_TRACKER_ONLINE ? DEFAULT_FRAMES_ONLINE : DEFAULT_FRAMES;
 }
 
 SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
@@ -388,7 +358,7 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
     bool only_names = false;
     *out = (SpOptions){0};
     for (int i = 0; i < OPTIONS; i++)
-        set_number(out, options + i, options[i].otherwise);
+        set_number(out, options + i, options[i].default_value);
     out->video = malloc((size_t)(argc + 1) * sizeof *out->video);
     if (!out->video)
         return sp_no_memory("the names");
@@ -396,12 +366,14 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
         if (!only_names && strcmp(argv[i], "--") == 0)
             only_names = true;
         else if (!only_names && argv[i][0] == '-' && argv[i][1])
-            SP_TRY(take_flag(argc, argv, &i, out));
+            SP_TRY(read_flag(argc, argv, &i, out));
         else
             out->video[out->videos++] = argv[i];
     }
     settle(&out->job);
-    SP_TRY(read_sleep(&out->job));
+    SP_TRY(read_sleep(out->sleep_after, &out->job));
+    SP_TRY(sp_prompts_parse(&out->points, &out->boxes, &out->prompts));
+    out->job.prompts = &out->prompts;
     return out->help || out->version || out->info || out->prepare ? sp_ok() : check_all(out);
 }
 
@@ -414,7 +386,7 @@ void sp_options_help(FILE *stream)
 {
     fputs("usage: spatrack [FLAGS] VIDEO...\n\n"
           "Turns videos into 3D point tracks, depth and camera poses.\n"
-          "VIDEO: a file, a folder or printf pattern of images, or - for a pipe.\n",
+          "VIDEO: a file, a folder or a printf pattern of images, or - for standard input.\n",
           stream);
     for (const Option *o = options; o < options + OPTIONS; o++) {
         char left[64];
@@ -427,6 +399,10 @@ void sp_options_help(FILE *stream)
         snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value ? " " : "",
                  o->value ? o->value : "");
         fprintf(stream, "  %-30s %s\n", left, o->help);
+        const bool several = o->kind == OUTPUT && sp_format_at(o->product, 1);
+        const SpFormat *format;
+        for (int i = 0; several && (format = sp_format_at(o->product, i)); i++)
+            fprintf(stream, "  %-30s   %s: %s\n", "", format->ending, format->what);
     }
     fputs("\nExit status: 0 done, 2 usage, 3 input, 4 weights, 5 memory, 6 device, 7 output,\n"
           "130 interrupted. See spatrack(1).\n",
@@ -440,13 +416,14 @@ static cJSON *json_of(const SpOptions *in, const Option *option)
     case FLAG:
         return cJSON_CreateBool(*(const bool *)field);
     case SIZE:
-    case WHOLE: /* below the least: not given, chosen by the run */
-        return (double)*(const int64_t *)field < option->least
+    case WHOLE: /* below the minimum: not given, chosen by the run */
+        return (double)*(const int64_t *)field < option->min
                    ? cJSON_CreateNull()
                    : cJSON_CreateNumber((double)*(const int64_t *)field);
     case NUMBER:
         return cJSON_CreateNumber(*(const double *)field);
     case TEXT:
+    case OUTPUT:
         return *(const char *const *)field ? cJSON_CreateString(*(const char *const *)field)
                                            : cJSON_CreateNull();
     case TEXTS: {
@@ -469,7 +446,7 @@ char *sp_options_settings(const SpOptions *in)
     cJSON *settings = cJSON_CreateObject();
     bool whole = settings != NULL;
     for (int i = 0; i < OPTIONS && whole; i++)
-        if (options[i].shapes) {
+        if (options[i].affects_result) {
             cJSON *item = json_of(in, options + i);
             whole = item && cJSON_AddItemToObject(settings, options[i].name, item);
             if (!whole)

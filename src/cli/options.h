@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "base/status.h"
 #include "pipeline/job.h"
 
 /* What to do with the process's arguments. */
@@ -16,20 +15,23 @@ typedef struct SpOptions {
     SpJob job;          /* of the first video */
     const char **video; /* all of them */
     int videos;
+    SpTexts points, boxes; /* --point and --box as given, */
+    SpPrompts prompts;     /* and what they say, which the job points to */
+    const char *sleep_after;
     bool quiet, verbose;
 } SpOptions;
 
-/* Reads argv into `options`, whose texts are views of argv; release with sp_options_free, also
- * after a failure. With --help, --version, --info or --prepare nothing else is asked for. SP_USAGE
- * in one line for an unknown flag, a missing or bad value, flags that exclude each other, or no
- * video; SP_MEMORY. */
+/* Reads argv into `options`, which must not move then and whose texts are views of argv; release
+ * with sp_options_free, also after a failure. With --help, --version, --info or --prepare nothing
+ * else is asked for. SP_USAGE in one line for an unknown flag, a missing or bad value, flags that
+ * exclude each other, or no video; SP_MEMORY. */
 SpStatus sp_options_parse(int argc, char **argv, SpOptions *options);
-void sp_options_free(SpOptions *out);
+void sp_options_free(SpOptions *options);
 
 /* Writes the text of --help. */
 void sp_options_help(FILE *stream);
 
-/* The settings that shape the result as a JSON object, for the result and the report; malloc'ed,
+/* The settings that affect the result as a JSON object, for the result and the report; malloc'ed,
  * NULL when memory is short. */
 char *sp_options_settings(const SpOptions *options);
 

@@ -1,6 +1,10 @@
+#include <stdlib.h>
+
 #include "front/internal.h"
+#include "nn/dump.h"
 #include "nn/stream.h"
 
+/* (y, x) of the patches from (1, 1) on, of the special tokens (0, 0). */
 SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims *dims)
 {
     const int64_t special = dims->tokens - dims->patches;
@@ -21,7 +25,7 @@ SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims
     sp_nn_release(nn, mark);
     return (SpPositions){.yx = (const int32_t *)(const void *)device,
                          .period = dims->tokens,
-                         .most = (int32_t)(dims->gh > dims->gw ? dims->gh : dims->gw),
+                         .max = (int32_t)sp_max_i64(dims->gh, dims->gw),
                          .base = front->rope_base};
 }
 
@@ -54,29 +58,47 @@ static void keep(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const 
                         dims->tokens * width, width, dims->frames);
 }
 
+/* Half `half` of output i into `output`, [T, P, 2 D] as the golden has it; NULL: not asked for. */
+static void dump(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const float *x, int64_t i,
+                 int64_t half, float *output)
+{
+    const int64_t width = front->width;
+    if (!output)
+        return;
+    sp_nn_copy_rows(nn, SP_DOWNLOAD, output + half * width, 2 * width, x, width, width,
+                    dims->frames * dims->tokens);
+    if (half)
+        sp_nn_dump_host(nn, output, 3, SP_DIMS(dims->frames, dims->tokens, 2 * width),
+                        "front/aggregator/out%d", (int)i);
+}
+
 void sp_aggregator_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const float *video,
                        const SpFrontFeatures *features)
 {
     const int64_t width = front->width, frames = dims->frames, embed = front->embed.depth;
-    const int first = front->frame_block[0].segment, blocks = 2 * (int)front->depth;
+    const int64_t rows = frames * dims->tokens;
+    const int first = front->frame_block[0].group, blocks = 2 * (int)front->depth;
     const SpNnMark mark = sp_nn_mark(nn);
-    float *x = sp_nn_alloc(nn, frames * dims->tokens * width);
+    float *x = sp_nn_alloc(nn, rows * width), *output = sp_nn_dump_buffer(nn, rows * 2 * width);
     sp_nn_precision(nn, SP_PRECISION_BF16);
     place_special_tokens(front, nn, dims, x);
-    sp_patch_embed_frames(front, nn, dims, video, frames, x);
+    sp_patch_embed_frames(front, nn, dims, video, x);
     const SpPositions positions = sp_front_positions(front, nn, dims);
     SpStream stream = sp_stream_begin(nn, first, blocks, false);
     for (int64_t i = 0; i < front->depth; i++) {
         const SpBlock *frame = &front->frame_block[i], *global = &front->global_block[i];
-        sp_stream_use(nn, &stream, frame->segment);
+        sp_stream_use(nn, &stream, frame->group);
         sp_block_run(nn, frame, x, frames, dims->tokens, &positions);
         keep(front, nn, dims, x, i, 0, features);
-        sp_stream_use(nn, &stream, global->segment);
-        sp_block_run(nn, global, x, 1, frames * dims->tokens, &positions);
+        dump(front, nn, dims, x, i, 0, output);
+        sp_stream_use(nn, &stream, global->group);
+        sp_block_run(nn, global, x, 1, rows, &positions);
         keep(front, nn, dims, x, i, 1, features);
+        dump(front, nn, dims, x, i, 1, output);
         sp_progress(nn->progress, (double)(embed + 2 * (i + 1)), (double)(embed + blocks));
     }
     sp_stream_end(nn, &stream);
     sp_nn_precision(nn, SP_PRECISION_F32);
     sp_nn_release(nn, mark);
+    free(output);
 }

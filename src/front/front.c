@@ -73,17 +73,16 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
 {
     const int64_t image = dims->height * dims->width, map = dims->patches * front->width;
     const SpNnMark mark = sp_nn_mark(nn);
-    const SpPackedDepthHead packed = sp_depth_head_pack(front, nn);
+    const SpDepthHead head = sp_depth_head_pack(front, nn);
     sp_nn_precision(nn, SP_PRECISION_TF32);
-    SpStream rest = sp_stream_hold(nn, front->dpt.segment, 1);
+    SpStream rest = sp_stream_load(nn, head.group, 1);
     /* Every frame needs the same memory: a dry run looks at one. */
     const int64_t frames = sp_nn_loop_begin(nn, dims->frames);
     for (int64_t t = 0; t < frames; t++) {
         const float *tap[SP_FRONT_TAPS];
         for (int k = 0; k < SP_FRONT_TAPS; k++)
             tap[k] = features->tap[k] + t * map;
-        sp_depth_head_frame(front, nn, dims, &packed, tap, dims->frames * map,
-                            nn->dry ? NULL : output->depth + t * image,
+        sp_depth_head_frame(front, nn, dims, &head, tap, nn->dry ? NULL : output->depth + t * image,
                             nn->dry ? NULL : output->confidence + t * image);
         sp_progress(nn->progress, (double)(t + 1), (double)dims->frames);
     }
@@ -112,8 +111,7 @@ SpStatus sp_front_run(const SpFront *front, SpNn *nn, const SpFrontInput *input,
     features.camera =
         sp_nn_alloc_host(nn, (size_t)(dims.frames * 2 * front->width) * sizeof(float));
     sp_aggregator_run(front, nn, &dims, input->video, &features);
-    sp_camera_head_run(front, nn, dims.frames, features.camera, nn->dry ? NULL : output->pose_enc,
-                       NULL, NULL);
+    sp_camera_head_run(front, nn, dims.frames, features.camera, nn->dry ? NULL : output->pose_enc);
     depth_maps(front, nn, &dims, &features, output);
     sp_nn_release(nn, mark);
     if (!sp_nn_live(nn))

@@ -1,12 +1,18 @@
 /*
  * VGGT4Track: depth, confidence, camera poses and intrinsics from the frames of a clip
- * (docs/model/front.md; published as Yuxihenry/SpatialTrackerV2_Front).
+ * (src/front/README.md; published as Yuxihenry/SpatialTrackerV2_Front).
  */
 #ifndef SP_FRONT_FRONT_H
 #define SP_FRONT_FRONT_H
 
 #include "nn/nn.h"
 #include "store/checkpoint.h"
+
+/* As published: the width that frames are prepared to, and the side of a patch in pixels. */
+enum { SP_FRONT_WIDTH = 518, SP_FRONT_PATCH = 14 };
+
+/* Depths of more confidence than this are used. */
+#define SP_FRONT_CONFIDENCE 0.5f
 
 typedef struct SpFront SpFront;
 
@@ -30,10 +36,10 @@ typedef struct SpFrontOutput {
 SpStatus sp_front_open(SpCheckpoint *checkpoint, SpFront **front);
 void sp_front_close(SpFront *front);
 
-/* The width the frames are prepared to (config `img_size`, 518 as published). */
+/* The width the frames are prepared to (config `img_size`, else SP_FRONT_WIDTH). */
 int64_t sp_front_width(const SpFront *front);
 
-/* Pixels of a patch's side (14 as published); the sides of the frames are multiples of it. */
+/* Pixels of a patch's side; the sides of the frames are multiples of it. */
 int64_t sp_front_patch(const SpFront *front);
 
 /* Runs the network; with a dry `nn` only its memory is counted and `output` is not written.

@@ -3,9 +3,9 @@
 
 #include "front/internal.h"
 
-enum { MOST_WEIGHTS = 256 };
+enum { MAX_WEIGHTS = 256 };
 
-/* The cubic convolution kernel with a = -0.5 (frames.md section 6). */
+/* The cubic convolution kernel with a = -0.5 (src/front/README.md, "Position embedding"). */
 static double cubic(double d)
 {
     const double a = -0.5;
@@ -33,7 +33,7 @@ static int64_t axis_weights(int64_t n, int64_t m, int64_t i, int64_t *lo, float 
 void sp_position_embedding(const float *table, int64_t grid, int64_t gh, int64_t gw, int64_t width,
                            float *out)
 {
-    float wx[MOST_WEIGHTS], wy[MOST_WEIGHTS];
+    float wx[MAX_WEIGHTS], wy[MAX_WEIGHTS];
     memcpy(out, table, (size_t)width * sizeof *out);
     table += width;
     out += width;
@@ -57,10 +57,10 @@ void sp_position_embedding(const float *table, int64_t grid, int64_t gh, int64_t
 void sp_uv_axis(int64_t count, double span, int64_t half, double base, double ratio, float *out)
 {
     const int64_t quarter = half / 2;
-    const double most = span * (double)(count - 1) / (double)count;
+    const double max = span * (double)(count - 1) / (double)count;
     for (int64_t i = 0; i < count; i++) {
-        const double step = count > 1 ? 2 * most / (double)(count - 1) : 0;
-        const double at = (double)(float)(-most + step * (double)i);
+        const double step = count > 1 ? 2 * max / (double)(count - 1) : 0;
+        const double at = (double)(float)(-max + step * (double)i);
         for (int64_t m = 0; m < quarter; m++) {
             const double angle = at * pow(base, -(double)m / (double)quarter);
             out[i * half + m] = (float)sin(angle) * (float)ratio;

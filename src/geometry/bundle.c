@@ -6,62 +6,49 @@
 
 #include "geometry/camera.h"
 
-enum { LEAST_POINTS = 50, MAX_ITERATIONS = 100, MAX_NONMONOTONIC = 10, MAX_INVALID = 10 };
+enum { MIN_POINTS = 50, MAX_ITERATIONS = 100, MAX_NONMONOTONIC = 10, MAX_INVALID = 10 };
 static const double RADIUS = 1, MAX_RADIUS = 10, MIN_RADIUS = 1e-6;
 static const double MIN_DIAGONAL = 1e-3, MAX_DIAGONAL = 1e10, MIN_DECREASE = 1e-3;
 static const double FUNCTION_TOLERANCE = 1e-8, GRADIENT_TOLERANCE = 1e-12;
-static const double PARAMETER_TOLERANCE = 1e-10, FARTHEST = 3000;
+static const double PARAMETER_TOLERANCE = 1e-10, MAX_COORDINATE = 3000;
 
-static void *carve(char **at, size_t bytes)
+typedef struct Layout {
+    char *base;  /* NULL: only counts */
+    size_t used; /* bytes */
+} Layout;
+
+static void *alloc(Layout *layout, size_t count, size_t size)
 {
-    char *here = *at;
-    if (here)
-        *at += (bytes + 15) / 16 * 16;
-    return here;
+    void *at = layout->base ? layout->base + layout->used : NULL;
+    layout->used += (count * size + 15) / 16 * 16;
+    return at;
 }
 
 /* Lays the solver's arrays out from `base`; returns the bytes they take. base NULL only counts. */
 static size_t lay_out(SpBundleSolver *s, char *base, int64_t frames, int64_t points)
 {
     const size_t t = (size_t)frames, p = (size_t)points, n = POSE * t, d = sizeof(double);
-    const size_t sizes[] = {t * p * sizeof *s->obs,
-                            (p + 1) * sizeof *s->first,
-                            p * sizeof *s->source,
-                            3 * t * d,
-                            t * sizeof(SpBundlePose),
-                            t * sizeof(SpBundlePose),
-                            t * sizeof(SpBundlePose),
-                            3 * p * d,
-                            3 * p * d,
-                            3 * p * d,
-                            n * d,
-                            3 * p * d,
-                            n * d,
-                            3 * p * d,
-                            n * d,
-                            3 * p * d,
-                            n * d,
-                            3 * p * d,
-                            n * n * d,
-                            n * 3 * BLOCK_POINTS * d,
-                            9 * p * d};
-    void *part[sizeof sizes / sizeof *sizes];
-    size_t total = 0;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        part[i] = carve(&base, sizes[i]);
-        total += (sizes[i] + 15) / 16 * 16;
-    }
-    if (base) {
-        s->obs = part[0], s->first = part[1], s->source = part[2], s->camera = part[3];
-        s->pose = part[4], s->next_pose = part[5], s->best_pose = part[6];
-        s->point = part[7], s->next_point = part[8], s->best_point = part[9];
-        s->scale_c = part[10], s->scale_p = part[11];
-        s->diagonal_c = part[12], s->diagonal_p = part[13];
-        s->gradient_c = part[14], s->gradient_p = part[15];
-        s->step_c = part[16], s->step_p = part[17];
-        s->schur = part[18], s->eliminated = part[19], s->inverse = part[20];
-    }
-    return total;
+    Layout layout = {.base = base};
+    s->obs = alloc(&layout, t * p, sizeof *s->obs);
+    s->first = alloc(&layout, p + 1, sizeof *s->first);
+    s->camera = alloc(&layout, 3 * t, d);
+    s->pose = alloc(&layout, t, sizeof *s->pose);
+    s->next_pose = alloc(&layout, t, sizeof *s->pose);
+    s->best_pose = alloc(&layout, t, sizeof *s->pose);
+    s->point = alloc(&layout, 3 * p, d);
+    s->next_point = alloc(&layout, 3 * p, d);
+    s->scale_c = alloc(&layout, n, d);
+    s->scale_p = alloc(&layout, 3 * p, d);
+    s->diagonal_c = alloc(&layout, n, d);
+    s->diagonal_p = alloc(&layout, 3 * p, d);
+    s->gradient_c = alloc(&layout, n, d);
+    s->gradient_p = alloc(&layout, 3 * p, d);
+    s->step_c = alloc(&layout, n, d);
+    s->step_p = alloc(&layout, 3 * p, d);
+    s->schur = alloc(&layout, n * n, d);
+    s->eliminated = alloc(&layout, n * 3 * BLOCK_POINTS, d);
+    s->inverse = alloc(&layout, 9 * p, d);
+    return layout.used;
 }
 
 size_t sp_bundle_workspace(int64_t frames, int64_t points)
@@ -80,13 +67,13 @@ static void select_observations(const SpBundleProblem *problem, SpBundleSolver *
         if (seen < 2)
             continue;
         const float *xyz = problem->xyz + 3 * p;
-        bool near = true;
+        bool in_range = true;
         for (int i = 0; i < 3; i++) {
             s->point[s->points][i] = (double)xyz[i];
-            near = near && (double)xyz[i] < FARTHEST;
+            in_range = in_range && (double)xyz[i] < MAX_COORDINATE;
         }
         s->first[s->points] = s->observations;
-        for (int64_t t = 0; near && t < problem->frames; t++) {
+        for (int64_t t = 0; in_range && t < problem->frames; t++) {
             const float *xy = problem->xy + (t * problem->points + p) * 2;
             if (problem->visible[t * problem->points + p])
                 s->obs[s->observations++] =
@@ -94,7 +81,7 @@ static void select_observations(const SpBundleProblem *problem, SpBundleSolver *
                                           .point = (int32_t)s->points,
                                           .xy = {(double)xy[0], (double)xy[1]}};
         }
-        s->source[s->points++] = p;
+        s->points++;
     }
     s->first[s->points] = s->observations;
 }
@@ -144,7 +131,7 @@ static double cost_of(const SpBundleSolver *s, const SpBundlePose *pose, double 
     return cost / 2;
 }
 
-/* Residuals and Jacobians at the present state. A rotation's parameters d turn by exp([2 d]). */
+/* Residuals and Jacobians at the present state. A rotation's parameters d rotate by exp([2 d]). */
 static void linearise(SpBundleSolver *s)
 {
     for (int64_t i = 0; i < s->observations; i++) {
@@ -199,7 +186,7 @@ static void scale_jacobian(SpBundleSolver *s)
 /* J^T r of the scaled Jacobian; returns its largest entry before scaling. */
 static double gradients(SpBundleSolver *s)
 {
-    double most = 0;
+    double largest = 0;
     memset(s->gradient_c, 0, (size_t)s->unknowns * sizeof *s->gradient_c);
     memset(s->gradient_p, 0, (size_t)(3 * s->points) * sizeof *s->gradient_p);
     for (int64_t i = 0; i < s->observations; i++) {
@@ -212,17 +199,17 @@ static double gradients(SpBundleSolver *s)
         }
     }
     for (int64_t i = 0; i < s->unknowns; i++)
-        most = fmax(most, fabs(s->gradient_c[i] / s->scale_c[i]));
+        largest = fmax(largest, fabs(s->gradient_c[i] / s->scale_c[i]));
     for (int64_t i = 0; i < 3 * s->points; i++)
-        most = fmax(most, fabs(s->gradient_p[i] / s->scale_p[i]));
-    return most;
+        largest = fmax(largest, fabs(s->gradient_p[i] / s->scale_p[i]));
+    return largest;
 }
 
-/* The state one step away: q := (sin |d| d / |d|, cos |d|) q, t += d, x += d. Returns the length
- * of the step over all numbers of the state, and the state's own in *size. */
-static double candidate(SpBundleSolver *s, double *size)
+/* The state one step away: q := (sin |d| d / |d|, cos |d|) q, t += d, x += d. Returns the norm of
+ * the step over all numbers of the state; *size is the norm of the state. */
+static double take_step(SpBundleSolver *s, double *size)
 {
-    double step = 0, own = 0;
+    double step = 0, norm = 0;
     s->next_pose[0] = s->pose[0];
     for (int64_t t = 1; t < s->frames; t++) {
         const double *y = s->step_c + POSE * (t - 1), *scale = s->scale_c + POSE * (t - 1);
@@ -237,34 +224,28 @@ static double candidate(SpBundleSolver *s, double *size)
         next->q[3] = w * q[3] - x[0] * q[0] - x[1] * q[1] - x[2] * q[2];
         for (int i = 0; i < 4; i++) {
             step += (next->q[i] - q[i]) * (next->q[i] - q[i]);
-            own += q[i] * q[i];
+            norm += q[i] * q[i];
         }
         for (int i = 0; i < 3; i++) {
             const double move = y[3 + i] * scale[3 + i];
             next->t[i] = s->pose[t].t[i] + move;
             step += move * move;
-            own += s->pose[t].t[i] * s->pose[t].t[i];
+            norm += s->pose[t].t[i] * s->pose[t].t[i];
         }
     }
     for (int64_t i = 0; i < 3 * s->points; i++) {
         const double move = s->step_p[i] * s->scale_p[i], x = s->point[i / 3][i % 3];
         s->next_point[i / 3][i % 3] = x + move;
         step += move * move;
-        own += x * x;
+        norm += x * x;
     }
-    *size = sqrt(own);
+    *size = sqrt(norm);
     return sqrt(step);
-}
-
-static void keep_state(const SpBundleSolver *s, SpBundlePose *pose, double (*point)[3])
-{
-    memcpy(pose, s->next_pose, (size_t)s->frames * sizeof *pose);
-    memcpy(point, s->next_point, (size_t)s->points * sizeof *point);
 }
 
 /* Ceres' evaluation of steps that may go uphill for a while (trust_region_step_evaluator). */
 typedef struct Evaluator {
-    double least, current, reference, candidate, reference_model, candidate_model;
+    double minimum, current, reference, candidate, reference_model, candidate_model;
     int nonmonotonic;
 } Evaluator;
 
@@ -282,8 +263,8 @@ static void accept(Evaluator *e, double cost, double model)
     e->current = cost;
     e->candidate_model += model;
     e->reference_model += model;
-    if (cost < e->least) {
-        e->least = e->candidate = cost;
+    if (cost < e->minimum) {
+        e->minimum = e->candidate = cost;
         e->nonmonotonic = 0;
         e->candidate_model = 0;
     } else {
@@ -341,7 +322,7 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
         double quality = -DBL_MAX, next_cost = DBL_MAX;
         if (valid) {
             invalid = 0;
-            const double step = candidate(s, &size);
+            const double step = take_step(s, &size);
             next_cost = cost_of(s, s->next_pose, s->next_point);
             if (step <= PARAMETER_TOLERANCE * (size + PARAMETER_TOLERANCE) ||
                 fabs(cost - next_cost) <= FUNCTION_TOLERANCE * cost) {
@@ -353,7 +334,8 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
             return;
         }
         if (quality > MIN_DECREASE) {
-            keep_state(s, s->pose, s->point);
+            memcpy(s->pose, s->next_pose, (size_t)s->frames * sizeof *s->pose);
+            memcpy(s->point, s->next_point, (size_t)s->points * sizeof *s->point);
             cost = next_cost;
             gradient = prepare_step(s, false);
             const double q = 2 * quality - 1;
@@ -363,7 +345,7 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
             stats->successful++;
             if (cost < stats->final_cost) {
                 stats->final_cost = cost;
-                keep_state(s, s->best_pose, s->best_point);
+                memcpy(s->best_pose, s->next_pose, (size_t)s->frames * sizeof *s->pose);
             }
         } else {
             stats->unsuccessful++;
@@ -373,8 +355,7 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
     }
 }
 
-static void write_result(const SpBundleSolver *s, const SpBundleProblem *problem, float *c2w,
-                         float *k, float *xyz)
+static void write_result(const SpBundleSolver *s, float *c2w, float *k)
 {
     for (int64_t t = 0; t < s->frames; t++) {
         double r[9];
@@ -390,36 +371,27 @@ static void write_result(const SpBundleSolver *s, const SpBundleProblem *problem
         }
         sp_pose_invert(w2c, c2w + 16 * t);
     }
-    if (!xyz)
-        return;
-    memcpy(xyz, problem->xyz, (size_t)(3 * problem->points) * sizeof *xyz);
-    for (int64_t p = 0; p < s->points; p++)
-        for (int i = 0; i < 3; i++)
-            xyz[3 * s->source[p] + i] = (float)s->best_point[p][i];
 }
 
 SpBundleStats sp_bundle_adjust(const SpBundleProblem *problem, void *workspace, float *c2w,
-                               float *k, float *xyz)
+                               float *k)
 {
     SpBundleSolver s = {.frames = problem->frames, .unknowns = POSE * (problem->frames - 1)};
     SpBundleStats stats = {0};
     lay_out(&s, workspace, problem->frames, problem->points);
     memcpy(c2w, problem->c2w, (size_t)(16 * problem->frames) * sizeof *c2w);
     memcpy(k, problem->k, (size_t)(9 * problem->frames) * sizeof *k);
-    if (xyz)
-        memcpy(xyz, problem->xyz, (size_t)(3 * problem->points) * sizeof *xyz);
     select_observations(problem, &s);
-    if (s.points < LEAST_POINTS)
+    if (s.points < MIN_POINTS)
         return stats;
     read_poses(problem, &s);
     memcpy(s.best_pose, s.pose, (size_t)s.frames * sizeof *s.pose);
-    memcpy(s.best_point, s.point, (size_t)s.points * sizeof *s.point);
     stats.initial_cost = stats.final_cost = cost_of(&s, s.pose, s.point);
     if (stats.initial_cost >= DBL_MAX)
         return (SpBundleStats){0};
     stats.successful = 1;
     stats.residuals = 2 * s.observations;
     minimise(&s, &stats);
-    write_result(&s, problem, c2w, k, xyz);
+    write_result(&s, c2w, k);
     return stats;
 }

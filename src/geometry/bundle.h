@@ -2,7 +2,7 @@
  * Bundle adjustment: poses and points that minimise the squared reprojection error, by
  * Levenberg-Marquardt with the points eliminated (Triggs et al., "Bundle Adjustment - A Modern
  * Synthesis", 2000). Steps, damping and stopping follow Ceres Solver's trust region minimizer
- * with the options the published tracker uses (docs/model/tracker.md section 7).
+ * with the options the published tracker uses (src/tracker/README.md, "Bundle adjustment").
  */
 #ifndef SP_GEOMETRY_BUNDLE_H
 #define SP_GEOMETRY_BUNDLE_H
@@ -30,11 +30,11 @@ typedef struct SpBundleStats {
 /* Bytes of workspace for at most that many frames and points, however many are visible. */
 size_t sp_bundle_workspace(int64_t frames, int64_t points);
 
-/* Solves in `workspace` (8-byte aligned). Fewer than 50 points with two observations: nothing
- * happens, stats are zero, c2w and k are copied. Otherwise c2w [T, 4, 4] is the solution and the
- * focal length of k [T, 3, 3] stands on both diagonal places. xyz: [P, 3] adjusted points (those
- * that did not take part as given), or NULL. Outputs may not overlap the problem. */
+/* Solves in `workspace` (8-byte aligned, sp_bundle_workspace bytes). Fewer than 50 points with two
+ * observations: nothing happens, stats are zero, c2w and k are copied. Otherwise c2w [T, 4, 4] is
+ * the solution and the focal length of k [T, 3, 3] stands on both diagonal places. Outputs may not
+ * overlap the problem. */
 SpBundleStats sp_bundle_adjust(const SpBundleProblem *problem, void *workspace, float *c2w,
-                               float *k, float *xyz);
+                               float *k);
 
 #endif

@@ -8,7 +8,7 @@
 #include "geometry/bundle.h"
 
 enum {
-    POSE = 6,         /* rotation, translation */
+    POSE = 6,         /* unknowns of a pose: rotation, translation */
     BLOCK_POINTS = 64 /* points eliminated together */
 };
 
@@ -25,11 +25,10 @@ typedef struct SpBundleObservation {
 typedef struct SpBundleSolver {
     int64_t frames, points, observations, unknowns; /* unknowns: 6 (T - 1) */
     SpBundleObservation *obs;                       /* by point, then frame */
-    int64_t *first;                                 /* [P + 1] of each point's */
-    int64_t *source;                                /* [P] its number in the problem */
+    int64_t *first;                                 /* [P + 1] each point's first one in obs */
     double *camera;                                 /* [T, 3] focal, cx, cy */
     SpBundlePose *pose, *next_pose, *best_pose;
-    double (*point)[3], (*next_point)[3], (*best_point)[3];
+    double (*point)[3], (*next_point)[3];
     double *scale_c, *scale_p, *diagonal_c, *diagonal_p; /* per unknown */
     double *gradient_c, *gradient_p, *step_c, *step_p;
     double *schur, *eliminated; /* [unknowns]^2, [unknowns, 3 BLOCK_POINTS] */

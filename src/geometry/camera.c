@@ -19,17 +19,17 @@ void sp_quaternion_of_rotation(const double r[9], double q[4])
     /* 4 times the square of each component; the largest avoids cancellation. */
     const double size[4] = {1 + r[0] - r[4] - r[8], 1 - r[0] + r[4] - r[8], 1 - r[0] - r[4] + r[8],
                             1 + r[0] + r[4] + r[8]};
-    int most = 0;
+    int largest = 0;
     for (int i = 1; i < 4; i++)
-        most = size[i] > size[most] ? i : most;
-    const double a = sqrt(size[most]) / 2, f = 1 / (4 * a);
+        largest = size[i] > size[largest] ? i : largest;
+    const double a = sqrt(size[largest]) / 2, f = 1 / (4 * a);
     const double xy = r[3] + r[1], xz = r[2] + r[6], yz = r[7] + r[5];
     const double xw = r[7] - r[5], yw = r[2] - r[6], zw = r[3] - r[1];
     const double rows[4][4] = {{a, xy * f, xz * f, xw * f},
                                {xy * f, a, yz * f, yw * f},
                                {xz * f, yz * f, a, zw * f},
                                {xw * f, yw * f, zw * f, a}};
-    memcpy(q, rows[most], sizeof rows[most]);
+    memcpy(q, rows[largest], sizeof rows[largest]);
 }
 
 void sp_pose_multiply(const float a[16], const float b[16], float out[16])
@@ -67,8 +67,8 @@ void sp_pose_apply(const float m[16], const float p[3], float out[3])
                          (double)m[4 * i + 2] * z + (double)m[4 * i + 3]);
 }
 
-int sp_camera_of_encoding(const float encoding[9], int64_t height, int64_t width, float c2w[16],
-                          float k[9])
+bool sp_camera_of_encoding(const float encoding[9], int64_t height, int64_t width, float c2w[16],
+                           float k[9])
 {
     const double fov_h = (double)encoding[7], fov_w = (double)encoding[8];
     double q[4], r[9];
@@ -95,6 +95,12 @@ int sp_camera_of_encoding(const float encoding[9], int64_t height, int64_t width
     return fov_h > 0 && fov_w > 0 && isfinite(k[0]) && isfinite(k[4]) && isfinite(c2w[0]);
 }
 
+void sp_intrinsics_scale(const float *k, int64_t count, double sx, double sy, float *out)
+{
+    for (int64_t i = 0; i < 9 * count; i++)
+        out[i] = (float)((double)k[i] * (i % 9 < 3 ? sx : i % 9 < 6 ? sy : 1));
+}
+
 void sp_unproject(const float k[9], float u, float v, float depth, float out[3])
 {
     const double d = (double)depth;
@@ -103,12 +109,4 @@ void sp_unproject(const float k[9], float u, float v, float depth, float out[3])
     out[0] = (float)(x * d);
     out[1] = (float)(y * d);
     out[2] = depth;
-}
-
-void sp_intrinsics_scale(float k[9], float sx, float sy)
-{
-    for (int i = 0; i < 3; i++) {
-        k[i] *= sx;
-        k[3 + i] *= sy;
-    }
 }

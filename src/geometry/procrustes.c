@@ -98,7 +98,10 @@ static bool best_rotation(double h[3][3], double r[3][3])
     return true;
 }
 
-void sp_rigid_fit(const float *x, const float *y, const float *h, int64_t count, float out[16])
+/* The rigid transform [4, 4] that takes points x [count, 3] to y [count, 3] with the minimal
+ * weighted squared distance; weights h [count] >= 0. The identity's rotation where the points
+ * leave it open, and the identity when all weights are zero. */
+static void rigid_fit(const float *x, const float *y, const float *h, int64_t count, float out[16])
 {
     double total = 0, cx[3] = {0}, cy[3] = {0}, covariance[3][3] = {{0}};
     double r[3][3] = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
@@ -132,56 +135,64 @@ void sp_rigid_fit(const float *x, const float *y, const float *h, int64_t count,
     }
 }
 
-static double common(const float *weight, int64_t a, int64_t b, int64_t tracks)
+typedef struct Tracks {
+    const float *points, *weight, *track_weight; /* [T, N, 3], [T, N], [N] */
+    int64_t frames, tracks;
+    float *fit_weight; /* [N] of one fit */
+} Tracks;
+
+/* How much frames a and b share: the sum of the products of their weights. */
+static double overlap(const Tracks *s, int64_t a, int64_t b)
 {
     double sum = 0;
-    for (int64_t n = 0; n < tracks; n++)
-        sum += (double)weight[a * tracks + n] * (double)weight[b * tracks + n];
+    for (int64_t n = 0; n < s->tracks; n++)
+        sum += (double)s->weight[a * s->tracks + n] * (double)s->weight[b * s->tracks + n];
     return sum;
 }
 
-/* The frame that shares most with both ends. */
-static int64_t key_frame(const float *weight, int64_t frames, int64_t tracks)
+/* The frame between first and last whose larger overlap with them is the smallest. */
+static int64_t key_frame(const Tracks *s)
 {
     int64_t best = 0;
-    double least = INFINITY;
-    for (int64_t k = 0; k < frames; k++) {
-        const double first = common(weight, 0, k, tracks);
-        const double last = common(weight, frames - 1, k, tracks);
-        const double most = first > last ? first : last;
-        if (most < least) {
-            least = most;
+    double min = INFINITY;
+    for (int64_t k = 0; k < s->frames; k++) {
+        const double first = overlap(s, 0, k), last = overlap(s, s->frames - 1, k);
+        const double max = first > last ? first : last;
+        if (max < min) {
+            min = max;
             best = k;
         }
     }
     return best;
 }
 
-/* Transforms of frames a .. b to frame a's points. */
-static void interval(const float *points, const float *weight, const float *still, int64_t a,
-                     int64_t b, int64_t tracks, float *h, float *out)
+/* Transforms [b - a + 1, 4, 4] that take the points of frames a .. b to frame a's. */
+static void fit_interval(const Tracks *s, int64_t a, int64_t b, float *out)
 {
+    const int64_t tracks = s->tracks;
+    float *h = s->fit_weight;
     double sum = 0;
     for (int64_t n = 0; n < tracks; n++) {
-        h[n] = still[n] * weight[a * tracks + n] * weight[b * tracks + n];
+        h[n] = s->track_weight[n] * s->weight[a * tracks + n] * s->weight[b * tracks + n];
         sum += (double)h[n];
     }
     for (int64_t n = 0; n < tracks && sum < 50; n++)
         h[n] = h[n] > 0.05f ? h[n] : 0.05f;
     for (int64_t t = a; t <= b; t++, out += 16) {
-        sp_rigid_fit(points + a * tracks * 3, points + t * tracks * 3, h, tracks, out);
+        rigid_fit(s->points + a * tracks * 3, s->points + t * tracks * 3, h, tracks, out);
         sp_pose_invert(out, out);
     }
 }
 
-void sp_procrustes_cameras(const float *points, const float *weight, const float *still,
+void sp_procrustes_cameras(const float *points, const float *weight, const float *track_weight,
                            int64_t frames, int64_t tracks, float *work, float *cameras)
 {
-    const int64_t k = key_frame(weight, frames, tracks);
-    interval(points, weight, still, 0, k, tracks, work, cameras);
+    const Tracks s = {points, weight, track_weight, frames, tracks, work};
+    const int64_t k = key_frame(&s);
     float middle[16];
+    fit_interval(&s, 0, k, cameras);
     memcpy(middle, cameras + 16 * k, sizeof middle);
-    interval(points, weight, still, k, frames - 1, tracks, work, cameras + 16 * k);
+    fit_interval(&s, k, frames - 1, cameras + 16 * k);
     for (int64_t t = k; t < frames; t++)
         sp_pose_multiply(middle, cameras + 16 * t, cameras + 16 * t);
     memset(cameras, 0, 16 * sizeof *cameras);

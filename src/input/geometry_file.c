@@ -74,9 +74,8 @@ static SpStatus read_intrinsics(SpNpz *npz, const char *path, int64_t frames, do
                             "with fx, fy > 0",
                             path, (long long)t);
         }
-        for (int i = 0; i < 9; i++)
-            out[9 * t + i] = (float)((double)m[i] * (i < 3 ? sx : i < 6 ? sy : 1));
     }
+    sp_intrinsics_scale(k, frames, sx, sy, out);
     free(k);
     return sp_ok();
 }

@@ -1,7 +1,5 @@
 #include "lite/embedded.h"
 
-#include <string.h>
-
 /* The assembler puts the files into read-only pages: nothing is copied at the start. */
 #define EMBED(name)                                                                                \
     __asm__(".section .rodata\n"                                                                   \
@@ -19,20 +17,13 @@ EMBED(front);
 EMBED(offline);
 EMBED(sam);
 
-static const struct {
-    const char *name, *begin, *end;
-} embedded[] = {{"front", sp_embedded_front, sp_embedded_front_end},
-                {"offline", sp_embedded_offline, sp_embedded_offline_end},
-                {"online", sp_embedded_offline, sp_embedded_offline_end},
-                {"sam-lite", sp_embedded_sam, sp_embedded_sam_end}};
-
-bool sp_embedded(const char *name, const void **data, size_t *size)
+const void *sp_embedded(SpLiteWeights weights, size_t *size)
 {
-    for (size_t i = 0; i < sizeof embedded / sizeof *embedded; i++)
-        if (strcmp(name, embedded[i].name) == 0) {
-            *data = embedded[i].begin;
-            *size = (size_t)(embedded[i].end - embedded[i].begin);
-            return true;
-        }
-    return false;
+    static const struct {
+        const char *begin, *end;
+    } embedded[] = {[SP_LITE_FRONT] = {sp_embedded_front, sp_embedded_front_end},
+                    [SP_LITE_TRACKER] = {sp_embedded_offline, sp_embedded_offline_end},
+                    [SP_LITE_SAM] = {sp_embedded_sam, sp_embedded_sam_end}};
+    *size = (size_t)(embedded[weights].end - embedded[weights].begin);
+    return embedded[weights].begin;
 }

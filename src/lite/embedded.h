@@ -5,12 +5,18 @@
 #ifndef SP_LITE_EMBEDDED_H
 #define SP_LITE_EMBEDDED_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
-/* The bytes of model `name` ("front", "offline", "online", "sam-lite"), which live as long as the
- * program; false: there is no such model. The tracker's are the same in both modes, whose windows
- * sp_tracker_open chooses. */
-bool sp_embedded(const char *name, const void **data, size_t *size);
+/* The tracker's weights are the same in both modes, whose windows sp_tracker_open chooses. */
+typedef enum SpLiteWeights {
+    SP_LITE_NONE,
+    SP_LITE_FRONT,
+    SP_LITE_TRACKER,
+    SP_LITE_SAM
+} SpLiteWeights;
+
+/* The bytes of a checkpoint, which live as long as the program, and their number in *size; NULL for
+ * SP_LITE_NONE. */
+const void *sp_embedded(SpLiteWeights weights, size_t *size);
 
 #endif

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Makes room for one more frame. */
-static SpStatus grow(SpClip *clip, int64_t *room)
+/* Allocates for one more frame. */
+static SpStatus grow(SpClip *clip, int64_t *capacity)
 {
-    if (clip->frames < *room)
+    if (clip->frames < *capacity)
         return sp_ok();
-    const int64_t more = *room ? 2 * *room : 16;
+    const int64_t more = *capacity ? 2 * *capacity : 16;
     const size_t frame = (size_t)(3 * clip->plan.height * clip->plan.width) * sizeof(float);
     float *video = realloc(clip->video, (size_t)more * frame);
     if (video)
@@ -21,17 +21,17 @@ static SpStatus grow(SpClip *clip, int64_t *room)
         clip->index = index;
     if (!video || !timestamps || !index)
         return sp_no_memory("the clip's frames; use fewer with --max-frames");
-    *room = more;
+    *capacity = more;
     return sp_ok();
 }
 
-static SpStatus keep(SpClip *clip, const uint8_t *rgb)
+static SpStatus store_original(SpClip *clip, const uint8_t *rgb)
 {
     const size_t bytes = (size_t)(3 * clip->plan.input_height * clip->plan.input_width);
-    clip->kept = malloc(bytes);
-    if (!clip->kept)
+    clip->original = malloc(bytes);
+    if (!clip->original)
         return sp_no_memory("a frame");
-    memcpy(clip->kept, rgb, bytes);
+    memcpy(clip->original, rgb, bytes);
     return sp_ok();
 }
 
@@ -39,17 +39,17 @@ static SpStatus read_frames(SpReader *reader, const SpClipSettings *settings,
                             const SpProgress *progress, uint8_t *rgb, SpClip *clip)
 {
     const int64_t size = 3 * clip->plan.height * clip->plan.width;
-    const int64_t expected = sp_reader_guess(reader);
-    int64_t room = 0;
+    const int64_t expected = sp_reader_expected(reader);
+    int64_t capacity = 0;
     for (;;) {
         SpFrameInfo info;
         bool end;
         SP_TRY(sp_reader_next(reader, rgb, &info, &end));
         if (end)
             return sp_reader_left_out(reader, &clip->left_out);
-        SP_TRY(grow(clip, &room));
-        if (settings->keep && settings->keep_frame == clip->frames)
-            SP_TRY(keep(clip, rgb));
+        SP_TRY(grow(clip, &capacity));
+        if (settings->keep_original && settings->original_frame == clip->frames)
+            SP_TRY(store_original(clip, rgb));
         SP_TRY(sp_frame_resize(&clip->plan, rgb, clip->video + clip->frames * size));
         clip->timestamps[clip->frames] = info.timestamp;
         clip->index[clip->frames++] = info.index;
@@ -63,7 +63,7 @@ static SpStatus read_with(const char *path, SpReader *reader, const SpClipSettin
 {
     const int64_t height = sp_reader_height(reader), width = sp_reader_width(reader);
     clip->rate = sp_reader_rate(reader);
-    clip->pixel = sp_reader_pixel(reader);
+    clip->pixel = sp_reader_pixel_aspect(reader);
     SP_TRY(sp_frame_plan(height, width, settings->size, settings->patch, settings->portrait,
                          settings->max_short_side, &clip->plan));
     if (height < settings->patch || width < settings->patch)
@@ -91,10 +91,10 @@ SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const Sp
     return status;
 }
 
-void sp_clip_drop_kept(SpClip *clip)
+void sp_clip_free_original(SpClip *clip)
 {
-    free(clip->kept);
-    clip->kept = NULL;
+    free(clip->original);
+    clip->original = NULL;
 }
 
 void sp_clip_free(SpClip *clip)
@@ -102,6 +102,6 @@ void sp_clip_free(SpClip *clip)
     free(clip->video);
     free(clip->timestamps);
     free(clip->index);
-    free(clip->kept);
+    free(clip->original);
     *clip = (SpClip){0};
 }

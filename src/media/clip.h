@@ -14,30 +14,32 @@ typedef struct SpClipSettings {
     int64_t size, patch; /* pixels across, and of one patch */
     SpPortrait portrait;
     int64_t max_short_side; /* 0: no first reduction */
-    bool keep;              /* whether used frame `keep_frame` is kept as it was decoded */
-    int64_t keep_frame;
+    bool keep_original;     /* one used frame is stored as it was decoded as well */
+    int64_t original_frame; /* its number among the used ones */
 } SpClipSettings;
 
 /* T prepared frames; the arrays are the clip's. */
 typedef struct SpClip {
     SpFramePlan plan;
-    int64_t frames;     /* T */
-    int64_t left_out;   /* frames beyond max_frames */
-    double rate;        /* frames a second of the file, 0 unknown */
-    SpPixelShape pixel; /* of the video */
-    float *video;       /* [T, 3, H, W] RGB 0..255, not clamped */
-    double *timestamps; /* [T] seconds */
-    int64_t *index;     /* [T] number in the file */
-    uint8_t *kept; /* [input_height, input_width, 3] RGB; NULL: not asked for, or no such frame */
+    int64_t frames;      /* T */
+    int64_t left_out;    /* frames beyond max_frames */
+    double rate;         /* frames a second of the file, 0 unknown */
+    SpPixelAspect pixel; /* of the video */
+    float *video;        /* [T, 3, H, W] RGB 0..255, not clamped */
+    double *timestamps;  /* [T] seconds */
+    int64_t *index;      /* [T] number in the file */
+    uint8_t *original;   /* [input_height, input_width, 3] RGB of original_frame; NULL: none */
 } SpClip;
 
 /* Decodes and prepares frame by frame: of the frames in their own size one is held at a time.
  * SP_INPUT naming the file; SP_MEMORY. The caller releases it with sp_clip_free. */
 SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const SpProgress *progress,
                       SpClip *clip);
+
+/* Frees the arrays and zeroes the clip. */
 void sp_clip_free(SpClip *clip);
 
-/* Frees `kept` alone. */
-void sp_clip_drop_kept(SpClip *clip);
+/* Frees `original` alone. */
+void sp_clip_free_original(SpClip *clip);
 
 #endif

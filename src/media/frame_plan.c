@@ -7,7 +7,7 @@
 #include "media/resample.h"
 
 /* n patches along the free side: round half to even of side * (size / other) / patch, in double
- * and in this order (frames.md section 3). */
+ * and in this order (src/media/README.md, "Resize to the working frame"). */
 static int64_t patches_along(int64_t side, int64_t other, int64_t size, int64_t patch)
 {
     return (int64_t)rint((double)side * ((double)size / (double)other) / (double)patch);
@@ -19,8 +19,8 @@ SpStatus sp_frame_plan(int64_t height, int64_t width, int64_t size, int64_t patc
     *plan = (SpFramePlan){.input_height = height, .input_width = width};
     int64_t h = height, w = width;
     if (max_short_side > 0) {
-        const double most = (double)max_short_side;
-        const double s = fmax(most / (double)h, most / (double)w);
+        const double side = (double)max_short_side;
+        const double s = fmax(side / (double)h, side / (double)w);
         if (s < 1) {
             h = (int64_t)((double)h * s);
             w = (int64_t)((double)w * s);
@@ -57,8 +57,8 @@ static SpStatus reduce(const SpFramePlan *plan, const float *in, float *out)
     return sp_ok();
 }
 
-static SpStatus prepare_with(const SpFramePlan *plan, const uint8_t *rgb, float *planes,
-                             float *reduced, float *resized, float *out)
+static SpStatus resize_with(const SpFramePlan *plan, const uint8_t *rgb, float *planes,
+                            float *reduced, float *resized, float *out)
 {
     const int64_t pixels = plan->input_height * plan->input_width;
     const int64_t area = plan->height * plan->width;
@@ -87,7 +87,7 @@ SpStatus sp_frame_resize(const SpFramePlan *plan, const uint8_t *rgb, float *out
     if (!memory)
         return sp_no_memory("preparing a frame");
     const SpStatus status =
-        prepare_with(plan, rgb, memory, memory + 3 * input, memory + 3 * (input + reduced), out);
+        resize_with(plan, rgb, memory, memory + 3 * input, memory + 3 * (input + reduced), out);
     free(memory);
     return status;
 }
@@ -117,9 +117,9 @@ void sp_mask_to_working(const SpFramePlan *plan, const uint8_t *mask, uint8_t *o
         }
 }
 
-void sp_saved_size(int64_t height, int64_t width, int64_t most, int64_t *h, int64_t *w)
+void sp_saved_size(int64_t height, int64_t width, int64_t max_side, int64_t *h, int64_t *w)
 {
-    const double s = fmin((double)most / (double)height, (double)most / (double)width);
+    const double s = fmin((double)max_side / (double)height, (double)max_side / (double)width);
     *h = s < 1 ? (int64_t)((double)height * s) : height;
     *w = s < 1 ? (int64_t)((double)width * s) : width;
     *h = *h < 1 ? 1 : *h;

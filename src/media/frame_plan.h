@@ -1,6 +1,6 @@
 /*
  * From a decoded frame to the working frame every network sees, and coordinates between the two
- * (docs/model/frames.md sections 2 and 3, outputs.md sections 3 and 4).
+ * (src/media/README.md, "First reduction" to "Portrait frames").
  */
 #ifndef SP_MEDIA_FRAME_PLAN_H
 #define SP_MEDIA_FRAME_PLAN_H
@@ -24,22 +24,27 @@ typedef struct SpFramePlan {
 } SpFramePlan;
 
 /* Plans frames of height x width for networks that take `size` pixels (518) across in patches of
- * `patch` (14). max_short_side > 0: a first reduction to that short side (frames.md section 2
- * with it in place of 224). SP_INPUT when the frame is too narrow or too wide for one patch. */
+ * `patch` (14). max_short_side > 0: a first reduction to that short side (src/media/README.md,
+ * "First reduction"). SP_INPUT when the frame is too narrow or too wide for one patch. */
 SpStatus sp_frame_plan(int64_t height, int64_t width, int64_t size, int64_t patch,
                        SpPortrait portrait, int64_t max_short_side, SpFramePlan *plan);
 
-/* RGB bytes [h, w, 3] of the input size to the working frame [3, H, W], 0..255, not clamped. */
+/* RGB bytes [h, w, 3] of the input size to the working frame [3, H, W], 0..255, not clamped.
+ * SP_MEMORY. */
 SpStatus sp_frame_resize(const SpFramePlan *plan, const uint8_t *rgb, float *out);
 
-/* Pixel coordinates (centres at whole numbers) from the input to the working frame and back. */
+/* Pixel x, y of the input (centres at whole numbers) as pixel wx, wy of the working frame. */
 void sp_point_to_working(const SpFramePlan *plan, float x, float y, float *wx, float *wy);
+
+/* The way back. */
 void sp_point_to_input(const SpFramePlan *plan, float wx, float wy, float *x, float *y);
 
-/* A mask of the input's size, nearest, to the working frame [H, W], cropped alike. */
+/* A mask [h, w] of the input's size, by nearest neighbour, to the working frame [H, W], cropped
+ * alike. */
 void sp_mask_to_working(const SpFramePlan *plan, const uint8_t *mask, uint8_t *out);
 
-/* The size results are saved in: the longer side at most `most` pixels (outputs.md section 1). */
-void sp_saved_size(int64_t height, int64_t width, int64_t most, int64_t *h, int64_t *w);
+/* The size h x w that results of height x width are saved in: the longer side at most max_side
+ * pixels (src/output/README.md, "Saved size"). */
+void sp_saved_size(int64_t height, int64_t width, int64_t max_side, int64_t *h, int64_t *w);
 
 #endif

@@ -24,11 +24,11 @@ static SpStatus add_image(SpImages *images, const char *folder, const char *name
     if (!grown)
         return sp_no_memory("the list of images");
     images->path = grown;
-    const size_t room = strlen(folder) + strlen(name) + 2;
-    char *path = images->path[images->count] = malloc(room);
+    const size_t size = strlen(folder) + strlen(name) + 2;
+    char *path = images->path[images->count] = malloc(size);
     if (!path)
         return sp_no_memory("the list of images");
-    snprintf(path, room, "%s%s%s", folder, *folder ? "/" : "", name);
+    snprintf(path, size, "%s%s%s", folder, *folder ? "/" : "", name);
     images->count++;
     return sp_ok();
 }

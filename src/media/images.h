@@ -26,6 +26,7 @@ bool sp_images_is_pattern(const char *pattern);
  * FFmpeg. SP_INPUT when there are none; SP_MEMORY. */
 SpStatus sp_images_of_pattern(const char *pattern, SpImages *out);
 
+/* Frees the paths; the list is empty afterwards. */
 void sp_images_free(SpImages *images);
 
 #endif

@@ -6,20 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_SIDE = 32768, MOST_PIXELS = 1 << 26 };
+enum { MAX_SIDE = 32768, MAX_PIXELS = 1 << 26 };
 
 /* The brightest channel of RGB pixels of 1 or 2 bytes a channel as a byte, so that what is not
  * black is not 0. */
-static SpStatus narrow(const void *rgb, bool wide, size_t count, uint8_t **pixels)
+static SpStatus to_gray(const void *rgb, bool wide, size_t count, uint8_t **pixels)
 {
-    const uint16_t *halves = rgb;
+    const uint16_t *words = rgb;
     const uint8_t *bytes = rgb;
     *pixels = calloc(count, 1);
     if (!*pixels)
         return sp_no_memory("the mask");
     for (size_t i = 0; i < 3 * count; i++) {
-        const int whole = wide ? halves[i] >> 8 : bytes[i];
-        const int value = whole == 0 && wide && halves[i] ? 1 : whole;
+        const int whole = wide ? words[i] >> 8 : bytes[i];
+        const int value = whole == 0 && wide && words[i] ? 1 : whole;
         if (value > (*pixels)[i / 3])
             (*pixels)[i / 3] = (uint8_t)value;
     }
@@ -32,9 +32,9 @@ static SpStatus read_image(png_image *image, const char *path, uint8_t **pixels)
 {
     static const png_color black = {0, 0, 0};
     const size_t count = (size_t)image->width * image->height;
-    if (image->width > MOST_SIDE || image->height > MOST_SIDE || count > MOST_PIXELS)
+    if (image->width > MAX_SIDE || image->height > MAX_SIDE || count > MAX_PIXELS)
         return sp_error(SP_INPUT, "%.300s: %ux%u pixels; at most %d a side and %d million", path,
-                        image->width, image->height, MOST_SIDE, MOST_PIXELS / 1000000);
+                        image->width, image->height, MAX_SIDE, MAX_PIXELS / 1000000);
     const bool wide = image->format & PNG_FORMAT_FLAG_LINEAR;
     image->format = wide ? PNG_FORMAT_LINEAR_RGB : PNG_FORMAT_RGB;
     void *rgb = malloc(PNG_IMAGE_SIZE(*image));
@@ -42,7 +42,7 @@ static SpStatus read_image(png_image *image, const char *path, uint8_t **pixels)
         return sp_no_memory("the mask");
     const SpStatus status =
         png_image_finish_read(image, &black, rgb, 0, NULL)
-            ? narrow(rgb, wide, count, pixels)
+            ? to_gray(rgb, wide, count, pixels)
             : sp_error(SP_INPUT, "%.300s: damaged PNG (%.100s)", path, image->message);
     free(rgb);
     return status;
@@ -65,17 +65,18 @@ SpStatus sp_png_read_gray(const char *path, int64_t *height, int64_t *width, uin
     return status;
 }
 
-SpStatus sp_png_write_rgb(FILE *stream, const char *label, int64_t h, int64_t w, const uint8_t *rgb)
+static SpStatus write_png(FILE *stream, const char *label, int64_t h, int64_t w, png_uint_32 format,
+                          const uint8_t *pixels)
 {
-    if (h < 1 || w < 1 || h > MOST_SIDE || w > MOST_SIDE)
+    if (h < 1 || w < 1 || h > MAX_SIDE || w > MAX_SIDE)
         return sp_error(SP_OUTPUT, "cannot write %.300s: %lldx%lld pixels; 1 to %d a side", label,
-                        (long long)w, (long long)h, MOST_SIDE);
+                        (long long)w, (long long)h, MAX_SIDE);
     png_image image = {.version = PNG_IMAGE_VERSION,
                        .width = (png_uint_32)w,
                        .height = (png_uint_32)h,
-                       .format = PNG_FORMAT_RGB};
+                       .format = format};
     errno = 0;
-    const int written = png_image_write_to_stdio(&image, stream, 0, rgb, 0, NULL);
+    const int written = png_image_write_to_stdio(&image, stream, 0, pixels, 0, NULL);
     const int why = errno;
     png_image_free(&image);
     return written ? sp_ok()
@@ -83,18 +84,13 @@ SpStatus sp_png_write_rgb(FILE *stream, const char *label, int64_t h, int64_t w,
                               why ? strerror(why) : image.message);
 }
 
+SpStatus sp_png_write_rgb(FILE *stream, const char *label, int64_t h, int64_t w, const uint8_t *rgb)
+{
+    return write_png(stream, label, h, w, PNG_FORMAT_RGB, rgb);
+}
+
 SpStatus sp_png_write_gray(FILE *stream, const char *label, int64_t h, int64_t w,
                            const uint8_t *gray)
 {
-    png_image image = {.version = PNG_IMAGE_VERSION,
-                       .width = (png_uint_32)w,
-                       .height = (png_uint_32)h,
-                       .format = PNG_FORMAT_GRAY};
-    errno = 0;
-    const int written = png_image_write_to_stdio(&image, stream, 0, gray, 0, NULL);
-    const int why = errno;
-    png_image_free(&image);
-    return written ? sp_ok()
-                   : sp_error(SP_OUTPUT, "cannot write %.300s: %.100s", label,
-                              why ? strerror(why) : image.message);
+    return write_png(stream, label, h, w, PNG_FORMAT_GRAY, gray);
 }

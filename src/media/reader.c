@@ -12,7 +12,7 @@
 
 static const double IMAGE_RATE = 30;
 
-enum { MOST_SIDE = 16384, MOST_PIXELS = 100000000, DECODER_THREADS = 2, MOST_FAILURES = 100 };
+enum { MAX_SIDE = 16384, MAX_PIXELS = 100000000, DECODER_THREADS = 2, MAX_FAILURES = 100 };
 
 /* One opened container and the decoder of its video. */
 typedef struct Source {
@@ -20,7 +20,7 @@ typedef struct Source {
     AVFormatContext *format;
     AVCodecContext *codec;
     AVStream *stream;
-    bool drained; /* the decoder has been told that no more comes */
+    bool drained; /* the decoder knows that no more comes */
 } Source;
 
 struct SpReader {
@@ -33,11 +33,11 @@ struct SpReader {
     AVPacket *packet;
     AVFrame *frame;
     struct SwsContext *scaler;
-    uint8_t *turned; /* a frame before its rotation */
+    uint8_t *unrotated; /* a frame before its rotation */
     int quarter_turns;
     int64_t height, width; /* after rotation */
     double rate;
-    SpPixelShape pixel;
+    SpPixelAspect pixel;
     int64_t decoded;              /* frames so far */
     int64_t used;                 /* of them given out */
     int64_t candidates;           /* frames from start on */
@@ -54,9 +54,9 @@ static const char *current(const SpReader *reader)
 
 static SpStatus check_size(const SpReader *reader, int w, int h)
 {
-    if (w < 1 || h < 1 || w > MOST_SIDE || h > MOST_SIDE || (int64_t)w * h > MOST_PIXELS)
+    if (w < 1 || h < 1 || w > MAX_SIDE || h > MAX_SIDE || (int64_t)w * h > MAX_PIXELS)
         return sp_error(SP_INPUT, "%.300s: frames of %dx%d; at most %d a side and %d in all",
-                        current(reader), w, h, MOST_SIDE, MOST_PIXELS);
+                        current(reader), w, h, MAX_SIDE, MAX_PIXELS);
     return sp_ok();
 }
 
@@ -88,7 +88,7 @@ static bool is_playlist(const char *format)
     return false;
 }
 
-/* Opens the file and tells its format by its first bytes and its name. */
+/* Opens the file and finds its format by its first bytes and its name. */
 static SpStatus probe(SpReader *reader, const char *path, const char *url, AVDictionary **settings,
                       const AVInputFormat **format)
 {
@@ -131,11 +131,11 @@ static SpStatus open_container(SpReader *reader, const char *path)
 {
     if (strcmp(path, "-") == 0)
         return open_url(reader, path, "pipe:0", "pipe");
-    const size_t room = strlen(path) + sizeof "file:";
-    char *url = malloc(room);
+    const size_t size = strlen(path) + sizeof "file:";
+    char *url = malloc(size);
     if (!url)
         return sp_no_memory("opening the video");
-    snprintf(url, room, "file:%s", path);
+    snprintf(url, size, "file:%s", path);
     const SpStatus status = open_url(reader, path, url, "file");
     free(url);
     return status;
@@ -185,7 +185,7 @@ static SpStatus open_decoder(SpReader *reader, const char *path)
     if (code < 0)
         return sp_error(SP_INPUT, "%.300s: there is no video stream in it", path);
     source->stream = source->format->streams[code];
-    if (source->stream->codecpar->width > 0) /* else only decoding tells */
+    if (source->stream->codecpar->width > 0) /* else only decoding shows it */
         SP_TRY(
             check_size(reader, source->stream->codecpar->width, source->stream->codecpar->height));
     return start_decoder(reader, path, codec);
@@ -201,7 +201,7 @@ static SpStatus open_source(SpReader *reader, const char *path)
     return sp_ok();
 }
 
-/* Hands the decoder one more packet of the video, or the end. *ended: there are no more. */
+/* Hands the decoder one more packet of the video, or the end. */
 static SpStatus feed(SpReader *reader)
 {
     const SpFfmpeg *ff = reader->ff;
@@ -232,7 +232,7 @@ static SpStatus decode(SpReader *reader, bool *end)
             return sp_ok();
         if (code == AVERROR(ENOMEM))
             return sp_no_memory("decoding");
-        *end = code == AVERROR_EOF || (reader->source.drained && ++failures > MOST_FAILURES);
+        *end = code == AVERROR_EOF || (reader->source.drained && ++failures > MAX_FAILURES);
         if (*end)
             return sp_ok();
         if (!reader->source.drained)
@@ -303,8 +303,7 @@ static int quarter_turns_of(const SpReader *reader)
 #endif
     if (!matrix)
         return 0;
-    /* The matrix turns counterclockwise by its angle; frames are shown turned clockwise by -angle.
-     */
+    /* The matrix rotates counterclockwise by its angle, so frames are shown clockwise by -angle. */
     const double angle = reader->ff->av_display_rotation_get(matrix);
     return isfinite(angle) ? (int)lrint(-angle / 90) & 3 : 0;
 }
@@ -326,8 +325,8 @@ static void set_colours(const SpReader *reader, const AVFrame *frame)
                                          full, to, 1, 0, 1 << 16, 1 << 16);
 }
 
-/* out[h, w] = in[w, h] or [h, w] turned clockwise by quarter turns. */
-static void turn(const uint8_t *in, int64_t h, int64_t w, int turns, uint8_t *out)
+/* out [h, w, 3] = in [w, h, 3] or [h, w, 3] rotated clockwise by 1, 2 or 3 quarter turns. */
+static void rotate(const uint8_t *in, int64_t h, int64_t w, int turns, uint8_t *out)
 {
     for (int64_t y = 0; y < h; y++)
         for (int64_t x = 0; x < w; x++, out += 3) {
@@ -358,12 +357,12 @@ static SpStatus convert(SpReader *reader, uint8_t *rgb)
         return sp_error(SP_INPUT, "%.300s: this FFmpeg cannot convert its pixels to RGB",
                         current(reader));
     set_colours(reader, frame);
-    uint8_t *to = reader->quarter_turns ? reader->turned : rgb;
+    uint8_t *to = reader->quarter_turns ? reader->unrotated : rgb;
     ff->sws_scale(reader->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0,
                   frame->height, (uint8_t *const[]){to, NULL, NULL, NULL},
                   (const int[]){3 * w, 0, 0, 0});
     if (reader->quarter_turns)
-        turn(to, reader->height, reader->width, reader->quarter_turns, rgb);
+        rotate(to, reader->height, reader->width, reader->quarter_turns, rgb);
     return sp_ok();
 }
 
@@ -395,16 +394,16 @@ static SpStatus no_frame(const SpReader *reader)
     return sp_error(SP_INPUT, "%.300s: no frame of it can be decoded%s", reader->path, why);
 }
 
-/* The container's word before the codec's, as FFmpeg's own tools have it. */
-static SpPixelShape pixel_of(const SpReader *reader)
+/* The container's ratio before the codec's, as FFmpeg's own tools have it. */
+static SpPixelAspect pixel_of(const SpReader *reader)
 {
     const AVStream *stream = reader->source.stream;
-    const AVRational told[] = {stream->sample_aspect_ratio, stream->codecpar->sample_aspect_ratio};
+    const AVRational ratio[] = {stream->sample_aspect_ratio, stream->codecpar->sample_aspect_ratio};
     for (int i = 0; i < 2; i++)
-        if (told[i].num > 0 && told[i].den > 0)
-            return reader->quarter_turns & 1 ? (SpPixelShape){told[i].den, told[i].num}
-                                             : (SpPixelShape){told[i].num, told[i].den};
-    return (SpPixelShape){1, 1};
+        if (ratio[i].num > 0 && ratio[i].den > 0)
+            return reader->quarter_turns & 1 ? (SpPixelAspect){ratio[i].den, ratio[i].num}
+                                             : (SpPixelAspect){ratio[i].num, ratio[i].den};
+    return (SpPixelAspect){1, 1};
 }
 
 /* Decodes the first used frame, which gives the size. */
@@ -416,7 +415,7 @@ static SpStatus start(SpReader *reader)
     if (!reader->packet || !reader->frame)
         return sp_no_memory("decoding");
     SP_TRY(find_source(reader));
-    reader->pixel = (SpPixelShape){1, 1};
+    reader->pixel = (SpPixelAspect){1, 1};
     if (!reader->images.count) {
         const AVRational rate = reader->source.stream->avg_frame_rate;
         reader->rate = rate.num > 0 && rate.den > 0 ? (double)rate.num / (double)rate.den : 0;
@@ -434,7 +433,7 @@ static SpStatus start(SpReader *reader)
     SP_TRY(check_size(reader, w, h));
     reader->width = reader->quarter_turns & 1 ? h : w;
     reader->height = reader->quarter_turns & 1 ? w : h;
-    if (reader->quarter_turns && !(reader->turned = malloc((size_t)(3 * w) * (size_t)h)))
+    if (reader->quarter_turns && !(reader->unrotated = malloc((size_t)(3 * w) * (size_t)h)))
         return sp_no_memory("a frame");
     reader->pending = true;
     return sp_ok();
@@ -469,7 +468,7 @@ void sp_reader_close(SpReader *reader)
     reader->ff->av_frame_free(&reader->frame);
     reader->ff->sws_freeContext(reader->scaler);
     sp_images_free(&reader->images);
-    free(reader->turned);
+    free(reader->unrotated);
     free(reader->path);
     free(reader);
 }
@@ -489,13 +488,13 @@ double sp_reader_rate(const SpReader *reader)
     return reader->rate;
 }
 
-SpPixelShape sp_reader_pixel(const SpReader *reader)
+SpPixelAspect sp_reader_pixel_aspect(const SpReader *reader)
 {
     return reader->pixel;
 }
 
 /* Frames of the whole file, by its table of frames or else by its duration; 0 unknown. */
-static int64_t frames_told(const SpReader *reader)
+static int64_t container_frames(const SpReader *reader)
 {
     if (reader->images.count)
         return reader->images.count;
@@ -506,9 +505,9 @@ static int64_t frames_told(const SpReader *reader)
     return frames < 1e9 ? llrint(frames) : 0;
 }
 
-int64_t sp_reader_guess(const SpReader *reader)
+int64_t sp_reader_expected(const SpReader *reader)
 {
-    const int64_t stride = reader->settings.stride, frames = frames_told(reader);
+    const int64_t stride = reader->settings.stride, frames = container_frames(reader);
     const double rate = reader->images.count ? IMAGE_RATE : reader->rate;
     const int64_t from = frames - (int64_t)fmin(reader->settings.start * rate, (double)frames);
     const int64_t used = (from + stride - 1) / stride;

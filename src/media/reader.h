@@ -22,37 +22,43 @@ typedef struct SpFrameInfo {
     double timestamp; /* presentation time in seconds */
 } SpFrameInfo;
 
-/* How wide a pixel is shown to how high; 1, 1 for square ones. */
-typedef struct SpPixelShape {
+/* The pixel aspect ratio, wide : high as shown; 1, 1 for square pixels. */
+typedef struct SpPixelAspect {
     int wide, high;
-} SpPixelShape;
+} SpPixelAspect;
 
 /* Opens a file of any container and codec FFmpeg reads, a folder of images (png, jpg, jpeg, bmp,
  * tif, tiff, webp, ppm; sorted by name), a printf pattern of images ("frames/%04d.png") or "-"
  * for standard input. Images get the timestamps of 30 frames a second. Networks are never used.
  * SP_INPUT naming the file: missing, no video in it, unreadable, ends before `start`; SP_MEMORY.
- * The caller closes it (NULL allowed). */
+ * The caller closes it. */
 SpStatus sp_reader_open(const char *path, const SpReaderSettings *settings, SpReader **out);
+
+/* Closes the file; NULL is allowed. */
 void sp_reader_close(SpReader *reader);
 
-/* The size of the frames, turned as the file's rotation says. */
+/* Pixels of a frame from top to bottom, rotated as the file says. */
 int64_t sp_reader_height(const SpReader *reader);
+
+/* Pixels from left to right. */
 int64_t sp_reader_width(const SpReader *reader);
 
-/* Frames a second of the file as its container tells; 0 when it does not. */
+/* Frames a second of the file by its container; 0 when that is unknown. */
 double sp_reader_rate(const SpReader *reader);
 
-/* The shape of the pixels, turned as the frames are; square where the file does not tell. */
-SpPixelShape sp_reader_pixel(const SpReader *reader);
+/* The pixel aspect ratio, rotated as the frames are; square where the file has none. */
+SpPixelAspect sp_reader_pixel_aspect(const SpReader *reader);
 
-/* How many used frames there will be as the container tells; 0 when it does not. */
-int64_t sp_reader_guess(const SpReader *reader);
+/* How many used frames to expect by the container's word; 0 when that is unknown. */
+int64_t sp_reader_expected(const SpReader *reader);
 
 /* The next used frame into rgb [h, w, 3], or *end. A damaged frame in the middle is skipped. A
- * frame of another size than the first is scaled to it in a video, and an error among images. */
+ * frame of another size than the first is scaled to it in a video, and an error among images.
+ * SP_INPUT, SP_MEMORY. */
 SpStatus sp_reader_next(SpReader *reader, uint8_t *rgb, SpFrameInfo *info, bool *end);
 
-/* After the end: how many more frames start and stride would have used without max_frames. */
+/* After the end: how many more frames start and stride would have used without max_frames.
+ * SP_INPUT, SP_MEMORY. */
 SpStatus sp_reader_left_out(SpReader *reader, int64_t *count);
 
 #endif

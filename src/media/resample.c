@@ -71,56 +71,62 @@ static SpStatus bicubic_axis(int64_t n, int64_t m, Axis *axis)
     return sp_ok();
 }
 
-/* Along x into rows [h, wo], then along y. */
-static void apply(const float *in, int64_t h, int64_t w, const Axis *x, const Axis *y, float *rows,
-                  float *out, int64_t ho, int64_t wo)
+/* From [h, w] to [ho, wo]. */
+typedef struct Filter {
+    int64_t h, w, ho, wo;
+    Axis x, y;
+    float *rows; /* [h, wo] */
+} Filter;
+
+/* One plane: along x into rows, then along y. */
+static void apply(const Filter *f, const float *in, float *out)
 {
-    for (int64_t i = 0; i < h; i++)
-        for (int64_t j = 0; j < wo; j++) {
+    const Axis *x = &f->x, *y = &f->y;
+    for (int64_t i = 0; i < f->h; i++)
+        for (int64_t j = 0; j < f->wo; j++) {
             float sum = 0;
             for (int64_t k = 0; k < x->taps; k++)
-                sum += x->weight[j * x->taps + k] * in[i * w + x->index[j * x->taps + k]];
-            rows[i * wo + j] = sum;
+                sum += x->weight[j * x->taps + k] * in[i * f->w + x->index[j * x->taps + k]];
+            f->rows[i * f->wo + j] = sum;
         }
-    for (int64_t i = 0; i < ho; i++) {
-        float *to = out + i * wo;
-        for (int64_t j = 0; j < wo; j++)
+    for (int64_t i = 0; i < f->ho; i++) {
+        float *to = out + i * f->wo;
+        for (int64_t j = 0; j < f->wo; j++)
             to[j] = 0;
         for (int64_t k = 0; k < y->taps; k++) {
             const float weight = y->weight[i * y->taps + k];
-            const float *from = rows + y->index[i * y->taps + k] * wo;
-            for (int64_t j = 0; weight != 0 && j < wo; j++)
+            const float *from = f->rows + y->index[i * y->taps + k] * f->wo;
+            for (int64_t j = 0; weight != 0 && j < f->wo; j++)
                 to[j] += weight * from[j];
         }
     }
 }
 
-static SpStatus resample(SpStatus (*make)(int64_t, int64_t, Axis *), const float *in,
-                         int64_t planes, int64_t h, int64_t w, float *out, int64_t ho, int64_t wo)
+static SpStatus resample(Filter f, SpStatus (*new_filter_axis)(int64_t, int64_t, Axis *),
+                         const float *in, int64_t planes, float *out)
 {
-    Axis x = {0}, y = {0};
-    SpStatus status = make(w, wo, &x);
+    SpStatus status = new_filter_axis(f.w, f.wo, &f.x);
     if (status.code == SP_OK)
-        status = make(h, ho, &y);
-    float *rows = malloc((size_t)(h * wo) * sizeof *rows);
-    if (status.code == SP_OK && !rows)
+        status = new_filter_axis(f.h, f.ho, &f.y);
+    f.rows = malloc((size_t)(f.h * f.wo) * sizeof *f.rows);
+    if (status.code == SP_OK && !f.rows)
         status = sp_no_memory("resampling");
     for (int64_t p = 0; status.code == SP_OK && p < planes; p++)
-        apply(in + p * h * w, h, w, &x, &y, rows, out + p * ho * wo, ho, wo);
-    free(rows);
-    free_axis(&x);
-    free_axis(&y);
+        apply(&f, in + p * f.h * f.w, out + p * f.ho * f.wo);
+    free(f.rows);
+    free_axis(&f.x);
+    free_axis(&f.y);
     return status;
 }
 
 SpStatus sp_resample_antialias(const float *in, int64_t planes, int64_t h, int64_t w, float *out,
                                int64_t ho, int64_t wo)
 {
-    return resample(antialias_axis, in, planes, h, w, out, ho, wo);
+    return resample((Filter){.h = h, .w = w, .ho = ho, .wo = wo}, antialias_axis, in, planes, out);
 }
 
 SpStatus sp_resample_bicubic(const float *in, int64_t planes, int64_t h, int64_t w, float *out,
                              int64_t ho, int64_t wo)
 {
-    return resample(bicubic_axis, in, planes, h, w, out, ho, wo);
+    return resample((Filter){.h = h, .w = w, .ho = ho, .wo = wo}, bicubic_axis, in, planes, out);
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static off_t began; /* standard input belongs to the process, and so does this */
+static off_t start; /* standard input belongs to the process, and so does this */
 
 /* Copies until the end. 0 or an errno; *reading tells which side failed. */
 static int copy(int from, int to, int *reading)
@@ -33,7 +33,7 @@ static int copy(int from, int to, int *reading)
     }
 }
 
-static SpStatus no_room(const char *folder, int why)
+static SpStatus cannot_spool(const char *folder, int why)
 {
     return sp_error(SP_OUTPUT, "cannot keep the video from the pipe in %.300s: %s; set TMPDIR",
                     folder, strerror(why));
@@ -43,27 +43,27 @@ SpStatus sp_spool_stdin(void)
 {
     const char *folder = getenv("TMPDIR");
     int reading = 0;
-    began = lseek(STDIN_FILENO, 0, SEEK_CUR);
-    if (began >= 0)
+    start = lseek(STDIN_FILENO, 0, SEEK_CUR);
+    if (start >= 0)
         return sp_ok();
-    began = 0;
+    start = 0;
     if (!folder || !*folder)
         folder = "/var/tmp";
     const int file = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (file < 0)
-        return no_room(folder, errno);
+        return cannot_spool(folder, errno);
     int why = copy(STDIN_FILENO, file, &reading);
     if (!why && dup2(file, STDIN_FILENO) < 0)
         why = errno;
     close(file);
     if (why && reading)
         return sp_error(SP_INPUT, "cannot read the pipe: %s", strerror(why));
-    return why ? no_room(folder, why) : sp_spool_rewind();
+    return why ? cannot_spool(folder, why) : sp_spool_rewind();
 }
 
 SpStatus sp_spool_rewind(void)
 {
-    if (lseek(STDIN_FILENO, began, SEEK_SET) < 0)
+    if (lseek(STDIN_FILENO, start, SEEK_SET) < 0)
         return sp_error(SP_INPUT, "cannot read standard input again: %s", strerror(errno));
     return sp_ok();
 }

@@ -10,7 +10,7 @@
 
 /* MPEG-4 allows no more than 65535 ticks a second. The number of threads is fixed because x264's
  * bytes depend on it. */
-enum { MOST_TICKS = 60000, ENCODER_THREADS = 4, MOST_SIDE = 16384 };
+enum { MAX_TICKS = 60000, ENCODER_THREADS = 4, MAX_SIDE = 16384 };
 
 static const double IMAGE_RATE = 30, SAME_TIME = 1.1e-3; /* a container may round to 1 ms */
 
@@ -34,7 +34,7 @@ struct SpWriter {
     AVPacket *packet;
     struct SwsContext *scaler;
     const struct Encoder *encoder;
-    uint8_t *even; /* a frame grown to even sides, when they are odd */
+    uint8_t *padded; /* a frame padded to even sides, when they are odd */
     int64_t height, width;
     int64_t frames, added;
     int64_t *pts; /* [frames] ticks of base */
@@ -76,13 +76,13 @@ static void set_times(SpWriter *writer, const SpWriterSettings *settings)
     if (!(settings->rate > 0) && length > 0)
         rate = (double)last / length;
     const bool constant = rate >= 1e-3 && rate <= 1e4 && keeps_rate(settings, rate);
-    const AVRational exact = writer->ff->av_d2q(rate, MOST_TICKS);
-    writer->base = constant ? (AVRational){exact.den, exact.num} : (AVRational){1, MOST_TICKS};
+    const AVRational exact = writer->ff->av_d2q(rate, MAX_TICKS);
+    writer->base = constant ? (AVRational){exact.den, exact.num} : (AVRational){1, MAX_TICKS};
     for (int64_t t = 0; t <= last; t++) {
-        const double ticks = (settings->timestamps[t] - settings->timestamps[0]) * MOST_TICKS;
+        const double ticks = (settings->timestamps[t] - settings->timestamps[0]) * MAX_TICKS;
         const int64_t at = ticks >= 0 && ticks < 1e15 ? llrint(ticks) : 0;
-        const int64_t least = t ? writer->pts[t - 1] + 1 : 0; /* time never stands still */
-        writer->pts[t] = constant ? t : at > least ? at : least;
+        const int64_t min = t ? writer->pts[t - 1] + 1 : 0; /* time never stands still */
+        writer->pts[t] = constant ? t : at > min ? at : min;
     }
     writer->last = last ? writer->pts[last] - writer->pts[last - 1] : 1;
 }
@@ -187,7 +187,7 @@ static SpStatus make_frame(SpWriter *writer)
     if (code < 0)
         return failed(writer, code);
     if ((w != writer->width || h != writer->height) &&
-        !(writer->even = malloc((size_t)(3 * w) * (size_t)h)))
+        !(writer->padded = malloc((size_t)(3 * w) * (size_t)h)))
         return sp_no_memory("a frame");
     writer->scaler = ff->sws_getCachedContext(
         NULL, w, h, AV_PIX_FMT_RGB24, w, h, AV_PIX_FMT_YUV420P,
@@ -202,18 +202,18 @@ static SpStatus make_frame(SpWriter *writer)
 static SpStatus start(SpWriter *writer, const char *path, const char *label,
                       const SpWriterSettings *settings)
 {
-    const size_t room = strlen(path) + sizeof "file:";
+    const size_t size = strlen(path) + sizeof "file:";
     writer->label = strdup(label);
-    writer->url = malloc(room);
+    writer->url = malloc(size);
     writer->pts = malloc((size_t)settings->frames * sizeof *writer->pts);
     if (!writer->label || !writer->url || !writer->pts)
         return sp_no_memory("the video to write");
-    snprintf(writer->url, room, "file:%s", path);
-    if (writer->height < 1 || writer->width < 1 || writer->height > MOST_SIDE ||
-        writer->width > MOST_SIDE)
+    snprintf(writer->url, size, "file:%s", path);
+    if (writer->height < 1 || writer->width < 1 || writer->height > MAX_SIDE ||
+        writer->width > MAX_SIDE)
         return sp_error(SP_OUTPUT, "cannot write %.300s: frames of %lldx%lld; 1 to %d a side",
                         writer->label, (long long)writer->width, (long long)writer->height,
-                        MOST_SIDE);
+                        MAX_SIDE);
     writer->pixel = (AVRational){1, 1};
     if (settings->pixel.wide > 0 && settings->pixel.high > 0)
         writer->pixel = (AVRational){settings->pixel.wide, settings->pixel.high};
@@ -255,7 +255,7 @@ void sp_writer_close(SpWriter *writer)
     writer->ff->av_frame_free(&writer->frame);
     writer->ff->av_packet_free(&writer->packet);
     writer->ff->sws_freeContext(writer->scaler);
-    free(writer->even);
+    free(writer->padded);
     free(writer->pts);
     free(writer->url);
     free(writer->label);
@@ -282,17 +282,17 @@ static SpStatus write_packets(SpWriter *writer, int code)
 }
 
 /* The frame with its last row and column repeated as far as even sides need. */
-static const uint8_t *grown(const SpWriter *writer, const uint8_t *rgb)
+static const uint8_t *padded(const SpWriter *writer, const uint8_t *rgb)
 {
     const int64_t w = writer->width, h = writer->height, wide = even(w), high = even(h);
-    if (!writer->even)
+    if (!writer->padded)
         return rgb;
     for (int64_t y = 0; y < high; y++) {
-        uint8_t *row = writer->even + 3 * wide * y;
+        uint8_t *row = writer->padded + 3 * wide * y;
         memcpy(row, rgb + 3 * w * (y < h ? y : h - 1), (size_t)(3 * w));
         memcpy(row + 3 * (wide - 1), row + 3 * (w - 1), 3);
     }
-    return writer->even;
+    return writer->padded;
 }
 
 SpStatus sp_writer_add(SpWriter *writer, const uint8_t *rgb)
@@ -304,7 +304,7 @@ SpStatus sp_writer_add(SpWriter *writer, const uint8_t *rgb)
     const int code = ff->av_frame_make_writable(writer->frame); /* the encoder may hold it */
     if (code < 0)
         return failed(writer, code);
-    ff->sws_scale(writer->scaler, (const uint8_t *const[]){grown(writer, rgb), NULL, NULL, NULL},
+    ff->sws_scale(writer->scaler, (const uint8_t *const[]){padded(writer, rgb), NULL, NULL, NULL},
                   (const int[]){3 * writer->codec->width, 0, 0, 0}, 0, writer->codec->height,
                   writer->frame->data, writer->frame->linesize);
     writer->frame->pts = writer->pts[writer->added++];

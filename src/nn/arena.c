@@ -15,15 +15,15 @@ SpArena sp_arena_dry(void)
 
 void *sp_arena_alloc(SpArena *arena, size_t bytes)
 {
-    const size_t align = SP_ARENA_ALIGN;
+    const size_t aligned = (bytes + SP_ARENA_ALIGN - 1) / SP_ARENA_ALIGN * SP_ARENA_ALIGN;
     if (arena->failed)
         return NULL;
-    if (bytes > arena->size || (bytes + align - 1) / align * align > arena->size - arena->used) {
+    if (bytes > arena->size || aligned > arena->size - arena->used) {
         arena->failed = bytes ? bytes : 1;
         return NULL;
     }
     char *at = (char *)((uintptr_t)arena->base + arena->used);
-    arena->used += (bytes + align - 1) / align * align;
+    arena->used += aligned;
     if (arena->used > arena->peak)
         arena->peak = arena->used;
     return at;
@@ -37,9 +37,4 @@ size_t sp_arena_mark(const SpArena *arena)
 void sp_arena_release(SpArena *arena, size_t mark)
 {
     arena->used = mark;
-}
-
-void sp_arena_reset_peak(SpArena *arena)
-{
-    arena->peak = arena->used;
 }

@@ -51,7 +51,7 @@ void sp_nn_fail(SpNn *nn, SpStatus status)
         nn->status = status;
 }
 
-static void *take(SpNn *nn, SpArena *arena, size_t bytes, const char *which)
+static void *alloc(SpNn *nn, SpArena *arena, size_t bytes, const char *which)
 {
     void *at = sp_arena_alloc(arena, bytes);
     if (!at)
@@ -62,12 +62,12 @@ static void *take(SpNn *nn, SpArena *arena, size_t bytes, const char *which)
 
 float *sp_nn_alloc(SpNn *nn, int64_t count)
 {
-    return take(nn, &nn->arena, (size_t)count * sizeof(float), nn->device->name);
+    return alloc(nn, &nn->arena, (size_t)count * sizeof(float), nn->device->name);
 }
 
 void *sp_nn_alloc_host(SpNn *nn, size_t bytes)
 {
-    return take(nn, &nn->host, bytes, "host");
+    return alloc(nn, &nn->host, bytes, "host");
 }
 
 SpNnMark sp_nn_mark(const SpNn *nn)
@@ -106,9 +106,9 @@ int64_t sp_nn_mlp_rows(const SpNn *nn, int64_t rows)
     return sp_nn_chunk_rows(rows, nn->plan.rows ? nn->plan.rows : SP_NN_ROWS);
 }
 
-int64_t sp_nn_chunk_rows(int64_t rows, int64_t most)
+int64_t sp_nn_chunk_rows(int64_t rows, int64_t max)
 {
-    const int64_t chunks = (rows + most - 1) / most, even = (rows + chunks - 1) / chunks;
+    const int64_t chunks = (rows + max - 1) / max, even = (rows + chunks - 1) / chunks;
     return (even + SP_ROW_TILE - 1) / SP_ROW_TILE * SP_ROW_TILE;
 }
 
@@ -150,10 +150,25 @@ void sp_nn_copy(SpNn *nn, SpCopyKind kind, float *to, const float *from, int64_t
     sp_nn_copy_rows(nn, kind, to, count, from, count, count, 1);
 }
 
-float *sp_nn_conv_pack(SpNn *nn, SpTensor w)
+void sp_nn_conv_alloc(SpNn *nn, SpConvWeights *conv)
 {
-    float *packed = sp_nn_alloc(nn, sp_tensor_count(&w));
-    sp_nn_run(nn, conv_pack, &(SpConvPack){w, packed});
+    conv->packed = sp_nn_alloc(nn, sp_tensor_count(&conv->w));
+}
+
+void sp_nn_conv_fill(SpNn *nn, const SpConvWeights *conv)
+{
+    const SpConvPack pack = {conv->w, conv->packed};
+    if (conv->transposed)
+        sp_nn_run(nn, deconv_pack, &pack);
+    else
+        sp_nn_run(nn, conv_pack, &pack);
+}
+
+SpConvWeights sp_nn_conv_pack(SpNn *nn, const SpConvWeights *conv)
+{
+    SpConvWeights packed = *conv;
+    sp_nn_conv_alloc(nn, &packed);
+    sp_nn_conv_fill(nn, &packed);
     return packed;
 }
 
@@ -162,8 +177,8 @@ SpFeatureMap sp_nn_feature_map(SpNn *nn, int64_t h, int64_t w, int64_t c)
     return (SpFeatureMap){sp_nn_alloc(nn, h * w * c), h, w, c};
 }
 
-void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, const float *packed,
-                    int64_t stride, SpActivation act, const float *residual, SpFeatureMap y)
+void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, int64_t stride,
+                    SpActivation act, const float *residual, SpFeatureMap y)
 {
     const int64_t k = conv->w.dim[2];
     sp_nn_run(nn, conv2d,
@@ -173,7 +188,7 @@ void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, const f
                           .w = x.w,
                           .cin = x.c,
                           .ldx = x.c,
-                          .packed = packed,
+                          .packed = conv->packed,
                           .cout = y.c,
                           .kh = k,
                           .kw = k,
@@ -184,4 +199,10 @@ void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, const f
                           .residual = residual,
                           .y = y.x,
                           .ldy = y.c});
+}
+
+void sp_nn_deconvolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, SpFeatureMap y)
+{
+    sp_nn_run(nn, deconv,
+              &(SpDeconv){x.x, 1, x.h, x.w, x.c, conv->packed, y.c, conv->w.dim[2], conv->b, y.x});
 }

@@ -3,7 +3,7 @@
  * status. Forward functions are written as plain sequences of calls; the first failure stays in
  * `status` and turns the rest into no-ops, so one check at the end of a stage suffices.
  *
- * In a dry run the arenas only count and no op runs: the same code that computes a stage tells
+ * In a dry run the arenas only count and no op runs: the same code that computes a stage gives
  * its exact peak. Code outside ops that touches arena memory asks sp_nn_live first.
  */
 #ifndef SP_NN_NN_H
@@ -112,9 +112,9 @@ void sp_nn_precision(SpNn *nn, SpPrecision precision);
 int64_t sp_nn_loop_begin(SpNn *nn, int64_t count);
 void sp_nn_loop_end(SpNn *nn, int64_t count);
 
-/* Into how many rows at a time `rows` rows are cut evenly so that at most about `most` go together;
- * a multiple of SP_ROW_TILE, and of rows itself at most the next one. */
-int64_t sp_nn_chunk_rows(int64_t rows, int64_t most);
+/* Rows of each chunk when `rows` rows are cut evenly into chunks of about `max` at most: a multiple
+ * of SP_ROW_TILE, at most the next one from `rows` on. */
+int64_t sp_nn_chunk_rows(int64_t rows, int64_t max);
 
 /* sp_nn_chunk_rows for the rows of an MLP: as the plan says, or SP_NN_ROWS. */
 enum { SP_NN_ROWS = 8 * SP_ROW_TILE };
@@ -136,14 +136,21 @@ void sp_nn_copy(SpNn *nn, SpCopyKind kind, float *to, const float *from, int64_t
 void sp_nn_copy_rows(SpNn *nn, SpCopyKind kind, float *to, int64_t to_stride, const float *from,
                      int64_t from_stride, int64_t count, int64_t rows);
 
-/* A convolution's weights [cout, cin, k, k] and bias [cout]; NULL: none. */
+/* A convolution's weights [out, in, k, k], or when transposed (of stride k) [in, out, k, k]; bias
+ * [out] or NULL. `packed`: the weights in the order that the device reads. */
 typedef struct SpConvWeights {
     SpTensor w;
     const float *b;
+    bool transposed;
+    float *packed;
 } SpConvWeights;
 
-/* Weights [cout, cin, kh, kw] in the order conv2d reads, in arena memory. */
-float *sp_nn_conv_pack(SpNn *nn, SpTensor w);
+/* The same packed, in arena memory. */
+SpConvWeights sp_nn_conv_pack(SpNn *nn, const SpConvWeights *conv);
+
+/* The two halves of it: memory, and what goes there. */
+void sp_nn_conv_alloc(SpNn *nn, SpConvWeights *conv);
+void sp_nn_conv_fill(SpNn *nn, const SpConvWeights *conv);
 
 /* A map of features on the device, [h, w, c]. */
 typedef struct SpFeatureMap {
@@ -154,9 +161,12 @@ typedef struct SpFeatureMap {
 /* One in arena memory. */
 SpFeatureMap sp_nn_feature_map(SpNn *nn, int64_t h, int64_t w, int64_t c);
 
-/* y = act(conv(x)) + residual, which has y's shape or is NULL; `packed` by sp_nn_conv_pack. Kernels
- * that overlap are padded by k / 2, patches (k = stride) are not. */
-void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, const float *packed,
-                    int64_t stride, SpActivation act, const float *residual, SpFeatureMap y);
+/* y = act(conv(x)) + residual, which has y's shape or is NULL; `conv` is packed. Kernels that
+ * overlap are padded by k / 2, patches (k = stride) are not. */
+void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, int64_t stride,
+                    SpActivation act, const float *residual, SpFeatureMap y);
+
+/* y = transposed conv(x); packed likewise. */
+void sp_nn_deconvolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, SpFeatureMap y);
 
 #endif

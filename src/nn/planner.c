@@ -4,11 +4,11 @@
 
 #include "base/clock.h"
 
-/* From the fastest to the leanest, but for the weights. What each step costs: outputs by way of the
- * host two copies of them; maps on the host a copy of them whenever they are read; queries in parts
- * the second computing of k and v, some 2 %; repeats that are not kept their copies; few rows at a
- * time small products. */
-static const SpPlan levels[] = {
+/* Candidates from the fastest to the leanest, but for the weights. What each step costs: taps on
+ * the host two copies of them; features on the host a copy of them whenever they are read; queries
+ * in parts computing k and v twice, some 2 %; loop weights that are not kept their copies; few rows
+ * at a time small products. */
+static const SpPlan candidates[] = {
     {.keep_loop_weights = true, .taps_on_device = true},
     {.keep_loop_weights = true},
     {.keep_loop_weights = true, .features_on_host = true},
@@ -17,11 +17,11 @@ static const SpPlan levels[] = {
     {.features_on_host = true, .queries = 2 * SP_ROW_TILE, .rows = 2 * SP_ROW_TILE},
     {.features_on_host = true, .queries = SP_ROW_TILE, .rows = SP_ROW_TILE},
 };
-enum { LEVELS = sizeof levels / sizeof *levels };
+enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 
-/* Outputs stay on the device while a stage takes no more than this of it, library's room included:
- * their copies cost a few hundredths of the time, other programs may want the memory. */
-static const size_t LIGHT = 2000000000;
+/* Taps stay on the device while a stage takes no more than this of it, the libraries' workspace
+ * included: their copies cost a few hundredths of the time, other programs may want the memory. */
+static const size_t MAX_BYTES_WITH_TAPS = 2000000000;
 
 const char *sp_plan_mode(const SpPlan *plan)
 {
@@ -32,76 +32,83 @@ const char *sp_plan_mode(const SpPlan *plan)
 }
 
 SpStatus sp_plan_footprint(SpDevice *device, const SpDryRun *stage, const SpPlan *plan,
-                           SpFootprint *need)
+                           SpFootprint *footprint)
 {
     SpNn dry = sp_nn_dry(device);
     dry.plan = *plan;
     dry.weights = stage->weights;
     SP_TRY(stage->run(stage->self, &dry));
-    *need = (SpFootprint){.plan = *plan,
-                          .device = dry.arena.peak,
-                          .host = dry.host.peak,
-                          .moved_bytes = dry.moved_bytes};
-    need->plan.features_on_host = plan->features_on_host && dry.caches_features;
+    *footprint = (SpFootprint){.plan = *plan,
+                               .device = dry.arena.peak,
+                               .host = dry.host.peak,
+                               .moved_bytes = dry.moved_bytes};
+    footprint->plan.features_on_host = plan->features_on_host && dry.caches_features;
     for (int i = 0; i < SP_WORKS; i++)
-        need->work[i] = dry.work[i];
+        footprint->work[i] = dry.work[i];
     if (plan->weights == SP_RESIDENT) {
-        need->weights = sp_weights_bytes(stage->weights, 1, sp_weights_groups(stage->weights) - 1);
-        need->moved_bytes += (double)need->weights;
+        footprint->weights =
+            sp_weights_bytes(stage->weights, 1, sp_weights_groups(stage->weights) - 1);
+        footprint->moved_bytes += (double)footprint->weights;
     }
     return sp_ok();
 }
 
-static bool too_heavy(const SpDevice *device, const SpFootprint *need)
+static bool taps_too_large(const SpDevice *device, const SpFootprint *footprint)
 {
-    return need->plan.taps_on_device &&
-           need->device + need->weights + device->workspace_bytes > LIGHT;
+    return footprint->plan.taps_on_device &&
+           footprint->device + footprint->weights + device->workspace_bytes > MAX_BYTES_WITH_TAPS;
 }
 
-bool sp_plan_fits(const SpDevice *device, const SpFootprint *need, const SpMemoryLimits *room)
+static bool fits_limits(const SpDevice *device, const SpFootprint *footprint,
+                        const SpMemoryLimits *limits)
 {
-    const size_t on_device = need->device + need->weights;
-    return on_device <= room->device &&
-           need->host + (device->reads_host ? on_device : 0) <= room->host;
+    const size_t on_device = footprint->device + footprint->weights;
+    return on_device <= limits->device &&
+           footprint->host + (device->reads_host ? on_device : 0) <= limits->host;
 }
 
 /* In which order the weights' modes are tried; a model that is used once streams as fast as it
- * loads, or faster, as its copies are hidden. */
-static int modes_of(const SpDevice *device, const SpPlanConstraints *wish, SpWeightMode modes[2])
+ * loads, or faster, as its copies are hidden. Returns how many there are. */
+static int modes_of(const SpDevice *device, const SpPlanConstraints *constraints,
+                    SpWeightMode modes[2])
 {
-    modes[0] = wish->forced ? wish->mode : device->reads_host ? SP_IN_PLACE : SP_RESIDENT;
-    if (wish->forced || device->reads_host)
-        return 1;
-    modes[!wish->keep] = SP_RESIDENT;
-    modes[wish->keep] = SP_STREAMED;
-    return 2;
+    modes[0] = constraints->keep_weights ? SP_RESIDENT : SP_STREAMED;
+    modes[1] = constraints->keep_weights ? SP_STREAMED : SP_RESIDENT;
+    if (constraints->forced)
+        modes[0] = constraints->mode;
+    else if (device->reads_host)
+        modes[0] = SP_IN_PLACE;
+    return constraints->forced || device->reads_host ? 1 : 2;
 }
 
-SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage, const SpPlanConstraints *wish,
-                        const SpMemoryLimits *room, SpFootprint *need, bool *fits)
+SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage,
+                        const SpPlanConstraints *constraints, const SpMemoryLimits *limits,
+                        SpFootprint *footprint, bool *fits)
 {
     SpWeightMode modes[2];
     SpFootprint tried;
-    const int count = modes_of(device, wish, modes);
+    const bool host = device->reads_host; /* device memory is host memory */
+    const int count = modes_of(device, constraints, modes);
     *fits = false;
-    *need = (SpFootprint){.device = SIZE_MAX};
-    if (wish->forced && wish->mode == SP_IN_PLACE && !device->reads_host)
+    *footprint = (SpFootprint){.device = SIZE_MAX};
+    if (constraints->forced && constraints->mode == SP_IN_PLACE && !host)
         return sp_error(SP_USAGE, "%s cannot read weights in place; leave out --weight-mode",
                         device->name);
-    /* A device of its own memory leaves to the host what waits, as copies run beside its ops, and
-     * keeps it where the host lacks the room. Where device memory is host memory, outputs have no
-     * way to go. */
-    for (int spare = !device->reads_host; spare >= 0 && !*fits; spare--)
-        for (int level = device->reads_host; level < LEVELS && !*fits; level++)
-            for (int i = 0; i < count && !*fits; i++) {
-                SpPlan plan = levels[level];
-                plan.weights = modes[i];
-                plan.precision = wish->precision;
-                plan.features_on_host = device->reads_host ? plan.features_on_host : spare;
+    /* A device of its own memory leaves features to the host, as copies run in parallel to its ops,
+     * unless the host lacks the memory. Where device memory is host memory, taps have nowhere else
+     * to go. */
+    for (int on_host = !host; on_host >= 0 && !*fits; on_host--)
+        for (int i = host; i < CANDIDATES && !*fits; i++)
+            for (int m = 0; m < count && !*fits; m++) {
+                SpPlan plan = candidates[i];
+                plan.weights = modes[m];
+                plan.precision = constraints->precision;
+                plan.features_on_host = host ? plan.features_on_host : on_host;
                 SP_TRY(sp_plan_footprint(device, stage, &plan, &tried));
-                *fits = sp_plan_fits(device, &tried, room) && !(spare && too_heavy(device, &tried));
-                if (*fits || tried.device + tried.weights < need->device + need->weights)
-                    *need = tried;
+                *fits = fits_limits(device, &tried, limits) &&
+                        !(on_host && taps_too_large(device, &tried));
+                if (*fits || tried.device + tried.weights < footprint->device + footprint->weights)
+                    *footprint = tried;
             }
     return sp_ok();
 }
@@ -157,10 +164,10 @@ static SpStatus measure(SpNn *nn, SpNn *dry, SpWork kind, float *x, float *w, fl
     dry->work[kind] = 0;
     run_one(dry, kind, x, w, y);
     for (int i = 0; i < 2; i++) {
-        const double began = sp_clock();
+        const double start = sp_clock();
         run_one(nn, kind, x, w, y);
         SP_TRY(nn->device->status(nn->device));
-        seconds = sp_clock() - began;
+        seconds = sp_clock() - start;
     }
     *rate = dry->work[kind] / fmax(seconds, 1e-9);
     return nn->status;
@@ -180,12 +187,12 @@ SpStatus sp_rates_measure(SpDevice *device, SpPrecision precision, SpRates *rate
     sp_nn_precision(&nn, precision);
     SpStatus status = sp_ok();
     for (int i = 0; i < 2; i++) {
-        const double began = sp_clock();
+        const double start = sp_clock();
         device->spent(device, 0);
         device->fetch(device, 0, i ? w : x, host, bytes);
         device->fetched(device, 0);
         status = device->status(device);
-        rates->moved_bytes = (double)bytes / fmax(sp_clock() - began, 1e-9);
+        rates->moved_bytes = (double)bytes / fmax(sp_clock() - start, 1e-9);
     }
     for (SpWork kind = 0; kind < SP_WORKS && status.code == SP_OK; kind++)
         status = measure(&nn, &dry, kind, x, w, y, &rates->work[kind]);
@@ -194,12 +201,12 @@ SpStatus sp_rates_measure(SpDevice *device, SpPrecision precision, SpRates *rate
     return status;
 }
 
-double sp_plan_seconds(const SpDevice *device, const SpFootprint *need, const SpRates *rates)
+double sp_plan_seconds(const SpDevice *device, const SpFootprint *footprint, const SpRates *rates)
 {
-    const double first = (double)need->weights / rates->moved_bytes; /* before the stage begins */
-    const double moving = need->moved_bytes / rates->moved_bytes - first;
+    const double loading = (double)footprint->weights / rates->moved_bytes; /* before the stage */
+    const double moving = footprint->moved_bytes / rates->moved_bytes - loading;
     double seconds = 0;
     for (int i = 0; i < SP_WORKS; i++)
-        seconds += need->work[i] / rates->work[i];
-    return first + (device->reads_host ? seconds + moving : fmax(seconds, moving));
+        seconds += footprint->work[i] / rates->work[i];
+    return loading + (device->reads_host ? seconds + moving : fmax(seconds, moving));
 }

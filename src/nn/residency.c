@@ -4,25 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 64 };
+enum { ALIGN = 64, MIN_CAPACITY = 64 };
 
 typedef struct Range {
     const char *data;
-    size_t bytes, offset; /* in its segment */
-    int segment;
+    size_t bytes, offset; /* offset: in its group's memory */
+    int group;
 } Range;
 
-typedef struct Segment {
-    size_t bytes; /* on a device */
-    char *memory; /* where it is now, NULL: nowhere */
-} Segment;
+typedef struct Group {
+    size_t bytes;  /* on a device */
+    char *address; /* on the device; NULL: not resident */
+} Group;
 
 struct SpWeights {
     Range *range;
     int *order; /* of the ranges by address */
-    int ranges, range_room, order_room;
-    Segment *segment;
-    int segments, segment_room, current;
+    int ranges;
+    Group *group;
+    int groups, current;
     char *loaded; /* the memory of sp_weights_load */
     size_t loaded_bytes;
 };
@@ -32,18 +32,12 @@ static size_t aligned(size_t bytes)
     return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* Room for one element more. */
-static bool grow(void **array, int count, int *room, size_t size)
+/* `array` of `count` elements of `size` bytes with capacity for one more, which doubles when it is
+ * reached; NULL when memory is short. */
+static void *grow(void *array, int count, size_t size)
 {
-    if (count < *room)
-        return true;
-    const int larger = *room ? 2 * *room : 64;
-    void *moved = realloc(*array, (size_t)larger * size);
-    if (!moved)
-        return false;
-    *array = moved;
-    *room = larger;
-    return true;
+    const bool full = count == 0 || (count >= MIN_CAPACITY && (count & (count - 1)) == 0);
+    return full ? realloc(array, (size_t)(count ? 2 * count : MIN_CAPACITY) * size) : array;
 }
 
 SpWeights *sp_weights_new(void)
@@ -61,37 +55,37 @@ void sp_weights_free(SpWeights *weights)
         return;
     free(weights->range);
     free(weights->order);
-    free(weights->segment);
+    free(weights->group);
     free(weights);
 }
 
 int sp_weights_new_group(SpWeights *weights)
 {
-    void *segments = weights->segment;
-    if (!grow(&segments, weights->segments, &weights->segment_room, sizeof *weights->segment))
+    Group *group = grow(weights->group, weights->groups, sizeof *group);
+    if (!group)
         return -1;
-    weights->segment = segments;
-    weights->segment[weights->segments] = (Segment){0};
-    return weights->current = weights->segments++;
+    weights->group = group;
+    group[weights->groups] = (Group){0};
+    return weights->current = weights->groups++;
 }
 
-void sp_weights_select_group(SpWeights *weights, int segment)
+void sp_weights_select_group(SpWeights *weights, int group)
 {
-    weights->current = segment;
+    weights->current = group;
 }
 
 /* How many ranges begin at or before `data`. */
 static int ranges_before(const SpWeights *weights, const void *data)
 {
-    int least = 0, most = weights->ranges;
-    while (least < most) {
-        const int middle = (least + most) / 2;
+    int low = 0, high = weights->ranges;
+    while (low < high) {
+        const int middle = (low + high) / 2;
         if ((uintptr_t)weights->range[weights->order[middle]].data <= (uintptr_t)data)
-            least = middle + 1;
+            low = middle + 1;
         else
-            most = middle;
+            high = middle;
     }
-    return least;
+    return low;
 }
 
 /* The range that holds `data`, or NULL. */
@@ -102,94 +96,84 @@ static Range *range_of(const SpWeights *weights, const void *data)
     return range && (uintptr_t)data - (uintptr_t)range->data < range->bytes ? range : NULL;
 }
 
-static void join(SpWeights *weights, Range *range)
+static void assign_to_current(SpWeights *weights, Range *range)
 {
-    Segment *segment = &weights->segment[weights->current];
-    range->segment = weights->current;
-    range->offset = segment->bytes;
-    segment->bytes += aligned(range->bytes);
-}
-
-/* Whether `data` is listed. What the host reads may turn out to be the ops' as well. */
-static bool already(SpWeights *weights, const void *data)
-{
-    Range *range = range_of(weights, data);
-    if (range && range->segment == SP_HOST_GROUP && weights->current != SP_HOST_GROUP)
-        join(weights, range);
-    return range;
+    Group *group = &weights->group[weights->current];
+    range->group = weights->current;
+    range->offset = group->bytes;
+    group->bytes += aligned(range->bytes);
 }
 
 bool sp_weights_add(SpWeights *weights, const void *data, size_t bytes)
 {
-    void *ranges = weights->range, *order = weights->order;
-    if (bytes == 0 || already(weights, data))
+    if (bytes == 0)
         return true;
-    if (!grow(&ranges, weights->ranges, &weights->range_room, sizeof *weights->range))
+    Range *range = range_of(weights, data);
+    if (range) { /* what the host reads may turn out to be the ops' as well */
+        if (range->group == SP_HOST_GROUP && weights->current != SP_HOST_GROUP)
+            assign_to_current(weights, range);
+        return true;
+    }
+    range = grow(weights->range, weights->ranges, sizeof *range);
+    if (!range)
         return false;
-    weights->range = ranges;
-    if (!grow(&order, weights->ranges, &weights->order_room, sizeof *weights->order))
+    weights->range = range;
+    int *order = grow(weights->order, weights->ranges, sizeof *order);
+    if (!order)
         return false;
     weights->order = order;
     const int at = ranges_before(weights, data);
-    memmove(weights->order + at + 1, weights->order + at,
-            (size_t)(weights->ranges - at) * sizeof *weights->order);
-    weights->order[at] = weights->ranges;
-    weights->range[weights->ranges] = (Range){.data = data, .bytes = bytes};
-    join(weights, &weights->range[weights->ranges++]);
+    memmove(order + at + 1, order + at, (size_t)(weights->ranges - at) * sizeof *order);
+    order[at] = weights->ranges;
+    range += weights->ranges++;
+    *range = (Range){.data = data, .bytes = bytes};
+    assign_to_current(weights, range);
     return true;
 }
 
 int sp_weights_groups(const SpWeights *weights)
 {
-    return weights->segments;
+    return weights->groups;
 }
 
 size_t sp_weights_bytes(const SpWeights *weights, int first, int count)
 {
     size_t bytes = 0;
     for (int i = first; i < first + count; i++)
-        bytes += weights->segment[i].bytes;
+        bytes += weights->group[i].bytes;
     return bytes;
 }
 
-size_t sp_weights_largest(const SpWeights *weights, int first, int count)
+size_t sp_weights_max_bytes(const SpWeights *weights, int first, int count)
 {
-    size_t most = 0;
+    size_t max = 0;
     for (int i = first; i < first + count; i++)
-        most = weights->segment[i].bytes > most ? weights->segment[i].bytes : most;
-    return most;
+        max = weights->group[i].bytes > max ? weights->group[i].bytes : max;
+    return max;
 }
 
-size_t sp_weights_file_bytes(const SpWeights *weights)
-{
-    size_t bytes = 0;
-    for (int i = 0; i < weights->ranges; i++)
-        bytes += weights->range[i].segment == SP_HOST_GROUP ? 0 : weights->range[i].bytes;
-    return bytes;
-}
-
-void sp_weights_prefetch(SpWeights *weights, SpDevice *device, int slot, int segment, void *memory)
+void sp_weights_prefetch(SpWeights *weights, SpDevice *device, int slot, int group, void *memory)
 {
     for (int i = 0; i < weights->ranges; i++) {
         const Range *range = &weights->range[i];
-        if (range->segment == segment)
+        if (range->group == group)
             device->fetch(device, slot, (char *)memory + range->offset, range->data, range->bytes);
     }
 }
 
-void sp_weights_place(SpWeights *weights, int segment, void *memory)
+void sp_weights_set_address(SpWeights *weights, int group, void *memory)
 {
-    weights->segment[segment].memory = memory;
+    weights->group[group].address = memory;
 }
 
-bool sp_weights_placed(const SpWeights *weights, int segment)
+bool sp_weights_is_resident(const SpWeights *weights, int group)
 {
-    return weights->segment[segment].memory != NULL;
+    return weights->group[group].address != NULL;
 }
 
 SpStatus sp_weights_load(SpWeights *weights, SpDevice *device)
 {
-    const size_t bytes = sp_weights_bytes(weights, 1, weights->segments - 1);
+    const size_t bytes = sp_weights_bytes(weights, 1, weights->groups - 1);
     if (weights->loaded || bytes == 0)
         return sp_ok();
     weights->loaded = device->take_memory(device, bytes);
@@ -199,10 +183,10 @@ SpStatus sp_weights_load(SpWeights *weights, SpDevice *device)
     weights->loaded_bytes = bytes;
     char *at = weights->loaded;
     device->spent(device, 0);
-    for (int i = 1; i < weights->segments; i++) {
+    for (int i = 1; i < weights->groups; i++) {
         sp_weights_prefetch(weights, device, 0, i, at);
-        weights->segment[i].memory = at;
-        at += weights->segment[i].bytes;
+        weights->group[i].address = at;
+        at += weights->group[i].bytes;
     }
     device->fetched(device, 0);
     return sp_ok();
@@ -215,8 +199,8 @@ void sp_weights_drop(SpWeights *weights, SpDevice *device)
     device->give_memory(device, weights->loaded, weights->loaded_bytes);
     weights->loaded = NULL;
     weights->loaded_bytes = 0;
-    for (int i = 1; i < weights->segments; i++)
-        weights->segment[i].memory = NULL;
+    for (int i = 1; i < weights->groups; i++)
+        weights->group[i].address = NULL;
 }
 
 size_t sp_weights_loaded(const SpWeights *weights)
@@ -229,12 +213,12 @@ const void *sp_weights_find(const SpWeights *weights, const void *data)
     const Range *range = range_of(weights, data);
     if (!range)
         return data;
-    const char *memory = weights->segment[range->segment].memory;
-    return memory ? memory + range->offset + ((uintptr_t)data - (uintptr_t)range->data) : NULL;
+    const char *address = weights->group[range->group].address;
+    return address ? address + range->offset + ((uintptr_t)data - (uintptr_t)range->data) : NULL;
 }
 
 bool sp_weights_only_host(const SpWeights *weights, const void *data)
 {
     const Range *range = range_of(weights, data);
-    return range && range->segment == SP_HOST_GROUP;
+    return range && range->group == SP_HOST_GROUP;
 }

@@ -7,8 +7,8 @@ static bool streams(const SpNn *nn)
     return nn->weights && nn->plan.weights == SP_STREAMED;
 }
 
-/* Arena memory, not cleared, where ops of before may still be at work. */
-static char *take(SpNn *nn, size_t bytes)
+/* Arena memory, not cleared, which ops issued before may still use. */
+static char *alloc(SpNn *nn, size_t bytes)
 {
     return (char *)sp_nn_alloc(nn, (int64_t)((bytes + sizeof(float) - 1) / sizeof(float)));
 }
@@ -18,15 +18,15 @@ static void count_moved(SpNn *nn, size_t bytes)
     nn->moved_bytes += nn->dry ? nn->times * (double)bytes : (double)bytes;
 }
 
-static void fetch(SpNn *nn, int slot, int segment, char *memory)
+static void prefetch_group(SpNn *nn, int slot, int group, char *memory)
 {
-    count_moved(nn, sp_weights_bytes(nn->weights, segment, 1));
+    count_moved(nn, sp_weights_bytes(nn->weights, group, 1));
     if (!sp_nn_live(nn))
         return;
-    const double began = sp_clock();
+    const double start = sp_clock();
     nn->device->spent(nn->device, slot);
-    sp_weights_prefetch(nn->weights, nn->device, slot, segment, memory);
-    nn->moving_seconds += sp_clock() - began;
+    sp_weights_prefetch(nn->weights, nn->device, slot, group, memory);
+    nn->moving_seconds += sp_clock() - start;
 }
 
 void sp_stream_prefetch(SpNn *nn, int slot, float *to, const float *from, int64_t count)
@@ -35,86 +35,86 @@ void sp_stream_prefetch(SpNn *nn, int slot, float *to, const float *from, int64_
     count_moved(nn, bytes);
     if (!sp_nn_live(nn))
         return;
-    const double began = sp_clock();
+    const double start = sp_clock();
     nn->device->spent(nn->device, slot);
     nn->device->fetch(nn->device, slot, to, from, bytes);
-    nn->moving_seconds += sp_clock() - began;
+    nn->moving_seconds += sp_clock() - start;
 }
 
 void sp_stream_wait(SpNn *nn, int slot)
 {
-    const double began = sp_clock();
+    const double start = sp_clock();
     if (sp_nn_live(nn))
         nn->device->fetched(nn->device, slot);
-    nn->moving_seconds += sp_clock() - began;
+    nn->moving_seconds += sp_clock() - start;
 }
 
 static void wait(SpNn *nn, SpStream *stream, int slot)
 {
-    if (stream->coming[slot])
+    if (stream->in_flight[slot])
         sp_stream_wait(nn, slot);
-    stream->coming[slot] = false;
+    stream->in_flight[slot] = false;
 }
 
-SpStream sp_stream_hold(SpNn *nn, int first, int count)
+SpStream sp_stream_load(SpNn *nn, int first, int count)
 {
-    SpStream stream = {.first = first, .count = count, .kept = true, .segment = {-1, -1}};
+    SpStream stream = {.first = first, .count = count, .resident = true, .group = {-1, -1}};
     if (!streams(nn))
         return stream;
-    if (count == 0 || sp_weights_placed(nn->weights, first)) {
+    if (count == 0 || sp_weights_is_resident(nn->weights, first)) {
         stream.count = 0;
         return stream;
     }
-    char *memory = take(nn, sp_weights_bytes(nn->weights, first, count));
+    char *memory = alloc(nn, sp_weights_bytes(nn->weights, first, count));
     for (int i = first; i < first + count && nn->status.code == SP_OK; i++) {
-        fetch(nn, 0, i, memory);
-        sp_weights_place(nn->weights, i, memory);
+        prefetch_group(nn, 0, i, memory);
+        sp_weights_set_address(nn->weights, i, memory);
         memory += sp_weights_bytes(nn->weights, i, 1);
     }
-    stream.coming[0] = true;
+    stream.in_flight[0] = true;
     wait(nn, &stream, 0);
     return stream;
 }
 
-SpStream sp_stream_begin(SpNn *nn, int first, int count, bool again)
+SpStream sp_stream_begin(SpNn *nn, int first, int count, bool loops)
 {
-    if (!streams(nn) || count <= 1 || sp_weights_placed(nn->weights, first) ||
-        (again && nn->plan.keep_loop_weights))
-        return sp_stream_hold(nn, first, count);
-    SpStream stream = {.first = first, .count = count, .again = again, .segment = {-1, -1}};
-    const size_t bytes = sp_weights_largest(nn->weights, first, count);
+    if (!streams(nn) || count <= 1 || sp_weights_is_resident(nn->weights, first) ||
+        (loops && nn->plan.keep_loop_weights))
+        return sp_stream_load(nn, first, count);
+    SpStream stream = {.first = first, .count = count, .loops = loops, .group = {-1, -1}};
+    const size_t bytes = sp_weights_max_bytes(nn->weights, first, count);
     for (int slot = 0; slot < SP_FETCH_SLOTS; slot++)
-        stream.memory[slot] = take(nn, bytes);
+        stream.memory[slot] = alloc(nn, bytes);
     return stream;
 }
 
-/* Begins to bring `segment` into a slot, whose segment leaves. */
-static void bring(SpNn *nn, SpStream *stream, int slot, int segment)
+/* Starts to copy `group` to a slot, whose group is released. */
+static void prefetch(SpNn *nn, SpStream *stream, int slot, int group)
 {
     wait(nn, stream, slot);
-    if (stream->segment[slot] >= 0)
-        sp_weights_place(nn->weights, stream->segment[slot], NULL);
-    fetch(nn, slot, segment, stream->memory[slot]);
-    stream->segment[slot] = segment;
-    stream->coming[slot] = true;
+    if (stream->group[slot] >= 0)
+        sp_weights_set_address(nn->weights, stream->group[slot], NULL);
+    prefetch_group(nn, slot, group, stream->memory[slot]);
+    stream->group[slot] = group;
+    stream->in_flight[slot] = true;
 }
 
-void sp_stream_use(SpNn *nn, SpStream *stream, int segment)
+void sp_stream_use(SpNn *nn, SpStream *stream, int group)
 {
-    if (stream->kept || nn->status.code != SP_OK)
+    if (stream->resident || nn->status.code != SP_OK)
         return;
-    const bool last = segment + 1 == stream->first + stream->count;
-    const int next = !last ? segment + 1 : stream->again ? stream->first : -1;
-    const int slot = stream->segment[1] == segment;
-    if (stream->segment[slot] != segment)
-        bring(nn, stream, slot, segment);
+    const bool last = group + 1 == stream->first + stream->count;
+    const int next = !last ? group + 1 : stream->loops ? stream->first : -1;
+    const int slot = stream->group[1] == group;
+    if (stream->group[slot] != group)
+        prefetch(nn, stream, slot, group);
     wait(nn, stream, slot);
-    sp_weights_place(nn->weights, segment, stream->memory[slot]);
-    if (next >= 0 && stream->segment[!slot] != next)
-        bring(nn, stream, !slot, next);
-    /* What is only on its way must not be read, nor what was read before. */
-    if (stream->segment[!slot] >= 0)
-        sp_weights_place(nn->weights, stream->segment[!slot], NULL);
+    sp_weights_set_address(nn->weights, group, stream->memory[slot]);
+    if (next >= 0 && stream->group[!slot] != next)
+        prefetch(nn, stream, !slot, next);
+    /* What is still in flight must not be read, nor the group before. */
+    if (stream->group[!slot] >= 0)
+        sp_weights_set_address(nn->weights, stream->group[!slot], NULL);
 }
 
 void sp_stream_end(SpNn *nn, SpStream *stream)
@@ -124,5 +124,5 @@ void sp_stream_end(SpNn *nn, SpStream *stream)
     for (int slot = 0; slot < SP_FETCH_SLOTS; slot++)
         wait(nn, stream, slot);
     for (int i = stream->first; i < stream->first + stream->count; i++)
-        sp_weights_place(nn->weights, i, NULL);
+        sp_weights_set_address(nn->weights, i, NULL);
 }

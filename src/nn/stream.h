@@ -1,42 +1,42 @@
 /*
- * Weights on their way to the device while a forward function runs. In the modes SP_IN_PLACE and
+ * Weights copied to the device while a forward function runs. In the modes SP_IN_PLACE and
  * SP_RESIDENT all of this does nothing; in SP_STREAMED it takes arena memory, so a dry run counts
- * it, and an op whose weights are not there fails the dry run already.
+ * it, and an op whose weights are not resident fails the dry run already.
  */
 #ifndef SP_NN_STREAM_H
 #define SP_NN_STREAM_H
 
 #include "nn/nn.h"
 
-/* Segments first .. first + count of the model's weights are read one after another. */
+/* Weight groups first .. first + count - 1 of the model, which are read one after another. */
 typedef struct SpStream {
     int first, count;
-    bool kept, again;             /* all are there; they are read more than once */
-    char *memory[SP_FETCH_SLOTS]; /* of the slots */
-    int segment[SP_FETCH_SLOTS];  /* what stands in a slot, or is on its way; -1: nothing */
-    bool coming[SP_FETCH_SLOTS];  /* nobody has waited for it yet */
+    bool resident; /* all of them until sp_stream_end: nothing is prefetched */
+    bool loops;    /* after the last one the first is read again */
+    char *memory[SP_FETCH_SLOTS];
+    int group[SP_FETCH_SLOTS]; /* in the slot's memory, or in flight to it; -1: none */
+    bool in_flight[SP_FETCH_SLOTS];
 } SpStream;
 
-/* Nothing, where the segments are there already. Else it takes the memory: a slot for one segment
- * and one for the next. `again`: they are read more than once, so the plan may keep them all. */
-SpStream sp_stream_begin(SpNn *nn, int first, int count, bool again);
+/* Where the groups are not resident, allocates arena memory: a slot for one group and one for the
+ * next. `loops`: they are read more than once, so the plan may load them all. */
+SpStream sp_stream_begin(SpNn *nn, int first, int count, bool loops);
 
-/* The ops from now on read `segment`, until the next call; the one after it begins to come. */
-void sp_stream_use(SpNn *nn, SpStream *stream, int segment);
+/* Until the next call ops read `group`; the copy of the one after it starts. */
+void sp_stream_use(SpNn *nn, SpStream *stream, int group);
 
-/* Nothing of the stream is read any more; its memory goes with the caller's sp_nn_release. */
+/* No group of the stream is read any more; its memory goes with the caller's sp_nn_release. */
 void sp_stream_end(SpNn *nn, SpStream *stream);
 
-/* All these segments are there from now on until sp_stream_end, or if they were before, beyond it.
- */
-SpStream sp_stream_hold(SpNn *nn, int first, int count);
+/* Loads all these groups to arena memory until sp_stream_end; those that are resident stay so. */
+SpStream sp_stream_load(SpNn *nn, int first, int count);
 
-/* Begins to copy `count` floats of the host, which must stay, to arena memory through a slot of the
- * device: beside the ops issued from now on, after those issued before. Weights must not be on
- * their way. */
+/* Starts to copy `count` floats from the host, which must stay, to arena memory through a slot of
+ * the device: in parallel to the ops issued from now on, after those issued before. No weights may
+ * be in flight. */
 void sp_stream_prefetch(SpNn *nn, int slot, float *to, const float *from, int64_t count);
 
-/* Ops issued from now on wait for what was brought through the slot. */
+/* Ops issued from now on wait for the slot's copies. */
 void sp_stream_wait(SpNn *nn, int slot);
 
 #endif

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
-#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "output/format.h"
 
 /* printf may write "-nan". */
 static double plain(float value)
@@ -47,3 +49,31 @@ SpStatus sp_csv_write(FILE *stream, const char *label, const SpTrackTable *table
     return written ? sp_ok()
                    : sp_error(SP_OUTPUT, "cannot write %.400s: %s", label, strerror(error));
 }
+
+static SpStatus write_csv(const SpAtomicFile *file, const SpOutput *output)
+{
+    const SpResult *r = output->result;
+    const int64_t pairs = r->clip->frames * r->tracks;
+    float *work = malloc((size_t)(5 * pairs) * sizeof *work);
+    if (!work)
+        return sp_no_memory("the result");
+    sp_result_coords(r, work);
+    sp_result_tracks2d(r, work + 3 * pairs);
+    const SpTrackTable table = {.frames = r->clip->frames,
+                                .tracks = r->tracks,
+                                .time = r->clip->timestamps,
+                                .tracks2d = work + 3 * pairs,
+                                .coords = work,
+                                .visibs = r->visibility,
+                                .confs = r->confs,
+                                .frame_index = r->clip->index};
+    const SpStatus status = sp_csv_write(file->stream, file->label, &table);
+    free(work);
+    return status;
+}
+
+const SpFormat sp_format_csv = {.product = SP_PRODUCT_RESULT,
+                                .ending = ".csv",
+                                .what = "a line a track and frame",
+                                .needs_tracks = true,
+                                .write = write_csv};

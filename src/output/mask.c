@@ -1,24 +1,25 @@
-#include "output/mask.h"
-
+/* The mask that SAM found, as an 8-bit PNG: object k of n has value 255 k / n. */
 #include <stdlib.h>
 
 #include "media/png.h"
+#include "output/format.h"
 
-SpStatus sp_mask_write(const char *path, const SpFramePlan *plan, const uint8_t *mask,
-                       int64_t objects, SpAtomicFile *file)
+static SpStatus write_mask(const SpAtomicFile *file, const SpOutput *output)
 {
+    const SpFramePlan *plan = &output->result->clip->plan;
     const int64_t pixels = plan->input_height * plan->input_width;
     uint8_t *gray = malloc((size_t)pixels);
     if (!gray)
         return sp_no_memory("the mask");
     for (int64_t i = 0; i < pixels; i++)
-        gray[i] = (uint8_t)(255 * mask[i] / objects);
-    SpStatus status = sp_atomic_open_for(path, "--mask-out", file);
-    if (status.code == SP_OK)
-        status = sp_png_write_gray(file->stream, file->label, plan->input_height, plan->input_width,
-                                   gray);
-    if (status.code == SP_OK)
-        status = sp_atomic_settle(file);
+        gray[i] = (uint8_t)(255 * output->mask[i] / output->result->objects);
+    const SpStatus status =
+        sp_png_write_gray(file->stream, file->label, plan->input_height, plan->input_width, gray);
     free(gray);
     return status;
 }
+
+const SpFormat sp_format_mask = {.product = SP_PRODUCT_MASK,
+                                 .ending = ".png",
+                                 .what = "a gray level an object",
+                                 .write = write_mask};

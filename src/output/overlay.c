@@ -3,13 +3,14 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "media/spool.h"
 #include "media/writer.h"
 #include "output/palette.h"
 
 /* A disc's radius as a share of the image's short side; then shares of that radius. */
-static const float RADIUS = 0.0065f, LEAST_RADIUS = 2;
+static const float RADIUS = 0.0065f, MIN_RADIUS = 2;
 static const float RIM = 0.3f, RING_RADIUS = 1.25f, RING_WIDTH = 0.55f, TRAIL_WIDTH = 0.7f;
 static const float RIM_OPACITY = 0.6f, TRAIL_OPACITY = 0.9f, HIDDEN_OPACITY = 0.35f;
 static const float DIM = 0.4f;
@@ -51,7 +52,7 @@ static bool is_visible(const SpOverlay *overlay, int64_t t, int64_t n)
 }
 
 /* Where track n is at frame t, in pixels of an image of any size. */
-static SpLinePoint place(const SpOverlay *overlay, int64_t t, int64_t n, const SpImage *image)
+static SpLinePoint position(const SpOverlay *overlay, int64_t t, int64_t n, const SpImage *image)
 {
     const float *xy = overlay->xy + 2 * (t * overlay->tracks + n);
     const float sx = (float)image->width / (float)overlay->width;
@@ -67,7 +68,7 @@ static void draw_trail(const SpOverlayBrush *brush, int64_t t, int64_t n, const 
     const int64_t start = (int64_t)overlay->queries[3 * n];
     int64_t count = 0;
     for (int64_t age = 0; age <= overlay->trail && t - age >= start; age++) {
-        SpLinePoint point = place(overlay, t - age, n, image);
+        SpLinePoint point = position(overlay, t - age, n, image);
         point.opacity *= TRAIL_OPACITY * (1 - (float)age / (float)(overlay->trail + 1));
         brush->points[count++] = point;
     }
@@ -78,7 +79,7 @@ static void draw_trail(const SpOverlayBrush *brush, int64_t t, int64_t n, const 
 static void draw_marker(const SpOverlay *overlay, int64_t t, int64_t n, const SpImage *image,
                         float radius, SpColour colour)
 {
-    const SpLinePoint at = place(overlay, t, n, image);
+    const SpLinePoint at = position(overlay, t, n, image);
     const float rim = fmaxf(RIM * radius, 0.7f), ring = fmaxf(RING_WIDTH * radius, 1.2f);
     if (is_visible(overlay, t, n)) {
         sp_draw_disc(image, at.x, at.y, radius + rim, BLACK, RIM_OPACITY);
@@ -93,7 +94,7 @@ void sp_overlay_draw(const SpOverlayBrush *brush, int64_t t, const SpImage *imag
 {
     const SpOverlay *overlay = brush->overlay;
     const float side = (float)(image->height < image->width ? image->height : image->width);
-    const float radius = fmaxf(RADIUS * side, LEAST_RADIUS);
+    const float radius = fmaxf(RADIUS * side, MIN_RADIUS);
     draw_background(image, overlay->background);
     for (int64_t n = 0; n < overlay->tracks; n++)
         draw_trail(brush, t, n, image, TRAIL_WIDTH * radius);
@@ -185,3 +186,60 @@ SpStatus sp_overlay_write(const SpAtomicFile *file, const SpOverlay *overlay,
     sp_overlay_brush_close(&video.brush);
     return status;
 }
+
+SpStatus sp_overlay_check(const char *video)
+{
+    struct stat info;
+    if (strcmp(video, "-") == 0)
+        return sp_spool_stdin();
+    if (stat(video, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+        return sp_error(SP_USAGE,
+                        "%.300s: no file, and --overlay reads the video twice; "
+                        "read it from standard input: spatrack - < %.100s",
+                        video, video);
+    return sp_ok();
+}
+
+SpOverlay sp_overlay_of(const SpOutput *output, float *xy)
+{
+    const SpResult *result = output->result;
+    const SpClip *clip = result->clip;
+    sp_result_tracks2d(result, xy);
+    return (SpOverlay){.video = output->video,
+                       .reader = output->reader,
+                       .frames = clip->frames,
+                       .height = clip->plan.input_height,
+                       .width = clip->plan.input_width,
+                       .timestamps = clip->timestamps,
+                       .rate = clip->rate / (double)output->reader.stride,
+                       .pixel = clip->pixel,
+                       .tracks = result->tracks,
+                       .xy = xy,
+                       .visibility = result->visibility,
+                       .queries = result->queries,
+                       .trail = output->trail,
+                       .background = output->background};
+}
+
+static SpStatus write(const SpAtomicFile *file, const SpOutput *output)
+{
+    const int64_t pairs = output->result->clip->frames * output->result->tracks;
+    const char *codec;
+    float *xy = malloc((size_t)(2 * pairs) * sizeof *xy);
+    if (!xy)
+        return sp_no_memory("the overlay");
+    const SpOverlay overlay = sp_overlay_of(output, xy);
+    const SpStatus status = sp_overlay_write(file, &overlay, &output->console->progress, &codec);
+    if (status.code == SP_OK && strcmp(codec, "H.264") != 0)
+        sp_console_note(output->console, "this FFmpeg cannot encode H.264; %.300s is %s",
+                        file->label, codec);
+    free(xy);
+    return status;
+}
+
+const SpFormat sp_format_video = {.product = SP_PRODUCT_OVERLAY,
+                                  .ending = ".mp4",
+                                  .what = "the video",
+                                  .needs_tracks = true,
+                                  .check = sp_overlay_check,
+                                  .write = write};

@@ -8,16 +8,8 @@
 #ifndef SP_OUTPUT_OVERLAY_H
 #define SP_OUTPUT_OVERLAY_H
 
-#include "base/progress.h"
-#include "media/reader.h"
-#include "output/atomic.h"
 #include "output/draw.h"
-
-typedef enum SpBackground {
-    SP_BACKGROUND_PLAIN,
-    SP_BACKGROUND_DIM,
-    SP_BACKGROUND_GRAY
-} SpBackground;
+#include "output/format.h"
 
 /* T frames of h x w and N tracks on them; views. */
 typedef struct SpOverlay {
@@ -26,7 +18,7 @@ typedef struct SpOverlay {
     int64_t frames, height, width; /* T, pixels of the video */
     const double *timestamps;      /* [T] seconds */
     double rate;                   /* used frames a second, 0 unknown */
-    SpPixelShape pixel;            /* of the video */
+    SpPixelAspect pixel;           /* of the video */
     int64_t tracks;
     const float *xy;         /* [T, N, 2] pixels of the video */
     const float *visibility; /* [T, N] */
@@ -34,6 +26,13 @@ typedef struct SpOverlay {
     int64_t trail;           /* frames it reaches back */
     SpBackground background;
 } SpOverlay;
+
+/* The overlay of a run's result, its tracks in pixels of the video at `xy`, room for [T, N, 2]. */
+SpOverlay sp_overlay_of(const SpOutput *output, float *xy);
+
+/* Before any work: the video can be read twice. One on standard input is kept for the second
+ * reading (media/spool.h). SP_USAGE, and what that gives. */
+SpStatus sp_overlay_check(const char *video);
 
 /* Writes the video to `file`, which stays the caller's to commit or abandon; of the frames one is
  * held at a time. *codec, a static text, is what it was written with. SP_INPUT when the video

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "output/format.h"
 #include "output/utf8.h"
 
 static bool add_text(cJSON *object, const char *key, const char *text)
@@ -140,3 +141,13 @@ SpStatus sp_report_write(const SpAtomicFile *file, const SpReport *report)
     return written ? sp_ok()
                    : sp_error(SP_OUTPUT, "cannot write %.400s: %s", file->label, strerror(error));
 }
+
+static SpStatus write_report(const SpAtomicFile *file, const SpOutput *output)
+{
+    return sp_report_write(file, output->report);
+}
+
+const SpFormat sp_format_report = {.product = SP_PRODUCT_REPORT,
+                                   .ending = ".json",
+                                   .what = "times, memory and settings",
+                                   .write = write_report};

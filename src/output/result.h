@@ -1,13 +1,12 @@
 /*
- * The result of a run as tracks.npz or tracks.csv (docs/model/outputs.md sections 1, 2 and 5).
+ * The result of a run, which the formats write (src/output/README.md).
  */
 #ifndef SP_OUTPUT_RESULT_H
 #define SP_OUTPUT_RESULT_H
 
-#include <stdbool.h>
+#include <stddef.h>
 
 #include "media/clip.h"
-#include "output/atomic.h"
 
 /* Of the result's format, in its `version`. */
 enum { SP_FORMAT_VERSION = 1 };
@@ -32,12 +31,9 @@ typedef struct SpResult {
     const char *version; /* text of the `version` scalar */
 } SpResult;
 
-/* Writes the arrays to `file`, which stays the caller's to commit or abandon. Depth, confidence and
- * video are reduced to `max_side` pixels along their longer side. SP_OUTPUT, SP_MEMORY. */
-SpStatus sp_result_write_npz(const SpAtomicFile *file, const SpResult *result, int64_t max_side,
-                             bool compress);
-
-/* Writes a line a track and frame (src/output/csv.h) to `file`, as above. */
-SpStatus sp_result_write_csv(const SpAtomicFile *file, const SpResult *result);
+/* Track positions of a result: `coords` [T, N, 3], points in the world, which is the camera of the
+ * first frame; `tracks2d` [T, N, 2], pixels of the input video. */
+void sp_result_coords(const SpResult *result, float *coords);
+void sp_result_tracks2d(const SpResult *result, float *tracks2d);
 
 #endif

@@ -8,10 +8,10 @@
 #include "media/resample.h"
 #include "output/palette.h"
 
-enum { MOST_CELL = 800, CELLS = 4, DEPTH = 3, TICKS = 5, TEXT_ROOM = 48 };
+enum { MAX_CELL = 800, CELLS = 4, DEPTH = 3, TICKS = 5, TEXT_CAPACITY = 48 };
 
 static const SpColour PAPER = {{24, 24, 24}}, INK = {{224, 224, 224}}, NOTHING = {{72, 72, 72}};
-static const double LEAST_SHARE = 0.02, MOST_SHARE = 0.98;
+static const double NEAR_SHARE = 0.02, FAR_SHARE = 0.98;
 
 /* The sheet being made; its memory is its own. */
 typedef struct Sheet {
@@ -22,7 +22,7 @@ typedef struct Sheet {
     SpImage page;
     int64_t dot, gap, column; /* pixels of a text's dot, between things, of a column */
     float near, far;          /* depth of the scale's ends; 0: there is none */
-    char caption[CELLS][TEXT_ROOM], tick[TICKS][TEXT_ROOM];
+    char caption[CELLS][TEXT_CAPACITY], tick[TICKS][TEXT_CAPACITY];
 } Sheet;
 
 static int64_t frame_of(const SpOverlay *overlay, int cell)
@@ -31,14 +31,14 @@ static int64_t frame_of(const SpOverlay *overlay, int cell)
     return cell == 0 ? 0 : cell == 1 ? last / 2 : last;
 }
 
-static int64_t widest(const Sheet *sheet, char (*text)[TEXT_ROOM], int count)
+static int64_t widest(const Sheet *sheet, char (*text)[TEXT_CAPACITY], int count)
 {
-    int64_t most = 0;
+    int64_t max = 0;
     for (int i = 0; i < count; i++) {
         const int64_t width = sp_text_width(sheet->dot, text[i]);
-        most = width > most ? width : most;
+        max = width > max ? width : max;
     }
-    return most;
+    return max;
 }
 
 /* The upper left corner of a cell's picture. */
@@ -66,8 +66,8 @@ static SpStatus find_range(Sheet *sheet, const float *depth, int64_t pixels)
             sorted[count++] = depth[i];
     qsort(sorted, (size_t)count, sizeof *sorted, by_value);
     if (count) {
-        sheet->near = sorted[(int64_t)(LEAST_SHARE * (double)(count - 1))];
-        sheet->far = sorted[(int64_t)ceil(MOST_SHARE * (double)(count - 1))];
+        sheet->near = sorted[(int64_t)(NEAR_SHARE * (double)(count - 1))];
+        sheet->far = sorted[(int64_t)ceil(FAR_SHARE * (double)(count - 1))];
     }
     free(sorted);
     return sp_ok();
@@ -92,12 +92,12 @@ static void write_texts(Sheet *sheet)
     const SpOverlay *overlay = sheet->overlay;
     for (int i = 0; i < DEPTH; i++) {
         const int64_t t = frame_of(overlay, i);
-        snprintf(sheet->caption[i], TEXT_ROOM, "frame %lld  %.2f s", (long long)t,
+        snprintf(sheet->caption[i], TEXT_CAPACITY, "frame %lld  %.2f s", (long long)t,
                  overlay->timestamps[t]);
     }
-    snprintf(sheet->caption[DEPTH], TEXT_ROOM, "depth  frame 0");
+    snprintf(sheet->caption[DEPTH], TEXT_CAPACITY, "depth  frame 0");
     for (int i = 0; i < TICKS && sheet->near > 0; i++)
-        snprintf(sheet->tick[i], TEXT_ROOM, "%.3g",
+        snprintf(sheet->tick[i], TEXT_CAPACITY, "%.3g",
                  (double)depth_at(sheet, 1 - (float)i / (TICKS - 1)));
 }
 
@@ -105,7 +105,7 @@ static SpStatus lay_out(Sheet *sheet)
 {
     const SpOverlay *overlay = sheet->overlay;
     const int64_t h = overlay->height, w = overlay->width;
-    sp_saved_size(h, w, MOST_CELL, &sheet->cell.height, &sheet->cell.width);
+    sp_saved_size(h, w, MAX_CELL, &sheet->cell.height, &sheet->cell.width);
     const int64_t ch = sheet->cell.height, cw = sheet->cell.width, side = ch < cw ? ch : cw;
     sheet->dot = side > 270 ? (side + 90) / 180 : 1;
     sheet->gap = 6 * sheet->dot;
@@ -244,3 +244,23 @@ SpStatus sp_sheet_write(const SpAtomicFile *file, const SpOverlay *overlay, cons
     free(sheet.page.rgb);
     return status;
 }
+
+static SpStatus write(const SpAtomicFile *file, const SpOutput *output)
+{
+    const SpResult *result = output->result;
+    float *xy = malloc((size_t)(2 * result->clip->frames * result->tracks) * sizeof *xy);
+    if (!xy)
+        return sp_no_memory("the contact sheet");
+    const SpOverlay overlay = sp_overlay_of(output, xy);
+    const SpStatus status = sp_sheet_write(file, &overlay, &result->clip->plan, result->depth,
+                                           &output->console->progress);
+    free(xy);
+    return status;
+}
+
+const SpFormat sp_format_sheet = {.product = SP_PRODUCT_OVERLAY,
+                                  .ending = ".png",
+                                  .what = "a contact sheet",
+                                  .needs_tracks = true,
+                                  .check = sp_overlay_check,
+                                  .write = write};

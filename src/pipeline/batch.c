@@ -1,6 +1,6 @@
 #include "pipeline/batch.h"
 
-#include "pipeline/models.h"
+#include "pipeline/video.h"
 
 SpStatus sp_batch_run(const SpJob *job, const char *const *videos, int count, SpConsole *console)
 {
@@ -11,7 +11,7 @@ SpStatus sp_batch_run(const SpJob *job, const char *const *videos, int count, Sp
     for (int i = 0; i < count; i++) {
         SpJob one = *job;
         one.video = videos[i];
-        const SpStatus status = sp_job_run(&one, &models, console);
+        const SpStatus status = sp_video_run(&one, &models, console);
         if (status.code == SP_OK)
             continue;
         if (failed++ == 0)

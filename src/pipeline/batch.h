@@ -5,6 +5,7 @@
 #ifndef SP_PIPELINE_BATCH_H
 #define SP_PIPELINE_BATCH_H
 
+#include "base/console.h"
 #include "pipeline/job.h"
 
 /* Runs `job` for each of the `count` videos. What fails of several is said on the console and does

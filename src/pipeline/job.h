@@ -1,5 +1,5 @@
 /*
- * One video from file to file: frames, sam, front, tracker, result, overlay.
+ * What the user asks for of one video; the flags of cli/options.c fill it.
  */
 #ifndef SP_PIPELINE_JOB_H
 #define SP_PIPELINE_JOB_H
@@ -7,12 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/console.h"
-#include "base/status.h"
 #include "input/prompts.h"
 #include "kernels/devices.h"
 #include "media/frame_plan.h"
-#include "output/overlay.h"
+#include "output/format.h"
 #include "sam/sam.h"
 #include "tracker/tracker.h"
 
@@ -44,9 +42,9 @@ typedef struct SpJob {
     const char *output;  /* .npz or .csv; NULL: the video's name with .npz */
     const char *overlay; /* .mp4 or .png */
     const char *geometry, *queries, *mask, *report, *weights;
-    SpTexts points, boxes; /* as input/prompts.h reads them */
     const char *mask_out;
-    int64_t prompt_frame; /* used frame that points and boxes are on */
+    const SpPrompts *prompts; /* from --point and --box */
+    int64_t prompt_frame;     /* used frame that they are on */
     SpSamChoice sam;
     SpSamSelect mask_select;
     double start; /* seconds */
@@ -63,26 +61,12 @@ typedef struct SpJob {
     SpPrecisionChoice precision;
     SpWeightChoice weight_mode;
     int64_t vram_budget; /* bytes, 0: what is free */
-    const char *sleep;   /* as given, which the next two say */
     SpSleepAfter sleep_after;
     double sleep_seconds;
     int64_t sleep_level; /* 1 or 2 */
-    bool plan;           /* only say what it would take */
+    bool plan;           /* only print what it would take */
     bool fixed_camera, no_compress, no_clobber;
     const char *settings; /* JSON that is written into the result */
 } SpJob;
-
-typedef struct SpModels SpModels;
-
-/* The names of a job's files, where the user gave none or a folder. */
-enum { SP_PATH_CAPACITY = 4096 };
-
-/* Where the result goes: as asked, in the folder asked for (a name that ends in /) with the video's
- * own name, or beside the video. SP_USAGE when the name is too long. */
-SpStatus sp_job_output_name(const SpJob *job, char out[SP_PATH_CAPACITY]);
-
-/* Runs the job with models that may be open from the video before (models.h). What is worth saying
- * goes to `console`; a failure leaves an existing output as it was. Codes as in base/status.h. */
-SpStatus sp_job_run(const SpJob *job, SpModels *models, SpConsole *console);
 
 #endif

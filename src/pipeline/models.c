@@ -34,7 +34,7 @@ static size_t loaded(const SpModels *models)
 }
 
 /* Keeps what is cached now, for the report; of very many events the first. */
-static void note(SpModels *models, const char *what, const char *name, double seconds)
+static void record(SpModels *models, const char *what, const char *name, double seconds)
 {
     if (models->events == SP_REPORT_EVENTS)
         return;
@@ -57,9 +57,9 @@ SpStatus sp_models_device(SpModels *models, SpDevice **device)
     SpStatus fell_back = sp_ok();
     if (!models->device)
         SP_TRY(sp_devices_open(job->device, (int)job->threads, &models->device, &fell_back));
-    if (fell_back.code != SP_OK && !models->told)
+    if (fell_back.code != SP_OK && !models->reported)
         sp_console_note(models->console, "%s; using the CPU", fell_back.text);
-    models->told = true;
+    models->reported = true;
     *device = models->device;
     if (job->precision == SP_WANT_BF16 && !sp_devices_bf16(models->device))
         return sp_error(SP_USAGE, "--precision bf16: the %s computes in f32", models->device->name);
@@ -134,51 +134,71 @@ SpStatus sp_models_acquire(SpModels *models, SpStage stage, const char *name,
     if (status.code != SP_OK)
         sp_models_discard(models, stage);
     else
-        note(models, "wake", name, sp_clock() - began);
+        record(models, "wake", name, sp_clock() - began);
     return status;
 }
 
 /* A GPU's driver and libraries take memory while they run. */
 static size_t margin(size_t bytes)
 {
-    const size_t least = (size_t)64 << 20;
-    return bytes / 32 > least ? bytes / 32 : least;
+    const size_t min = (size_t)64 << 20;
+    return bytes / 32 > min ? bytes / 32 : min;
 }
 
-SpStatus sp_models_memory_limits(SpModels *models, size_t taken, SpMemoryLimits *room)
+SpStatus sp_models_memory_limits(SpModels *models, size_t reserved, SpMemoryLimits *limits)
 {
     SpDevice *device;
     const size_t available = sp_memory_available();
     SP_TRY(sp_models_device(models, &device));
-    room->host = available > taken ? available - taken : 0;
-    room->device = SIZE_MAX;
+    limits->host = available > reserved ? available - reserved : 0;
+    limits->device = SIZE_MAX;
     if (models->job->vram_budget > 0) {
         const size_t budget = (size_t)models->job->vram_budget;
-        room->device = budget > device->workspace_bytes ? budget - device->workspace_bytes : 0;
+        limits->device = budget > device->workspace_bytes ? budget - device->workspace_bytes : 0;
     }
     if (!device->reads_host) {
         const size_t free = device->free_memory(device) + loaded(models);
         const size_t rest = free > margin(free) ? free - margin(free) : 0;
-        room->device = rest < room->device ? rest : room->device;
+        limits->device = rest < limits->device ? rest : limits->device;
     }
     return sp_ok();
 }
 
-SpStatus sp_models_plan(SpModels *models, SpStage stage, const SpMemoryLimits *room,
-                        SpStatus (*run)(void *self, SpNn *nn), void *self, SpFootprint *need,
+SpStatus sp_models_plan(SpModels *models, SpStage stage, const SpMemoryLimits *limits,
+                        SpStatus (*run)(void *self, SpNn *nn), void *self, SpFootprint *footprint,
                         bool *fits)
 {
     const SpJob *job = models->job;
     SpDevice *device;
     SP_TRY(sp_models_device(models, &device));
     const SpDryRun dry = {run, self, weights_of(&models->model[stage])};
-    const SpPlanConstraints wish = {.forced = job->weight_mode != SP_WANT_ANY,
-                                    .mode = job->weight_mode == SP_WANT_RESIDENT   ? SP_RESIDENT
-                                            : job->weight_mode == SP_WANT_STREAMED ? SP_STREAMED
-                                                                                   : SP_IN_PLACE,
-                                    .keep = job->sleep_after != SP_SLEEP_STAGE,
-                                    .precision = precision_of(models)};
-    return sp_plan_choose(device, &dry, &wish, room, need, fits);
+    const SpPlanConstraints constraints = {.forced = job->weight_mode != SP_WANT_ANY,
+                                           .mode =
+                                               job->weight_mode == SP_WANT_RESIDENT   ? SP_RESIDENT
+                                               : job->weight_mode == SP_WANT_STREAMED ? SP_STREAMED
+                                                                                      : SP_IN_PLACE,
+                                           .keep_weights = job->sleep_after != SP_SLEEP_STAGE,
+                                           .precision = precision_of(models)};
+    return sp_plan_choose(device, &dry, &constraints, limits, footprint, fits);
+}
+
+SpStatus sp_models_do_not_fit(const SpModels *models, const char *subject,
+                              const SpFootprint *footprint, size_t results,
+                              const SpMemoryLimits *limits, const char *advice)
+{
+    const SpDevice *device = models->device;
+    const size_t on_device = footprint->device + footprint->weights;
+    const size_t overhead = device->workspace_bytes;
+    const bool over_budget = on_device > limits->device;
+    const size_t needed = over_budget
+                              ? on_device + overhead
+                              : footprint->host + (device->reads_host ? on_device : 0) + results;
+    const size_t available = over_budget ? limits->device + overhead : limits->host;
+    return sp_error(SP_MEMORY, "%s %.1f MB%s, %.1f MB are %s%s%s", subject, (double)needed / 0x1p20,
+                    over_budget ? " on the device" : "", (double)available / 0x1p20,
+                    over_budget && models->job->vram_budget ? "allowed (--vram-budget)"
+                                                            : "available",
+                    advice ? "; " : "", advice ? advice : "");
 }
 
 /* Sleep at level 1, or in full where that is asked for. */
@@ -196,7 +216,7 @@ static void put_to_sleep(SpModels *models, SpStage stage)
     model->idle = false;
     if (models->job->sleep_level == 2 && loaded(models) == 0)
         close_device(models);
-    note(models, "sleep", name, sp_clock() - began);
+    record(models, "sleep", name, sp_clock() - began);
 }
 
 /* Those that have not been used for --sleep-after seconds. */
@@ -208,22 +228,22 @@ static void sleep_idle(SpModels *models)
             put_to_sleep(models, stage);
 }
 
-/* Brings the weights, for which others may have to leave; *seconds: how long that took. */
-static SpStatus load(SpModels *models, SpStage stage, const SpFootprint *need, double *seconds)
+/* Loads the weights, for which those of others may have to leave; *seconds: how long that took. */
+static SpStatus load(SpModels *models, SpStage stage, const SpFootprint *footprint, double *seconds)
 {
     SpModel *model = &models->model[stage];
     SpWeights *weights = weights_of(model);
     SpDevice *device;
-    SpMemoryLimits room;
+    SpMemoryLimits limits;
     *seconds = 0;
-    SP_TRY(sp_models_memory_limits(models, 0, &room));
+    SP_TRY(sp_models_memory_limits(models, 0, &limits));
     const size_t others = loaded(models) - sp_weights_loaded(weights);
     for (SpStage other = 0; other < SP_STAGES; other++)
         if (other != stage && is_loaded(&models->model[other]) &&
-            need->device + need->weights + others > room.device)
+            footprint->device + footprint->weights + others > limits.device)
             put_to_sleep(models, other);
     SP_TRY(sp_models_device(models, &device)); /* the last of them may have closed it */
-    if (need->plan.weights != SP_RESIDENT) {
+    if (footprint->plan.weights != SP_RESIDENT) {
         drop(models, model);
         return sp_ok();
     }
@@ -233,28 +253,28 @@ static SpStatus load(SpModels *models, SpStage stage, const SpFootprint *need, d
     SP_TRY(sp_weights_load(weights, device));
     SP_TRY(device->status(device));
     *seconds = sp_clock() - began;
-    note(models, "load", model->name, *seconds);
+    record(models, "load", model->name, *seconds);
     return sp_ok();
 }
 
-static void tell(const SpModels *models, SpStage stage, const SpFootprint *need, const SpNn *nn,
-                 SpStageReport *report)
+static void report_stage(const SpModels *models, SpStage stage, const SpFootprint *footprint,
+                         const SpNn *nn, SpStageReport *report)
 {
     const SpDevice *device = models->device;
-    const size_t beside = need->weights + device->workspace_bytes;
+    const size_t overhead = footprint->weights + device->workspace_bytes;
     const bool shared = device->reads_host;
     report->name = stage_name[stage];
-    report->mode = sp_plan_mode(&need->plan);
+    report->mode = sp_plan_mode(&footprint->plan);
     report->peak_host_bytes = nn->host.peak + (shared ? nn->arena.peak : 0);
-    report->planned_device_bytes = need->device + beside;
-    report->peak_device_bytes = nn->arena.peak + beside;
+    report->planned_device_bytes = footprint->device + overhead;
+    report->peak_device_bytes = nn->arena.peak + overhead;
     report->weight_bytes = sp_checkpoint_bound_bytes(models->model[stage].checkpoint);
     report->moved_bytes = nn->moved_bytes;
     report->moving_seconds = nn->moving_seconds;
     report->hidden_seconds = models->device->hidden_seconds(models->device);
 }
 
-SpStatus sp_models_run(SpModels *models, SpStage stage, const SpFootprint *need, double frames,
+SpStatus sp_models_run(SpModels *models, SpStage stage, const SpFootprint *footprint, double frames,
                        SpStatus (*run)(void *self, SpNn *nn), void *self, SpStageReport *report)
 {
     SpModel *model = &models->model[stage];
@@ -263,20 +283,20 @@ SpStatus sp_models_run(SpModels *models, SpStage stage, const SpFootprint *need,
     double loading;
     sleep_idle(models);
     sp_console_begin(models->console, stage_name[stage], frames);
-    SP_TRY(load(models, stage, need, &loading));
+    SP_TRY(load(models, stage, footprint, &loading));
     SP_TRY(sp_models_device(models, &device));
-    SP_TRY(sp_nn_open(device, need->device, need->host, &nn));
-    nn.plan = need->plan;
+    SP_TRY(sp_nn_open(device, footprint->device, footprint->host, &nn));
+    nn.plan = footprint->plan;
     nn.weights = weights_of(model);
     nn.progress = &models->console->progress;
     SpStatus status = run(self, &nn);
     if (status.code == SP_OK)
         status = device->status(device);
     if (loading > 0) {
-        nn.moved_bytes += (double)need->weights;
+        nn.moved_bytes += (double)footprint->weights;
         nn.moving_seconds += loading;
     }
-    tell(models, stage, need, &nn, report);
+    report_stage(models, stage, footprint, &nn, report);
     report->seconds = sp_console_end(models->console);
     sp_nn_close(&nn);
     model->used = sp_clock();

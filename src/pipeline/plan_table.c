@@ -1,7 +1,8 @@
-/* --plan: what the stages would take. */
+#include "pipeline/plan_table.h"
+
 #include <stdio.h>
 
-#include "pipeline/run.h"
+#include "pipeline/planning.h"
 
 static double megabytes(double bytes)
 {
@@ -18,40 +19,42 @@ static void duration(double seconds, char *out, size_t size)
         snprintf(out, size, "%.1f h", seconds / 3600);
 }
 
-static void print_stage(const SpRun *run, SpStage stage, const char *name, const SpFootprint *need,
-                        const SpRates *rates)
+static void print_stage(const SpRun *run, SpStage stage, const char *name,
+                        const SpFootprint *footprint, const SpRates *rates)
 {
     const SpDevice *device = run->models->device;
     const SpCheckpoint *weights = run->models->model[stage].checkpoint;
     char seconds[32];
-    duration(sp_plan_seconds(device, need, rates), seconds, sizeof seconds);
-    printf("%-9s %-19s %9.1f MB %10.1f MB %9.1f MB %9.1f MB  %s\n", name, sp_plan_mode(&need->plan),
-           megabytes((double)sp_checkpoint_bound_bytes(weights)), megabytes((double)need->device),
-           megabytes((double)(need->device + need->weights + device->workspace_bytes)),
-           megabytes((double)need->host), seconds);
+    duration(sp_plan_seconds(device, footprint, rates), seconds, sizeof seconds);
+    printf("%-9s %-19s %9.1f MB %10.1f MB %9.1f MB %9.1f MB  %s\n", name,
+           sp_plan_mode(&footprint->plan), megabytes((double)sp_checkpoint_bound_bytes(weights)),
+           megabytes((double)footprint->device),
+           megabytes((double)(footprint->device + footprint->weights + device->workspace_bytes)),
+           megabytes((double)footprint->host), seconds);
 }
 
-static void print_head(const SpRun *run, int64_t queries, const SpMemoryLimits *room)
+static void print_head(const SpRun *run, int64_t queries, const SpMemoryLimits *limits)
 {
     const SpDevice *device = run->models->device;
     const SpFramePlan *plan = &run->clip.plan;
     printf("%s: %lld frames of %lldx%lld", run->job->video, (long long)run->clip.frames,
            (long long)plan->width, (long long)plan->height);
     if (run->with_tracker)
-        printf(", %s%lld points and %lld support points", run->prompts.objects ? "up to " : "",
-               (long long)queries, (long long)run->support);
+        printf(", %s%lld points and %lld support points",
+               run->job->prompts->objects ? "up to " : "", (long long)queries,
+               (long long)run->support);
     printf("\n%s: ", device->name);
     if (run->job->vram_budget)
         printf("%.1f MB allowed on the device, ", megabytes((double)run->job->vram_budget));
     else if (!device->reads_host)
-        printf("%.1f MB free on the device, ", megabytes((double)room->device));
+        printf("%.1f MB free on the device, ", megabytes((double)limits->device));
     printf("%.1f MB for its workspace, %.1f MB of host memory free\n\n",
-           megabytes((double)device->workspace_bytes), megabytes((double)room->host));
+           megabytes((double)device->workspace_bytes), megabytes((double)limits->host));
     printf("%-9s %-19s %12s %13s %12s %12s  %s\n", "stage", "mode", "weights", "activations",
            "peak", "host", "about");
 }
 
-static SpStatus print_most(SpRun *run, int64_t queries)
+static SpStatus print_limits(SpRun *run, int64_t queries)
 {
     int64_t frames, points;
     SP_TRY(sp_run_max_frames(run, queries, &frames));
@@ -65,29 +68,29 @@ static SpStatus print_most(SpRun *run, int64_t queries)
     return sp_ok();
 }
 
-SpStatus sp_run_print_plan(SpRun *run, int64_t queries, const SpFootprint *sam,
-                           const char *sam_name)
+SpStatus sp_plan_table_print(SpRun *run, int64_t queries, const SpFootprint *sam,
+                             const char *sam_name)
 {
     SpRates rates, others; /* of the front, and of what is not computed in bf16 */
-    SpMemoryLimits room;
+    SpMemoryLimits limits;
     const SpStatus planned = sp_run_plan(run, queries);
     if (!run->planned)
         return planned;
     const SpPrecision precision =
-        run->need[run->with_front ? SP_STAGE_FRONT : SP_STAGE_TRACKER].plan.precision;
-    SP_TRY(sp_models_memory_limits(run->models, 0, &room));
+        run->footprint[run->with_front ? SP_STAGE_FRONT : SP_STAGE_TRACKER].plan.precision;
+    SP_TRY(sp_models_memory_limits(run->models, 0, &limits));
     SP_TRY(sp_rates_measure(run->models->device, precision, &rates));
     others = rates;
     if (precision == SP_PRECISION_BF16)
         SP_TRY(sp_rates_measure(run->models->device, SP_PRECISION_TF32, &others));
-    print_head(run, queries, &room);
+    print_head(run, queries, &limits);
     if (sam)
         print_stage(run, SP_STAGE_SAM, sam_name, sam, &others);
     if (run->with_front)
-        print_stage(run, SP_STAGE_FRONT, "front", &run->need[SP_STAGE_FRONT], &rates);
+        print_stage(run, SP_STAGE_FRONT, "front", &run->footprint[SP_STAGE_FRONT], &rates);
     if (run->with_tracker)
-        print_stage(run, SP_STAGE_TRACKER, "tracker", &run->need[SP_STAGE_TRACKER], &others);
+        print_stage(run, SP_STAGE_TRACKER, "tracker", &run->footprint[SP_STAGE_TRACKER], &others);
     if (run->with_front || run->with_tracker)
-        SP_TRY(print_most(run, queries));
+        SP_TRY(print_limits(run, queries));
     return planned;
 }

@@ -1,15 +1,8 @@
-#include "pipeline/run.h"
+#include "pipeline/stages.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-static const double REPLACE_RATIO = 0.2;
-
-void sp_run_add_stage(SpRun *run, const char *name, double seconds)
-{
-    SpReport *report = &run->report;
-    report->stages[report->stage_count++] = (SpStageReport){.name = name, .seconds = seconds};
-}
+static const double REPLACE_RATIO = 0.2; /* as published */
 
 static SpFrontInput front_input(const SpRun *run, int64_t frames)
 {
@@ -43,47 +36,51 @@ static SpTrackerSettings tracker_settings(const SpRun *run)
                                .replace_ratio = REPLACE_RATIO};
 }
 
-/* A stage's call, for dry runs without output. */
-typedef struct Call {
-    SpRun *run;
-    int64_t frames, queries;
-    const SpFrontOutput *output;
-} Call;
-
-static SpStatus call_front(void *self, SpNn *nn)
+bool sp_stage_is_used(const SpRun *run, SpStage stage)
 {
-    const Call *call = self;
-    const SpFrontInput input = front_input(call->run, call->frames);
-    return sp_front_run(call->run->models->model[SP_STAGE_FRONT].front, nn, &input, call->output);
+    return stage == SP_STAGE_FRONT ? run->with_front : run->with_tracker;
 }
 
-static SpStatus call_tracker(void *self, SpNn *nn)
+SpStatus sp_stage_run_front(void *self, SpNn *nn)
 {
-    const Call *call = self;
+    const SpStageCall *call = self;
+    const SpFrontInput input = front_input(call->run, call->frames);
+    return sp_front_run(call->run->models->model[SP_STAGE_FRONT].front, nn, &input, call->front);
+}
+
+SpStatus sp_stage_run_tracker(void *self, SpNn *nn)
+{
+    const SpStageCall *call = self;
     SpRun *run = call->run;
     const SpTrackerInput input = tracker_input(run, call->frames, call->queries);
     const SpTrackerSettings settings = tracker_settings(run);
     return sp_tracker_run(run->models->model[SP_STAGE_TRACKER].tracker, nn, &input, &settings,
-                          &run->found);
+                          &run->tracks);
 }
 
-/* Floats of geometry and found. */
+/* Floats of `geometry` and `tracks`. */
 static size_t result_floats(const SpRun *run, int64_t frames, int64_t queries)
 {
     const int64_t area = run->clip.plan.height * run->clip.plan.width;
     const int64_t geometry = 2 * area + 9 + 9 + 16, pairs = (3 + 3 + 1 + 1) * queries;
-    const int64_t found = run->with_tracker ? 9 + 16 + pairs : 0;
-    return (size_t)(frames * (geometry + found) + queries);
+    const int64_t tracks = run->with_tracker ? 9 + 16 + pairs : 0;
+    return (size_t)(frames * (geometry + tracks) + queries);
 }
 
-static SpStatus wake_front(SpRun *run)
+size_t sp_stages_result_bytes(const SpRun *run, int64_t frames, int64_t queries)
+{
+    return result_floats(run, frames, queries) * sizeof(float);
+}
+
+static SpStatus acquire_front(SpRun *run)
 {
     return run->with_front
-               ? sp_models_acquire(run->models, SP_STAGE_FRONT, "front", &run->front_place)
+               ? sp_models_acquire(run->models, SP_STAGE_FRONT, sp_model_info(SP_MODEL_FRONT)->name,
+                                   &run->front_place)
                : sp_ok();
 }
 
-static SpStatus wake_tracker(SpRun *run)
+static SpStatus acquire_tracker(SpRun *run)
 {
     return run->with_tracker
                ? sp_models_acquire(run->models, SP_STAGE_TRACKER, sp_run_tracker_model(run->job),
@@ -91,133 +88,44 @@ static SpStatus wake_tracker(SpRun *run)
                : sp_ok();
 }
 
-/* Plans of all stages for that many frames and points in `room`, less the results; *fits is the
- * first stage that does not, or SP_STAGES. */
-static SpStatus plan_all(SpRun *run, int64_t frames, int64_t queries, const SpMemoryLimits *room,
-                         SpFootprint need[SP_STAGES], SpStage *failing)
+SpStatus sp_stages_acquire(SpRun *run)
 {
-    static SpStatus (*const calls[])(void *, SpNn *) = {
-        [SP_STAGE_FRONT] = call_front, [SP_STAGE_TRACKER] = call_tracker};
-    const bool with[] = {
-        [SP_STAGE_FRONT] = run->with_front, [SP_STAGE_TRACKER] = run->with_tracker};
-    const size_t results = result_floats(run, frames, queries) * sizeof(float);
-    const SpMemoryLimits left = {room->device, room->host > results ? room->host - results : 0};
-    Call call = {run, frames, queries, NULL};
-    *failing = SP_STAGES;
-    for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++) {
-        bool fits = true;
-        need[stage] = (SpFootprint){0};
-        if (with[stage])
-            SP_TRY(sp_models_plan(run->models, stage, &left, calls[stage], &call, &need[stage],
-                                  &fits));
-        if (!fits && *failing == SP_STAGES)
-            *failing = stage;
-    }
-    return sp_ok();
+    SP_TRY(acquire_front(run));
+    return acquire_tracker(run);
 }
 
-/* The largest count below `beyond` that fits, the smaller of which all do; 0: none. `frames` 0:
- * counts frames; else points on so many. */
-static SpStatus most(SpRun *run, int64_t frames, int64_t queries, int64_t beyond, int64_t *out)
+/* The next `count` floats of the run's memory. */
+static float *part(float **at, int64_t count)
 {
-    SpFootprint need[SP_STAGES];
-    SpStage failing = SP_STAGES;
-    SpMemoryLimits room;
-    bool bounded = false; /* beyond is known not to fit */
-    SP_TRY(sp_models_memory_limits(run->models, 0, &room));
-    for (*out = 0; *out + 1 < beyond;) {
-        const int64_t twice = *out ? 2 * *out : 1, middle = *out + (beyond - *out) / 2;
-        const int64_t count = !bounded && twice < beyond ? twice : middle;
-        SP_TRY(plan_all(run, frames ? frames : count, frames ? count : queries, &room, need,
-                        &failing));
-        bounded = bounded || failing != SP_STAGES;
-        *(failing == SP_STAGES ? out : &beyond) = count;
-    }
-    return sp_ok();
+    float *begin = *at;
+    *at += count;
+    return begin;
 }
 
-SpStatus sp_run_max_frames(SpRun *run, int64_t queries, int64_t *frames)
-{
-    return most(run, 0, queries, SP_MAX_FRAMES + 1, frames);
-}
-
-SpStatus sp_run_max_points(SpRun *run, int64_t *queries)
-{
-    *queries = 0;
-    return run->with_tracker ? most(run, run->clip.frames, 0, SP_MAX_POINTS + 1, queries) : sp_ok();
-}
-
-/* What to do instead. */
-static SpStatus does_not_fit(SpRun *run, SpStage stage, int64_t queries, const SpFootprint *need,
-                             const SpMemoryLimits *room)
-{
-    const SpDevice *device = run->models->device;
-    const size_t on_device = need->device + need->weights, beside = device->workspace_bytes;
-    const bool budget = on_device > room->device, shared = device->reads_host;
-    const size_t needs = budget ? on_device + beside
-                                : need->host + (shared ? on_device : 0) +
-                                      result_floats(run, run->clip.frames, queries) * sizeof(float);
-    const size_t there = budget ? room->device + beside : room->host;
-    char advice[120] = "not even one frame fits";
-    int64_t frames, points = 0;
-    SP_TRY(most(run, 0, queries, run->clip.frames, &frames));
-    if (stage == SP_STAGE_TRACKER)
-        SP_TRY(most(run, run->clip.frames, 0, queries, &points));
-    if (frames && points)
-        snprintf(advice, sizeof advice, "use --max-frames %lld, or at most %lld points",
-                 (long long)frames, (long long)points);
-    else if (frames || points)
-        snprintf(advice, sizeof advice,
-                 frames ? "use --max-frames %lld" : "at most %lld points fit",
-                 (long long)(frames ? frames : points));
-    return sp_error(SP_MEMORY, "%s: %lld frames%s need %.1f MB%s, %.1f MB are %s; %s",
-                    stage == SP_STAGE_FRONT ? "front" : "tracker", (long long)run->clip.frames,
-                    stage == SP_STAGE_FRONT ? "" : " and these points", (double)needs / 0x1p20,
-                    budget ? " on the device" : "", (double)there / 0x1p20,
-                    budget && run->job->vram_budget ? "allowed (--vram-budget)" : "available",
-                    advice);
-}
-
-SpStatus sp_run_plan(SpRun *run, int64_t queries)
-{
-    SpMemoryLimits room;
-    SpStage failing;
-    SP_TRY(wake_front(run));
-    SP_TRY(wake_tracker(run));
-    SP_TRY(sp_models_memory_limits(run->models, 0, &room));
-    SP_TRY(plan_all(run, run->clip.frames, queries, &room, run->need, &failing));
-    run->planned = true;
-    if (failing != SP_STAGES)
-        return does_not_fit(run, failing, queries, &run->need[failing], &room);
-    for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++)
-        if (run->need[stage].device)
-            sp_console_detail(run->console,
-                              "%s: plans %zu MB on the device, weights %s, and %zu MB on the host",
-                              stage == SP_STAGE_FRONT ? "front" : "tracker",
-                              (run->need[stage].device + run->need[stage].weights) >> 20,
-                              sp_plan_mode(&run->need[stage].plan), run->need[stage].host >> 20);
-    return sp_ok();
-}
-
-static SpStatus take_results(SpRun *run)
+static SpStatus alloc_results(SpRun *run)
 {
     const int64_t t = run->clip.frames, n = run->queries;
     const int64_t area = t * run->clip.plan.height * run->clip.plan.width;
-    float *at = run->memory = malloc(result_floats(run, t, n) * sizeof *at);
+    SpGeometry *geometry = &run->geometry;
+    SpTrackerOutput *tracks = &run->tracks;
+    float *at = run->memory = malloc(sp_stages_result_bytes(run, t, n));
     if (!at)
         return sp_no_memory("depth and tracks; use fewer frames with --max-frames");
-    float **const part[] = {
-        &run->geometry.depth,   &run->geometry.confidence, &run->geometry.intrinsics,
-        &run->geometry.c2w,     &run->found.intrinsics,    &run->found.c2w,
-        &run->found.tracks,     &run->found.camera_points, &run->found.visibility,
-        &run->found.confidence, &run->found.dynamic};
-    const int64_t size[] = {area,      area,      9 * t, 16 * t, 9 * t, 16 * t,
-                            3 * t * n, 3 * t * n, t * n, t * n,  n};
-    const int parts = run->with_tracker ? 11 : 4;
-    for (int i = 0; i < parts; i++, at += size[i - 1])
-        *part[i] = at;
-    run->found.depth = run->geometry.depth; /* in place: see SpTrackerOutput */
-    run->found.valid = run->geometry.confidence;
+    geometry->depth = part(&at, area);
+    geometry->confidence = part(&at, area);
+    geometry->intrinsics = part(&at, 9 * t);
+    geometry->c2w = part(&at, 16 * t);
+    if (!run->with_tracker)
+        return sp_ok();
+    tracks->intrinsics = part(&at, 9 * t);
+    tracks->c2w = part(&at, 16 * t);
+    tracks->tracks = part(&at, 3 * t * n);
+    tracks->camera_points = part(&at, 3 * t * n);
+    tracks->visibility = part(&at, t * n);
+    tracks->confidence = part(&at, t * n);
+    tracks->dynamic = part(&at, n);
+    tracks->depth = geometry->depth; /* in place: see SpTrackerOutput */
+    tracks->valid = geometry->confidence;
     return sp_ok();
 }
 
@@ -229,10 +137,10 @@ static SpStatus run_front(SpRun *run)
         return sp_no_memory("the camera encodings");
     const SpFrontOutput output = {run->geometry.depth, run->geometry.confidence, encoding,
                                   run->geometry.c2w, run->geometry.intrinsics};
-    Call call = {run, frames, run->queries, &output};
+    SpStageCall call = {run, frames, run->queries, &output};
     const SpStatus status =
-        sp_models_run(run->models, SP_STAGE_FRONT, &run->need[SP_STAGE_FRONT], (double)frames,
-                      call_front, &call, &run->report.stages[run->report.stage_count++]);
+        sp_models_run(run->models, SP_STAGE_FRONT, &run->footprint[SP_STAGE_FRONT], (double)frames,
+                      sp_stage_run_front, &call, sp_run_new_stage(run));
     free(encoding);
     return status;
 }
@@ -240,26 +148,26 @@ static SpStatus run_front(SpRun *run)
 static SpStatus run_tracker(SpRun *run)
 {
     const SpFramePlan *plan = &run->clip.plan;
-    Call call = {run, run->clip.frames, run->queries, NULL};
+    SpStageCall call = {run, run->clip.frames, run->queries, NULL};
     for (int64_t i = 0; i < run->clip.frames * plan->height * plan->width; i++)
         run->geometry.confidence[i] = run->geometry.confidence[i] > 0.5f;
-    return sp_models_run(run->models, SP_STAGE_TRACKER, &run->need[SP_STAGE_TRACKER],
-                         (double)run->clip.frames, call_tracker, &call,
-                         &run->report.stages[run->report.stage_count++]);
+    return sp_models_run(run->models, SP_STAGE_TRACKER, &run->footprint[SP_STAGE_TRACKER],
+                         (double)run->clip.frames, sp_stage_run_tracker, &call,
+                         sp_run_new_stage(run));
 }
 
-SpStatus sp_run_stages(SpRun *run)
+SpStatus sp_stages_run(SpRun *run)
 {
     const SpJob *job = run->job;
     const SpFramePlan *plan = &run->clip.plan;
-    SP_TRY(take_results(run));
-    SP_TRY(wake_front(run));
+    SP_TRY(alloc_results(run));
+    SP_TRY(acquire_front(run));
     if (run->with_front)
         SP_TRY(run_front(run));
     else
         SP_TRY(sp_geometry_file_read(job->geometry, run->clip.frames, plan->height, plan->width,
                                      &run->geometry));
-    /* It was open when it was planned, but may have had to make room. */
-    SP_TRY(wake_tracker(run));
+    /* Open when it was planned, it may have been put to sleep since. */
+    SP_TRY(acquire_tracker(run));
     return run->with_tracker ? run_tracker(run) : sp_ok();
 }

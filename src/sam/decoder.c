@@ -1,14 +1,6 @@
-/* The mask decoder (section 6). */
-#include <math.h>
-
+/* src/sam/README.md, "Mask decoder". */
+#include "nn/dump.h"
 #include "sam/internal.h"
-
-static const float EPS = 1e-6f, FINAL_EPS = 1e-5f;
-
-static void norm(SpNn *nn, const SpSamNorm *n, int64_t rows, int64_t width, float eps, float *x)
-{
-    sp_nn_layer_norm(nn, x, rows, width, n->w, n->b, eps, x);
-}
 
 /* y = a + b. */
 static void add(SpNn *nn, const float *a, const float *b, int64_t count, float *y)
@@ -26,80 +18,47 @@ typedef struct Rows {
 static void attend(const SpSam *sam, SpNn *nn, const SpSamAttention *a, Rows in,
                    const float *residual, float *y)
 {
-    const int64_t inner = a->q.w.dim[0], head = inner / sam->decoder.heads;
+    const int64_t inner = a->q.w.dim[0];
     const SpNnMark mark = sp_nn_mark(nn);
     float *q = sp_nn_alloc(nn, in.nq * inner), *k = sp_nn_alloc(nn, in.nk * inner);
     float *v = sp_nn_alloc(nn, in.nk * inner);
-    sp_nn_linear(nn, in.q, in.nq, a->q.w, a->q.b, SP_IDENTITY, q);
-    sp_nn_linear(nn, in.k, in.nk, a->k.w, a->k.b, SP_IDENTITY, k);
-    sp_nn_linear(nn, in.v, in.nk, a->v.w, a->v.b, SP_IDENTITY, v);
-    sp_nn_run(nn, attention,
-              &(SpAttention){.batch = 1,
-                             .nq = in.nq,
-                             .nk = in.nk,
-                             .heads = sam->decoder.heads,
-                             .head = head,
-                             .scale = 1 / sqrtf((float)head),
-                             .q = q,
-                             .k = k,
-                             .v = v,
-                             .q_row = inner,
-                             .k_row = inner,
-                             .v_row = inner,
-                             .y = q,
-                             .y_row = inner});
-    sp_nn_run(nn, linear,
-              &(SpLinear){.x = q,
-                          .rows = in.nq,
-                          .ldx = inner,
-                          .w = a->out.w,
-                          .b = a->out.b,
-                          .residual = residual,
-                          .ldr = sam->width,
-                          .y = y,
-                          .ldy = sam->width});
+    sp_dense_run(nn, &a->q, in.q, in.nq, SP_IDENTITY, q);
+    sp_dense_run(nn, &a->k, in.k, in.nk, SP_IDENTITY, k);
+    sp_dense_run(nn, &a->v, in.v, in.nk, SP_IDENTITY, v);
+    sp_attention_run(nn, sam->decoder.heads, inner,
+                     (SpAttention){.batch = 1,
+                                   .nq = in.nq,
+                                   .nk = in.nk,
+                                   .q = q,
+                                   .q_row = inner,
+                                   .k = k,
+                                   .k_row = inner,
+                                   .v = v,
+                                   .y = q});
+    sp_dense_call(nn, &a->out, (SpLinear){.x = q, .rows = in.nq, .residual = residual, .y = y});
     sp_nn_release(nn, mark);
 }
 
-SpSamTwoWay sp_sam_two_way_begin(const SpSam *sam, SpNn *nn, const float *embedding,
-                                 const float *position, const float *sparse, int64_t count)
+SpSamTwoWay sp_sam_two_way_begin(const SpSam *sam, SpNn *nn, const SpSamDecoding *in)
 {
-    const int64_t d = sam->width, grid = sam->vision.grid, first = 1 + SP_SAM_MASKS;
-    SpSamTwoWay s = {.tokens = first + count, .pixels = grid * grid, .position = position};
-    s.start = sp_nn_alloc(nn, s.tokens * d);
+    const int64_t d = sam->width, grid = sam->vision.grid, special = 1 + SP_SAM_MASKS;
+    SpSamTwoWay s = {
+        .tokens = special + in->count, .pixels = grid * grid, .position = in->position};
+    s.first = sp_nn_alloc(nn, s.tokens * d);
     s.t = sp_nn_alloc(nn, s.tokens * d);
     s.z = sp_nn_alloc(nn, s.pixels * d);
-    sp_nn_copy(nn, SP_UPLOAD, s.start, sam->decoder.iou_token, d);
-    sp_nn_copy(nn, SP_UPLOAD, s.start + d, sam->decoder.mask_tokens, SP_SAM_MASKS * d);
-    sp_nn_copy(nn, SP_UPLOAD, s.start + first * d, sparse, count * d);
-    sp_nn_copy(nn, SP_ON_DEVICE, s.t, s.start, s.tokens * d);
+    sp_nn_copy(nn, SP_UPLOAD, s.first, sam->decoder.iou_token, d);
+    sp_nn_copy(nn, SP_UPLOAD, s.first + d, sam->decoder.mask_tokens, SP_SAM_MASKS * d);
+    sp_nn_copy(nn, SP_UPLOAD, s.first + special * d, in->sparse, in->count * d);
+    sp_nn_copy(nn, SP_ON_DEVICE, s.t, s.first, s.tokens * d);
     sp_nn_run(nn, map,
-              &(SpMap){.x = embedding,
+              &(SpMap){.x = in->embedding,
                        .count = s.pixels * d,
                        .scale = 1,
                        .add = sam->prompt.no_mask,
                        .period = d,
                        .y = s.z});
     return s;
-}
-
-static void mlp(SpNn *nn, const SpSamBlock *block, int64_t rows, int64_t width, float *t)
-{
-    const SpNnMark mark = sp_nn_mark(nn);
-    const int64_t hidden = block->lin1.w.dim[0];
-    float *between = sp_nn_alloc(nn, rows * hidden);
-    sp_nn_linear(nn, t, rows, block->lin1.w, block->lin1.b, SP_RELU, between);
-    sp_nn_run(nn, linear,
-              &(SpLinear){.x = between,
-                          .rows = rows,
-                          .ldx = hidden,
-                          .w = block->lin2.w,
-                          .b = block->lin2.b,
-                          .residual = t,
-                          .ldr = width,
-                          .y = t,
-                          .ldy = width});
-    sp_nn_release(nn, mark);
 }
 
 void sp_sam_two_way_block(const SpSam *sam, SpNn *nn, int64_t index, const SpSamTwoWay *s)
@@ -112,18 +71,20 @@ void sp_sam_two_way_block(const SpSam *sam, SpNn *nn, int64_t index, const SpSam
     if (index == 0) {
         attend(sam, nn, &block->self, (Rows){s->t, s->t, s->t, n, n}, NULL, s->t);
     } else {
-        add(nn, s->t, s->start, n * d, tp);
+        add(nn, s->t, s->first, n * d, tp);
         attend(sam, nn, &block->self, (Rows){tp, tp, s->t, n, n}, s->t, s->t);
     }
-    norm(nn, &block->norm[0], n, d, EPS, s->t);
-    add(nn, s->t, s->start, n * d, tp);
+    sp_norm_run(nn, &block->norm[0], s->t, n, s->t);
+    add(nn, s->t, s->first, n * d, tp);
     attend(sam, nn, &block->to_image, (Rows){tp, zp, s->z, n, pixels}, s->t, s->t);
-    norm(nn, &block->norm[1], n, d, EPS, s->t);
-    mlp(nn, block, n, d, s->t);
-    norm(nn, &block->norm[2], n, d, EPS, s->t);
-    add(nn, s->t, s->start, n * d, tp);
+    sp_norm_run(nn, &block->norm[1], s->t, n, s->t);
+    sp_mlp_add(nn, &block->mlp, NULL, NULL, s->t, n, n);
+    sp_norm_run(nn, &block->norm[2], s->t, n, s->t);
+    add(nn, s->t, s->first, n * d, tp);
     attend(sam, nn, &block->to_tokens, (Rows){zp, tp, s->t, pixels, n}, s->z, s->z);
-    norm(nn, &block->norm[3], pixels, d, EPS, s->z);
+    sp_norm_run(nn, &block->norm[3], s->z, pixels, s->z);
+    sp_nn_dump(nn, s->t, 2, SP_DIMS(n, d), "sam/decoder/block%d.tokens", (int)index);
+    sp_nn_dump(nn, s->z, 2, SP_DIMS(pixels, d), "sam/decoder/block%d.image", (int)index);
     sp_nn_release(nn, mark);
 }
 
@@ -132,10 +93,11 @@ void sp_sam_two_way_end(const SpSam *sam, SpNn *nn, const SpSamTwoWay *s)
     const int64_t d = sam->width, n = s->tokens, pixels = s->pixels;
     const SpNnMark mark = sp_nn_mark(nn);
     float *tp = sp_nn_alloc(nn, n * d), *zp = sp_nn_alloc(nn, pixels * d);
-    add(nn, s->t, s->start, n * d, tp);
+    add(nn, s->t, s->first, n * d, tp);
     add(nn, s->z, s->position, pixels * d, zp);
     attend(sam, nn, &sam->decoder.final, (Rows){tp, zp, s->z, n, pixels}, s->t, s->t);
-    norm(nn, &sam->decoder.final_norm, n, d, FINAL_EPS, s->t);
+    sp_norm_run(nn, &sam->decoder.final_norm, s->t, n, s->t);
+    sp_nn_dump(nn, s->t, 2, SP_DIMS(n, d), "sam/decoder/tokens");
     sp_nn_release(nn, mark);
 }
 
@@ -144,33 +106,34 @@ int64_t sp_sam_upscaled_width(const SpSam *sam)
     return sam->decoder.up2.w.dim[1];
 }
 
-/* x [side, side, in] to y [2 side, 2 side, out]. */
-static void deconvolve(SpNn *nn, const SpSamDense *layer, int64_t side, const float *x, float *y)
+static void deconvolve(SpNn *nn, const SpConvWeights *conv, SpFeatureMap x, SpFeatureMap y)
 {
-    const int64_t in = layer->w.dim[0], out = layer->w.dim[1];
     const SpNnMark mark = sp_nn_mark(nn);
-    float *packed = sp_nn_alloc(nn, sp_tensor_count(&layer->w));
-    sp_nn_run(nn, deconv_pack, &(SpConvPack){layer->w, packed});
-    sp_nn_run(nn, deconv, &(SpDeconv){x, 1, side, side, in, packed, out, 2, layer->b, y});
+    const SpConvWeights packed = sp_nn_conv_pack(nn, conv);
+    sp_nn_deconvolve(nn, x, &packed, y);
     sp_nn_release(nn, mark);
 }
 
-static void gelu(SpNn *nn, float *x, int64_t count)
+static void gelu(SpNn *nn, SpFeatureMap x)
 {
-    sp_nn_run(nn, map, &(SpMap){.x = x, .count = count, .scale = 1, .act = SP_GELU, .y = x});
+    const int64_t count = x.h * x.w * x.c;
+    sp_nn_run(nn, map, &(SpMap){.x = x.x, .count = count, .scale = 1, .act = SP_GELU, .y = x.x});
 }
 
 void sp_sam_upscale(const SpSam *sam, SpNn *nn, const float *z, float *out)
 {
     const SpSamDecoder *d = &sam->decoder;
-    const int64_t grid = sam->vision.grid, middle = d->up1.w.dim[1], pixels = grid * grid;
+    const int64_t grid = sam->vision.grid;
+    const SpFeatureMap image = {(float *)(uintptr_t)z, grid, grid, sam->width};
+    const SpFeatureMap upscaled = {out, 4 * grid, 4 * grid, sp_sam_upscaled_width(sam)};
     const SpNnMark mark = sp_nn_mark(nn);
-    float *twice = sp_nn_alloc(nn, 4 * pixels * middle);
-    deconvolve(nn, &d->up1, grid, z, twice);
-    norm(nn, &d->up_norm, 4 * pixels, middle, EPS, twice);
-    gelu(nn, twice, 4 * pixels * middle);
-    deconvolve(nn, &d->up2, 2 * grid, twice, out);
-    gelu(nn, out, 16 * pixels * sp_sam_upscaled_width(sam));
+    const SpFeatureMap twice = sp_nn_feature_map(nn, 2 * grid, 2 * grid, d->up1.w.dim[1]);
+    deconvolve(nn, &d->up1, image, twice);
+    sp_norm_run(nn, &d->up_norm, twice.x, twice.h * twice.w, twice.x);
+    gelu(nn, twice);
+    deconvolve(nn, &d->up2, twice, upscaled);
+    gelu(nn, upscaled);
+    sp_nn_dump_map(nn, upscaled, "sam/decoder/upscaled");
     sp_nn_release(nn, mark);
 }
 
@@ -180,31 +143,32 @@ static void head_run(SpNn *nn, const SpSamHead *head, const float *token, float 
     const SpNnMark mark = sp_nn_mark(nn);
     const int64_t hidden = head->in.w.dim[0];
     float *x = sp_nn_alloc(nn, hidden), *y = sp_nn_alloc(nn, hidden);
-    sp_nn_linear(nn, token, 1, head->in.w, head->in.b, SP_RELU, x);
+    sp_dense_run(nn, &head->in, token, 1, SP_RELU, x);
     for (int64_t i = 0; i < head->depth; i++) {
-        sp_nn_linear(nn, x, 1, head->layer[i].w, head->layer[i].b, SP_RELU, y);
+        sp_dense_run(nn, &head->layer[i], x, 1, SP_RELU, y);
         float *const swap = x;
         x = y;
         y = swap;
     }
-    sp_nn_linear(nn, x, 1, head->out.w, head->out.b, SP_IDENTITY, out);
+    sp_dense_run(nn, &head->out, x, 1, SP_IDENTITY, out);
     sp_nn_release(nn, mark);
 }
 
 void sp_sam_hyper(const SpSam *sam, SpNn *nn, const float *t, float *out)
 {
+    const int64_t width = sp_sam_upscaled_width(sam);
     for (int64_t m = 0; m < SP_SAM_MASKS; m++)
-        head_run(nn, &sam->decoder.hyper[m], t + (1 + m) * sam->width,
-                 out + m * sp_sam_upscaled_width(sam));
+        head_run(nn, &sam->decoder.hyper[m], t + (1 + m) * sam->width, out + m * width);
+    sp_nn_dump(nn, out, 2, SP_DIMS(SP_SAM_MASKS, width), "sam/decoder/hyper");
 }
 
-void sp_sam_decode(const SpSam *sam, SpNn *nn, const float *embedding, const float *position,
-                   const float *sparse, int64_t count, float *masks, float *iou)
+void sp_sam_decode(const SpSam *sam, SpNn *nn, const SpSamDecoding *in, float *masks, float *iou)
 {
-    const int64_t width = sp_sam_upscaled_width(sam), grid = sam->vision.grid;
-    const int64_t pixels = 16 * grid * grid;
+    const int64_t width = sp_sam_upscaled_width(sam), side = 4 * sam->vision.grid;
+    const int64_t pixels = side * side;
     const SpNnMark mark = sp_nn_mark(nn);
-    const SpSamTwoWay s = sp_sam_two_way_begin(sam, nn, embedding, position, sparse, count);
+    sp_nn_dump_host(nn, in->sparse, 2, SP_DIMS(in->count, sam->width), "sam/decoder/sparse");
+    const SpSamTwoWay s = sp_sam_two_way_begin(sam, nn, in);
     for (int64_t i = 0; i < sam->decoder.blocks; i++)
         sp_sam_two_way_block(sam, nn, i, &s);
     sp_sam_two_way_end(sam, nn, &s);
@@ -215,10 +179,15 @@ void sp_sam_decode(const SpSam *sam, SpNn *nn, const float *embedding, const flo
     sp_sam_upscale(sam, nn, s.z, upscaled);
     sp_sam_hyper(sam, nn, s.t, hyper);
     /* The pixels take the weights' place, so that each mask comes out whole. */
-    const SpTensor map = {upscaled, SP_F32, 2, {pixels, width}};
-    sp_nn_linear(nn, hyper, SP_SAM_MASKS, map, NULL, SP_IDENTITY, logits);
+    const SpDense map = {.w = {upscaled, SP_F32, 2, {pixels, width}}};
+    sp_dense_run(nn, &map, hyper, SP_SAM_MASKS, SP_IDENTITY, logits);
     head_run(nn, &sam->decoder.iou, s.t, scores);
     sp_nn_copy(nn, SP_DOWNLOAD, masks, logits, SP_SAM_MASKS * pixels);
     sp_nn_copy(nn, SP_DOWNLOAD, iou, scores, SP_SAM_MASKS);
+    sp_nn_dump_host(nn, masks, 3, SP_DIMS(1, side, side), "sam/decoder/single_mask");
+    sp_nn_dump_host(nn, masks + pixels, 3, SP_DIMS(SP_SAM_MASKS - 1, side, side),
+                    "sam/decoder/masks");
+    sp_nn_dump_host(nn, iou, 1, SP_DIMS(1), "sam/decoder/single_iou");
+    sp_nn_dump_host(nn, iou + 1, 1, SP_DIMS(SP_SAM_MASKS - 1), "sam/decoder/iou");
     sp_nn_release(nn, mark);
 }

@@ -1,4 +1,5 @@
-/* From low resolution logits back to the picture's pixels (section 7). */
+/* src/sam/README.md, "Back to pixels". */
+#include "nn/dump.h"
 #include "sam/internal.h"
 
 /* Bilinear without antialias: output i of an axis lies between inputs at and next. */
@@ -29,17 +30,17 @@ static void scaled_row(const float *in, int64_t h, int64_t w, int64_t ho, int64_
 }
 
 void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const float *low,
-                        float *logits, uint8_t value, uint8_t *mask)
+                        uint8_t value, uint8_t *mask)
 {
     const int64_t side = 4 * sam->vision.grid, h = s->model_height, w = s->model_width;
     const SpNnMark mark = sp_nn_mark(nn);
     float *model = sp_nn_alloc_host(nn, (size_t)(h * w) * sizeof *model);
-    float *spare = sp_nn_alloc_host(nn, (size_t)s->width * sizeof *spare);
+    float *row = sp_nn_alloc_host(nn, (size_t)s->width * sizeof *row);
     for (int64_t i = 0; sp_nn_live(nn) && i < h; i++)
         scaled_row(low, side, side, sam->side, sam->side, i, w, model + i * w);
     for (int64_t i = 0; sp_nn_live(nn) && i < s->height; i++) {
-        float *row = logits ? logits + i * s->width : spare;
         scaled_row(model, h, w, s->height, s->width, i, s->width, row);
+        sp_nn_dump_host(nn, row, 1, &s->width, "sam/postprocess/logits");
         for (int64_t j = 0; j < s->width; j++)
             if ((double)row[j] > sam->threshold && !mask[i * s->width + j])
                 mask[i * s->width + j] = value;

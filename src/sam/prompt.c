@@ -1,4 +1,4 @@
-/* The prompt encoder (section 5), on the host: a few rows of D values, and one map. */
+/* src/sam/README.md, "Prompt encoder", on the host: a few rows of D values, and one map. */
 #include <math.h>
 #include <string.h>
 

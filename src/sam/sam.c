@@ -30,18 +30,19 @@ void sp_sam_close(SpSam *sam)
     free(sam);
 }
 
-/* A coordinate of the picture on the model image (section 5.1); fractions are kept. */
+/* A coordinate of the image on the model image (src/sam/README.md, "Coordinates"); fractions are
+ * kept. */
 static double to_model(double at, int64_t extent, int64_t frame, int64_t model)
 {
     const double on_frame = (at + 0.5) * ((double)frame / (double)extent) - 0.5;
     return on_frame * ((double)model / (double)frame);
 }
 
-/* Pixel x, y of the picture on the model image. */
+/* Pixel x, y of the image on the model image. */
 static void place(const SpSam *sam, const SpSamSizes *s, const double from[2], double to[2])
 {
-    if (s->view.side) {
-        sp_sam_crop_point(sam, &s->view, from, to);
+    if (s->crop.side) {
+        sp_sam_crop_point(sam, &s->crop, from, to);
         return;
     }
     to[0] = to_model(from[0], s->width, s->frame_width, s->model_width);
@@ -61,7 +62,7 @@ static const float *sparse_tokens(const SpSam *sam, SpNn *nn, const SpSamSizes *
         place(sam, s, prompt->point + 2 * i, point + 2 * i);
     for (int i = 0; prompt->box && i < 4; i += 2)
         place(sam, s, (double[2]){(float)prompt->box[i], (float)prompt->box[i + 1]}, box + i);
-    if (prompt->box && s->view.mirrored) {
+    if (prompt->box && s->crop.mirrored) {
         const double left = box[2];
         box[2] = box[0];
         box[0] = left;
@@ -71,7 +72,7 @@ static const float *sparse_tokens(const SpSam *sam, SpNn *nn, const SpSamSizes *
     return sparse;
 }
 
-/* The kept one of masks 1, 2, 3 (section 6). */
+/* The kept one of masks 1, 2, 3. */
 static int64_t choose(SpSamSelect select, const float *iou)
 {
     int64_t chosen = 1;
@@ -92,14 +93,14 @@ typedef struct Run {
     int64_t pixels;        /* of one of them */
 } Run;
 
-/* The picture as `s` shows it into the embedding. */
+/* The image, or its crop, into the embedding. */
 static void encode(const Run *run, const SpSamSizes *s)
 {
     const int64_t side = run->sam->side;
     const SpNnMark mark = sp_nn_mark(run->nn);
-    float *picture = sp_nn_alloc_host(run->nn, (size_t)(3 * side * side) * sizeof *picture);
-    sp_sam_picture(run->sam, run->nn, s, run->input->rgb, picture);
-    sp_sam_encode(run->sam, run->nn, picture, run->embedding);
+    float *image = sp_nn_alloc_host(run->nn, (size_t)(3 * side * side) * sizeof *image);
+    sp_sam_model_image(run->sam, run->nn, s, run->input->rgb, image);
+    sp_sam_encode(run->sam, run->nn, image, run->embedding);
     sp_nn_release(run->nn, mark);
 }
 
@@ -109,9 +110,10 @@ static void decode(const Run *run, const SpSamSizes *s, int64_t object, float *l
 {
     const SpPrompt *prompt = &run->input->prompt[object];
     const SpNnMark mark = sp_nn_mark(run->nn);
-    const float *sparse = sparse_tokens(run->sam, run->nn, s, prompt);
-    sp_sam_decode(run->sam, run->nn, run->embedding, run->position, sparse,
-                  sp_sam_sparse_count(prompt), low, iou);
+    const SpSamDecoding in = {run->embedding, run->position,
+                              sparse_tokens(run->sam, run->nn, s, prompt),
+                              sp_sam_sparse_count(prompt)};
+    sp_sam_decode(run->sam, run->nn, &in, low, iou);
     sp_nn_release(run->nn, mark);
 }
 
@@ -135,48 +137,48 @@ static void keep_iou(const Run *run, int64_t object, float iou)
         run->output->iou[object] = iou;
 }
 
-/* Every object on one embedding of the whole picture. */
+/* Every object on one embedding of the whole image. */
 static void segment_whole(const Run *run, const SpSamSizes *s)
 {
     SpNn *nn = run->nn;
-    SpStream weights = sp_stream_hold(nn, run->sam->decoder.segment, 1);
+    SpStream weights = sp_stream_load(nn, run->sam->decoder.group, 1);
     for (int64_t i = 0; i < run->input->objects; i++) {
         float iou[SP_SAM_MASKS] = {0};
         decode(run, s, i, run->low, iou);
         const int64_t kept = choose(run->input->select, iou);
-        sp_sam_postprocess(run->sam, nn, s, run->low + kept * run->pixels, NULL, (uint8_t)(i + 1),
+        sp_sam_postprocess(run->sam, nn, s, run->low + kept * run->pixels, (uint8_t)(i + 1),
                            nn->dry ? NULL : run->output->mask);
         keep_iou(run, i, iou[kept]);
     }
     sp_stream_end(nn, &weights);
 }
 
-/* What a look shows: the kept mask's IoU, and the box of its pixels if it has any. */
-typedef struct Look {
+/* What is found in a crop: the kept mask's IoU, and the box of its pixels if it has any. */
+typedef struct Found {
     float iou;
     bool any;
     double box[4];
-} Look;
+} Found;
 
-/* The masks of an object in a view, low [4, 4G, 4G], and their IoUs. */
-static void logits_of(const Run *run, const SpSamSizes *s, int64_t object, float *low,
-                      float iou[SP_SAM_MASKS])
+/* The masks of an object in a crop, low [4, 4G, 4G], and their IoUs. */
+static void crop_logits(const Run *run, const SpSamSizes *s, int64_t object, float *low,
+                        float iou[SP_SAM_MASKS])
 {
     const SpNnMark mark = sp_nn_mark(run->nn);
     encode(run, s);
-    SpStream weights = sp_stream_hold(run->nn, run->sam->decoder.segment, 1);
+    SpStream weights = sp_stream_load(run->nn, run->sam->decoder.group, 1);
     decode(run, s, object, low, iou);
     sp_stream_end(run->nn, &weights);
     sp_nn_release(run->nn, mark);
 }
 
-/* Looks once more, with left and right changed, and takes the mean of the kept mask's two. */
-static void look_mirrored(const Run *run, SpSamSizes s, int64_t object, int64_t kept, float *iou)
+/* Runs the mirrored crop as well: the kept mask and its IoU become the means of the two. */
+static void average_mirrored(const Run *run, SpSamSizes s, int64_t object, int64_t kept, float *iou)
 {
     const int64_t cells = 4 * run->sam->vision.grid, first = kept * run->pixels;
     float again[SP_SAM_MASKS] = {0};
-    s.view.mirrored = true;
-    logits_of(run, &s, object, run->mirrored, again);
+    s.crop.mirrored = true;
+    crop_logits(run, &s, object, run->mirrored, again);
     *iou = (*iou + again[kept]) / 2;
     for (int64_t i = 0; sp_nn_live(run->nn) && i < run->pixels; i++) {
         const int64_t other = first + i / cells * cells + cells - 1 - i % cells;
@@ -184,53 +186,54 @@ static void look_mirrored(const Run *run, SpSamSizes s, int64_t object, int64_t 
     }
 }
 
-/* Looks at an object in a view; for the last time in both ways, and its mask is kept. */
-static Look look_at(const Run *run, SpSamSizes s, int64_t object, SpSamCrop view, bool last)
+/* An object in a crop; the last one is run mirrored as well, and its mask is kept. */
+static Found segment_crop(const Run *run, SpSamSizes s, int64_t object, SpSamCrop crop, bool last)
 {
     float iou[SP_SAM_MASKS] = {0};
-    s.view = view;
-    logits_of(run, &s, object, run->low, iou);
+    s.crop = crop;
+    crop_logits(run, &s, object, run->low, iou);
     const int64_t kept = choose(run->input->select, iou);
-    Look look = {.iou = iou[kept]};
+    Found found = {.iou = iou[kept]};
     if (last)
-        look_mirrored(run, s, object, kept, &look.iou);
+        average_mirrored(run, s, object, kept, &found.iou);
     if (sp_nn_live(run->nn))
-        look.any =
+        found.any =
             sp_sam_crop_mask(run->sam, &s, run->low + kept * run->pixels, (uint8_t)(object + 1),
-                             last ? run->output->mask : NULL, look.box);
-    return look;
+                             last ? run->output->mask : NULL, found.box);
+    return found;
 }
 
-/* The best of looks of several sizes around the first point on the object. */
-static Look look_around(const Run *run, const SpSamSizes *s, int64_t object)
+/* The best of crops of several sizes around the first point on the object. */
+static Found best_crop(const Run *run, const SpSamSizes *s, int64_t object)
 {
     const SpPrompt *prompt = &run->input->prompt[object];
-    const double extent = (double)(s->height > s->width ? s->height : s->width);
+    const double extent = (double)sp_max_i64(s->height, s->width);
     int64_t first = 0;
     while (first < prompt->points - 1 && prompt->label[first] != 1)
         first++;
     const double x = prompt->point[2 * first], y = prompt->point[2 * first + 1];
-    Look best = {0};
-    for (int i = 0; i < run->sam->looks; i++) {
-        const SpSamCrop view = sp_sam_crop_around((double[4]){x, y, x, y}, ldexp(extent, -i));
-        const Look look = look_at(run, *s, object, view, false);
-        if (i == 0 || look.iou > best.iou)
-            best = look;
+    Found best = {0};
+    for (int i = 0; i < run->sam->crops; i++) {
+        const SpSamCrop crop = sp_sam_crop_around((double[4]){x, y, x, y}, ldexp(extent, -i));
+        const Found found = segment_crop(run, *s, object, crop, false);
+        if (i == 0 || found.iou > best.iou)
+            best = found;
     }
     return best;
 }
 
-/* One object from near, around its box or around what its points find (src/lite/sam_view.py). */
-static void segment_near(const Run *run, const SpSamSizes *s, int64_t object)
+/* One object in a crop around its box, or around what its points find. */
+static void segment_cropped(const Run *run, const SpSamSizes *s, int64_t object)
 {
     const double *box = run->input->prompt[object].box;
-    Look found = {.any = true};
+    Found found = {.any = true};
     if (box)
         memcpy(found.box, box, sizeof found.box);
     else
-        found = look_around(run, s, object);
+        found = best_crop(run, s, object);
+    const SpSamCrop crop = sp_sam_crop_around(found.box, run->sam->crop_scale);
     if (found.any || run->nn->dry)
-        found = look_at(run, *s, object, sp_sam_crop_around(found.box, run->sam->zoom), true);
+        found = segment_crop(run, *s, object, crop, true);
     keep_iou(run, object, found.iou);
 }
 
@@ -239,22 +242,22 @@ SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
     const SpSamSizes s = sp_sam_sizes(sam, input->height, input->width, input->short_side);
     const int64_t cells = sam->vision.grid * sam->vision.grid;
     const size_t masks = (size_t)(SP_SAM_MASKS * 16 * cells) * sizeof(float);
-    const bool near = sam->zoom > 0;
+    const bool crops = sam->crop_scale > 0;
     const SpNnMark mark = sp_nn_mark(nn);
     Run run = {sam, nn, input, output, .pixels = 16 * cells};
     run.embedding = sp_nn_alloc(nn, cells * sam->width);
     sp_nn_precision(nn, SP_PRECISION_TF32);
-    if (!near)
+    if (!crops)
         encode(&run, &s);
     run.position = position_map(sam, nn);
     run.low = sp_nn_alloc_host(nn, masks);
-    run.mirrored = near ? sp_nn_alloc_host(nn, masks) : NULL;
+    run.mirrored = crops ? sp_nn_alloc_host(nn, masks) : NULL;
     if (sp_nn_live(nn))
         memset(output->mask, 0, (size_t)(input->height * input->width));
-    if (!near)
+    if (!crops)
         segment_whole(&run, &s);
-    for (int64_t i = 0; near && i < input->objects; i++)
-        segment_near(&run, &s, i);
+    for (int64_t i = 0; crops && i < input->objects; i++)
+        segment_cropped(&run, &s, i);
     sp_nn_precision(nn, SP_PRECISION_F32);
     sp_nn_release(nn, mark);
     return nn->status;

@@ -1,6 +1,6 @@
 /*
- * Segment Anything: from points and boxes on one picture to the mask of the object meant
- * (docs/model/sam.md; published as facebook/sam-vit-base, -large, -huge).
+ * Segment Anything: from points and boxes on one image to the mask of the object meant
+ * (src/sam/README.md; published as facebook/sam-vit-base, -large, -huge).
  */
 #ifndef SP_SAM_SAM_H
 #define SP_SAM_SAM_H
@@ -9,7 +9,7 @@
 #include "nn/nn.h"
 #include "store/checkpoint.h"
 
-/* The reference scales a picture to this shorter side before the model sees it. */
+/* The reference scales an image to this shorter side before the model sees it. */
 enum { SP_SAM_SHORT_SIDE = 336 };
 
 typedef struct SpSam SpSam;
@@ -22,7 +22,7 @@ typedef enum SpSamSelect { SP_SAM_FIRST, SP_SAM_BEST } SpSamSelect;
 typedef struct SpSamInput {
     int64_t height, width;
     const uint8_t *rgb;     /* [height, width, 3] */
-    int64_t short_side;     /* the picture is first scaled to it (SP_SAM_SHORT_SIDE); 0: not */
+    int64_t short_side;     /* the image is first scaled to it (SP_SAM_SHORT_SIDE); 0: not */
     int64_t objects;        /* at most 255 */
     const SpPrompt *prompt; /* [objects] */
     SpSamSelect select;

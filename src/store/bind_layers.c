@@ -39,25 +39,26 @@ SpMlp sp_mlp_bind(SpBinder *b, int64_t in, int64_t out, SpActivation act, const 
     return mlp;
 }
 
-/* Weights [dims[0], dims[1], k, k] and a bias of one of the first two dims. */
-static SpConvWeights bind_conv(SpBinder *b, const int64_t dims[4], int bias, const char *name)
+static SpConvWeights bind_conv(SpBinder *b, const int64_t dims[4], bool transposed,
+                               const char *name)
 {
-    SpConvWeights conv = {.w = sp_bind_weights(b, 4, dims, "%s.weight", name)};
-    conv.b = sp_bind_floats(b, conv.w.dim[bias], "%s.bias", name);
+    SpConvWeights conv = {.w = sp_bind_weights(b, 4, dims, "%s.weight", name),
+                          .transposed = transposed};
+    conv.b = sp_bind_floats(b, conv.w.dim[transposed], "%s.bias", name);
     return conv;
 }
 
 SpConvWeights sp_conv_bind(SpBinder *b, int64_t out, int64_t in, int64_t k, const char *format, ...)
 {
     FORMAT_NAME(name, format);
-    return bind_conv(b, SP_DIMS(out, in, k, k), 0, name);
+    return bind_conv(b, SP_DIMS(out, in, k, k), false, name);
 }
 
 SpConvWeights sp_deconv_bind(SpBinder *b, int64_t in, int64_t out, int64_t k, const char *format,
                              ...)
 {
     FORMAT_NAME(name, format);
-    return bind_conv(b, SP_DIMS(in, out, k, k), 1, name);
+    return bind_conv(b, SP_DIMS(in, out, k, k), true, name);
 }
 
 int64_t sp_bind_count(SpBinder *b, const char *prefix, const char *suffix, int64_t max)

@@ -13,7 +13,7 @@
 #include "base/half.h"
 #include "store/compact.h"
 
-enum { NAME_SIZE = 256, PATH_SIZE = 4096, JSON_LIMIT = 64 << 20 };
+enum { NAME_CAPACITY = 256, PATH_CAPACITY = 4096, JSON_LIMIT = 64 << 20 };
 
 typedef struct Copy {
     struct Copy *next;
@@ -21,7 +21,7 @@ typedef struct Copy {
 } Copy;
 
 struct SpCheckpoint {
-    char label[PATH_SIZE];
+    char label[PATH_CAPACITY];
     SpSafetensors *compact; /* looked into first; NULL: none */
     SpSafetensors **file;   /* the shards */
     size_t files;
@@ -88,7 +88,7 @@ static SpStatus add_shards(SpCheckpoint *checkpoint, const char *folder, const c
                           : sp_error(SP_CHECKPOINT, "%s: it has no weight_map", index_path);
     cJSON_ArrayForEach(item, map)
     {
-        char path[PATH_SIZE];
+        char path[PATH_CAPACITY];
         if (status.code != SP_OK)
             break;
         if (!cJSON_IsString(item) || strchr(item->valuestring, '/') || !*item->valuestring ||
@@ -110,7 +110,7 @@ static SpStatus add_shards(SpCheckpoint *checkpoint, const char *folder, const c
 
 static SpStatus open_folder(SpCheckpoint *checkpoint, const char *folder)
 {
-    char path[PATH_SIZE + 64];
+    char path[PATH_CAPACITY + 64];
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
     if (access(path, F_OK) == 0) {
         SP_TRY(add_file(checkpoint, path));
@@ -194,11 +194,6 @@ void sp_checkpoint_close(SpCheckpoint *checkpoint)
     free(checkpoint);
 }
 
-const char *sp_checkpoint_label(const SpCheckpoint *checkpoint)
-{
-    return checkpoint->label;
-}
-
 const SpTensor *sp_checkpoint_find(const SpCheckpoint *checkpoint, const char *name)
 {
     const SpTensor *found =
@@ -206,11 +201,6 @@ const SpTensor *sp_checkpoint_find(const SpCheckpoint *checkpoint, const char *n
     for (size_t i = 0; i < checkpoint->files && !found; i++)
         found = sp_safetensors_find(checkpoint->file[i], name);
     return found;
-}
-
-const char *sp_checkpoint_metadata(const SpCheckpoint *checkpoint, const char *key)
-{
-    return checkpoint->files ? sp_safetensors_metadata(checkpoint->file[0], key) : NULL;
 }
 
 SpWeights *sp_checkpoint_weights(const SpCheckpoint *checkpoint)
@@ -261,15 +251,15 @@ static const cJSON *config_item(const SpBinder *binder, const char *path)
     return item;
 }
 
-double sp_bind_number(SpBinder *binder, const char *key, double otherwise, double least,
-                      double most)
+double sp_bind_number(SpBinder *binder, const char *key, double default_value, double min,
+                      double max)
 {
     const cJSON *item = config_item(binder, key);
     if (!item)
-        return otherwise;
-    if (!cJSON_IsNumber(item) || !(item->valuedouble >= least && item->valuedouble <= most)) {
-        sp_bind_fail(binder, "config.json: %s is not a number from %g to %g", key, least, most);
-        return otherwise;
+        return default_value;
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= min && item->valuedouble <= max)) {
+        sp_bind_fail(binder, "config.json: %s is not a number from %g to %g", key, min, max);
+        return default_value;
     }
     return item->valuedouble;
 }
@@ -300,7 +290,8 @@ static void shape_text(int rank, const int64_t *dims, char *out, size_t size)
                                (long long)dims[i]);
 }
 
-static const SpTensor *need(SpBinder *binder, const char *name)
+/* A tensor of floating-point numbers, or NULL after recording why not. */
+static const SpTensor *find_floats(SpBinder *binder, const char *name)
 {
     if (binder->status.code != SP_OK)
         return NULL;
@@ -314,10 +305,10 @@ static const SpTensor *need(SpBinder *binder, const char *name)
     return NULL;
 }
 
-/* The tensor when it has that shape. */
-static const SpTensor *shaped(SpBinder *binder, int rank, const int64_t *dims, const char *name)
+/* As find_floats, of the given shape, -1 for any size. */
+static const SpTensor *find_shape(SpBinder *binder, int rank, const int64_t *dims, const char *name)
 {
-    const SpTensor *found = need(binder, name);
+    const SpTensor *found = find_floats(binder, name);
     bool fits = found && found->rank == rank;
     for (int i = 0; fits && i < rank; i++)
         fits = dims[i] < 0 ? found->dim[i] > 0 : found->dim[i] == dims[i];
@@ -331,7 +322,7 @@ static const SpTensor *shaped(SpBinder *binder, int rank, const int64_t *dims, c
 }
 
 /* A float32 copy that lives as long as the checkpoint. */
-static const float *widened(SpBinder *binder, const SpTensor *tensor, const char *name)
+static const float *converted(SpBinder *binder, const SpTensor *tensor, const char *name)
 {
     const int64_t n = sp_tensor_count(tensor);
     Copy *copy = malloc(sizeof *copy + (size_t)n * sizeof copy->data[0]);
@@ -346,9 +337,9 @@ static const float *widened(SpBinder *binder, const SpTensor *tensor, const char
     return copy->data;
 }
 
-/* Lists what was bound of `tensor`: its own data or a copy. */
-static void list(SpBinder *binder, const SpTensor *tensor, const void *data, size_t bytes,
-                 const char *name)
+/* Adds what was bound of `tensor`, its own data or a copy, to the current weight group. */
+static void add_weights(SpBinder *binder, const SpTensor *tensor, const void *data, size_t bytes,
+                        const char *name)
 {
     binder->checkpoint->bound_bytes +=
         (size_t)sp_tensor_count(tensor) * sp_dtype_size(tensor->dtype);
@@ -358,16 +349,24 @@ static void list(SpBinder *binder, const SpTensor *tensor, const void *data, siz
 
 int sp_bind_new_group(SpBinder *binder)
 {
-    const int segment = sp_weights_new_group(binder->checkpoint->weights);
-    if (segment < 0)
+    const int group = sp_weights_new_group(binder->checkpoint->weights);
+    if (group < 0)
         binder->status = sp_no_memory("the list of weights");
-    return segment < 0 ? SP_HOST_GROUP : segment;
+    return group < 0 ? SP_HOST_GROUP : group;
 }
 
-void sp_bind_into_group(SpBinder *binder, int segment)
+void sp_bind_into_group(SpBinder *binder, int group)
 {
-    sp_weights_select_group(binder->checkpoint->weights, segment);
+    sp_weights_select_group(binder->checkpoint->weights, group);
 }
+
+/* char name[]: a tensor's, formatted with the arguments after `format`. */
+#define FORMAT_NAME(name, format)                                                                  \
+    char name[NAME_CAPACITY];                                                                      \
+    va_list arguments;                                                                             \
+    va_start(arguments, format);                                                                   \
+    vsnprintf(name, sizeof name, format, arguments);                                               \
+    va_end(arguments)
 
 static bool aligned(const SpTensor *tensor)
 {
@@ -376,32 +375,24 @@ static bool aligned(const SpTensor *tensor)
 
 SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const char *format, ...)
 {
-    char name[NAME_SIZE];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    const SpTensor *found = shaped(binder, rank, dims, name);
+    FORMAT_NAME(name, format);
+    const SpTensor *found = find_shape(binder, rank, dims, name);
     if (!found)
         return (SpTensor){0};
     SpTensor tensor = *found;
     if (!aligned(found)) {
-        tensor.data = widened(binder, found, name);
+        tensor.data = converted(binder, found, name);
         tensor.dtype = SP_F32;
     }
-    list(binder, found, tensor.data, (size_t)sp_tensor_count(&tensor) * sp_dtype_size(tensor.dtype),
-         name);
+    add_weights(binder, found, tensor.data,
+                (size_t)sp_tensor_count(&tensor) * sp_dtype_size(tensor.dtype), name);
     return tensor;
 }
 
 const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *format, ...)
 {
-    char name[NAME_SIZE];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    const SpTensor *found = need(binder, name);
+    FORMAT_NAME(name, format);
+    const SpTensor *found = find_floats(binder, name);
     if (!found)
         return NULL;
     if (sp_tensor_count(found) != count) {
@@ -410,29 +401,21 @@ const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *format,
         return NULL;
     }
     const float *values =
-        found->dtype == SP_F32 && aligned(found) ? found->data : widened(binder, found, name);
-    list(binder, found, values, (size_t)count * sizeof *values, name);
+        found->dtype == SP_F32 && aligned(found) ? found->data : converted(binder, found, name);
+    add_weights(binder, found, values, (size_t)count * sizeof *values, name);
     return values;
 }
 
 int64_t sp_bind_dim(SpBinder *binder, int axis, int rank, const int64_t *dims, const char *format,
                     ...)
 {
-    char name[NAME_SIZE];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    const SpTensor *found = shaped(binder, rank, dims, name);
+    FORMAT_NAME(name, format);
+    const SpTensor *found = find_shape(binder, rank, dims, name);
     return found ? found->dim[axis] : 0;
 }
 
 bool sp_bind_has(const SpBinder *binder, const char *format, ...)
 {
-    char name[NAME_SIZE];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
+    FORMAT_NAME(name, format);
     return sp_checkpoint_find(binder->checkpoint, name) != NULL;
 }

@@ -14,7 +14,7 @@
 typedef struct SpCheckpoint SpCheckpoint;
 
 /* Maps the checkpoint in `folder`; takes milliseconds at any size. SP_CHECKPOINT naming file and
- * tensor; SP_MEMORY. The caller closes it (NULL allowed). */
+ * tensor; SP_MEMORY. The caller closes it. */
 SpStatus sp_checkpoint_open(const char *folder, SpCheckpoint **out);
 
 /* From now on tensors are found in the compact copy beside the folder's file (store/compact.h)
@@ -23,22 +23,18 @@ SpStatus sp_checkpoint_open(const char *folder, SpCheckpoint **out);
 SpStatus sp_checkpoint_use_compact(SpCheckpoint *checkpoint);
 
 /* A checkpoint in memory that stays valid until close: safetensors whose metadata holds the
- * configuration as JSON text under "config". `label` is its name in messages. */
+ * configuration as JSON text under "config". `label` is its name in messages. SP_CHECKPOINT,
+ * SP_MEMORY. The caller closes it. */
 SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *label,
                                    SpCheckpoint **out);
 
+/* Unmaps; what was found or bound may not be used any more. NULL is allowed. */
 void sp_checkpoint_close(SpCheckpoint *checkpoint);
 
-/* What messages call it: the folder or the label. */
-const char *sp_checkpoint_label(const SpCheckpoint *checkpoint);
-
-/* A tensor, or NULL. */
+/* The tensor called `name`, a view that lives until close, or NULL. */
 const SpTensor *sp_checkpoint_find(const SpCheckpoint *checkpoint, const char *name);
 
-/* A string of the metadata of the (first) safetensors file, or NULL. */
-const char *sp_checkpoint_metadata(const SpCheckpoint *checkpoint, const char *key);
-
-/* Where what was bound is, and can be brought to; the checkpoint's own. */
+/* What was bound, and where it is (nn/residency.h); the checkpoint's own. */
 SpWeights *sp_checkpoint_weights(const SpCheckpoint *checkpoint);
 
 /* Bytes of all its tensors. */
@@ -57,10 +53,10 @@ typedef struct SpBinder {
 /* Records a failure of the checkpoint: its label, then the formatted text. */
 void sp_bind_fail(SpBinder *binder, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Number `key` of the configuration ("a.b": key b of object a), or `otherwise` when it is absent. A
- * value that is not a number within [least, most] is an error. */
-double sp_bind_number(SpBinder *binder, const char *key, double otherwise, double least,
-                      double most);
+/* Number `key` of the configuration ("a.b": key b of object a), or `default_value` when it is
+ * absent. A value that is not a number within [min, max] is an error. */
+double sp_bind_number(SpBinder *binder, const char *key, double default_value, double min,
+                      double max);
 
 /* Whole numbers of the array `key`: fills out[0 .. count) and returns true; false when absent. */
 bool sp_bind_numbers(SpBinder *binder, const char *key, int count, int64_t *out);
@@ -80,18 +76,19 @@ int64_t sp_bind_dim(SpBinder *binder, int axis, int rank, const int64_t *dims, c
 const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *name, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Begins a segment, to which what is bound from now on belongs, and returns its number, one more
- * than the last one's: its tensors are loaded and dropped together (store/residency.h). Before the
- * first call everything belongs to SP_HOST_GROUP, which no op may be given. */
+/* Begins a weight group, to which what is bound from now on belongs, and returns its number, one
+ * more than the last one's: its tensors are loaded and dropped together (nn/residency.h). Before
+ * the first call everything belongs to SP_HOST_GROUP, which no op may be given. */
 int sp_bind_new_group(SpBinder *binder);
 
-/* What is bound from now on belongs to that segment. */
-void sp_bind_into_group(SpBinder *binder, int segment);
+/* What is bound from now on belongs to that group. */
+void sp_bind_into_group(SpBinder *binder, int group);
 
 /* Whether there is such a tensor. */
 bool sp_bind_has(const SpBinder *binder, const char *name, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The dims of a shape, in place. */
 #define SP_DIMS(...)                                                                               \
     (const int64_t[])                                                                              \
     {                                                                                              \

@@ -9,38 +9,39 @@
 #include <sys/stat.h>
 
 #include "base/half.h"
-#include "base/sha256.h"
 
-enum { PATH_ROOM = 4096 + 64, TEXT_ROOM = 32, CHUNK = 1 << 16 };
+enum { PATH_CAPACITY = 4096 + 64, TEXT_CAPACITY = 32, CHUNK = 1 << 16 };
 
 static const char FORMAT[] = "2";
 
-enum { POSE = 16 }; /* what reads or writes poses is no wider */
+/* A layer of the camera head that reads or writes pose encodings has a side no longer than this,
+ * and stays in f32. */
+enum { MAX_POSE_ENCODING = 16 };
 
 /* What a file is known by without reading it. */
 typedef struct Identity {
-    char size[TEXT_ROOM], time[TEXT_ROOM];
+    char size[TEXT_CAPACITY], time[TEXT_CAPACITY];
 } Identity;
 
-static void path_of(const char *folder, const char *name, char out[PATH_ROOM])
+static void path_of(const char *folder, const char *name, char out[PATH_CAPACITY])
 {
-    snprintf(out, PATH_ROOM, "%s/%s", folder, name);
+    snprintf(out, PATH_CAPACITY, "%s/%s", folder, name);
 }
 
 static bool identify(const char *folder, Identity *out)
 {
-    char path[PATH_ROOM];
+    char path[PATH_CAPACITY];
     struct stat info;
     path_of(folder, "model.safetensors", path);
     if (stat(path, &info) != 0)
         return false;
-    snprintf(out->size, TEXT_ROOM, "%" PRIu64, (uint64_t)info.st_size);
-    snprintf(out->time, TEXT_ROOM, "%" PRId64 ".%09ld", (int64_t)info.st_mtim.tv_sec,
+    snprintf(out->size, TEXT_CAPACITY, "%" PRIu64, (uint64_t)info.st_size);
+    snprintf(out->time, TEXT_CAPACITY, "%" PRId64 ".%09ld", (int64_t)info.st_mtim.tv_sec,
              (long)info.st_mtim.tv_nsec);
     return true;
 }
 
-static bool says(const SpSafetensors *file, const char *key, const char *value)
+static bool metadata_matches(const SpSafetensors *file, const char *key, const char *value)
 {
     const char *found = sp_safetensors_metadata(file, key);
     return found && strcmp(found, value) == 0;
@@ -48,7 +49,7 @@ static bool says(const SpSafetensors *file, const char *key, const char *value)
 
 SpStatus sp_compact_open(const char *folder, SpSafetensors **out)
 {
-    char path[PATH_ROOM];
+    char path[PATH_CAPACITY];
     Identity source;
     struct stat info;
     *out = NULL;
@@ -56,8 +57,9 @@ SpStatus sp_compact_open(const char *folder, SpSafetensors **out)
     if (stat(path, &info) != 0 || !identify(folder, &source))
         return sp_ok();
     SP_TRY(sp_safetensors_open(path, SP_CHECKPOINT, out));
-    if (says(*out, "format", FORMAT) && says(*out, "source_size", source.size) &&
-        says(*out, "source_time", source.time))
+    if (metadata_matches(*out, "format", FORMAT) &&
+        metadata_matches(*out, "source_size", source.size) &&
+        metadata_matches(*out, "source_time", source.time))
         return sp_ok();
     sp_safetensors_close(*out);
     *out = NULL;
@@ -91,21 +93,21 @@ static bool ends(const char *name, const char *with)
     return length >= tail && strcmp(name + length - tail, with) == 0;
 }
 
-/* In which format the copy has a tensor; F32: not at all. */
-static SpDtype format_of(const char *name, const SpTensor *tensor)
+/* The dtype that a tensor has in the copy; F32: it is not in it. */
+static SpDtype dtype_in_copy(const char *name, const SpTensor *tensor)
 {
     if (tensor->rank != 2 || tensor->dtype != SP_F32)
         return SP_F32;
     if (begins(name, "aggregator."))
         return SP_BF16;
-    const bool large = tensor->dim[0] > POSE && tensor->dim[1] > POSE;
-    /* Of SAM's layers not the tables of relative positions. */
+    const bool large = tensor->dim[0] > MAX_POSE_ENCODING && tensor->dim[1] > MAX_POSE_ENCODING;
+    /* Of SAM's layers all but rel_pos_h and rel_pos_w. */
     const bool half = (begins(name, "camera_head.") && large) ||
                       (begins(name, "vision_encoder.layers.") && ends(name, ".weight"));
     return half && fits_f16(tensor) ? SP_F16 : SP_F32;
 }
 
-static bool add_tensor(cJSON *header, const char *name, const SpTensor *tensor, SpDtype format,
+static bool add_tensor(cJSON *header, const char *name, const SpTensor *tensor, SpDtype dtype,
                        size_t *offset)
 {
     const size_t bytes = (size_t)sp_tensor_count(tensor) * sizeof(uint16_t);
@@ -113,37 +115,35 @@ static bool add_tensor(cJSON *header, const char *name, const SpTensor *tensor, 
     const double offsets[] = {(double)*offset, (double)(*offset + bytes)};
     cJSON *object = cJSON_AddObjectToObject(header, name);
     *offset += bytes;
-    if (!object || !cJSON_AddStringToObject(object, "dtype", format == SP_F16 ? "F16" : "BF16"))
+    if (!object || !cJSON_AddStringToObject(object, "dtype", dtype == SP_F16 ? "F16" : "BF16"))
         return false;
     cJSON *shape = cJSON_CreateDoubleArray(dims, 2);
     if (!cJSON_AddItemToObject(object, "shape", shape)) {
         cJSON_Delete(shape);
         return false;
     }
-    cJSON *place = cJSON_CreateDoubleArray(offsets, 2);
-    if (!cJSON_AddItemToObject(object, "data_offsets", place)) {
-        cJSON_Delete(place);
+    cJSON *range = cJSON_CreateDoubleArray(offsets, 2);
+    if (!cJSON_AddItemToObject(object, "data_offsets", range)) {
+        cJSON_Delete(range);
         return false;
     }
     return true;
 }
 
 /* The header's text; NULL when memory is short. */
-static char *make_header(const SpSafetensors *source, const Identity *identity, const char *sha,
-                         size_t *payload)
+static char *make_header(const SpSafetensors *source, const Identity *identity, size_t *payload)
 {
     cJSON *header = cJSON_CreateObject();
     cJSON *metadata = cJSON_AddObjectToObject(header, "__metadata__");
     bool added = metadata && cJSON_AddStringToObject(metadata, "format", FORMAT) &&
                  cJSON_AddStringToObject(metadata, "source_size", identity->size) &&
-                 cJSON_AddStringToObject(metadata, "source_time", identity->time) &&
-                 cJSON_AddStringToObject(metadata, "source_sha256", sha);
+                 cJSON_AddStringToObject(metadata, "source_time", identity->time);
     *payload = 0;
     for (size_t i = 0; added && i < sp_safetensors_count(source); i++) {
         const SpTensor *tensor;
         const char *name = sp_safetensors_at(source, i, &tensor);
-        const SpDtype format = format_of(name, tensor);
-        added = format == SP_F32 || add_tensor(header, name, tensor, format, payload);
+        const SpDtype dtype = dtype_in_copy(name, tensor);
+        added = dtype == SP_F32 || add_tensor(header, name, tensor, dtype, payload);
     }
     char *text = added ? cJSON_PrintUnformatted(header) : NULL;
     cJSON_Delete(header);
@@ -160,14 +160,14 @@ static bool write_header(FILE *stream, const char *text)
            fwrite("       ", 1, padded - length, stream) == padded - length;
 }
 
-static bool write_tensor(FILE *stream, const SpTensor *tensor, SpDtype format, uint16_t *chunk)
+static bool write_tensor(FILE *stream, const SpTensor *tensor, SpDtype dtype, uint16_t *chunk)
 {
     const int64_t count = sp_tensor_count(tensor);
     for (int64_t at = 0; at < count; at += CHUNK) {
         const size_t some = (size_t)(count - at < CHUNK ? count - at : CHUNK);
         for (size_t i = 0; i < some; i++) {
             const float value = (float)sp_tensor_at(tensor, at + (int64_t)i);
-            chunk[i] = format == SP_F16 ? sp_f32_to_f16(value) : sp_f32_to_bf16(value);
+            chunk[i] = dtype == SP_F16 ? sp_f32_to_f16(value) : sp_f32_to_bf16(value);
         }
         if (fwrite(chunk, sizeof *chunk, some, stream) != some)
             return false;
@@ -184,8 +184,8 @@ static SpStatus write_all(const SpSafetensors *source, FILE *stream, const char 
     for (size_t i = 0; written && i < sp_safetensors_count(source); i++) {
         const SpTensor *tensor;
         const char *name = sp_safetensors_at(source, i, &tensor);
-        const SpDtype format = format_of(name, tensor);
-        written = format == SP_F32 || write_tensor(stream, tensor, format, chunk);
+        const SpDtype dtype = dtype_in_copy(name, tensor);
+        written = dtype == SP_F32 || write_tensor(stream, tensor, dtype, chunk);
     }
     free(chunk);
     return written ? sp_ok()
@@ -194,19 +194,17 @@ static SpStatus write_all(const SpSafetensors *source, FILE *stream, const char 
 
 SpStatus sp_compact_write(const char *folder, FILE *stream, size_t *bytes)
 {
-    char path[PATH_ROOM], sha[SP_SHA256_CAPACITY];
+    char path[PATH_CAPACITY];
     SpSafetensors *source;
     Identity identity;
-    size_t size, payload;
+    size_t payload;
     path_of(folder, "model.safetensors", path);
     SP_TRY(sp_safetensors_open(path, SP_CHECKPOINT, &source));
     SpStatus status = identify(folder, &identity)
                           ? sp_ok()
                           : sp_error(SP_CHECKPOINT, "%s: %s", path, strerror(errno));
     if (status.code == SP_OK) {
-        const void *data = sp_safetensors_bytes(source, &size);
-        sp_sha256(data, size, sha);
-        char *header = make_header(source, &identity, sha, &payload);
+        char *header = make_header(source, &identity, &payload);
         status = !header       ? sp_no_memory("the compact copy")
                  : payload > 0 ? write_all(source, stream, header)
                                : sp_error(SP_CHECKPOINT,

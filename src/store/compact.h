@@ -4,8 +4,8 @@
  * transformers (aggregator. and its patch_embed.) in bf16, as they are computed, and the large ones
  * of the camera head in f16, which are computed in f32: eleven bits of each weight change a pose by
  * a hundredth of a degree, eight would by a tenth. Of SAM it has the matrices of the vision
- * encoder's layers in f16, computed in f32. All else is read from the published file, whose size,
- * time and SHA-256 the copy's metadata hold. With it the front takes 2.4 GB of the host's memory
+ * encoder's layers in f16, computed in f32. All else is read from the published file, whose size
+ * and time the copy's metadata hold. With it the front takes 2.4 GB of the host's memory
  * and SAM huge 1.3 GB.
  */
 #ifndef SP_STORE_COMPACT_H
@@ -22,11 +22,12 @@
  * and time. */
 bool sp_compact_is_current(const char *folder);
 
-/* Opens such a copy; *out is NULL where there is none. SP_CHECKPOINT when it is damaged; SP_MEMORY.
- */
+/* Opens such a copy, which the caller closes; *out is NULL where there is none. SP_CHECKPOINT when
+ * it is damaged; SP_MEMORY. */
 SpStatus sp_compact_open(const char *folder, SpSafetensors **out);
 
-/* Writes the copy of folder/model.safetensors to `stream`; *bytes is its size. SP_CHECKPOINT;
+/* Writes the copy of folder/model.safetensors to `stream`, which stays the caller's; *bytes is its
+ * size. SP_CHECKPOINT;
  * SP_OUTPUT; SP_MEMORY. */
 SpStatus sp_compact_write(const char *folder, FILE *stream, size_t *bytes);
 

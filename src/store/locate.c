@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "lite/embedded.h"
+#include "store/registry.h"
 
 static bool is_checkpoint(const char *folder)
 {
@@ -30,17 +31,18 @@ static bool try_folder(const char *root, const char *middle, const char *name, c
     return length > 0 && (size_t)length < sizeof out->folder && is_checkpoint(out->folder);
 }
 
-SpStatus sp_weights_locate(const char *given, const char *name, SpLocated *out)
+SpStatus sp_weights_locate(const char *weights, const char *name, SpLocated *out)
 {
-    const char *asked = given ? given : getenv("SPATRACK_WEIGHTS");
+    const char *parent = weights ? weights : getenv("SPATRACK_WEIGHTS");
+    const char *where = weights ? "--weights" : "$SPATRACK_WEIGHTS";
     *out = (SpLocated){0};
-    if (asked && *asked) {
-        if (try_folder(asked, "", name, given ? "--weights" : "$SPATRACK_WEIGHTS", out))
+    if (parent && *parent) {
+        if (try_folder(parent, "", name, where, out))
             return sp_ok();
         return sp_error(SP_CHECKPOINT,
                         "%.150s/%s: no model.safetensors there (%s); make -f weights.mk %s "
                         "DEST=%.150s fetches it",
-                        asked, name, given ? "--weights" : "$SPATRACK_WEIGHTS", name, asked);
+                        parent, name, where, name, parent);
     }
     const char *data = getenv("XDG_DATA_HOME");
     const bool found = data && *data
@@ -52,23 +54,27 @@ SpStatus sp_weights_locate(const char *given, const char *name, SpLocated *out)
     return sp_ok();
 }
 
+static SpLiteWeights builtin(const char *name)
+{
+    const SpModelInfo *model = sp_model_find(name);
+    return model ? model->builtin : SP_LITE_NONE;
+}
+
 bool sp_weights_exist(const SpLocated *located, const char *name)
 {
-    const void *data;
-    size_t size;
-    return !located->embedded || sp_embedded(name, &data, &size);
+    return !located->embedded || builtin(name) != SP_LITE_NONE;
 }
 
 SpStatus sp_weights_open(const SpLocated *located, const char *name, SpCheckpoint **out)
 {
-    const void *data;
     size_t size;
+    char label[64];
     if (!located->embedded)
         return sp_checkpoint_open(located->folder, out);
     *out = NULL;
-    if (!sp_embedded(name, &data, &size))
+    const void *data = sp_embedded(builtin(name), &size);
+    if (!data)
         return sp_error(SP_CHECKPOINT, "there are no built-in weights for %s", name);
-    char label[64];
     snprintf(label, sizeof label, "built-in %s weights", name);
     return sp_checkpoint_open_memory(data, size, label, out);
 }

@@ -225,12 +225,6 @@ const SpTensor *sp_safetensors_find(const SpSafetensors *file, const char *name)
     return found ? &(*found)->tensor : NULL;
 }
 
-const void *sp_safetensors_bytes(const SpSafetensors *file, size_t *size)
-{
-    *size = file->size;
-    return file->data;
-}
-
 size_t sp_safetensors_count(const SpSafetensors *file)
 {
     return file->count;

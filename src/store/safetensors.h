@@ -27,14 +27,14 @@ void sp_safetensors_close(SpSafetensors *file);
 /* The tensor called `name` (a view into the mapping), or NULL. */
 const SpTensor *sp_safetensors_find(const SpSafetensors *file, const char *name);
 
-/* The file as it is, header included. */
-const void *sp_safetensors_bytes(const SpSafetensors *file, size_t *size);
-
-/* The number of tensors, and the i-th one's name and view in order of offset in the file. */
+/* The number of tensors. */
 size_t sp_safetensors_count(const SpSafetensors *file);
+
+/* The name of the i-th tensor in order of offset in the file, and in *tensor (NULL allowed) its
+ * view; both live until close. */
 const char *sp_safetensors_at(const SpSafetensors *file, size_t i, const SpTensor **tensor);
 
-/* A string of the header's __metadata__, or NULL. */
+/* A string of the header's __metadata__, which lives until close, or NULL. */
 const char *sp_safetensors_metadata(const SpSafetensors *file, const char *key);
 
 #endif

@@ -4,7 +4,8 @@ static void convolve(SpNn *nn, SpFeatureMap in, const SpConvWeights *conv, int64
                      SpFeatureMap out)
 {
     const SpNnMark mark = sp_nn_mark(nn);
-    sp_nn_convolve(nn, in, conv, sp_nn_conv_pack(nn, conv->w), stride, SP_IDENTITY, NULL, out);
+    const SpConvWeights packed = sp_nn_conv_pack(nn, conv);
+    sp_nn_convolve(nn, in, &packed, stride, SP_IDENTITY, NULL, out);
     sp_nn_release(nn, mark);
 }
 

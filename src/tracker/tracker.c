@@ -178,11 +178,11 @@ static void write_camera(const Run *run, const SpWindow *w, int64_t f, int64_t f
                          const float base[16])
 {
     const SpTrackerInput *in = run->input;
-    float *k = run->output->intrinsics + 9 * frame;
+    const float sx = (float)in->width / (float)w->width;
+    const float sy = (float)in->height / (float)w->height;
     sp_pose_multiply(base, w->c2w + 16 * f, run->output->c2w + 16 * frame);
-    memcpy(k, w->intrinsics + 9 * f, 9 * sizeof *k);
-    sp_intrinsics_scale(k, (float)in->width / (float)w->width,
-                        (float)in->height / (float)w->height);
+    sp_intrinsics_scale(w->intrinsics + 9 * f, 1, (double)sx, (double)sy,
+                        run->output->intrinsics + 9 * frame);
 }
 
 static void write_maps(const Run *run, const SpWindow *w, int64_t f, int64_t frame)
@@ -315,8 +315,8 @@ SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput
     }
     /* The former's blocks stay over windows and iterations where the plan says so. */
     const int groups = nn->plan.keep_loop_weights ? tracker->former.groups : 0;
-    SpStream rest = sp_stream_hold(nn, tracker->weight_group, 1);
-    SpStream blocks = sp_stream_hold(nn, tracker->former.first_group, groups);
+    SpStream rest = sp_stream_load(nn, tracker->weight_group, 1);
+    SpStream blocks = sp_stream_load(nn, tracker->former.first_group, groups);
     sp_nn_precision(nn, SP_PRECISION_TF32); /* of the network; the geometry is the host's */
     /* Every window needs the same memory: a dry run looks at one. */
     const int64_t windows = sp_nn_loop_begin(nn, run.windows.count);

@@ -70,9 +70,7 @@ static int64_t static_tracks(const SpTracker *t, const SpWindow *w, const float 
     const float sx = (float)t->model_width / (float)w->width;
     const float sy = (float)t->model_height / (float)w->height;
     int64_t count = 0;
-    memcpy(model_intrinsics, w->intrinsics, (size_t)(9 * w->frames) * sizeof *model_intrinsics);
-    for (int64_t f = 0; f < w->frames; f++)
-        sp_intrinsics_scale(model_intrinsics + 9 * f, sx, sy);
+    sp_intrinsics_scale(w->intrinsics, w->frames, (double)sx, (double)sy, model_intrinsics);
     sp_query_world(w, model_intrinsics, w->c2w_init, query_world);
     for (int64_t n = 0; n < w->tracks; n++) {
         if (!(dynamic[n] < 0.5f))
@@ -114,7 +112,7 @@ static void adjust(const SpTracker *t, SpNn *nn, const float *visibility, const 
         }
         const SpBundleProblem problem = {frames, points, w->c2w_init, w->intrinsics,
                                          xyz,    xy,     observed};
-        sp_bundle_adjust(&problem, work, w->c2w, k, NULL);
+        sp_bundle_adjust(&problem, work, w->c2w, k);
         memcpy(w->intrinsics, k, (size_t)(9 * frames) * sizeof *k);
     }
     sp_nn_release(nn, mark);

@@ -105,7 +105,7 @@ static void fill_cache(const SpTracker *t, SpNn *nn, const SpTrackerInput *in,
     float *points = sp_host_floats(nn, finest->h * finest->w * 3);
     float *uploaded = sp_nn_alloc(nn, pixels);
     sp_feature_cache_write(nn, &w->cache);
-    SpStream weights = sp_stream_hold(nn, t->encoder_group, 1);
+    SpStream weights = sp_stream_load(nn, t->encoder_group, 1);
     /* Every frame needs the same memory: a dry run looks at one. */
     const int64_t frames = sp_nn_loop_begin(nn, w->frames);
     for (int64_t f = 0; f < frames; f++) {

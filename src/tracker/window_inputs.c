@@ -116,18 +116,19 @@ static void resize_depth(const SpTrackerInput *in, SpWindow *window)
 static void cameras(const SpTracker *tracker, const SpTrackerInput *in, SpWindow *window)
 {
     float to_first[16];
+    const float sx = (float)window->width / (float)in->width;
+    const float sy = (float)window->height / (float)in->height;
+    const float model_sx = (float)tracker->model_width / (float)window->width;
+    const float model_sy = (float)tracker->model_height / (float)window->height;
     sp_pose_invert(in->c2w + 16 * window->first, to_first);
     for (int64_t t = 0; t < window->frames; t++) {
         const int64_t frame = sp_window_frame(window, in, t);
-        float *k = window->intrinsics + 9 * t, *model_k = window->model_intrinsics + 9 * t;
         sp_pose_multiply(to_first, in->c2w + 16 * frame, window->c2w + 16 * t);
-        memcpy(k, in->intrinsics + 9 * frame, 9 * sizeof *k);
-        sp_intrinsics_scale(k, (float)window->width / (float)in->width,
-                            (float)window->height / (float)in->height);
-        memcpy(model_k, k, 9 * sizeof *k);
-        sp_intrinsics_scale(model_k, (float)tracker->model_width / (float)window->width,
-                            (float)tracker->model_height / (float)window->height);
+        sp_intrinsics_scale(in->intrinsics + 9 * frame, 1, (double)sx, (double)sy,
+                            window->intrinsics + 9 * t);
     }
+    sp_intrinsics_scale(window->intrinsics, window->frames, (double)model_sx, (double)model_sy,
+                        window->model_intrinsics);
 }
 
 void sp_window_inputs(const SpTracker *tracker, const SpTrackerInput *in, SpWindow *window)

@@ -9,7 +9,7 @@
     twin.py pipeline MANIFESTS FRAMES HEIGHT WIDTH QUERIES SUPPORT
                                               likewise SAM base, the front and the tracker, one by one
 
-The tracker runs the reference's way of computing unless --best is given (src/lite/window.py).
+The tracker runs the reference's way of computing unless --best is given (src/lite/tracker/window.py).
 """
 import json
 import os
@@ -21,13 +21,12 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src" / "lite"))
-import compat
-import front
-import sam
-import tensorfile
-import tracker
-import weights
-import window
+from common import checkpoint, compat, tensorfile
+from common.frames import MEAN, STD
+from front.model import Front
+from sam.model import Sam, upscale
+from tracker import window
+from tracker.model import PREFIX, Tracker
 
 HEIGHT, WIDTH = 294, 518
 SAM_HEIGHT, SAM_WIDTH = 576, 1024  # what the model sees of a 16:9 picture
@@ -59,23 +58,23 @@ def picture(path: str) -> None:
     tensorfile.write(path, {"rgb": rgb.to(torch.uint8), "point": torch.tensor([500.0, 300.0])})
 
 
-def segment(model: sam.Sam, rgb: torch.Tensor, point: torch.Tensor) -> list[torch.Tensor]:
+def segment(model: Sam, rgb: torch.Tensor, point: torch.Tensor) -> list[torch.Tensor]:
     """The share of the picture in the mask, and the mask's predicted IoU."""
-    if model.zoom:
-        import sam_view  # OpenCV is only needed here
-        mask, iou = sam_view.segment(model, rgb.numpy(), {"points": [point.numpy()]})
+    if model.crop_scale:
+        from sam import crop  # OpenCV is only needed here
+        mask, iou = crop.segment(model, rgb.numpy(), {"points": [point.numpy()]})
         return [torch.from_numpy(mask), torch.tensor(iou)]
-    mean, std = (torch.tensor(v) * 255 for v in (front.MEAN, front.STD))
+    mean, std = (torch.tensor(v) * 255 for v in (MEAN, STD))
     pixels = ((rgb.float() - mean) / std).permute(2, 0, 1)[None]
     pixels = torch.nn.functional.pad(pixels, (0, model.side - rgb.shape[1], 0, model.side - rgb.shape[0]))
     masks, iou = model(pixels, point[None], torch.ones(1, dtype=torch.int32))
     size = tuple(rgb.shape[:2])
-    return [sam.upscale(masks[:, 1:2], model.side, size, size) > 0, iou[0, 1]]
+    return [upscale(masks[:, 1:2], model.side, size, size) > 0, iou[0, 1]]
 
 
 def loaded(kind: type, folder: str, prefix: str) -> torch.nn.Module:
-    model = compat.unset(kind, weights.read_config(folder)).eval()
-    weights.load(model, folder, prefix)
+    model = compat.unset(kind, checkpoint.read_config(folder)).eval()
+    checkpoint.load(model, folder, prefix)
     return model
 
 
@@ -113,7 +112,7 @@ def best(run, times: int = 4) -> dict:
 def time_front(manifest: str | Path, frames: int, height: int, width: int) -> dict:
     """The aggregator in bf16 under autocast, scaled_dot_product_attention; its matrices in bf16, which
     autocast would otherwise cast each time; heads in f32."""
-    model = anything(untouched(front.Front, manifest))
+    model = anything(untouched(Front, manifest))
     for module in model.aggregator.modules():
         if isinstance(module, torch.nn.Linear):
             module.to(torch.bfloat16)
@@ -138,9 +137,9 @@ def under_autocast(call):
 
 def time_tracker(manifest: Path, path: str, support: int) -> dict:
     """The network under autocast as the published program runs it, its geometry in f32."""
-    import check  # the rule of the synthetic weights: any others may find no geometry
+    from common.golden import synthetic  # by the rule of the synthetic weights: any others may find no geometry
     manifest = json.loads(manifest.read_text())
-    model = check.synthetic(tracker.Tracker(manifest["config"]), manifest, tracker.PREFIX).to(DEVICE)
+    model = synthetic(Tracker(manifest["config"]), manifest, PREFIX).to(DEVICE)
     model.fnet.forward, model.update = under_autocast(model.fnet.forward), under_autocast(model.update)
     g = {name: t.to(DEVICE) for name, t in tensorfile.Reader(path).tensors().items()}
     clip = window.Clip(g["video"], g["depth"], g["confident"], g["intrinsics"], g["c2w"], g["query"])
@@ -148,7 +147,7 @@ def time_tracker(manifest: Path, path: str, support: int) -> dict:
 
 
 def time_sam(manifest: Path, path: str) -> dict:
-    model = anything(untouched(sam.Sam, manifest))
+    model = anything(untouched(Sam, manifest))
     g = {name: t.to(DEVICE) for name, t in tensorfile.Reader(path).tensors().items()}
     return best(lambda: segment(model, g["rgb"], g["point"]))
 
@@ -181,16 +180,16 @@ def main() -> None:
     g = tensorfile.Reader(rest[0]).tensors()
     with torch.inference_mode():
         if what == "front":
-            model = loaded(front.Front, path, "")
+            model = loaded(Front, path, "")
             begin = time.monotonic(), time.process_time()
             out = model(g["video"])
             parts = out["depth"], out["confidence"], out["pose_enc"]
         elif what == "sam":
-            model = loaded(sam.Sam, path, "")
+            model = loaded(Sam, path, "")
             begin = time.monotonic(), time.process_time()
             parts = segment(model, g["rgb"], g["point"])
         else:
-            model = loaded(tracker.Tracker, path, tracker.PREFIX)
+            model = loaded(Tracker, path, PREFIX)
             clip = window.Clip(g["video"], g["depth"], g["confident"], g["intrinsics"], g["c2w"], g["query"])
             begin = time.monotonic(), time.process_time()
             out = window.run(model, clip, support=int(rest[1]), reference_way="--best" not in rest)

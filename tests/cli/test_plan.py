@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """Planned memory, sleep and several videos, with the real program. Prints TAP."""
-import hashlib
 import json
 import os
 import re
@@ -250,8 +249,7 @@ def prepare_makes_a_copy_once():
     copy = os.path.join(front, "model.compact.safetensors")
     header = read(copy)
     metadata = json.loads(header[8:8 + int.from_bytes(header[:8], "little")])["__metadata__"]
-    source = read(os.path.join(front, "model.safetensors"))
-    assert metadata["source_sha256"] == hashlib.sha256(source).hexdigest()
+    assert metadata["source_size"] == str(os.path.getsize(os.path.join(front, "model.safetensors")))
     made = os.stat(copy).st_ino
     assert "up to date" in good("--prepare", "--weights", folder).stderr and os.stat(copy).st_ino == made
     good(*how, "-o", os.path.join(folder, "after.npz"))  # the CPU computes in f32

@@ -34,22 +34,19 @@ except ImportError as missing:
 BUILD, SOURCE = (Path(a).resolve() for a in sys.argv[1:3])
 LITE = SOURCE / "src" / "lite"
 sys.path.insert(0, str(LITE))
-import tensorfile  # noqa: E402
-import train_sam  # noqa: E402
-import world  # noqa: E402
-import world_cast  # noqa: E402
-import world_degrade  # noqa: E402
-import world_render  # noqa: E402
-import world_scene  # noqa: E402
+from common import tensorfile  # noqa: E402
+from common.config import SAM  # noqa: E402
+from sam.train import middle  # noqa: E402
+from world import cast, clips, degrade, render, scene  # noqa: E402
 
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONPATH=str(LITE))
 torch.set_num_threads(1)
 FRAMES, TRAIN, HELD = 8, 3, 2  # frames enough for a second window of the online mode
 
 
 def python(name: str, *args) -> str:
-    """Runs a script of src/lite and returns what it printed."""
-    done = subprocess.run([sys.executable, LITE / name, *map(str, args)], text=True,
+    """Runs a program of src/lite and returns what it printed."""
+    done = subprocess.run([sys.executable, "-m", name, *map(str, args)], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         raise AssertionError(f"{name} failed with status {done.returncode}:\n{done.stdout[-3000:]}")
@@ -63,7 +60,7 @@ class Recipe(unittest.TestCase):
         cls.root = Path(cls.folder.name)
         cls.clips = cls.root / "clips"
         for name, first, count in (("train", 0, TRAIN), ("held", 900000, HELD)):
-            python("world.py", cls.clips / name, "--first", first, "--count", count,
+            python("world.clips", cls.clips / name, "--first", first, "--count", count,
                    "--frames", FRAMES)
 
     @classmethod
@@ -74,7 +71,7 @@ class Recipe(unittest.TestCase):
         return dict(np.load(self.clips / path))
 
     def test_a_seed_gives_the_same_clip(self):
-        again, clip = world.render(0, FRAMES), self.clip()
+        again, clip = clips.make(0, FRAMES), self.clip()
         for name, array in clip.items():
             np.testing.assert_array_equal(array, again[name], name)
 
@@ -82,13 +79,13 @@ class Recipe(unittest.TestCase):
         """The undegraded colour at a visible point stays what it was."""
         def plain(rng, linear, flow):
             return np.sqrt(linear.clip(0, 1))
-        with unittest.mock.patch.object(world_degrade, "degrade", plain):
-            clip = world.render(3, FRAMES)
+        with unittest.mock.patch.object(degrade, "degrade", plain):
+            clip = clips.make(3, FRAMES)
         rng = np.random.default_rng(0)
         height, width = clip["depth"].shape[1:]
         x, y = rng.integers(0, width, 1000), rng.integers(0, height, 1000)
         query = np.stack([0 * x, x, y], 1)
-        xy, visible, _ = (a.numpy() for a in world.tracks(clip, query))
+        xy, visible, _ = (a.numpy() for a in clips.tracks(clip, query))
         self.assertLess(np.abs(xy[0] - query[:, 1:]).max(), 1e-3)
         self.assertTrue(visible[0].all())
         colour = cv2.remap(clip["video"][-1], xy[-1, :, :1], xy[-1, :, 1:], cv2.INTER_LINEAR)[:, 0]
@@ -96,9 +93,9 @@ class Recipe(unittest.TestCase):
         self.assertLess(np.median(off[visible[-1]]), 0.03)
 
     def test_c_and_pytorch_render_the_same(self):
-        scene = world_scene.build(np.random.default_rng(1), FRAMES)
-        torch_frame = world_render.Renderer(scene, 96, 128).frame(0.2)
-        frame = world_cast.Renderer(scene, 96, 128).frame(0.2)
+        built = scene.build(np.random.default_rng(1), FRAMES)
+        torch_frame = render.Renderer(built, 96, 128).frame(0.2)
+        frame = cast.Renderer(built, 96, 128).frame(0.2)
         self.assertLess((torch_frame["depth"] - frame["depth"]).abs().median().item(), 1e-4)
         off = (torch_frame["image"] - frame["image"]).abs().amax(-1)
         self.assertLess((off > 0.02).float().mean().item(), 0.002)
@@ -127,7 +124,7 @@ class Recipe(unittest.TestCase):
         rgb = cv2.resize(clip["video"][0], size, interpolation=cv2.INTER_AREA)
         label = cv2.resize(clip["label"][0], size, interpolation=cv2.INTER_NEAREST)
         mask = label == 1 + np.bincount(label.ravel())[1:].argmax()
-        point = torch.from_numpy(train_sam.middle(mask))
+        point = torch.from_numpy(middle(mask))
         tensorfile.write(path, {"rgb": torch.from_numpy(rgb), "point": point})
         return path
 
@@ -155,38 +152,38 @@ class Recipe(unittest.TestCase):
     def test_tracker(self):
         state, out = self.root / "tracker", self.root / "offline.safetensors"
         common = ("--clips", self.clips, "--state", state)
-        log = python("train_features.py", *common, "--steps", 16, "--held", 1)
+        log = python("tracker.features", *common, "--steps", 16, "--held", 1)
         self.check_fall(log)
-        log = python("train_features.py", *common, "--steps", 17, "--held", 1)
+        log = python("tracker.features", *common, "--steps", 17, "--held", 1)
         self.assertIn("goes on after step 16", log)
-        log = python("train_tracker.py", *common, "--toy", "--steps", 24, "--tracks", 16, "--held", 1)
+        log = python("tracker.train", *common, "--toy", "--steps", 24, "--tracks", 16, "--held", 1)
         self.check_fall(log)
-        python("export_tracker.py", *common, "--held", HELD, "--output", out)
+        python("tracker.export", *common, "--held", HELD, "--output", out)
         self.check_agreement("tracker", out, self.input(), "32")
 
     def test_front(self):
         run, out = self.root / "run", self.root / "front.safetensors"
         clips = ("--train", self.clips / "train", "--held", self.clips / "held")
-        log = python("train_front.py", run, *clips, "--toy", "--rate", 4e-3)
+        log = python("front.train", run, *clips, "--toy", "--rate", 4e-3)
         steps = [json.loads(line) for line in log.splitlines() if line.startswith('{"step"')]
         depth = [s["depth"] for s in steps if "depth" in s]
         self.assertLess(depth[-1], depth[0])
-        python("train_front.py", run, *clips, "--export", out)
+        python("front.train", run, *clips, "--export", out)
         self.check_agreement("front", out, self.input())
 
     def test_sam(self):
         state, out = self.root / "sam-state", self.root / "sam.safetensors"
         common = ("--clips", self.clips, "--state", state, "--held", 1)
-        log = python("train_sam.py", *common, "--steps", 12)
+        log = python("sam.train", *common, "--steps", 12)
         self.check_fall(log)
-        log = python("train_sam.py", *common, "--steps", 13)
+        log = python("sam.train", *common, "--steps", 13)
         self.assertIn("goes on after step 12", log)
-        python("train_sam.py", *common, "--export", out)
-        self.check_agreement("sam", out, self.picture(train_sam.SIDE))
+        python("sam.train", *common, "--export", out)
+        self.check_agreement("sam", out, self.picture(SAM["image_size"]))
 
     def test_sam_goes_on_from_an_export(self):
         """Two processes that share their gradients begin with what the built-in weights can do."""
-        log = python("train_sam.py", "--clips", self.clips, "--state", self.root / "sam-pair", "--held", 1,
+        log = python("sam.train", "--clips", self.clips, "--state", self.root / "sam-pair", "--held", 1,
                      "--start", LITE / "sam.safetensors", "--rate", 1e-6, "--steps", 2, "--processes", 2)
         found = re.findall(r"step 2 .* 'box': ([0-9.]+)", log)
         self.assertEqual(len(found), 1, log)
@@ -194,7 +191,7 @@ class Recipe(unittest.TestCase):
 
     def test_built_in_sam(self):
         """The trained weights, where C and PyTorch have a mask to agree about."""
-        share, iou = self.check_agreement("sam", LITE / "sam.safetensors", self.picture(train_sam.SIDE))
+        share, iou = self.check_agreement("sam", LITE / "sam.safetensors", self.picture(SAM["image_size"]))
         self.assertTrue(0.002 < share < 0.5, share)
         self.assertTrue(0.1 < iou < 1.1, iou)
 

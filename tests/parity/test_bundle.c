@@ -10,7 +10,7 @@
 #include "geometry/procrustes.h"
 #include "support/golden.h"
 
-static SpBundleStats solve(Golden *g, float **c2w, float **k, float **xyz)
+static SpBundleStats solve(Golden *g, float **c2w, float **k)
 {
     const SpTensor *vis = golden_tensor(g, "ba.vis");
     const int64_t frames = vis->dim[0], points = vis->dim[1];
@@ -24,9 +24,8 @@ static SpBundleStats solve(Golden *g, float **c2w, float **k, float **xyz)
     void *workspace = malloc(sp_bundle_workspace(frames, points));
     *c2w = malloc((size_t)(16 * frames) * sizeof **c2w);
     *k = malloc((size_t)(9 * frames) * sizeof **k);
-    *xyz = malloc((size_t)(3 * points) * sizeof **xyz);
-    assert_true(workspace && *c2w && *k && *xyz);
-    const SpBundleStats stats = sp_bundle_adjust(&problem, workspace, *c2w, *k, *xyz);
+    assert_true(workspace && *c2w && *k);
+    const SpBundleStats stats = sp_bundle_adjust(&problem, workspace, *c2w, *k);
     free(workspace);
     return stats;
 }
@@ -48,8 +47,8 @@ static void check_stats(Golden *g, const char *name, SpBundleStats ours, double 
 static void agrees(const char *file, double poses, double cost)
 {
     Golden *g = golden_open(file);
-    float *c2w, *k, *xyz;
-    const SpBundleStats stats = solve(g, &c2w, &k, &xyz);
+    float *c2w, *k;
+    const SpBundleStats stats = solve(g, &c2w, &k);
     golden_compare(g, "ba.out_c2w", c2w, poses);
     golden_compare(g, "ba.out_intrinsics", k, 1e-6);
     check_stats(g, "ba.stats", stats, cost);
@@ -57,7 +56,7 @@ static void agrees(const char *file, double poses, double cost)
         golden_compare(g, "ba.exact_out_c2w", c2w, poses);
         check_stats(g, "ba.exact_stats", stats, cost);
     }
-    free(c2w), free(k), free(xyz);
+    free(c2w), free(k);
     golden_close(g);
 }
 
@@ -80,7 +79,8 @@ static void skipped(void **state)
 }
 
 /* The published solver stops its conjugate gradients early, and here ends 9e-5 above the exact
- * solver's cost (there is no recorded exact run of this problem); tracker.md section 7. */
+ * solver's cost (there is no recorded exact run of this problem);
+ * src/tracker/README.md, "Bundle adjustment". */
 static void of_the_tracker(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Frame preparation against the reference (docs/model/frames.md section 9). */
+/* Frame preparation against the reference (src/media/README.md). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 #include "media/resample.h"
 #include "support/golden.h"
 
-/* golden README: bicubic to 518 wide 5e-4 absolute on 0..255. */
+/* tests/golden/README.md: bicubic to 518 wide 5e-4 absolute on 0..255. */
 static const float BICUBIC = 5e-4f;
 
 static void sizes(void **state)

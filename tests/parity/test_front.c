@@ -11,10 +11,11 @@
 #include "front/internal.h"
 #include "geometry/camera.h"
 #include "media/frame_plan.h"
+#include "nn/dump.h"
 #include "support/golden.h"
 #include "support/model.h"
 
-/* golden README, "Tolerances" */
+/* tests/golden/README.md, "Tolerances" */
 static const double UNIT = 2e-5, WHOLE = 1e-4, FULL = 5e-4, MEDIAN = 1e-5;
 
 static const char *manifest = "front_tiny";
@@ -67,7 +68,7 @@ static void patch_embedding(void **state)
 
     const SpEmbedRun run = sp_patch_embed_begin(front, &nn, &dims);
     float *x = sp_nn_alloc(&nn, 2 * length * row);
-    sp_patch_embed_tokens(front, &nn, &dims, &run, video, 2, x);
+    sp_patch_embed_tokens(front, &nn, &dims, &run, video, x);
     golden_compare(g, "tokens_in", x, UNIT);
     sp_block_run(&nn, &front->embed.block[0], x, 2, length, NULL);
     golden_compare(g, "block0", x, UNIT);
@@ -76,7 +77,7 @@ static void patch_embedding(void **state)
 
     float *tokens = sp_nn_alloc(&nn, 2 * dims.tokens * row),
           *patches = golden_zeros(2 * dims.patches * row);
-    sp_patch_embed_frames(front, &nn, &dims, video, 2, tokens);
+    sp_patch_embed_frames(front, &nn, &dims, video, tokens);
     model_check(&nn);
     for (int64_t t = 0; t < 2; t++)
         memcpy(patches + t * dims.patches * row,
@@ -141,10 +142,10 @@ static void rotary(void **state)
     const float *far = golden_f32(g, "rope.far_positions", NULL);
     SpNn nn = model_context(64);
     const SpPositions near = sp_front_positions(front, &nn, &dims);
-    int32_t far_yx[2 * FAR], most = 0;
+    int32_t far_yx[2 * FAR], max = 0;
     for (int i = 0; i < 2 * FAR; i++) {
         far_yx[i] = (int32_t)far[i];
-        most = far_yx[i] > most ? far_yx[i] : most;
+        max = far_yx[i] > max ? far_yx[i] : max;
     }
     for (int which = 0; which < 2; which++) {
         const int64_t rows = which ? FAR : ROWS, begin = which ? FIRST : 0;
@@ -161,7 +162,7 @@ static void rotary(void **state)
                                   .head = HEAD,
                                   .position = which ? far_yx : near.yx,
                                   .period = rows,
-                                  .max_position = which ? most : near.most,
+                                  .max_position = which ? max : near.max,
                                   .rope_base = front->rope_base});
         for (int64_t r = 0; r < rows; r++)
             for (int64_t h = 0; h < HEADS; h++)
@@ -213,20 +214,48 @@ static void aggregator(void **state)
     golden_close(g);
 }
 
+/* What a run dumps under one name, one after another. */
+typedef struct Captured {
+    const char *name;
+    float *values;
+    int64_t count, capacity;
+} Captured;
+
+static void capture(void *self, const char *name, int rank, const int64_t *dims, const float *data)
+{
+    int64_t count = 1;
+    for (int i = 0; i < rank; i++)
+        count *= dims[i];
+    for (Captured *c = self; c->name; c++)
+        if (strcmp(c->name, name) == 0) {
+            assert_true(c->count + count <= c->capacity);
+            memcpy(c->values + c->count, data, (size_t)count * sizeof *data);
+            c->count += count;
+        }
+}
+
 static void camera_head(void **state)
 {
     (void)state;
-    enum { T = 5, ROUNDS = 4 };
+    enum { T = 5, ROUNDS = 4, VALUES = 9 * T * ROUNDS };
     Golden *g = golden_open("front/camera.safetensors");
+    const float *tokens = golden_f32(g, "tokens", NULL);
     SpNn nn = model_context(64);
-    float encoding[9 * T], deltas[9 * T * ROUNDS], poses[9 * T * ROUNDS];
-    sp_camera_head_run(front, &nn, T, golden_f32(g, "tokens", NULL), encoding, deltas, poses);
+    float encoding[9 * T], deltas[VALUES], poses[VALUES];
+    Captured seen[] = {{"front/camera/delta", deltas, 0, VALUES},
+                       {"front/camera/poses", poses, 0, VALUES},
+                       {NULL, NULL, 0, 0}};
+    const SpDump dump = {capture, seen};
+    nn.dump = &dump;
+    sp_camera_head_run(front, &nn, T, tokens, encoding);
+    assert_true(seen[0].count == VALUES && seen[1].count == VALUES);
     golden_compare(g, "delta", deltas, UNIT);
     golden_compare(g, "poses", poses, UNIT);
-    const float *published = front->camera.fc2_b;
-    front->camera.fc2_b = golden_f32(g, "low.bias", NULL);
-    sp_camera_head_run(front, &nn, T, golden_f32(g, "tokens", NULL), encoding, NULL, poses);
-    front->camera.fc2_b = published;
+    const float *published = front->camera.pose_branch.fc2.b;
+    front->camera.pose_branch.fc2.b = golden_f32(g, "low.bias", NULL);
+    seen[0].count = seen[1].count = 0;
+    sp_camera_head_run(front, &nn, T, tokens, encoding);
+    front->camera.pose_branch.fc2.b = published;
     model_check(&nn);
     golden_compare(g, "low.poses", poses, UNIT);
     model_close(&nn);
@@ -273,14 +302,14 @@ static void depth_head(void **state)
                            ((r / n * dims.tokens + dims.tokens - n + r % n) * 2 + half) * width,
                        (size_t)width * sizeof *tokens);
     }
-    const SpPackedDepthHead packed = sp_depth_head_pack(front, &nn);
+    const SpDepthHead head = sp_depth_head_pack(front, &nn);
     const int64_t image = dims.height * dims.width;
     float *depth = golden_zeros(2 * image), *confidence = golden_zeros(2 * image);
     for (int64_t t = 0; t < 2; t++) {
         const float *frame[SP_FRONT_TAPS];
         for (int k = 0; k < SP_FRONT_TAPS; k++)
             frame[k] = tap[k] + t * n * width;
-        sp_depth_head_frame(front, &nn, &dims, &packed, frame, plane, depth + t * image,
+        sp_depth_head_frame(front, &nn, &dims, &head, frame, depth + t * image,
                             confidence + t * image);
     }
     model_check(&nn);
@@ -291,7 +320,7 @@ static void depth_head(void **state)
     float *x = sp_nn_alloc(&nn, 30 * 32);
     for (int64_t i = 0; i < 30 * 32; i++)
         x[i % 30 * 32 + i / 30] = input[i];
-    sp_residual_unit_run(&nn, &front->dpt.unit1[2], &packed.unit1[2], 6, 5, x);
+    sp_residual_unit_run(&nn, &head.unit1[2], (SpFeatureMap){x, 6, 5, 32});
     float *rcu = golden_channels_first(x, 1, 30, 32);
     golden_compare(g, "rcu.output", rcu, UNIT);
     free(depth), free(confidence), free(rcu);
@@ -316,7 +345,7 @@ static void uv_embedding(void **state)
         const int64_t stride = h * w > 2000 ? 7 : 1;
         const SpFrontDims dims = sp_front_dims(front, 1, cases[i][3], cases[i][4]);
         float *x = golden_zeros(h * w * c), *some = golden_zeros(h * w * c);
-        sp_uv_add(front, &nn, &dims, h, w, c, x);
+        sp_uv_add(front, &nn, &dims, (SpFeatureMap){x, h, w, c});
         float *to = some;
         for (int64_t p = 0; p < h * w; p++)
             if (p / w % stride == 0 && p % w % stride == 0) {

@@ -10,11 +10,12 @@
 #include <cmocka.h>
 
 #include "base/half.h"
+#include "nn/dump.h"
 #include "sam/internal.h"
 #include "support/golden.h"
 #include "support/model.h"
 
-/* golden README, "Tolerances" */
+/* tests/golden/README.md, "Tolerances" */
 static const double PIXELS = 5e-5, NEAR_ZERO = 1e-3;
 static double limit;
 
@@ -138,7 +139,8 @@ static void frame_resize(void **state)
     golden_close(g);
 }
 
-/* Section 3.1: the shorter side is 336, or 334 where a double falls short. */
+/* src/sam/README.md, "The prompt frame": the shorter side is 336, or 334 where a double falls
+ * short. */
 static void frame_sizes(void **state)
 {
     (void)state;
@@ -164,9 +166,12 @@ static void layers(void **state)
         const SpNnMark mark = sp_nn_mark(&nn);
         float *x = sp_nn_alloc(&nn, count), *y = sp_nn_alloc(&nn, count);
         sp_nn_copy(&nn, SP_UPLOAD, x, golden_f32(g, golden_name(unit, "input"), NULL), count);
-        sp_nn_layer_norm(&nn, x, grid * grid, width, layer->norm1.w, layer->norm1.b, 1e-6f, y);
+        float *qkv = sp_nn_alloc(&nn, 3 * count);
+        sp_norm_run(&nn, &layer->norm1, x, grid * grid, y);
         golden_compare(g, golden_name(unit, "norm1"), y, limit);
-        sp_sam_layer_attention(&nn, layer, grid, y, NULL, y);
+        sp_dense_run(&nn, &layer->qkv, y, grid * grid, SP_IDENTITY, qkv);
+        sp_nn_run(&nn, map, &(SpMap){.x = y, .count = count, .y = y}); /* zeros */
+        sp_sam_layer_attention(&nn, layer, grid, qkv, y);
         /* The reference's windows hold tokens beyond the grid, which nobody reads. */
         const char *attn = golden_name(unit, "attn");
         const int64_t side = layer->side, across = (grid + side - 1) / side;
@@ -200,11 +205,11 @@ static void vision(void **state)
     const SpSamSizes s = sp_sam_sizes(sam, image->dim[0], image->dim[1], 0);
     const int64_t pixels = sam->vision.grid * sam->vision.grid;
     SpNn nn = model_context(16);
-    float *picture = golden_zeros(3 * sam->side * sam->side);
-    sp_sam_picture(sam, &nn, &s, image->data, picture);
-    compare_map(g, "pixel_values", picture, sam->side * sam->side, 3);
+    float *model_image = golden_zeros(3 * sam->side * sam->side);
+    sp_sam_model_image(sam, &nn, &s, image->data, model_image);
+    compare_map(g, "pixel_values", model_image, sam->side * sam->side, 3);
     float *x = sp_nn_alloc(&nn, pixels * sam->vision.width);
-    sp_sam_embed(sam, &nn, picture, x);
+    sp_sam_embed(sam, &nn, model_image, x);
     golden_compare(g, "patches_plus_position", x, limit);
     for (int64_t i = 0; i < sam->vision.layers; i++) {
         char name[16];
@@ -217,18 +222,18 @@ static void vision(void **state)
     compare_map(g, "output", embedding, pixels, sam->width);
     model_check(&nn);
     model_close(&nn);
-    free(picture);
+    free(model_image);
     golden_close(g);
 }
 
 static const char *const KINDS[] = {"point", "negative", "posneg", "skipped", "box", "box_points"};
-enum { KIND_COUNT = 6, MOST_POINTS = 4 };
+enum { KIND_COUNT = 6, MAX_POINTS = 4 };
 
-/* A prompt of a golden and room for its numbers. */
+/* A prompt of a golden and memory for its numbers. */
 typedef struct Prompt {
     SpPrompt prompt;
-    double point[2 * MOST_POINTS], box[4];
-    int label[MOST_POINTS];
+    double point[2 * MAX_POINTS], box[4];
+    int label[MAX_POINTS];
 } Prompt;
 
 static void read_prompt(Golden *g, const char *unit, const char *box, Prompt *p)
@@ -320,8 +325,9 @@ static void decoder_parts(void **state)
     float *embedding, *position;
     decoder_maps(g, &nn, &embedding, &position);
     const SpTensor *sparse = golden_tensor(g, "box_points.sparse");
-    const SpSamTwoWay s = sp_sam_two_way_begin(
-        sam, &nn, embedding, position, golden_f32(g, "box_points.sparse", NULL), sparse->dim[0]);
+    const SpSamDecoding in = {embedding, position, golden_f32(g, "box_points.sparse", NULL),
+                              sparse->dim[0]};
+    const SpSamTwoWay s = sp_sam_two_way_begin(sam, &nn, &in);
     for (int i = 0; i < 2; i++) {
         char unit[30];
         snprintf(unit, sizeof unit, "box_points.block%d", i);
@@ -352,9 +358,10 @@ static void decoder(void **state)
     decoder_maps(g, &nn, &embedding, &position);
     for (int k = 0; k < KIND_COUNT; k++) {
         const SpTensor *sparse = golden_tensor(g, golden_name(KINDS[k], "sparse"));
-        sp_sam_decode(sam, &nn, embedding, position,
-                      golden_f32(g, golden_name(KINDS[k], "sparse"), NULL), sparse->dim[0], masks,
-                      iou);
+        const SpSamDecoding in = {embedding, position,
+                                  golden_f32(g, golden_name(KINDS[k], "sparse"), NULL),
+                                  sparse->dim[0]};
+        sp_sam_decode(sam, &nn, &in, masks, iou);
         golden_compare(g, golden_name(KINDS[k], "single_mask"), masks, limit);
         golden_compare(g, golden_name(KINDS[k], "masks"), masks + pixels, limit);
         golden_compare(g, golden_name(KINDS[k], "single_iou"), iou, limit);
@@ -364,6 +371,29 @@ static void decoder(void **state)
     model_close(&nn);
     free(masks);
     golden_close(g);
+}
+
+/* Collects the rows of logits that post-processing dumps; self: where the next one goes. */
+static void append_row(void *self, const char *name, int rank, const int64_t *dims,
+                       const float *data)
+{
+    float **next = self;
+    assert_string_equal(name, "sam/postprocess/logits");
+    assert_int_equal(rank, 1);
+    memcpy(*next, data, (size_t)dims[0] * sizeof *data);
+    *next += dims[0];
+}
+
+/* Post-processing, whose logits go to `logits` [height, width]. */
+static void postprocess_logits(SpNn *nn, const SpSamSizes *s, const float *low, float *logits,
+                               uint8_t *mask)
+{
+    float *next = logits;
+    const SpDump dump = {append_row, &next};
+    nn->dump = &dump;
+    sp_sam_postprocess(sam, nn, s, low, 1, mask);
+    nn->dump = NULL;
+    assert_true(next == logits + s->height * s->width);
 }
 
 static void postprocess(void **state)
@@ -386,7 +416,7 @@ static void postprocess(void **state)
         float *logits = golden_zeros(MASKS * pixels);
         uint8_t *masks = bytes(MASKS * pixels);
         for (int m = 0; m < MASKS; m++)
-            sp_sam_postprocess(sam, &nn, &s, low + m * low_pixels, logits + m * pixels, 1,
+            postprocess_logits(&nn, &s, low + m * low_pixels, logits + m * pixels,
                                masks + m * pixels);
         if (golden_has(g, golden_name(names[i], "logits")))
             golden_compare(g, golden_name(names[i], "logits"), logits, PIXELS);
@@ -398,8 +428,8 @@ static void postprocess(void **state)
     golden_close(g);
 }
 
-/* A picture and a prompt through the whole model: exact memory, IoU, and the mask, which leaves no
- * room for pixels near 0 as the tiny goldens have none. */
+/* An image and a prompt through the whole model: exact memory, IoU, and the mask, which leaves no
+ * tolerance for pixels near 0 as the tiny goldens have none. */
 static void whole(Golden *g, const char *image_name, const char *unit, SpSamSelect select)
 {
     const SpTensor *image = golden_tensor(g, golden_name(image_name, "image"));
@@ -458,7 +488,7 @@ static void decode_prompt(SpNn *nn, const float *embedding, const SpPrompt *prom
     sp_sam_image_position(sam, code);
     sp_nn_copy(nn, SP_UPLOAD, position, code, map);
     sp_sam_sparse(sam, prompt, sparse);
-    sp_sam_decode(sam, nn, embedding, position, sparse, count, masks, iou);
+    sp_sam_decode(sam, nn, &(SpSamDecoding){embedding, position, sparse, count}, masks, iou);
     model_check(nn);
     free(code), free(sparse);
 }
@@ -472,11 +502,11 @@ static void low_resolution(void **state)
     const int64_t pixels = sam->vision.grid * sam->vision.grid;
     const SpSamSizes s = sp_sam_sizes(sam, image->dim[0], image->dim[1], 0);
     SpNn nn = model_context(64);
-    float *picture = golden_zeros(3 * sam->side * sam->side), iou[SP_SAM_MASKS];
+    float *model_image = golden_zeros(3 * sam->side * sam->side), iou[SP_SAM_MASKS];
     float *masks = golden_zeros(SP_SAM_MASKS * 16 * pixels);
     float *embedding = sp_nn_alloc(&nn, pixels * sam->width);
-    sp_sam_picture(sam, &nn, &s, image->data, picture);
-    sp_sam_encode(sam, &nn, picture, embedding);
+    sp_sam_model_image(sam, &nn, &s, image->data, model_image);
+    sp_sam_encode(sam, &nn, model_image, embedding);
     Prompt p;
     read_prompt(g, "landscape.posneg", "box", &p);
     for (int64_t i = 0; i < p.prompt.points; i++) {
@@ -486,7 +516,7 @@ static void low_resolution(void **state)
     decode_prompt(&nn, embedding, &p.prompt, masks, iou);
     golden_compare(g, "landscape.posneg.low_res", masks + 16 * pixels, limit);
     golden_compare(g, "landscape.posneg.iou", iou + 1, limit);
-    free(picture), free(masks);
+    free(model_image), free(masks);
     model_close(&nn);
     golden_close(g);
 }
@@ -530,17 +560,17 @@ static void base_size(void **state)
     const int64_t grid = sam->vision.grid, pixels = grid * grid, width = sam->vision.width;
     const SpSamSizes s = sp_sam_sizes(sam, image->dim[0], image->dim[1], SP_SAM_SHORT_SIDE);
     SpNn nn = model_context(256);
-    float *picture = golden_zeros(3 * sam->side * sam->side), iou[SP_SAM_MASKS];
+    float *model_image = golden_zeros(3 * sam->side * sam->side), iou[SP_SAM_MASKS];
     float *masks = golden_zeros(SP_SAM_MASKS * 16 * pixels);
     float *logits = golden_zeros(s.height * s.width);
     uint8_t *mask = bytes(s.height * s.width);
     float *x = sp_nn_alloc(&nn, pixels * width), *embedding = sp_nn_alloc(&nn, pixels * sam->width);
-    sp_sam_picture(sam, &nn, &s, image->data, picture);
-    float *planes = golden_channels_first(picture, 1, sam->side * sam->side, 3);
+    sp_sam_model_image(sam, &nn, &s, image->data, model_image);
+    float *planes = golden_channels_first(model_image, 1, sam->side * sam->side, 3);
     compare_sampled(frame, "pixel_values_sample", planes, 3, sam->side, sam->side,
                     (int64_t[]){1, 16, 16}, limit);
     free(planes);
-    sp_sam_embed(sam, &nn, picture, x);
+    sp_sam_embed(sam, &nn, model_image, x);
     for (int64_t i = 0; i < sam->vision.layers; i++) {
         char name[32];
         snprintf(name, sizeof name, "layer%d_sample", (int)i);
@@ -559,18 +589,18 @@ static void base_size(void **state)
     golden_compare(g, "iou", iou + 1, limit);
     compare_sampled(g, "low_res_sample", masks + 16 * pixels, 3, 4 * grid, 4 * grid,
                     (int64_t[]){1, 4, 4}, limit);
-    sp_sam_postprocess(sam, &nn, &s, masks + 16 * pixels, logits, 1, mask);
+    postprocess_logits(&nn, &s, masks + 16 * pixels, logits, mask);
     model_check(&nn);
     compare_sampled(g, "logits_sample", logits, 1, s.height, s.width, (int64_t[]){1, 5, 5}, PIXELS);
     bytes_equal(g, "mask", mask, logits);
-    free(picture), free(masks), free(logits), free(mask);
+    free(model_image), free(masks), free(logits), free(mask);
     model_close(&nn);
     golden_close(g);
     golden_close(frame);
 }
 
 /* With the argument "base": the published base dimensions (94 M values, a checkpoint in /tmp); with
- * "units": without whole pictures, which an emulated device takes long for. */
+ * "units": without whole images, which an emulated device takes long for. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest base[] = {cmocka_unit_test(prompts_base), cmocka_unit_test(base_size)};

@@ -13,30 +13,31 @@
 #include "lite/embedded.h"
 #include "nn/planner.h"
 #include "sam/sam.h"
+#include "store/registry.h"
 #include "support/model.h"
 #include "support/tracker.h"
 #include "tracker/tracker.h"
 
-enum { SETTINGS = 200, MOST_FRAMES = 120, MOST_POINTS = 24 };
+enum { SETTINGS = 200, MAX_FRAMES = 120, MAX_POINTS = 24 };
 
 typedef enum Kind { FRONT, TRACKER, SAM, LITE_SAM, ONLINE, KINDS } Kind;
 
-/* A device that counts what it has given, and on which weights in place are not to be had. */
+/* A device that counts the bytes allocated on it, and on which weights in place are impossible. */
 static SpDevice *cpu, device;
-static size_t given, most_given;
+static size_t allocated, max_allocated;
 
 static void *take_memory(SpDevice *self, size_t bytes)
 {
     (void)self;
-    given += bytes;
-    most_given = given > most_given ? given : most_given;
+    allocated += bytes;
+    max_allocated = allocated > max_allocated ? allocated : max_allocated;
     return cpu->take_memory(cpu, bytes);
 }
 
 static void give_memory(SpDevice *self, void *memory, size_t bytes)
 {
     (void)self;
-    given -= bytes;
+    allocated -= bytes;
     cpu->give_memory(cpu, memory, bytes);
 }
 
@@ -47,7 +48,7 @@ static void open_device(void)
     device = *cpu;
     device.take_memory = take_memory;
     device.give_memory = give_memory;
-    given = most_given = 0;
+    allocated = max_allocated = 0;
 }
 
 typedef struct Model {
@@ -76,15 +77,16 @@ static void check(SpStatus status)
         fail_msg("%s", status.text);
 }
 
-static Model open_embedded(const char *name)
+static Model open_embedded(SpModelId id)
 {
-    const void *data;
     Model model = {0};
-    assert_true(sp_embedded(name, &data, &model.size));
+    const char *name = sp_model_info(id)->name;
+    const void *data = sp_embedded(sp_model_info(id)->builtin, &model.size);
+    assert_non_null(data);
     model.copy = malloc(model.size);
     assert_non_null(model.copy);
     memcpy(model.copy, data, model.size);
-    if (strcmp(name, "offline") == 0) {
+    if (id == SP_MODEL_OFFLINE) {
         patch(&model, "\\\"resolution\\\": 196", "\\\"resolution\\\":  28");
         patch(&model, "[192, 256]", "[ 64,  64]");
     }
@@ -94,8 +96,10 @@ static Model open_embedded(const char *name)
 
 static void open_kind(Kind kind)
 {
-    static const char *const embedded[] = {
-        [FRONT] = "front", [TRACKER] = "offline", [LITE_SAM] = "sam-lite", [ONLINE] = "offline"};
+    static const SpModelId embedded[] = {[FRONT] = SP_MODEL_FRONT,
+                                         [TRACKER] = SP_MODEL_OFFLINE,
+                                         [LITE_SAM] = SP_MODEL_SAM_LITE,
+                                         [ONLINE] = SP_MODEL_OFFLINE};
     Model *model = &models[kind];
     *model = kind == SAM ? (Model){.checkpoint = model_checkpoint("sam_tiny")}
                          : open_embedded(embedded[kind]);
@@ -140,11 +144,11 @@ static int close_all(void **state)
 
 static uint64_t seed;
 
-/* A whole number in least .. most. */
-static int64_t any(int64_t least, int64_t most)
+/* A whole number in min .. max. */
+static int64_t any(int64_t min, int64_t max)
 {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return least + (int64_t)((seed >> 33) % (uint64_t)(most - least + 1));
+    return min + (int64_t)((seed >> 33) % (uint64_t)(max - min + 1));
 }
 
 static bool is_sam(Kind kind)
@@ -161,11 +165,11 @@ typedef struct Case {
     size_t out_count;
 } Case;
 
-static float *noise(int64_t count, float least, float most)
+static float *noise(int64_t count, float min, float max)
 {
     float *x = golden_zeros(count);
     for (int64_t i = 0; i < count; i++)
-        x[i] = least + (most - least) * (float)any(0, 1000) / 1000;
+        x[i] = min + (max - min) * (float)any(0, 1000) / 1000;
     return x;
 }
 
@@ -259,7 +263,7 @@ static SpStatus run_sam(const Case *c, SpNn *nn)
     const double box[] = {1, 1, (double)c->width - 2, (double)c->height - 2};
     const double middle[] = {(double)c->width / 2, (double)c->height / 2};
     const int on_it[] = {1};
-    SpPrompt prompt[MOST_POINTS];
+    SpPrompt prompt[MAX_POINTS];
     for (int64_t i = 0; i < c->points; i++)
         prompt[i] = i % 2 && c->kind == LITE_SAM
                         ? (SpPrompt){.points = 1, .point = middle, .label = on_it}
@@ -293,29 +297,29 @@ static SpDryRun dry_run(Case *c)
 }
 
 /* Runs in exactly the memory planned and holds what was measured against it. */
-static void run_planned(Case *c, const SpFootprint *need)
+static void run_planned(Case *c, const SpFootprint *footprint)
 {
     SpNn nn;
     SpWeights *weights = weights_of(c->kind);
-    const size_t loaded = sp_weights_loaded(weights), before = given - loaded;
-    most_given = given;
+    const size_t loaded = sp_weights_loaded(weights), before = allocated - loaded;
+    max_allocated = allocated;
     memset(c->out, 0, c->out_count * sizeof *c->out);
-    if (need->plan.weights == SP_RESIDENT)
+    if (footprint->plan.weights == SP_RESIDENT)
         check(sp_weights_load(weights, &device));
-    check(sp_nn_open(cpu, need->device, need->host, &nn));
-    most_given += need->device;
-    nn.plan = need->plan;
+    check(sp_nn_open(cpu, footprint->device, footprint->host, &nn));
+    max_allocated += footprint->device;
+    nn.plan = footprint->plan;
     nn.weights = weights;
     check(run_case(c, &nn));
-    assert_int_equal(nn.arena.peak, need->device);
-    assert_int_equal(nn.host.peak, need->host);
+    assert_int_equal(nn.arena.peak, footprint->device);
+    assert_int_equal(nn.host.peak, footprint->host);
     assert_int_equal(nn.arena.used, 0);
     assert_int_equal(nn.host.used, 0);
-    assert_int_equal(most_given - before, need->device + need->weights);
-    assert_true(nn.moved_bytes + (double)need->weights == need->moved_bytes);
+    assert_int_equal(max_allocated - before, footprint->device + footprint->weights);
+    assert_true(nn.moved_bytes + (double)footprint->weights == footprint->moved_bytes);
     sp_nn_close(&nn);
     sp_weights_drop(weights, &device);
-    assert_int_equal(given, before);
+    assert_int_equal(allocated, before);
 }
 
 static Case any_case(void)
@@ -323,8 +327,8 @@ static Case any_case(void)
     const Kind kind = any(0, 9) == 0 ? SAM : any(0, 1) ? FRONT : TRACKER;
     if (kind == SAM)
         return make_case(SAM, 1, any(1, 6), any(1, 6), any(1, 3), 0);
-    const int64_t frames = any(0, 3) ? any(1, 16) : any(17, MOST_FRAMES);
-    return make_case(kind, frames, any(1, 3), any(1, 4), any(1, MOST_POINTS), any(0, 20));
+    const int64_t frames = any(0, 3) ? any(1, 16) : any(17, MAX_FRAMES);
+    return make_case(kind, frames, any(1, 3), any(1, 4), any(1, MAX_POINTS), any(0, 20));
 }
 
 static void what_is_planned_is_what_is_used(void **state)
@@ -335,27 +339,26 @@ static void what_is_planned_is_what_is_used(void **state)
     for (int i = 0; i < SETTINGS; i++) {
         Case c = any_case();
         const SpDryRun dry = dry_run(&c);
-        const SpPlanConstraints wish = {.forced = true, .mode = (SpWeightMode)any(0, 2)};
-        SpMemoryLimits room = {SIZE_MAX, SIZE_MAX};
-        SpFootprint fastest, leanest, need;
+        const SpPlanConstraints constraints = {.forced = true, .mode = (SpWeightMode)any(0, 2)};
+        SpMemoryLimits limits = {SIZE_MAX, SIZE_MAX};
+        SpFootprint fastest, leanest, footprint;
         bool fits;
-        check(sp_plan_choose(cpu, &dry, &wish, &room, &fastest, &fits));
+        check(sp_plan_choose(cpu, &dry, &constraints, &limits, &fastest, &fits));
         assert_true(fits);
-        room.device = 0;
-        check(sp_plan_choose(cpu, &dry, &wish, &room, &leanest, &fits));
+        limits.device = 0;
+        check(sp_plan_choose(cpu, &dry, &constraints, &limits, &leanest, &fits));
         assert_false(fits);
-        const size_t most = fastest.device + fastest.weights,
-                     least = leanest.device + leanest.weights;
-        room.device = least - least / 16 + (size_t)any(0, 1000) * (most - least + least / 8) / 1000;
-        check(sp_plan_choose(cpu, &dry, &wish, &room, &need, &fits));
-        assert_true(fits == (need.device + need.weights <= room.device));
+        const size_t max = fastest.device + fastest.weights, min = leanest.device + leanest.weights;
+        limits.device = min - min / 16 + (size_t)any(0, 1000) * (max - min + min / 8) / 1000;
+        check(sp_plan_choose(cpu, &dry, &constraints, &limits, &footprint, &fits));
+        assert_true(fits == (footprint.device + footprint.weights <= limits.device));
         if (fits)
-            run_planned(&c, &need);
+            run_planned(&c, &footprint);
         else
-            assert_int_equal(need.device, leanest.device);
+            assert_int_equal(footprint.device, leanest.device);
         ran += fits;
         refused += !fits;
-        from_host += fits && need.plan.features_on_host;
+        from_host += fits && footprint.plan.features_on_host;
         free_case(&c);
     }
     assert_true(ran > SETTINGS / 2 && refused > 10 && from_host > 20);
@@ -368,10 +371,10 @@ static void every_plan_gives(Case *c)
     static const int64_t queries[] = {SP_ROW_TILE, 2 * SP_ROW_TILE, 0};
     const SpDryRun dry = dry_run(c);
     const SpPlan fastest = {0};
-    SpFootprint need;
-    size_t most = 0, least = SIZE_MAX;
-    check(sp_plan_footprint(cpu, &dry, &fastest, &need));
-    run_planned(c, &need);
+    SpFootprint footprint;
+    size_t max = 0, min = SIZE_MAX;
+    check(sp_plan_footprint(cpu, &dry, &fastest, &footprint));
+    run_planned(c, &footprint);
     float *expected = golden_zeros((int64_t)c->out_count);
     memcpy(expected, c->out, c->out_count * sizeof *expected);
     for (int i = 0; i < 4 * 2 * 3; i++) {
@@ -381,13 +384,13 @@ static void every_plan_gives(Case *c)
                              .features_on_host = i / 4 % 2,
                              .rows = rows[i / 8],
                              .queries = queries[(i / 8 + i) % 3]};
-        check(sp_plan_footprint(cpu, &dry, &plan, &need));
-        run_planned(c, &need);
+        check(sp_plan_footprint(cpu, &dry, &plan, &footprint));
+        run_planned(c, &footprint);
         assert_memory_equal(c->out, expected, c->out_count * sizeof *expected);
-        most = need.device > most ? need.device : most;
-        least = need.device < least ? need.device : least;
+        max = footprint.device > max ? footprint.device : max;
+        min = footprint.device < min ? footprint.device : min;
     }
-    assert_true(least < most);
+    assert_true(min < max);
     free(expected);
 }
 
@@ -409,7 +412,7 @@ static void the_tracker_is_the_same_under_every_plan(void **state)
     free_case(&odd);
 }
 
-/* Two windows, whose overlap waits where the maps do. */
+/* Two windows, whose overlap is kept where the features are. */
 static void the_online_tracker_is_the_same_under_every_plan(void **state)
 {
     (void)state;
@@ -454,15 +457,15 @@ static void resident_weights_are_read_on_the_device_alone(void **state)
     for (Kind kind = FRONT; kind <= TRACKER; kind++) {
         Case c = make_case(kind, 5, 3, 3, 6, 5);
         const SpDryRun dry = dry_run(&c);
-        SpFootprint need;
-        check(sp_plan_footprint(cpu, &dry, &(SpPlan){0}, &need));
-        run_planned(&c, &need);
+        SpFootprint footprint;
+        check(sp_plan_footprint(cpu, &dry, &(SpPlan){0}, &footprint));
+        run_planned(&c, &footprint);
         float *expected = golden_zeros((int64_t)c.out_count);
         memcpy(expected, c.out, c.out_count * sizeof *expected);
-        check(sp_plan_footprint(cpu, &dry, &(SpPlan){.weights = SP_RESIDENT}, &need));
+        check(sp_plan_footprint(cpu, &dry, &(SpPlan){.weights = SP_RESIDENT}, &footprint));
         check(sp_weights_load(weights_of(kind), &device));
         spoil(&models[kind], weights_of(kind));
-        run_planned(&c, &need);
+        run_planned(&c, &footprint);
         assert_memory_equal(c.out, expected, c.out_count * sizeof *expected);
         free(expected);
         free_case(&c);
@@ -480,21 +483,21 @@ static void any_sequence_of_sleeps_gives_the_same(void **state)
     for (Kind kind = FRONT; kind <= TRACKER; kind++) {
         Case c = make_case(kind, 4, 2, 3, 6, 5);
         float *expected = golden_zeros((int64_t)c.out_count);
-        SpFootprint need;
+        SpFootprint footprint;
         for (int i = 0; i < 16; i++) {
             const SpDryRun dry = dry_run(&c);
             const SpPlan plan = {.weights = i ? (SpWeightMode)any(0, 2) : SP_IN_PLACE,
                                  .keep_loop_weights = any(0, 1)};
-            check(sp_plan_footprint(cpu, &dry, &plan, &need));
+            check(sp_plan_footprint(cpu, &dry, &plan, &footprint));
             if (any(0, 1)) { /* level 1: on the device and off again, as often as you like */
                 check(sp_weights_load(dry.weights, &device));
                 check(sp_weights_load(dry.weights, &device));
-                assert_int_equal(given, sp_weights_loaded(dry.weights));
+                assert_int_equal(allocated, sp_weights_loaded(dry.weights));
                 sp_weights_drop(dry.weights, &device);
                 sp_weights_drop(dry.weights, &device);
             }
-            assert_int_equal(given, 0);
-            run_planned(&c, &need);
+            assert_int_equal(allocated, 0);
+            run_planned(&c, &footprint);
             if (i == 0)
                 memcpy(expected, c.out, c.out_count * sizeof *expected);
             assert_memory_equal(c.out, expected, c.out_count * sizeof *expected);
@@ -508,16 +511,16 @@ static void any_sequence_of_sleeps_gives_the_same(void **state)
     }
 }
 
-static void a_weight_that_is_not_there_is_an_error(void **state)
+static void a_weight_that_is_not_resident_is_an_error(void **state)
 {
     (void)state;
     Case c = make_case(FRONT, 2, 2, 2, 1, 0);
     const SpDryRun dry = dry_run(&c);
-    SpFootprint need;
+    SpFootprint footprint;
     SpNn nn;
-    check(sp_plan_footprint(cpu, &dry, &(SpPlan){.weights = SP_RESIDENT}, &need));
-    check(sp_nn_open(cpu, need.device, need.host, &nn));
-    nn.plan = need.plan;
+    check(sp_plan_footprint(cpu, &dry, &(SpPlan){.weights = SP_RESIDENT}, &footprint));
+    check(sp_nn_open(cpu, footprint.device, footprint.host, &nn));
+    nn.plan = footprint.plan;
     nn.weights = dry.weights;
     assert_int_equal(run_case(&c, &nn).code, SP_DEVICE);
     sp_nn_close(&nn);
@@ -554,7 +557,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(sam_is_the_same_under_every_plan),
         cmocka_unit_test(resident_weights_are_read_on_the_device_alone),
         cmocka_unit_test(any_sequence_of_sleeps_gives_the_same),
-        cmocka_unit_test(a_weight_that_is_not_there_is_an_error),
+        cmocka_unit_test(a_weight_that_is_not_resident_is_an_error),
         cmocka_unit_test(rates_are_measured),
     };
     return cmocka_run_group_tests_name("plan", tests, open_all, close_all);

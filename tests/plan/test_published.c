@@ -12,7 +12,7 @@
 #include "support/model.h"
 #include "tracker/tracker.h"
 
-/* What a GPU's libraries take beside a stage; the CPU's is smaller. */
+/* What a GPU's libraries take on top of a stage; the CPU's is smaller. */
 enum { WORKSPACE = 96 << 20 };
 
 /* 80 frames of 294 x 518 with 256 points and 756 of the tracker's own; a large frame for SAM. */
@@ -48,31 +48,31 @@ static SpStatus run_sam(void *sam, SpNn *nn)
     return sp_sam_run(sam, nn, &in, NULL);
 }
 
-/* A device of `budget` bytes and a host of `host`; a plan that takes `most` bytes of the device at
- * most, workspace included. */
+/* A device of `budget` bytes and a host of `host`; a plan that takes at most `max` bytes of the
+ * device, workspace included. */
 typedef struct Published {
     const char *manifest;
-    size_t budget, host, most;
+    size_t budget, host, max;
     bool gpu, features_on_host;
 } Published;
 
 static void fits(const Published *p, const SpDryRun *stage)
 {
     SpDevice *cpu;
-    SpFootprint need;
+    SpFootprint footprint;
     bool found;
     check(sp_cpu_open(1, &cpu));
     SpDevice device = *cpu;
     device.reads_host = !p->gpu;
     device.workspace_bytes = WORKSPACE;
-    const SpMemoryLimits room = {p->budget - WORKSPACE, p->host};
+    const SpMemoryLimits limits = {p->budget - WORKSPACE, p->host};
     check(sp_plan_choose(&device, stage, &(SpPlanConstraints){.precision = SP_PRECISION_BF16},
-                         &room, &need, &found));
-    const size_t peak = need.device + need.weights + WORKSPACE;
+                         &limits, &footprint, &found));
+    const size_t peak = footprint.device + footprint.weights + WORKSPACE;
     print_message("%s: %.0f MB, host %.0f MB, %s\n", p->manifest, (double)peak / 1e6,
-                  (double)need.host / 1e6, sp_plan_mode(&need.plan));
-    assert_true(found && peak <= p->most);
-    assert_int_equal(need.plan.features_on_host, p->features_on_host);
+                  (double)footprint.host / 1e6, sp_plan_mode(&footprint.plan));
+    assert_true(found && peak <= p->max);
+    assert_int_equal(footprint.plan.features_on_host, p->features_on_host);
     cpu->close(cpu);
 }
 
@@ -102,7 +102,7 @@ static void the_front_fits(void **state)
     sp_checkpoint_close(checkpoint);
 }
 
-/* Where the device's memory is the host's; as above; within 1 GiB; within the least. */
+/* Where the device's memory is the host's; as above; within 1 GiB; within the smallest budget. */
 static void the_tracker_fits(void **state)
 {
     (void)state;

@@ -50,7 +50,7 @@ static Seen see(const char *path, const SpReaderSettings *settings)
         return seen;
     seen.height = sp_reader_height(reader);
     seen.width = sp_reader_width(reader);
-    seen.guess = sp_reader_guess(reader);
+    seen.guess = sp_reader_expected(reader);
     uint8_t *rgb = malloc((size_t)(3 * seen.height * seen.width));
     assert_non_null(rgb);
     for (bool end = false; seen.status.code == SP_OK;) {
@@ -101,7 +101,7 @@ static void b_frames_come_in_order(void **state)
     }
 }
 
-static void start_stride_and_most_choose(void **state)
+static void start_stride_and_max_frames_choose(void **state)
 {
     (void)state;
     const SpReaderSettings some = {0.45, 3, 4}, last = {1.9, 1, 80}, beyond = {2.5, 1, 80};
@@ -317,11 +317,16 @@ static void masks_are_read(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        cmocka_unit_test(b_frames_come_in_order), cmocka_unit_test(start_stride_and_most_choose),
-        cmocka_unit_test(pixel_formats_are_read), cmocka_unit_test(unusual_clips_are_read),
-        cmocka_unit_test(rotation_is_honoured),   cmocka_unit_test(images_are_read),
-        cmocka_unit_test(a_pipe_is_read),         cmocka_unit_test(bad_files_are_named),
-        cmocka_unit_test(cut_clips_end_well),     cmocka_unit_test(masks_are_read),
+        cmocka_unit_test(b_frames_come_in_order),
+        cmocka_unit_test(start_stride_and_max_frames_choose),
+        cmocka_unit_test(pixel_formats_are_read),
+        cmocka_unit_test(unusual_clips_are_read),
+        cmocka_unit_test(rotation_is_honoured),
+        cmocka_unit_test(images_are_read),
+        cmocka_unit_test(a_pipe_is_read),
+        cmocka_unit_test(bad_files_are_named),
+        cmocka_unit_test(cut_clips_end_well),
+        cmocka_unit_test(masks_are_read),
     };
     return cmocka_run_group_tests_name("media", cases, scratch_make, scratch_remove);
 }

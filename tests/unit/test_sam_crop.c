@@ -1,4 +1,4 @@
-/* What a lite SAM is shown of a picture, and where its masks lie in it. */
+/* What a lite SAM sees of an image, and where its masks lie in it. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,43 +9,43 @@
 
 #include "sam/internal.h"
 
-enum { SIDE = 24, GRID = 3, CELLS = 4 * GRID, MOST = 100 };
+enum { SIDE = 24, GRID = 3, CELLS = 4 * GRID, MAX = 100 };
 static const SpSam sam = {.side = SIDE, .vision.grid = GRID};
 static const double RED = 0.485 * 255, RED_SCALE = 0.229 * 255;
 
-static SpSamSizes sizes_of(int64_t height, int64_t width, SpSamCrop view)
+static SpSamSizes sizes_of(int64_t height, int64_t width, SpSamCrop crop)
 {
-    return (SpSamSizes){.height = height, .width = width, .view = view};
+    return (SpSamSizes){.height = height, .width = width, .crop = crop};
 }
 
-static void the_view_surrounds_its_box(void **state)
+static void the_crop_surrounds_its_box(void **state)
 {
     (void)state;
     const double box[] = {10, 20, 29, 25}; /* 20 x 6 */
-    const SpSamCrop near = sp_sam_crop_around(box, 1), far = sp_sam_crop_around(box, 1.5);
-    assert_true(near.side == 20 && near.x == 10 && near.y == 13);
-    assert_true(far.side == 30 && far.x == 5 && far.y == 8);
+    const SpSamCrop tight = sp_sam_crop_around(box, 1), wide = sp_sam_crop_around(box, 1.5);
+    assert_true(tight.side == 20 && tight.x == 10 && tight.y == 13);
+    assert_true(wide.side == 30 && wide.x == 5 && wide.y == 8);
     const double point[] = {7, 7, 7, 7};
     const SpSamCrop one = sp_sam_crop_around(point, 1.4);
     assert_true(one.side == 2 && one.x == 7 && one.y == 7);
 }
 
-static void places_follow_the_view(void **state)
+static void points_follow_the_crop(void **state)
 {
     (void)state;
-    SpSamCrop view = {.x = -4, .y = 2, .side = 48};
+    SpSamCrop crop = {.x = -4, .y = 2, .side = 48};
     double to[2];
-    /* The view's edges lie half a pixel before its first and after its last pixel. */
-    sp_sam_crop_point(&sam, &view, (double[2]){-4.5, 25.5}, to);
+    /* The crop's edges lie half a pixel before its first and after its last pixel. */
+    sp_sam_crop_point(&sam, &crop, (double[2]){-4.5, 25.5}, to);
     assert_true(fabs(to[0] + 0.5) < 1e-12 && fabs(to[1] - (SIDE / 2 - 0.5)) < 1e-12);
-    sp_sam_crop_point(&sam, &view, (double[2]){43.5, 1.5}, to);
+    sp_sam_crop_point(&sam, &crop, (double[2]){43.5, 1.5}, to);
     assert_true(fabs(to[0] - (SIDE - 0.5)) < 1e-12 && fabs(to[1] + 0.5) < 1e-12);
-    view.mirrored = true;
-    sp_sam_crop_point(&sam, &view, (double[2]){-4.5, 25.5}, to);
+    crop.mirrored = true;
+    sp_sam_crop_point(&sam, &crop, (double[2]){-4.5, 25.5}, to);
     assert_true(fabs(to[0] - (SIDE - 0.5)) < 1e-12 && fabs(to[1] - (SIDE / 2 - 0.5)) < 1e-12);
 }
 
-/* A picture whose red rises by `step` a column. */
+/* An image whose red rises by `step` a column. */
 static void ramp(uint8_t *rgb, int64_t height, int64_t width, int step)
 {
     memset(rgb, 0, (size_t)(3 * height * width));
@@ -53,70 +53,70 @@ static void ramp(uint8_t *rgb, int64_t height, int64_t width, int step)
         rgb[3 * i] = (uint8_t)(step * (i % width));
 }
 
-static double red_at(const float *picture, int64_t row, int64_t column)
+static double red_at(const float *image, int64_t row, int64_t column)
 {
-    return (double)picture[3 * (row * SIDE + column)] * RED_SCALE + RED;
+    return (double)image[3 * (row * SIDE + column)] * RED_SCALE + RED;
 }
 
-static void a_shrunk_view_averages_areas(void **state)
+static void a_shrunk_crop_averages_areas(void **state)
 {
     (void)state;
     uint8_t rgb[3 * 60 * 60];
-    float picture[3 * SIDE * SIDE];
+    float image[3 * SIDE * SIDE];
     ramp(rgb, 60, 60, 4);
     const SpSamSizes s = sizes_of(60, 60, (SpSamCrop){.x = 0, .y = 0, .side = 60});
-    sp_sam_crop_image(&sam, &s, rgb, picture);
+    sp_sam_crop_image(&sam, &s, rgb, image);
     /* Output 0 covers columns 0, 1 and half of 2: 4 (0 + 1 + 1) / 2.5 = 3.2. */
-    assert_true(fabs(red_at(picture, 0, 0) - 3) < 1e-3);
-    assert_true(fabs(red_at(picture, 7, SIDE - 1) - 233) < 1e-3); /* 4 (57 / 2 + 58 + 59) / 2.5 */
-    const SpSamCrop turned = {.side = 60, .mirrored = true};
-    const SpSamSizes m = sizes_of(60, 60, turned);
-    sp_sam_crop_image(&sam, &m, rgb, picture);
-    assert_true(fabs(red_at(picture, 7, 0) - 233) < 1e-3);
-    assert_true(fabs(red_at(picture, 0, SIDE - 1) - 3) < 1e-3);
+    assert_true(fabs(red_at(image, 0, 0) - 3) < 1e-3);
+    assert_true(fabs(red_at(image, 7, SIDE - 1) - 233) < 1e-3); /* 4 (57 / 2 + 58 + 59) / 2.5 */
+    const SpSamCrop mirrored = {.side = 60, .mirrored = true};
+    const SpSamSizes m = sizes_of(60, 60, mirrored);
+    sp_sam_crop_image(&sam, &m, rgb, image);
+    assert_true(fabs(red_at(image, 7, 0) - 233) < 1e-3);
+    assert_true(fabs(red_at(image, 0, SIDE - 1) - 3) < 1e-3);
 }
 
-static void a_grown_view_is_bilinear(void **state)
+static void a_grown_crop_is_bilinear(void **state)
 {
     (void)state;
     uint8_t rgb[3 * 12 * 12];
-    float picture[3 * SIDE * SIDE];
+    float image[3 * SIDE * SIDE];
     ramp(rgb, 12, 12, 20);
     const SpSamSizes s = sizes_of(12, 12, (SpSamCrop){.x = 0, .y = 0, .side = 12});
-    sp_sam_crop_image(&sam, &s, rgb, picture);
-    assert_true(fabs(red_at(picture, 3, 0) - 0) < 1e-3); /* the edge is repeated */
-    assert_true(fabs(red_at(picture, 3, 1) - 5) < 1e-3); /* at column 0.25 */
-    assert_true(fabs(red_at(picture, 3, SIDE - 1) - 220) < 1e-3);
+    sp_sam_crop_image(&sam, &s, rgb, image);
+    assert_true(fabs(red_at(image, 3, 0) - 0) < 1e-3); /* the edge is repeated */
+    assert_true(fabs(red_at(image, 3, 1) - 5) < 1e-3); /* at column 0.25 */
+    assert_true(fabs(red_at(image, 3, SIDE - 1) - 220) < 1e-3);
 }
 
-static void what_is_beyond_the_picture_is_empty(void **state)
+static void what_is_beyond_the_image_is_empty(void **state)
 {
     (void)state;
     uint8_t rgb[3 * 10 * 8];
-    float picture[3 * SIDE * SIDE];
+    float image[3 * SIDE * SIDE];
     memset(rgb, 200, sizeof rgb);
     const SpSamSizes s = sizes_of(10, 8, (SpSamCrop){.x = -4, .y = 4, .side = 12});
-    sp_sam_crop_image(&sam, &s, rgb, picture);
+    sp_sam_crop_image(&sam, &s, rgb, image);
     for (int64_t i = 0; i < SIDE; i++)
         for (int64_t j = 0; j < SIDE; j++) {
             const bool inside = i < 12 && j >= 8; /* rows 4..9 and columns 0..7, twice as large */
             if (inside)
-                assert_true(fabs(red_at(picture, i, j) - 200) < 1e-3);
+                assert_true(fabs(red_at(image, i, j) - 200) < 1e-3);
             else
-                assert_true(picture[3 * (i * SIDE + j)] == 0);
+                assert_true(image[3 * (i * SIDE + j)] == 0);
         }
 }
 
-/* A view that shows less than half of one of its pixels still shows it. */
+/* A crop that shows less than half of one of its pixels still shows it. */
 static void a_sliver_is_shown(void **state)
 {
     (void)state;
-    uint8_t rgb[3 * MOST];
-    float picture[3 * SIDE * SIDE];
+    uint8_t rgb[3 * MAX];
+    float image[3 * SIDE * SIDE];
     memset(rgb, 100, sizeof rgb);
-    const SpSamSizes s = sizes_of(1, MOST, (SpSamCrop){.x = 0, .y = -50, .side = MOST});
-    sp_sam_crop_image(&sam, &s, rgb, picture);
-    assert_true(fabs(red_at(picture, 12, 0) - 100) < 1e-3 && picture[3 * 13 * SIDE] == 0);
+    const SpSamSizes s = sizes_of(1, MAX, (SpSamCrop){.x = 0, .y = -50, .side = MAX});
+    sp_sam_crop_image(&sam, &s, rgb, image);
+    assert_true(fabs(red_at(image, 12, 0) - 100) < 1e-3 && image[3 * 13 * SIDE] == 0);
 }
 
 static void masks_come_back_to_their_place(void **state)
@@ -126,7 +126,7 @@ static void masks_come_back_to_their_place(void **state)
     uint8_t mask[30 * 40];
     double box[4];
     for (int64_t i = 0; i < CELLS * CELLS; i++)
-        low[i] = i % CELLS < CELLS / 2 ? 5 : -5; /* the view's left half */
+        low[i] = i % CELLS < CELLS / 2 ? 5 : -5; /* the crop's left half */
     const SpSamSizes s = sizes_of(30, 40, (SpSamCrop){.x = 10, .y = -6, .side = 24});
     memset(mask, 0, sizeof mask);
     mask[3 * 40 + 12] = 9; /* taken already */
@@ -148,13 +148,13 @@ static void masks_come_back_to_their_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_view_surrounds_its_box),
-        cmocka_unit_test(places_follow_the_view),
-        cmocka_unit_test(a_shrunk_view_averages_areas),
-        cmocka_unit_test(a_grown_view_is_bilinear),
-        cmocka_unit_test(what_is_beyond_the_picture_is_empty),
+        cmocka_unit_test(the_crop_surrounds_its_box),
+        cmocka_unit_test(points_follow_the_crop),
+        cmocka_unit_test(a_shrunk_crop_averages_areas),
+        cmocka_unit_test(a_grown_crop_is_bilinear),
+        cmocka_unit_test(what_is_beyond_the_image_is_empty),
         cmocka_unit_test(a_sliver_is_shown),
         cmocka_unit_test(masks_come_back_to_their_place),
     };
-    return cmocka_run_group_tests_name("sam view", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("sam crop", tests, NULL, NULL);
 }

@@ -11,8 +11,10 @@
 #include <cmocka.h>
 
 #include "base/half.h"
+#include "lite/embedded.h"
 #include "store/checkpoint.h"
 #include "store/locate.h"
+#include "store/registry.h"
 #include "support/scratch.h"
 
 static void write_text(const char *name, const char *text)
@@ -277,10 +279,10 @@ static void models_bind_what_they_need(void **state)
     sp_checkpoint_close(checkpoint);
 }
 
-static void expect_located(const char *given, const char *where)
+static void expect_located(const char *weights, const char *where)
 {
     SpLocated located;
-    assert_int_equal(sp_weights_locate(given, "model", &located).code, SP_OK);
+    assert_int_equal(sp_weights_locate(weights, "model", &located).code, SP_OK);
     assert_string_equal(located.where, where);
 }
 
@@ -317,9 +319,14 @@ static void built_in_weights_open(void **state)
     const SpLocated located = {.embedded = true};
     for (int i = 0; i < 3; i++) {
         SpCheckpoint *checkpoint;
+        SpSafetensors *file;
+        size_t size;
         assert_int_equal(sp_weights_open(&located, names[i], &checkpoint).code, SP_OK);
-        assert_non_null(sp_checkpoint_metadata(checkpoint, "trained"));
         sp_checkpoint_close(checkpoint);
+        const void *data = sp_embedded(sp_model_find(names[i])->builtin, &size);
+        assert_int_equal(sp_safetensors_open_memory(data, size, "", SP_INPUT, &file).code, SP_OK);
+        assert_non_null(sp_safetensors_metadata(file, "trained"));
+        sp_safetensors_close(file);
     }
     SpCheckpoint *none;
     assert_int_equal(sp_weights_open(&located, "sam-huge", &none).code, SP_CHECKPOINT);

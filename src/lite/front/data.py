@@ -1,0 +1,102 @@
+"""Samples for the front from rendered clips (world/clips.py): frames, log depth, fields of view."""
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from world.degrade import degrade_frame, recolour
+
+MAX_DEPTH = 8.0   # times the clip's median depth; the world behind that counts as this far
+
+
+class Clips:
+    """The clips of some folders at the network's size, kept in memory once read; the folders may
+    grow: refresh() looks for new ones."""
+
+    def __init__(self, folders: list[Path], size: tuple[int, int]):
+        self.folders, self.size = [Path(folder) for folder in folders], size
+        self.names, self.kept = [], {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        self.names = sorted(name for folder in self.folders for name in folder.glob("[0-9]*.npz"))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """u8 [T, H, W, 3], f16 [T, H, W] log of depth over the clip's median, fields of view
+        [T, 2]."""
+        name = self.names[index]
+        if name not in self.kept:
+            with np.load(name) as clip:
+                depth, fov = clip["depth"], fields_of_view(clip["k"], *clip["depth"].shape[1:])
+                video = np.stack([resize(f, self.size, cv2.INTER_CUBIC) for f in clip["video"]])
+            depth = depth.astype(np.float32)
+            depth = np.stack([resize(d, self.size, cv2.INTER_NEAREST) for d in depth])
+            ratio = (depth / np.median(depth[:, ::2, ::2])).clip(0.02, MAX_DEPTH)
+            self.kept[name] = video, np.log(ratio).astype(np.float16), fov
+        return self.kept[name]
+
+
+def fields_of_view(k: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[T, 3, 3] to (vertical, horizontal) in radians [T, 2]."""
+    return 2 * np.arctan(np.stack([height / 2 / k[:, 1, 1], width / 2 / k[:, 0, 0]], 1))
+
+
+def resize(image: np.ndarray, size: tuple[int, int], how: int) -> np.ndarray:
+    """To size (H, W)."""
+    return image if image.shape[:2] == size else cv2.resize(image, size[::-1], interpolation=how)
+
+
+def random_crop(rng, video, depth, fov):
+    """A random window inside the frame, rotated about the axis a little (which leaves depth alone),
+    brought back to the frame's size."""
+    height, width = depth.shape[1:]
+    share, angle = rng.uniform(0.65, 0.95), rng.normal(0, 0.06)
+    linear = share * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    margin = np.array([width, height]) / 2 - np.abs(linear) @ [width / 2, height / 2]
+    centre = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * margin.clip(0)
+    matrix = np.column_stack([linear, centre - linear @ [width / 2, height / 2]])
+
+    def warp(frames, how):
+        flags = how | cv2.WARP_INVERSE_MAP
+        return np.stack([cv2.warpAffine(f, matrix, (width, height), flags=flags,
+                                        borderMode=cv2.BORDER_REPLICATE) for f in frames])
+
+    fov = 2 * np.arctan(share * np.tan(fov / 2))
+    return warp(video, cv2.INTER_CUBIC), warp(depth, cv2.INTER_NEAREST), fov
+
+
+def sample(clips: Clips, seed: list[int], count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`count` augmented frames of one clip at random times, in order: f32 [T, 3, H, W] 0..255, log
+    depth [T, H, W], fields of view [T, 2]."""
+    rng = np.random.default_rng(seed)
+    cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
+    video, depth, fov = clips[int(rng.integers(len(clips)))]
+    times = np.sort(rng.choice(len(video), count, replace=False))
+    video, depth, fov = video[times], depth[times].astype(np.float32), fov[times]
+    if rng.random() < 0.6:
+        video, depth, fov = random_crop(rng, video, depth, fov)
+    if rng.random() < 0.5:
+        video, depth = video[:, :, ::-1], depth[:, :, ::-1]
+    if rng.random() < 0.8:
+        video = recolour(rng, video)
+    video = np.stack([degrade_frame(rng, np.ascontiguousarray(f)) for f in video])
+    return video.transpose(0, 3, 1, 2).astype(np.float32), depth, fov.astype(np.float32)
+
+
+def batch(clips: Clips, seed: int, step: int, groups: int, frames: int) -> tuple[Tensor, ...]:
+    """`groups` clips of `frames` frames: [G T, 3, H, W], log depth [G T, H, W], fov [G T, 2]."""
+    parts = [sample(clips, [seed, step, g], frames) for g in range(groups)]
+    return tuple(torch.from_numpy(np.ascontiguousarray(np.concatenate(p))) for p in zip(*parts))
+
+
+def evenly(clips: Clips, index: int, frames: int) -> tuple[Tensor, ...]:
+    """Evenly spaced frames of a clip, unaugmented."""
+    video, depth, fov = clips[index]
+    times = np.linspace(0, len(video) - 1, frames).round().astype(int)
+    parts = video[times].transpose(0, 3, 1, 2), depth[times], fov[times]
+    return tuple(torch.from_numpy(part.astype(np.float32)) for part in parts)

@@ -1,0 +1,298 @@
+"""Trains the lite front on rendered clips; resumes from RUN/state.pt by itself.
+
+    python3 -m front.train RUN --train DIR... --held DIR... [--steps N] [--minutes M] [--threads 1]
+        [--start FRONT.safetensors]     an exported one first
+    python3 -m front.train RUN --train DIR... --held DIR... --export FILE.safetensors
+        [--mean RUN...]                 with the weights' mean over runs that started from each other
+    python3 -m front.train RUN --train DIR --held DIR --toy
+                                        seconds; exit status 1 unless the loss falls on the few batches
+                                        that it sees again
+
+Depth and confidence come from single frames and from a few frames of a clip together; the camera
+head learns the fields of view and answers "still" (identity, no translation), which the tracker's
+bundle adjustment takes as its start.
+"""
+import argparse
+import copy
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from common import checkpoint, compat
+from common.config import FRONT
+from common.files import replacing
+from common.training import parameter_groups
+from front import data
+from front.init import initialise
+from front.model import Front
+
+SIZE = (192, 256)         # training frames, multiples of the patch size
+BATCHES = ((8, 1), (8, 1), (8, 1), (4, 2), (8, 1), (8, 1), (4, 2), (2, 4))  # clips, frames; in turn
+DENSE = 4                 # frames a step that go through the depth head
+TRUE_SHARE = 0.65         # of the pixels are good enough to be confident in
+CONFIDENT_SHARE = 0.75    # of the held-out pixels get a confidence above 0.5
+WEIGHTS = {"token0": 0.5, "token1": 1.0, "depth": 1.0, "slope": 0.5, "confidence": 0.1, "fov": 0.5}
+
+
+class Readout(nn.Module):
+    """Log depth of 4x4 places a patch, straight from the tapped tokens: a short way for the
+    gradient to the trunk; dropped after training."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.linear = nn.Linear(width, 16)
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """[T, P, 2 D] to [T, 4 gh, 4 gw]"""
+        x = self.linear(self.norm(tokens[:, -grid[0] * grid[1]:]))
+        return F.pixel_shuffle(x.transpose(1, 2).unflatten(2, grid), 4)[:, 0]
+
+
+class Trainee(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.front = Front(FRONT)
+        self.readouts = nn.ModuleList(Readout(2 * FRONT["embed_dim"]) for _ in range(2))
+
+
+def log_loss(error: Tensor, clips: int) -> tuple[Tensor, Tensor]:
+    """Error of log depth after one scale a clip, and a little without; the aligned error."""
+    flat = error.reshape(clips, -1)
+    aligned = (flat - flat.mean(1, keepdim=True)).view_as(error)
+    return aligned.abs().mean() + 0.2 * error.abs().mean(), aligned
+
+
+def slope_loss(error: Tensor) -> Tensor:
+    """Differences of the error between neighbours 2, 4 and 8 pixels apart."""
+    return sum((error[:, ::s, s::s] - error[:, ::s, :-s:s]).abs().mean()
+               + (error[:, s::s, ::s] - error[:, :-s:s, ::s]).abs().mean() for s in (2, 4, 8)) / 6
+
+
+def relative_errors(log_depth: Tensor, log_truth: Tensor, clips: int) -> Tensor:
+    """|depth / truth - 1| after one median scale a clip."""
+    error = (log_depth - log_truth).reshape(clips, -1)
+    error = error - error.median(1, keepdim=True).values
+    return error.clamp(max=3).expm1().abs().view_as(log_truth)
+
+
+def dense(head: nn.Module, taps: list[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Log depth and the confidence's logit [T, H, W]."""
+    depth, confidence = head.frames(taps, *size, FRONT["patch_size"])
+    return depth.clamp_min(1e-6).log(), confidence.clamp(1e-6, 1 - 1e-6).logit()
+
+
+def losses(trainee: Trainee, batch: tuple[Tensor, ...], clips: int,
+           threshold: float) -> tuple[dict[str, Tensor], Tensor]:
+    """The parts of the loss, and the relative errors that confidence is about."""
+    video, truth, fov = batch
+    model, patch = trainee.front, FRONT["patch_size"]
+    grid = (truth.shape[1] // patch, truth.shape[2] // patch)
+    taps = model.aggregator(model.normalise(video), clips)
+    coarse = F.avg_pool2d(truth[:, None], patch // 4)[:, 0]
+    parts = {}
+    for i, readout in enumerate(trainee.readouts):
+        parts[f"token{i}"] = log_loss(readout(taps[2 * i], grid) - coarse, clips)[0]
+    frames = len(video) // clips
+    groups = DENSE // min(frames, DENSE)
+    log_depth, logit = dense(model.depth_head, [tap[:DENSE] for tap in taps], truth.shape[1:])
+    parts["depth"], aligned = log_loss(log_depth - truth[:DENSE], groups)
+    parts["slope"] = slope_loss(aligned)
+    wrong = relative_errors(log_depth.detach(), truth[:DENSE], groups)
+    parts["confidence"] = F.binary_cross_entropy_with_logits(logit, (wrong < threshold).float())
+    pose = model.camera_head(taps[-1][:, 0].unflatten(0, (clips, frames)))[-1].flatten(0, 1)
+    parts["fov"] = (pose[:, 7:] - fov).abs().mean()
+    return parts, wrong
+
+
+def rate(step: int, steps: int, peak: float) -> float:
+    """Warm-up, plateau, and a linear fall over the last 40 %: more steps can be added later."""
+    return peak * min(1, (step + 1) / 150, max(0.01, (steps - step) / (0.4 * steps)))
+
+
+class Validation:
+    """Held-out clips: abs_rel after one median scale a clip, beside its floors."""
+
+    def __init__(self, held: data.Clips, train: data.Clips, frames=4, max_count=40):
+        count = min(max_count, len(held))
+        self.clips = [data.evenly(held, i * len(held) // count, frames) for i in range(count)]
+        every = max(1, len(train) // 200)
+        self.prior = torch.stack([data.evenly(train, i, 2)[1].mean(0)
+                                  for i in range(0, len(train), every)]).mean(0)
+
+    @torch.inference_mode()
+    def scores(self, model: Front) -> dict:
+        """Also with the depth of another clip's images (swapped)."""
+        rows, logs = [], []
+        for video, truth, fov in self.clips:
+            out = model(video)
+            logs.append(out["depth"].log())
+            wrong, sure = relative_errors(logs[-1], truth, 1), out["confidence"] > 0.5
+            rows.append({
+                "abs_rel": wrong.mean(),
+                "prior": relative_errors(self.prior.expand_as(truth), truth, 1).mean(),
+                "constant": relative_errors(torch.zeros_like(truth), truth, 1).mean(),
+                "confident": sure.float().mean(),
+                "abs_rel_if_confident": (wrong * sure).sum() / sure.sum().clamp_min(1),
+                "fov_degrees": (out["pose_enc"][:, 7:] - fov).abs().mean().rad2deg()})
+        for i, row in enumerate(rows):
+            row["swapped"] = relative_errors(logs[i - 1], self.clips[i][1], 1).mean()
+        return {name: round(torch.stack([row[name] for row in rows]).mean().item(), 4)
+                for name in rows[0]}
+
+
+class Run:
+    def __init__(self, folder: Path, seed: int, rate: float, toy: bool):
+        self.folder, self.path, self.toy = folder, folder / "state.pt", toy
+        torch.manual_seed(seed)
+        self.trainee = Trainee()
+        self.step, self.frames, self.seed, self.peak = 0, 0, seed, rate
+        self.threshold, self.scores = 0.25, {}    # relative error that still counts as good
+        self.average = copy.deepcopy(self.trainee.front).requires_grad_(False).eval()
+
+    def begin(self, clips: data.Clips, first: Path | None) -> None:
+        if self.path.exists():
+            self.load()
+        else:
+            initialise(self.trainee.front, self.trainee.readouts, clips, self.seed)
+            if first:
+                checkpoint.read(self.trainee.front, first)
+            self.average.load_state_dict(self.trainee.front.state_dict())
+        self.trainee.front.aggregator.patch_embed.patch_embed.proj.requires_grad_(False)
+        self.optimiser = compat.adamw(parameter_groups(self.trainee, ("token", "pos_embed")), betas=(0.9, 0.98))
+        if self.path.exists():
+            self.optimiser.load_state_dict(self.state["optimiser"])
+
+    def load(self) -> None:
+        self.state = compat.load(self.path)
+        self.trainee.load_state_dict(self.state["trainee"])
+        self.average.load_state_dict(self.state["average"])
+        for name in ("step", "seed", "threshold", "scores", "frames"):
+            setattr(self, name, self.state[name])
+
+    def save(self) -> None:
+        state = {"trainee": self.trainee.state_dict(), "average": self.average.state_dict(),
+                 "optimiser": self.optimiser.state_dict(), "step": self.step, "seed": self.seed,
+                 "threshold": self.threshold, "scores": self.scores, "frames": self.frames}
+        with replacing(self.path) as part:
+            torch.save(state, part)
+
+    def advance(self, clips: data.Clips, steps: int) -> dict:
+        count, frames = BATCHES[self.step % len(BATCHES)]
+        which = self.step % len(BATCHES) if self.toy else self.step
+        batch = data.batch(clips, self.seed, which, count, frames)
+        parts, wrong = losses(self.trainee, batch, count, self.threshold)
+        self.optimiser.zero_grad(set_to_none=True)
+        sum(WEIGHTS[name] * part for name, part in parts.items()).backward()
+        norm = nn.utils.clip_grad_norm_(self.trainee.parameters(), 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate(self.step, steps, self.peak)
+        self.optimiser.step()
+        self.threshold += 0.01 * (wrong.flatten()[::7].quantile(TRUE_SHARE).item() - self.threshold)
+        self.step += 1
+        self.frames += count * frames
+        keep = min(0.998, self.step / (self.step + 20))
+        compat.lerp_(list(self.average.parameters()),
+                     [p.detach() for p in self.trainee.front.parameters()], 1 - keep)
+        return {**{name: part.item() for name, part in parts.items()}, "norm": norm.item()}
+
+
+def train(run: Run, args) -> list[float]:
+    """Returns the mean loss of each `log_every` steps."""
+    clips, held = data.Clips(args.train, SIZE), data.Clips(args.held, SIZE)
+    run.begin(clips, args.start)
+    start, saved, sums, stop, means = time.time(), time.time(), {}, [], []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    while run.step < args.steps and time.time() - start < 60 * args.minutes and not stop:
+        for name, value in run.advance(clips, args.steps).items():
+            sums[name] = sums.get(name, 0) + value
+        if run.step % args.log_every == 0:
+            line = {name: round(value / args.log_every, 4) for name, value in sums.items()}
+            print(json.dumps({"step": run.step, "minutes": round((time.time() - start) / 60, 1),
+                              "clips": len(clips), "threshold": round(run.threshold, 3), **line}),
+                  flush=True)
+            means.append(sum(WEIGHTS[name] * line[name] for name in WEIGHTS))
+            sums = {}
+            clips.refresh()
+        if run.step % args.check_every == 0 or run.step == args.steps:
+            held.refresh()
+            validation = Validation(held, clips)
+            run.scores = validation.scores(run.average)
+            print(json.dumps({"step": run.step, **run.scores}), flush=True)
+        if time.time() - saved > 120:
+            run.save()
+            saved = time.time()
+    run.save()
+    return means
+
+
+@torch.no_grad()
+def calibrate(model: Front, validation: Validation) -> None:
+    """Moves the confidence's bias so that CONFIDENT_SHARE of the held-out pixels lie above 0.5."""
+    sure = torch.cat([model(video)["confidence"][:, ::4, ::4].flatten()
+                      for video, _, _ in validation.clips])
+    threshold = sure.quantile(1 - CONFIDENT_SHARE).clamp(1e-6, 1 - 1e-6)
+    model.depth_head.scratch.output_conv2[2].bias[1] -= threshold.logit()
+
+
+def export(run: Run, path: Path, validation: Validation) -> None:
+    """The averaged weights as F16 safetensors with config and scores in the metadata."""
+    calibrate(run.average, validation)
+    run.average.half().float()
+    run.scores = validation.scores(run.average)
+    size = checkpoint.write(path, run.average, FRONT, {
+        "step": run.step, "seed": run.seed, "frames": run.frames,
+        "confidence_threshold": round(run.threshold, 3), "validation": run.scores})
+    print(f"{path}: {size / 1e6:.1f} MB, {json.dumps(run.scores)}")
+
+
+@torch.no_grad()
+def mix(run: Run, others: list[Run]) -> None:
+    """The averaged weights become their mean over the runs: what one schedule's end gained on one kind of
+    scene at another's cost is smoothed."""
+    for name, tensor in run.average.state_dict().items():
+        tensor.copy_(torch.stack([r.average.state_dict()[name] for r in (run, *others)]).mean(0))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--train", type=Path, nargs="+")
+    parser.add_argument("--held", type=Path, nargs="+")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--start", type=Path, metavar="FRONT.safetensors")
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--log-every", type=int, default=25)
+    parser.add_argument("--check-every", type=int, default=200)
+    parser.add_argument("--toy", action="store_true")
+    parser.add_argument("--export", type=Path)
+    parser.add_argument("--mean", type=Path, nargs="+", metavar="RUN", default=[])
+    args = parser.parse_args()
+    args.run.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(args.threads)
+    run = Run(args.run, args.seed, args.rate, args.toy)
+    if args.export:
+        others = [Run(path, args.seed, args.rate, args.toy) for path in args.mean]
+        for each in (run, *others):
+            each.load()
+        mix(run, others)
+        held, clips = data.Clips(args.held, SIZE), data.Clips(args.train, SIZE)
+        export(run, args.export, Validation(held, clips, frames=8))
+        return 0
+    if args.toy:
+        args.steps, args.log_every, args.check_every = 3 * len(BATCHES), len(BATCHES), 3 * len(BATCHES)
+    means = train(run, args)
+    return args.toy and means[-1] >= means[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Segment Anything in PyTorch, and the training of its lite weights."""

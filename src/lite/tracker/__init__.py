@@ -1,0 +1,1 @@
+"""The tracker, SpatialTrackerV2, in PyTorch, and the training of its lite weights."""

@@ -1,0 +1,1 @@
+"""The procedural world that the lite models are trained on."""

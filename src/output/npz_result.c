@@ -1,0 +1,114 @@
+/* tracks.npz: every array of the result (src/output/README.md). */
+#include "output/format.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "geometry/camera.h"
+#include "media/resample.h"
+#include "output/npz.h"
+
+/* An archive being written, and memory for the arrays that are made for it. */
+typedef struct Writing {
+    SpNpzWriter *npz;
+    const SpResult *result;
+    int64_t h, w; /* the saved size */
+    float *work;  /* [T, max(3 N, 16)] or [3, h, w], whichever is more */
+} Writing;
+
+/* Planes of each frame reduced to the saved size and scaled; clamped to 0..1 when `clamp`. */
+static SpStatus write_maps(const Writing *w, const char *name, const float *maps, int64_t planes,
+                           float scale, bool clamp)
+{
+    const SpFramePlan *plan = &w->result->clip->plan;
+    const int64_t frames = w->result->clip->frames, count = planes * w->h * w->w;
+    const int64_t dims[] = {frames, planes, w->h, w->w}, flat[] = {frames, w->h, w->w};
+    SP_TRY(sp_npz_begin(w->npz, name, SP_F32, planes > 1 ? 4 : 3, planes > 1 ? dims : flat));
+    for (int64_t t = 0; t < frames; t++) {
+        SP_TRY(sp_resample_antialias(maps + t * planes * plan->height * plan->width, planes,
+                                     plan->height, plan->width, w->work, w->h, w->w));
+        for (int64_t i = 0; i < count; i++) {
+            const float value = w->work[i] * scale;
+            w->work[i] = clamp ? fminf(fmaxf(value, 0), 1) : value;
+        }
+        SP_TRY(sp_npz_write(w->npz, w->work, (size_t)count * sizeof *w->work));
+    }
+    return sp_ok();
+}
+
+static SpStatus write_cameras(const Writing *w)
+{
+    const SpResult *r = w->result;
+    const int64_t frames = r->clip->frames;
+    const float sx = (float)w->w / (float)r->clip->plan.width;
+    const float sy = (float)w->h / (float)r->clip->plan.height;
+    for (int64_t t = 0; t < frames; t++)
+        sp_pose_invert(r->c2w + 16 * t, w->work + 16 * t);
+    SP_TRY(sp_npz_array(w->npz, "extrinsics", SP_F32, 3, (const int64_t[]){frames, 4, 4}, w->work));
+    sp_intrinsics_scale(r->intrinsics, frames, (double)sx, (double)sy, w->work);
+    return sp_npz_array(w->npz, "intrinsics", SP_F32, 3, (const int64_t[]){frames, 3, 3}, w->work);
+}
+
+/* The objects that tracks lie on. */
+static SpStatus write_objects(const Writing *w)
+{
+    const SpResult *r = w->result;
+    SP_TRY(sp_npz_begin(w->npz, "object", SP_I64, 1, &r->tracks));
+    for (int64_t n = 0; n < r->tracks; n++) {
+        const int64_t index = r->object[n] - 1;
+        SP_TRY(sp_npz_write(w->npz, &index, sizeof index));
+    }
+    return sp_npz_texts(w->npz, "object_names", r->objects, r->object_names, r->object_name_size);
+}
+
+static SpStatus write_tracks(const Writing *w)
+{
+    const SpResult *r = w->result;
+    const int64_t frames = r->clip->frames, n = r->tracks;
+    const int64_t values[] = {frames, n, 1}, points[] = {frames, n, 3}, pixels[] = {frames, n, 2};
+    sp_result_coords(r, w->work);
+    SP_TRY(sp_npz_array(w->npz, "coords", SP_F32, 3, points, w->work));
+    SP_TRY(sp_npz_array(w->npz, "visibs", SP_F32, 3, values, r->visibility));
+    SP_TRY(sp_npz_array(w->npz, "confs", SP_F32, 3, values, r->confs));
+    sp_result_tracks2d(r, w->work);
+    SP_TRY(sp_npz_array(w->npz, "tracks2d", SP_F32, 3, pixels, w->work));
+    SP_TRY(sp_npz_array(w->npz, "queries", SP_F32, 2, (const int64_t[]){n, 3}, r->queries));
+    SP_TRY(sp_npz_array(w->npz, "dynamic", SP_F32, 1, &n, r->dynamic));
+    return r->object ? write_objects(w) : sp_ok();
+}
+
+static SpStatus write_arrays(const Writing *w)
+{
+    const SpResult *r = w->result;
+    const SpClip *clip = r->clip;
+    if (r->tracks)
+        SP_TRY(write_tracks(w));
+    SP_TRY(write_cameras(w));
+    SP_TRY(write_maps(w, "depths", r->depth, 1, 1, false));
+    SP_TRY(write_maps(w, "confs_depth", r->confidence, 1, 1, true));
+    SP_TRY(write_maps(w, "video", clip->video, 3, 1.0f / 255, true));
+    SP_TRY(sp_npz_array(w->npz, "frame_index", SP_I64, 1, &clip->frames, clip->index));
+    SP_TRY(sp_npz_array(w->npz, "timestamps", SP_F64, 1, &clip->frames, clip->timestamps));
+    SP_TRY(sp_npz_text(w->npz, "version", r->version));
+    return sp_npz_finish(w->npz);
+}
+
+static SpStatus write_npz(const SpAtomicFile *file, const SpOutput *output)
+{
+    const SpResult *r = output->result;
+    const int64_t frames = r->clip->frames;
+    Writing w = {.result = r};
+    sp_saved_size(r->clip->plan.height, r->clip->plan.width, output->max_side, &w.h, &w.w);
+    const int64_t row = 3 * r->tracks > 16 ? 3 * r->tracks : 16, maps = 3 * w.h * w.w;
+    w.work = malloc((size_t)(row * frames > maps ? row * frames : maps) * sizeof *w.work);
+    SpStatus status = w.work ? sp_npz_create(file->stream, file->label, output->compress, &w.npz)
+                             : sp_no_memory("the result");
+    if (status.code == SP_OK)
+        status = write_arrays(&w);
+    sp_npz_discard(w.npz);
+    free(w.work);
+    return status;
+}
+
+const SpFormat sp_format_npz = {
+    .product = SP_PRODUCT_RESULT, .ending = ".npz", .what = "arrays for numpy", .write = write_npz};

@@ -1,0 +1,236 @@
+#include "pipeline/files.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct Entry {
+    const char *what, *flag;
+    size_t field; /* the path in SpJob */
+    bool written;
+    SpProduct product;  /* of what is written */
+    const char *ending; /* of the video's own name in a folder; NULL: it cannot be named by one */
+    bool any_ending, always;
+} Entry;
+
+static const Entry table[SP_FILE_ROLES] = {
+    [SP_FILE_VIDEO] = {"the video", "VIDEO", offsetof(SpJob, video)},
+    [SP_FILE_GEOMETRY] = {"the geometry", "--geometry", offsetof(SpJob, geometry)},
+    [SP_FILE_QUERIES] = {"the queries", "--queries", offsetof(SpJob, queries)},
+    [SP_FILE_MASK] = {"the mask", "--mask", offsetof(SpJob, mask)},
+    [SP_FILE_RESULT] = {"the result", "-o", offsetof(SpJob, output), true, SP_PRODUCT_RESULT,
+                        .ending = ".npz", .always = true},
+    [SP_FILE_REPORT] = {"the report", "--report", offsetof(SpJob, report), true, SP_PRODUCT_REPORT,
+                        .ending = ".json", .any_ending = true},
+    [SP_FILE_OVERLAY] = {"the overlay", "--overlay", offsetof(SpJob, overlay), true,
+                         SP_PRODUCT_OVERLAY},
+    [SP_FILE_MASK_OUT] = {"SAM's mask", "--mask-out", offsetof(SpJob, mask_out), true,
+                          SP_PRODUCT_MASK},
+};
+
+static const char *asked(const SpJob *job, SpFileRole role)
+{
+    return *(const char *const *)((const char *)job + table[role].field);
+}
+
+static bool is_folder(const char *path)
+{
+    return *path && path[strlen(path) - 1] == '/';
+}
+
+/* The part of the last name in a path that stands before its ending: of "a/b.mp4" and "a/b/" "b",
+ * of "a/.hidden" and "a.d/b" all. */
+static void own_name(const char *path, int *begin, int *end)
+{
+    int stop = (int)strlen(path), dot;
+    while (stop > 1 && path[stop - 1] == '/')
+        stop--;
+    for (*begin = stop; *begin > 0 && path[*begin - 1] != '/';)
+        --*begin;
+    for (dot = stop - 1; dot > *begin && path[dot] != '.';)
+        dot--;
+    *end = dot > *begin ? dot : stop;
+}
+
+static SpStatus name_file(const SpJob *job, SpFileRole role, char out[SP_PATH_CAPACITY])
+{
+    const Entry *entry = &table[role];
+    const char *path = asked(job, role), *ending = entry->ending;
+    int begin, end, length;
+    if (!path && (!entry->always || job->stop_after == SP_STOP_SAM))
+        return sp_ok();
+    own_name(job->video, &begin, &end);
+    if (!path)
+        length = snprintf(out, SP_PATH_CAPACITY, "%.*s%s", end, job->video, ending);
+    else if (ending && is_folder(path))
+        length = snprintf(out, SP_PATH_CAPACITY, "%s%.*s%s", path, end - begin, job->video + begin,
+                          ending);
+    else
+        length = snprintf(out, SP_PATH_CAPACITY, "%s", path);
+    return length >= 0 && length < SP_PATH_CAPACITY
+               ? sp_ok()
+               : sp_error(SP_USAGE, "the name of %s is longer than %d characters", entry->what,
+                          SP_PATH_CAPACITY);
+}
+
+static SpStatus unknown_ending(const Entry *entry, const char *path)
+{
+    char endings[80] = "";
+    const SpFormat *format;
+    for (int i = 0; (format = sp_format_at(entry->product, i)); i++) {
+        const size_t used = strlen(endings);
+        snprintf(endings + used, sizeof endings - used, "%s%s", i ? " or " : "", format->ending);
+    }
+    return sp_error(SP_USAGE, "%.200s: the name of %s must end in %s%s", path, entry->what, endings,
+                    entry->ending ? ", or in /" : "");
+}
+
+static SpStatus choose_format(const SpJob *job, SpFileRole role, SpRunFile *file)
+{
+    const Entry *entry = &table[role];
+    file->format = entry->any_ending ? sp_format_at(entry->product, 0)
+                                     : sp_format_of(entry->product, file->path);
+    if (!file->format)
+        return unknown_ending(entry, file->path);
+    if (file->format->needs_tracks && job->stop_after != SP_STOP_NEVER)
+        return sp_error(SP_USAGE, "--stop-after %s gives no tracks for %s %.200s; leave out one",
+                        job->stop_after == SP_STOP_SAM ? "sam" : "front", entry->flag, file->path);
+    return sp_ok();
+}
+
+SpStatus sp_files_name(const SpJob *job, SpRunFiles *files)
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        SpRunFile *file = &files->file[role];
+        file->path[0] = 0;
+        SP_TRY(name_file(job, role, file->path));
+        if (file->path[0] && table[role].written)
+            SP_TRY(choose_format(job, role, file));
+    }
+    return sp_ok();
+}
+
+static bool is_written(const SpRunFiles *files, SpFileRole role)
+{
+    return table[role].written && files->file[role].path[0];
+}
+
+SpStatus sp_files_apart(const SpRunFiles *one, const SpRunFiles *other)
+{
+    for (SpFileRole a = 0; a < SP_FILE_ROLES; a++)
+        for (SpFileRole b = 0; b < SP_FILE_ROLES; b++)
+            if (is_written(one, a) && is_written(other, b) &&
+                strcmp(one->file[a].path, other->file[b].path) == 0)
+                return sp_error(SP_USAGE, "%.200s: two videos would be written there",
+                                one->file[a].path);
+    return sp_ok();
+}
+
+SpStatus sp_files_check_shared(const SpJob *job)
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        const Entry *entry = &table[role];
+        const char *path = asked(job, role);
+        if (!path || (!entry->written && role != SP_FILE_GEOMETRY))
+            continue;
+        if (!entry->ending)
+            return sp_error(SP_USAGE, "%s is one video's; give one video", entry->flag);
+        if (!is_folder(path))
+            return sp_error(SP_USAGE, "several videos: %s takes a folder, \"%.200s/\"", entry->flag,
+                            path);
+    }
+    return sp_ok();
+}
+
+/* The folder that a path's last name is in, "." for a bare name. */
+static void folder_of(const char *path, char out[SP_PATH_CAPACITY])
+{
+    const char *slash = strrchr(path, '/');
+    const int length = slash == path ? 1 : slash ? (int)(slash - path) : 0;
+    snprintf(out, SP_PATH_CAPACITY, "%.*s", length ? length : 1, length ? path : ".");
+}
+
+static const char *last_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Whether two paths are one file or folder by whatever names, also where it does not exist yet. */
+static bool same(const char *one, const char *two)
+{
+    struct stat a, b;
+    char folder_one[SP_PATH_CAPACITY], folder_two[SP_PATH_CAPACITY];
+    if (strcmp(one, two) == 0)
+        return true;
+    const bool found_one = stat(one, &a) == 0, found_two = stat(two, &b) == 0;
+    if (found_one && found_two)
+        return !S_ISCHR(a.st_mode) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    if (found_one || found_two || strcmp(last_name(one), last_name(two)) != 0)
+        return false;
+    folder_of(one, folder_one);
+    folder_of(two, folder_two);
+    return stat(folder_one, &a) == 0 && stat(folder_two, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+/* Nothing that is read, or named before it in the table, is what `role` would replace. */
+static SpStatus check_replaces(const SpRunFiles *files, SpFileRole role)
+{
+    const char *path = files->file[role].path, *flag = table[role].flag;
+    char folder[SP_PATH_CAPACITY];
+    for (SpFileRole other = 0; other < role; other++)
+        if (files->file[other].path[0] && same(path, files->file[other].path))
+            return sp_error(SP_USAGE, "%.400s: %s would replace %s; name another file", path, flag,
+                            table[other].what);
+    folder_of(path, folder);
+    if (strcmp(files->file[role].format->ending, ".png") == 0 &&
+        same(folder, files->file[SP_FILE_VIDEO].path))
+        return sp_error(SP_USAGE, "%.400s: %s would lie among the images of the video", path, flag);
+    return sp_ok();
+}
+
+static SpStatus check_written(const SpJob *job, const SpRunFiles *files, SpFileRole role)
+{
+    const SpRunFile *file = &files->file[role];
+    SpAtomicFile probe;
+    SP_TRY(check_replaces(files, role));
+    if (job->no_clobber && access(file->path, F_OK) == 0)
+        return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", file->path);
+    SP_TRY(sp_atomic_open_for(file->path, table[role].flag, &probe));
+    sp_atomic_abandon(&probe);
+    return file->format->check ? file->format->check(job->video) : sp_ok();
+}
+
+SpStatus sp_files_check(const SpJob *job, const SpRunFiles *files)
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
+        if (is_written(files, role))
+            SP_TRY(check_written(job, files, role));
+    return sp_ok();
+}
+
+SpStatus sp_files_write(SpRunFiles *files, SpFileRole role, const SpOutput *output)
+{
+    SpRunFile *file = &files->file[role];
+    if (!is_written(files, role))
+        return sp_ok();
+    SP_TRY(sp_atomic_open_for(file->path, table[role].flag, &file->written));
+    SP_TRY(file->format->write(&file->written, output));
+    return sp_atomic_settle(&file->written);
+}
+
+SpStatus sp_files_commit(SpRunFiles *files)
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
+        SP_TRY(sp_atomic_commit(&files->file[role].written));
+    return sp_ok();
+}
+
+void sp_files_abandon(SpRunFiles *files)
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
+        sp_atomic_abandon(&files->file[role].written);
+}

@@ -1,0 +1,61 @@
+/*
+ * Every file of a run, in one table: what it is, the flag that names it, whether it is read or
+ * written, and in which formats. Names are settled and checked before any work; what is written
+ * appears at the end, all of it or nothing.
+ */
+#ifndef SP_PIPELINE_FILES_H
+#define SP_PIPELINE_FILES_H
+
+#include "output/formats.h"
+#include "pipeline/job.h"
+
+typedef enum SpFileRole {
+    SP_FILE_VIDEO,
+    SP_FILE_GEOMETRY,
+    SP_FILE_QUERIES,
+    SP_FILE_MASK,
+    SP_FILE_RESULT,
+    SP_FILE_REPORT,
+    SP_FILE_OVERLAY,
+    SP_FILE_MASK_OUT,
+    SP_FILE_ROLES
+} SpFileRole;
+
+enum { SP_PATH_CAPACITY = 4096 };
+
+typedef struct SpRunFile {
+    char path[SP_PATH_CAPACITY]; /* "": not part of the run */
+    const SpFormat *format;      /* of what is written */
+    SpAtomicFile written;        /* beside its place until sp_files_commit */
+} SpRunFile;
+
+typedef struct SpRunFiles {
+    SpRunFile file[SP_FILE_ROLES];
+} SpRunFiles;
+
+/* Settles the names of a job's files: as asked; in the folder asked for (a name that ends in /) the
+ * video's own name; the result, where nothing is asked, beside the video. Looks at no file.
+ * SP_USAGE for a name that is too long or has no known ending, or a format that wants tracks of a
+ * job without. */
+SpStatus sp_files_name(const SpJob *job, SpRunFiles *files);
+
+/* SP_USAGE when two jobs would write one file. */
+SpStatus sp_files_apart(const SpRunFiles *one, const SpRunFiles *other);
+
+/* Several videos share a job's flags: each must get files of its own. SP_USAGE naming the flag. */
+SpStatus sp_files_check_shared(const SpJob *job);
+
+/* Before any work: nothing that is written would replace something that is read or written, nor,
+ * with
+ * --no-clobber, anything at all, and all of it can be written. SP_USAGE, SP_OUTPUT; what a format's
+ * check gives. */
+SpStatus sp_files_check(const SpJob *job, const SpRunFiles *files);
+
+/* Writes one of them, whole but not yet in its place. SP_OUTPUT; SP_MEMORY; SP_INPUT. */
+SpStatus sp_files_write(SpRunFiles *files, SpFileRole role, const SpOutput *output);
+
+/* Puts what was written into its place, or removes it (also after a commit). SP_OUTPUT. */
+SpStatus sp_files_commit(SpRunFiles *files);
+void sp_files_abandon(SpRunFiles *files);
+
+#endif

@@ -1,0 +1,14 @@
+/*
+ * --plan: what the stages would take, as a table on standard output.
+ */
+#ifndef SP_PIPELINE_PLAN_TABLE_H
+#define SP_PIPELINE_PLAN_TABLE_H
+
+#include "pipeline/run.h"
+
+/* Plans the run for `queries` points and prints it. `sam`, a model called `sam_name`: NULL where
+ * the run has no SAM. SP_MEMORY when the clip does not fit. */
+SpStatus sp_plan_table_print(SpRun *run, int64_t queries, const SpFootprint *sam,
+                             const char *sam_name);
+
+#endif

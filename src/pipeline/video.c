@@ -1,0 +1,355 @@
+#include "pipeline/video.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "geometry/camera.h"
+#include "input/masks.h"
+#include "input/queries.h"
+#include "pipeline/libraries.h"
+#include "pipeline/plan_table.h"
+#include "pipeline/planning.h"
+#include "pipeline/segmentation.h"
+#include "pipeline/stages.h"
+
+enum { PUBLISHED_WIDTH = 518, PUBLISHED_PATCH = 14, GRID = 10, GRID_WITH_MASK = 50 };
+
+static SpStatus open_front(SpRun *run)
+{
+    if (!run->with_front)
+        return sp_ok();
+    SP_TRY(sp_weights_locate(run->job->weights, sp_model_info(SP_MODEL_FRONT)->name,
+                             &run->front_place));
+    return sp_models_acquire(run->models, SP_STAGE_FRONT, sp_model_info(SP_MODEL_FRONT)->name,
+                             &run->front_place);
+}
+
+static SpStatus open_tracker(SpRun *run)
+{
+    const SpJob *job = run->job;
+    const char *name = sp_run_tracker_model(job);
+    if (!run->with_tracker)
+        return sp_ok();
+    SP_TRY(sp_weights_locate(job->weights, name, &run->tracker_place));
+    SP_TRY(sp_models_acquire(run->models, SP_STAGE_TRACKER, name, &run->tracker_place));
+    run->support = job->vo_points < 0
+                       ? sp_tracker_support(run->models->model[SP_STAGE_TRACKER].tracker)
+                       : job->vo_points;
+    return sp_ok();
+}
+
+static void report_weights(const SpRun *run)
+{
+    const bool lite_front = run->with_front && run->front_place.embedded;
+    const bool lite_tracker = run->with_tracker && run->tracker_place.embedded;
+    if (lite_front || lite_tracker)
+        sp_console_note(run->console,
+                        "using the built-in lite weights; get the published ones with "
+                        "make -f weights.mk front %s",
+                        sp_run_tracker_model(run->job));
+    if (run->with_front && !lite_front)
+        sp_console_detail(run->console, "weights: %s (%s)", run->front_place.folder,
+                          run->front_place.where);
+    if (run->with_tracker && !lite_tracker)
+        sp_console_detail(run->console, "weights: %s (%s)", run->tracker_place.folder,
+                          run->tracker_place.where);
+}
+
+/* Pixels across the working frames and a patch: what the front was made for. Where the user's
+ * geometry takes its place: what the front would be that belongs to the tracker's weights. */
+static SpStatus working_size(SpRun *run)
+{
+    const bool belongs = run->with_tracker && run->tracker_place.embedded;
+    run->width = PUBLISHED_WIDTH;
+    run->patch = PUBLISHED_PATCH;
+    if (!run->with_front && !belongs)
+        return sp_ok();
+    if (!run->with_front)
+        SP_TRY(sp_models_acquire(run->models, SP_STAGE_FRONT, sp_model_info(SP_MODEL_FRONT)->name,
+                                 &run->tracker_place));
+    const SpFront *front = run->models->model[SP_STAGE_FRONT].front;
+    run->width = sp_front_width(front);
+    run->patch = sp_front_patch(front);
+    if (!run->with_front)
+        sp_models_discard(run->models, SP_STAGE_FRONT);
+    return sp_ok();
+}
+
+static SpStatus open_models(SpRun *run)
+{
+    SpDevice *device;
+    const SpJob *job = run->job;
+    run->with_front = !job->geometry && job->stop_after != SP_STOP_SAM;
+    run->with_tracker = job->stop_after == SP_STOP_NEVER;
+    SP_TRY(sp_models_device(run->models, &device));
+    SP_TRY(open_front(run));
+    SP_TRY(open_tracker(run));
+    SP_TRY(working_size(run));
+    report_weights(run);
+    return sp_ok();
+}
+
+static SpStatus read_clip(SpRun *run)
+{
+    const SpJob *job = run->job;
+    SpClipSettings settings = {.size = run->width,
+                               .patch = run->patch,
+                               .reader = {job->start, job->stride, job->max_frames},
+                               .portrait = job->portrait,
+                               .max_short_side = job->max_input_side,
+                               .keep_original = job->prompts->objects > 0,
+                               .original_frame = job->prompt_frame};
+    if (job->stop_after == SP_STOP_SAM)
+        settings.reader.max_frames = job->prompt_frame + 1;
+    sp_console_begin(run->console, "frames", 0);
+    const SpStatus status =
+        sp_clip_read(job->video, &settings, &run->console->progress, &run->clip);
+    sp_run_add_stage(run, "frames", sp_console_end(run->console));
+    if (status.code != SP_OK)
+        return status;
+    const SpClip *clip = &run->clip;
+    if (clip->left_out > 0 && job->stop_after != SP_STOP_SAM)
+        sp_console_note(run->console,
+                        "%lld frames left out: used the first %lld (--max-frames, --stride)",
+                        (long long)clip->left_out, (long long)clip->frames);
+    if (clip->plan.height < clip->plan.resized_height)
+        sp_console_note(
+            run->console,
+            "frames taller than wide: %lld of %lld rows are used (--portrait fit uses all)",
+            (long long)(clip->plan.height * clip->plan.input_height / clip->plan.resized_height),
+            (long long)clip->plan.input_height);
+    return sp_ok();
+}
+
+static SpResult result_of(const SpRun *run)
+{
+    const SpGeometry *geometry = &run->geometry;
+    const SpTrackerOutput *tracks = &run->tracks;
+    const SpPrompts *prompts = run->job->prompts;
+    const bool tracked = run->with_tracker;
+    return (SpResult){.clip = &run->clip,
+                      .depth = tracked ? tracks->depth : geometry->depth,
+                      .confidence = tracked ? tracks->valid : geometry->confidence,
+                      .c2w = tracked ? tracks->c2w : geometry->c2w,
+                      .intrinsics = tracked ? tracks->intrinsics : geometry->intrinsics,
+                      .tracks = run->queries,
+                      .queries = run->query,
+                      .track = tracks->tracks,
+                      .points = tracks->camera_points,
+                      .visibility = tracks->visibility,
+                      .confs = tracks->confidence,
+                      .dynamic = tracks->dynamic,
+                      .object = prompts->named ? run->object : NULL,
+                      .objects = prompts->objects,
+                      .object_names = prompts->name[0],
+                      .object_name_size = sizeof prompts->name[0],
+                      .version = run->version};
+}
+
+static SpStatus write_file(SpRun *run, SpFileRole role)
+{
+    const SpJob *job = run->job;
+    const SpResult result = result_of(run);
+    const SpOutput output = {.result = &result,
+                             .mask = run->mask,
+                             .report = &run->report,
+                             .video = job->video,
+                             .reader = {job->start, job->stride, job->max_frames},
+                             .trail = job->trail,
+                             .background = job->background,
+                             .max_side = job->max_side,
+                             .compress = !job->no_compress,
+                             .console = run->console};
+    return sp_files_write(&run->files, role, &output);
+}
+
+/* The mask of what to track, if there is one: from SAM or from a file. */
+static SpStatus find_mask(SpRun *run)
+{
+    const SpJob *job = run->job;
+    if (job->mask)
+        return sp_mask_read(job->mask, &run->clip.plan, &run->mask);
+    if (job->prompts->objects == 0)
+        return sp_ok();
+    SP_TRY(sp_segmentation_run(run));
+    sp_clip_free_original(&run->clip);
+    return write_file(run, SP_FILE_MASK_OUT);
+}
+
+static SpStatus grid_queries(SpRun *run)
+{
+    const SpJob *job = run->job;
+    uint8_t *mask = NULL;
+    const int64_t n = job->grid ? job->grid : run->mask ? GRID_WITH_MASK : GRID;
+    SpStatus status = run->mask ? sp_mask_working(&run->clip.plan, run->mask, &mask) : sp_ok();
+    if (status.code == SP_OK)
+        status = sp_queries_grid(n, job->prompt_frame, &run->clip.plan, mask, &run->query,
+                                 &run->queries, &run->object);
+    free(mask);
+    return status;
+}
+
+static SpStatus make_queries(SpRun *run)
+{
+    const SpJob *job = run->job;
+    if (!run->with_tracker)
+        return sp_ok();
+    SP_TRY(job->queries ? sp_queries_read(job->queries, run->clip.frames, &run->clip.plan,
+                                          &run->query, &run->queries)
+                        : grid_queries(run));
+    run->working = malloc((size_t)(3 * run->queries) * sizeof *run->working);
+    if (!run->working)
+        return sp_no_memory("the queries");
+    for (int64_t n = 0; n < run->queries; n++) {
+        const float *query = run->query + 3 * n;
+        float *working = run->working + 3 * n;
+        working[0] = query[0];
+        sp_point_to_working(&run->clip.plan, query[1], query[2], working + 1, working + 2);
+    }
+    return sp_ok();
+}
+
+/* The front's cameras relative to the first one, as --stop-after front gives them. */
+static void to_first_camera(SpRun *run)
+{
+    float to_first[16];
+    sp_pose_invert(run->geometry.c2w, to_first);
+    for (int64_t t = 0; t < run->clip.frames; t++)
+        sp_pose_multiply(to_first, run->geometry.c2w + 16 * t, run->geometry.c2w + 16 * t);
+}
+
+static SpStatus make_version(SpRun *run)
+{
+    static const char form[] = "{\"program\":\"spatrack %s\",\"format\":%d,\"settings\":%s}";
+    const char *settings = run->job->settings ? run->job->settings : "null";
+    const size_t capacity = sizeof form + strlen(SP_VERSION) + strlen(settings) + 16;
+    run->version = malloc(capacity);
+    if (!run->version)
+        return sp_no_memory("the result");
+    snprintf(run->version, capacity, form, SP_VERSION, SP_FORMAT_VERSION, settings);
+    return sp_ok();
+}
+
+/* As a stage of its own, of `frames` frames on the console. */
+static SpStatus write_stage(SpRun *run, SpFileRole role, const char *name, double frames)
+{
+    sp_console_begin(run->console, name, frames);
+    const SpStatus status = write_file(run, role);
+    sp_run_add_stage(run, name, sp_console_end(run->console));
+    return status;
+}
+
+static SpStatus write_result(SpRun *run)
+{
+    SP_TRY(make_version(run));
+    if (!run->with_tracker)
+        to_first_camera(run);
+    SP_TRY(write_stage(run, SP_FILE_RESULT, "result", 0));
+    return run->job->overlay
+               ? write_stage(run, SP_FILE_OVERLAY, "overlay", (double)run->clip.frames)
+               : sp_ok();
+}
+
+static SpStatus write_report(SpRun *run, double seconds)
+{
+    SpReport *report = &run->report;
+    const SpLocated *place = run->with_front ? &run->front_place : &run->tracker_place;
+    report->program_version = SP_VERSION;
+    report->settings_json = run->job->settings;
+    report->input = run->job->video;
+    report->input_width = run->clip.plan.input_width;
+    report->input_height = run->clip.plan.input_height;
+    report->used_frames = run->clip.frames;
+    report->left_out_frames = run->clip.left_out;
+    report->rate = run->clip.rate;
+    report->weights = place->embedded ? "built in" : *place->folder ? place->folder : NULL;
+    report->seconds = seconds;
+    report->peak_rss_bytes = sp_memory_peak();
+    report->event_count = run->models->events;
+    report->events = run->models->event;
+    report->library_count = sp_libraries(report->libraries, SP_REPORT_LIBRARIES);
+    return write_file(run, SP_FILE_REPORT);
+}
+
+/* What can fail before any work. */
+static SpStatus begin(SpRun *run)
+{
+    const SpJob *job = run->job;
+    SP_TRY(sp_files_name(job, &run->files));
+    if (!job->plan)
+        SP_TRY(sp_files_check(job, &run->files));
+    return job->prompts->objects ? sp_segmentation_check_weights(job) : sp_ok();
+}
+
+/* --plan: of a mask that is not known yet, as if it held every point of the grid. */
+static SpStatus print_plan(SpRun *run)
+{
+    const int64_t side = run->job->grid ? run->job->grid : GRID_WITH_MASK;
+    SpFootprint sam;
+    const char *name;
+    if (run->job->prompts->objects) {
+        SP_TRY(sp_segmentation_plan(run, &sam, &name));
+        return sp_plan_table_print(run, run->with_tracker ? side * side : 0, &sam, name);
+    }
+    SP_TRY(find_mask(run));
+    SP_TRY(make_queries(run));
+    return sp_plan_table_print(run, run->queries, NULL, NULL);
+}
+
+/* Everything is planned before the first network runs; with prompts the tracker for one point, and
+ * again once SAM has found how many there are. */
+static SpStatus compute(SpRun *run)
+{
+    if (run->job->prompts->objects)
+        SP_TRY(sp_run_plan(run, run->with_tracker));
+    SP_TRY(find_mask(run));
+    if (run->job->stop_after == SP_STOP_SAM)
+        return sp_ok();
+    SP_TRY(make_queries(run));
+    SP_TRY(sp_run_plan(run, run->queries));
+    SP_TRY(sp_stages_run(run));
+    return write_result(run);
+}
+
+static void report_end(const SpRun *run, double seconds)
+{
+    const int64_t objects = run->job->prompts->objects;
+    if (run->job->stop_after == SP_STOP_SAM)
+        sp_console_note(run->console, "%s: %lld object%s, %.1f s", run->job->mask_out,
+                        (long long)objects, objects == 1 ? "" : "s", seconds);
+    else
+        sp_console_note(run->console, "%s: %lld frames, %lld tracks, %.1f s",
+                        run->files.file[SP_FILE_RESULT].path, (long long)run->clip.frames,
+                        (long long)run->queries, seconds);
+}
+
+static SpStatus run_all(SpRun *run)
+{
+    const double began = sp_clock();
+    SP_TRY(begin(run));
+    SP_TRY(open_models(run));
+    run->report.device = run->models->device->name;
+    run->report.isa = sp_devices_isa(run->models->device);
+    run->report.threads = sp_devices_threads(run->models->device);
+    SP_TRY(read_clip(run));
+    if (run->job->plan)
+        return print_plan(run);
+    SP_TRY(compute(run));
+    sp_models_end_video(run->models);
+    SP_TRY(write_report(run, sp_clock() - began));
+    SP_TRY(sp_files_commit(&run->files));
+    report_end(run, sp_clock() - began);
+    return sp_ok();
+}
+
+SpStatus sp_video_run(const SpJob *job, SpModels *models, SpConsole *console)
+{
+    SpRun run = {.job = job, .models = models, .console = console};
+    models->events = 0;
+    const SpStatus status = run_all(&run);
+    sp_run_free(&run);
+    return status;
+}

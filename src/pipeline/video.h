@@ -1,0 +1,13 @@
+/*
+ * One video from file to file: frames, SAM, front, tracker, result, overlay, report.
+ */
+#ifndef SP_PIPELINE_VIDEO_H
+#define SP_PIPELINE_VIDEO_H
+
+#include "pipeline/models.h"
+
+/* Runs the job with models that may be open from the video before. What is worth saying goes to
+ * `console`; a failure leaves existing outputs as they were. Codes as in base/status.h. */
+SpStatus sp_video_run(const SpJob *job, SpModels *models, SpConsole *console);
+
+#endif

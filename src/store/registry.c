@@ -1,0 +1,28 @@
+#include "store/registry.h"
+
+#include <string.h>
+
+#include "lite/embedded.h"
+
+static const SpModelInfo models[SP_MODELS] = {
+    [SP_MODEL_FRONT] = {"front", .published = true, .compact = true, .builtin = SP_LITE_FRONT},
+    [SP_MODEL_OFFLINE] = {"offline", .published = true, .builtin = SP_LITE_TRACKER},
+    [SP_MODEL_ONLINE] = {"online", .published = true, .builtin = SP_LITE_TRACKER},
+    [SP_MODEL_SAM_BASE] = {"sam-base", .published = true, .compact = true},
+    [SP_MODEL_SAM_LARGE] = {"sam-large", .published = true, .compact = true},
+    [SP_MODEL_SAM_HUGE] = {"sam-huge", .published = true, .compact = true},
+    [SP_MODEL_SAM_LITE] = {"sam-lite", .builtin = SP_LITE_SAM},
+};
+
+const SpModelInfo *sp_model_info(SpModelId id)
+{
+    return &models[id];
+}
+
+const SpModelInfo *sp_model_find(const char *name)
+{
+    for (int i = 0; i < SP_MODELS; i++)
+        if (strcmp(models[i].name, name) == 0)
+            return &models[i];
+    return NULL;
+}
