@@ -11,9 +11,7 @@
 #include "store/locate.h"
 #include "support/model.h"
 #include "support/tracker.h"
-#include "tracker/iteration.h"
-#include "tracker/window_init.h"
-#include "tracker/window_inputs.h"
+#include "tracker/window.h"
 
 enum { WINDOW = 20, OVERLAP = 6, STEP = WINDOW - OVERLAP };
 
