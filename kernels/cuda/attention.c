@@ -41,7 +41,7 @@ static size_t rounded(int64_t bytes)
     return (size_t)(bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN;
 }
 
-/* Into how many units at a time `all` are cut evenly, at max `max` together. */
+/* Into how many units at a time `all` are cut evenly, at most `max` together. */
 static int64_t even_group(int64_t all, int64_t max)
 {
     const int64_t groups = (all + max - 1) / max;

@@ -4,10 +4,6 @@
 
 #include "kernels/cuda/core.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* A unit is one batch and head: unit = batch * heads + head. */
 void sp_cuda_attention_few(SpCuda *, const SpAttention *);
 void sp_cuda_attention_tiled(SpCuda *, const SpAttention *); /* head <= 256 */
@@ -16,9 +12,5 @@ void sp_cuda_attention_wide(SpCuda *, const SpAttention *);  /* any head */
  * [count, nk, width] in cuda->half, width = 64 or 128, or NULL: the float32 arrays are read. */
 void sp_cuda_attention_mma(SpCuda *, const SpAttention *, int64_t first, int64_t count,
                            const void *k, const void *v);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

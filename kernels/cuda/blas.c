@@ -39,12 +39,13 @@ enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE, MAX_ALIGNMENT = 16 };
     F(cublasLtMatmulPreferenceSetAttribute)                                                        \
     F(cublasLtMatmulAlgoGetHeuristic)
 
-/* What an algorithm depends on; compared as bytes, so it has none between its parts. */
+/* What an algorithm depends on. */
 typedef struct Key {
     int64_t n, k, ldx, ldw, ldc, ldy;
     int32_t format, tf32, bias, relu, c;
     uint32_t x_align, w_align, c_align, y_align, bias_align;
 } Key;
+_Static_assert(sizeof(Key) == 6 * 8 + 10 * 4, "keys are compared as bytes");
 
 typedef struct Entry {
     Key key;

@@ -4,10 +4,6 @@
 
 #include "kernels/cuda/core.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Rows of any float dtype [rows, width], ldx apart, to `format` [rows, ld], zero beyond width. */
 typedef struct SpConvert {
     const void *x;
@@ -36,9 +32,5 @@ typedef struct SpUnits {
 } SpUnits;
 void sp_cuda_pack_units(SpCuda *, const SpUnits *, const float *x, SpFormat format, void *out);
 void sp_cuda_unpack_units(SpCuda *, const SpUnits *, const void *x, SpFormat format, float *out);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

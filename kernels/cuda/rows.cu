@@ -1,6 +1,8 @@
 /* Small work on rows and elements. */
 #include "kernel.cuh"
+extern "C" {
 #include "kernels/cuda/rows.h"
+}
 
 static __global__ void elementwise_kernel(SpElementwise a)
 {
@@ -232,7 +234,8 @@ extern "C" void sp_cuda_epilogue(SpCuda *cuda, const SpEpilogue *a)
 {
     const int64_t count = a->rows * a->width;
     if (in_fours(a))
-        SP_LAUNCH(cuda, "epilogue", epilogue_fours_kernel, sp_blocks(cuda, count / 4), SP_BLOCK, 0, *a);
+        SP_LAUNCH(cuda, "epilogue", epilogue_fours_kernel, sp_blocks(cuda, count / 4), SP_BLOCK, 0,
+                  *a);
     else
         SP_LAUNCH(cuda, "epilogue", epilogue_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);
 }

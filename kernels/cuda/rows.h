@@ -4,10 +4,6 @@
 
 #include "kernels/cuda/core.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* y = residual + gain * act(x + b) on [rows, width]; rows ldx, ldr, ldy apart; y may be x. */
 typedef struct SpEpilogue {
     const float *x;
@@ -23,9 +19,5 @@ void sp_cuda_epilogue(SpCuda *, const SpEpilogue *);
 
 /* SP_ON_DEVICE of the copy op; a from_pitch of 0 repeats one row. */
 void sp_cuda_copy_rows(SpCuda *, const SpCopy *);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif
