@@ -4,7 +4,7 @@
  * which two buffers hold in turns, so that the next tile's copy runs behind this one's products;
  * each warp has 16 TILES queries, whose operands and sums stay in its registers.
  *
- * Rows of a tile lie in shared memory with their 16-byte pieces swapped by the row's last three
+ * Rows of a tile lie in shared memory with their 16-byte pieces permuted by the row's last three
  * bits, so that the eight rows of a matrix load fall into different banks.
  */
 #include "kernel.cuh"
@@ -89,7 +89,7 @@ static __device__ inline void q_k(const Warp<HEAD, TILES> &w, const char *k,
     }
 }
 
-/* Keys from `keys` on do not exist. */
+/* No weight for keys from `keys` on, which do not exist. */
 template <int TILES> static __device__ inline void mask_keys(float s[TILES][KEYS / 8][4], int keys)
 {
     const int column = (int)threadIdx.x % 4 * 2;
@@ -103,7 +103,8 @@ template <int TILES> static __device__ inline void mask_keys(float s[TILES][KEYS
             s[m][n][i] = -INFINITY;
 }
 
-/* Scores to exponentials; the sums so far shrink to the new maxima. scale is in powers of two. */
+/* Scores to exponentials, of base 2; what has been summed so far is scaled down to the new maxima.
+ */
 template <int HEAD, int TILES>
 static __device__ inline void online_softmax(Warp<HEAD, TILES> &w, float s[TILES][KEYS / 8][4],
                                              float scale)

@@ -9,7 +9,7 @@ extern "C" {
 
 enum { TILE = 64, DEPTH = 16, PITCH = DEPTH + 1 };
 
-/* To the nearest number of TF32's 10 bits behind the point, as tensor cores take it. */
+/* To the nearest number of TF32's 10 bits behind the point, as tensor cores read it. */
 static __device__ inline float rounded(float value)
 {
     return __uint_as_float((__float_as_uint(value) + 0x1000u) & ~0x1fffu);

@@ -1,4 +1,4 @@
-/* Data brought into the order and the number format that products and attentions read. */
+/* Data converted to the order and the number format that products and attentions read. */
 #include "kernel.cuh"
 extern "C" {
 #include "kernels/cuda/pack.h"

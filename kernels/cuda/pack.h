@@ -1,4 +1,4 @@
-/* Data brought into the order and the number format that products and attentions read. */
+/* Data converted to the order and the number format that products and attentions read. */
 #ifndef SP_KERNELS_CUDA_PACK_H
 #define SP_KERNELS_CUDA_PACK_H
 
@@ -20,8 +20,8 @@ void sp_cuda_convert(SpCuda *, const SpConvert *);
 void sp_cuda_gather(SpCuda *, const SpConv2d *, int64_t first, int64_t m, SpFormat format,
                     void *out, int64_t ld);
 
-/* Deconvolution's end: t [m, s s cout], the products of pixels first .. first + m, to its places in
- * y with the bias. */
+/* The end of a transposed convolution: t [m, s s cout], the products of pixels first .. first + m,
+ * to its places in y, with the bias. */
 void sp_cuda_scatter(SpCuda *, const SpDeconv *, int64_t first, int64_t m, const float *t);
 
 /* Units first .. first + count of float32 rows (batch, row and share as in SpAttention) to

@@ -1,4 +1,4 @@
-/* Work on rows that several ops share. */
+/* Kernels on rows that several ops share. */
 #ifndef SP_KERNELS_CUDA_ROWS_H
 #define SP_KERNELS_CUDA_ROWS_H
 

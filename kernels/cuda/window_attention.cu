@@ -27,7 +27,7 @@ struct Windows {
         return Unit{row * a.side, column * a.side, head * a.head};
     }
 
-    /* Part 0, 1, 2 (q, k, v) of a window's token, or of what stands beyond the grid. */
+    /* Part 0, 1, 2 (q, k, v) of a window's token, or of the padding. */
     __device__ const float *token(const Unit &u, int64_t i, int64_t part) const
     {
         int64_t column;
