@@ -71,7 +71,7 @@ void sp_nn_release(SpNn *nn, SpNnMark mark);
 
 /* The ops of kernels/ops.h: sp_nn_run(nn, linear, &(SpLinear){...}). Unless live they are skipped,
  * but when dry counted. Weights are named by where the model has them, and read where the plan has
- * brought them; SP_DEVICE in nn->status, also of a dry run, when it has not. */
+ * placed them; SP_DEVICE in nn->status, also of a dry run, when it has not. */
 #define sp_nn_run(nn, op, ...) sp_nn_op_##op(nn, __VA_ARGS__)
 
 #define SP_NN_OP(op, type) void sp_nn_op_##op(SpNn *nn, const type *call);
