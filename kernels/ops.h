@@ -146,7 +146,7 @@ typedef struct SpDeconv {
 } SpDeconv;
 
 /* Bilinear resize in float32 as in src/media/README.md,
- * "Bilinear with aligned corners (the depth head)".
+ * "Bilinear with aligned corners".
  * x: [n, h, w, c] to y: [n, ho, wo, c], pixels of y ldy apart. */
 typedef struct SpResize {
     const float *x;
@@ -203,9 +203,9 @@ typedef struct SpCopy {
     size_t from_pitch, bytes, rows;
 } SpCopy;
 
-/* The tracker's ops (src/tracker/README.md, "Set-up in the refiner" and "One iteration"). A "pair"
- * is one track in one frame; side = 2 radius + 1 samples along a patch, whose first index steps x,
- * the second y. */
+/* The tracker's ops (src/tracker/README.md, "Window init" and "An iteration: the network"). A
+ * "pair" is one track in one frame; side = 2 radius + 1 samples along a patch, whose first index
+ * steps x, the second y. */
 
 /* Bilinear samples (border: coordinates are clamped to the map) of patches around points, the
  * step one pixel. map: [frames, h, w, c]; xy: [pairs, 2] pixels of the map; frame: [pairs] of
