@@ -6,8 +6,7 @@
  *   device (SpDevice.alloc), weights included. Dims are elements, never bytes.
  * - Images are channels-last: [n, h, w, c]. A linear layer is applied to rows, so a map of
  *   pixels is also a matrix of rows.
- * - No op allocates: each works inside the fixed workspace that the device allocated when it was
- * opened.
+ * - No op allocates: each works inside the fixed workspace that the device allocated at its start.
  * - An op cannot fail on sane arguments. A device that can fail (CUDA) keeps its first failure
  *   and reports it from `status`; ops after a failure do nothing.
  * - Each result element is computed by the same instructions in the same order whatever the
@@ -78,12 +77,13 @@ typedef struct SpAttention {
 
 /* Attention inside square windows of an image with decomposed relative positions (Li et al.,
  * "MViTv2", 2022; src/sam/README.md, "Vision encoder"). Windows of side x side tokens are laid from
- * the top left over the h x w tokens; side = h = w is one global attention. The score of query (qy,
- * qx) and key (ky, kx) of one window and head is scale q.k + q.rel_pos_h[qy - ky + side - 1] +
- * q.rel_pos_w[qx - kx + side - 1], tokens beyond the image take part with `padding` as their qkv;
- * scores are never stored whole. qkv: [h, w, 3, heads, head]; padding: [3, heads, head]; rel_pos_h,
- * rel_pos_w: [2 side - 1, head]; side at most SP_MAX_WINDOW, head at most SP_MAX_WINDOW_HEAD; y:
- * [h, w, heads * head], tokens y_row apart, may be qkv itself with y_row = 3 * heads * head. */
+ * the top left over the h x w tokens; side = h = w is one global attention. The score of query
+ * (qy, qx) and key (ky, kx) of one window and head is
+ *     scale q.k + q.rel_pos_h[qy - ky + side - 1] + q.rel_pos_w[qx - kx + side - 1],
+ * tokens beyond the image take part with `padding` as their qkv; scores are never stored whole.
+ * qkv: [h, w, 3, heads, head]; padding: [3, heads, head]; rel_pos_h, rel_pos_w: [2 side - 1, head];
+ * side at most SP_MAX_WINDOW, head at most SP_MAX_WINDOW_HEAD; y: [h, w, heads * head], tokens
+ * y_row apart, may be qkv itself with y_row = 3 * heads * head. */
 enum { SP_MAX_WINDOW = 128, SP_MAX_WINDOW_HEAD = 256 };
 typedef struct SpWindowAttention {
     const float *qkv;
@@ -145,8 +145,8 @@ typedef struct SpDeconv {
     float *y;
 } SpDeconv;
 
-/* Bilinear resize with aligned corners (src/media/README.md, "Bilinear with aligned corners (the
- * depth head)", float32).
+/* Bilinear resize in float32 as in src/media/README.md,
+ * "Bilinear with aligned corners".
  * x: [n, h, w, c] to y: [n, ho, wo, c], pixels of y ldy apart. */
 typedef struct SpResize {
     const float *x;
@@ -203,9 +203,9 @@ typedef struct SpCopy {
     size_t from_pitch, bytes, rows;
 } SpCopy;
 
-/* The tracker's ops (src/tracker/README.md, "Set-up in the refiner" and "One iteration"). A "pair"
- * is one track in one frame; side = 2 radius + 1 samples along a patch, whose first index steps x,
- * the second y. */
+/* The tracker's ops (src/tracker/README.md, "Window init" and "An iteration: the network"). A
+ * "pair" is one track in one frame; side = 2 radius + 1 samples along a patch, whose first index
+ * steps x, the second y. */
 
 /* Bilinear samples (border: coordinates are clamped to the map) of patches around points, the
  * step one pixel. map: [frames, h, w, c]; xy: [pairs, 2] pixels of the map; frame: [pairs] of
@@ -260,7 +260,7 @@ typedef struct SpGroupMean {
     float *y;
 } SpGroupMean;
 
-/* Rows taken by index: y[g, k] = x[g, index[g, k]]. x: [groups, count, c]; index: int32
+/* Gathered rows: y[g, k] = x[g, index[g, k]]. x: [groups, count, c]; index: int32
  * [groups, keep]; y: [groups, keep, c], rows ldy apart. */
 typedef struct SpGatherRows {
     const float *x;

@@ -19,7 +19,7 @@ void SP_FN(sp_cpu_conv_pack)(SpDevice *device, const SpConvPack *a)
                     (float)sp_tensor_at(&a->w, (o * cin + i) * taps + k);
 }
 
-/* Copies what taps first .. first + count of the window of output pixel (oy, ox) see. */
+/* The inputs under taps first .. first + count of output pixel (oy, ox), as a row. */
 static void gather(const SpConv2d *a, const float *image, int64_t oy, int64_t ox, int64_t first,
                    int64_t count, float *out)
 {

@@ -1,6 +1,6 @@
 /*
- * Inside of the CPU device. The files that fill SpOps are compiled once per instruction set with
- * SP_ISA defined (see meson.build); every such file names its functions SP_FN(name), so the
+ * The inside of the CPU device. The files that fill SpOps are compiled once per instruction set
+ * with SP_ISA defined (see meson.build); every such file names its functions SP_FN(name), so the
  * copies live side by side, and table.c collects one copy in a table that device.c picks from.
  */
 #ifndef SP_KERNELS_CPU_CPU_H

@@ -28,7 +28,7 @@ static void free_memory(SpDevice *device, void *memory, size_t bytes)
     munmap(memory, bytes);
 }
 
-/* One format; and copying beside the ops would take a core from them. */
+/* There is one format. Prefetches copy at once: a thread for them would cost the ops a core. */
 static void set_precision(SpDevice *device, SpPrecision precision)
 {
     (void)device;

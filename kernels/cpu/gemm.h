@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Before any product: OpenBLAS shall not compute in threads of its own, and allocates its buffers
- * now, 128 MB of addresses for each product that runs beside others, touched as needed, so that
- * what is free can be asked after that. False where they are not to be had: it would try for ever.
- */
+/* To be called before any product. Keeps OpenBLAS from computing in threads of its own and has it
+ * allocate its buffers now: 128 MB of addresses for each product that runs at the same time,
+ * touched as needed, so that free memory can be asked for afterwards. False when it cannot:
+ * OpenBLAS would try for ever. */
 bool sp_gemm_prepare(int threads);
 
 /* c = alpha a b^T + beta c: a [m, k], b [n, k], c [m, n], rows lda, ldb, ldc apart. The parameters

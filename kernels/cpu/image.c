@@ -1,4 +1,4 @@
-/* Work on images of channels. */
+/* Ops on images [n, h, w, c]. */
 #include "kernels/cpu/cpu.h"
 
 void SP_FN(sp_cpu_resize)(SpDevice *device, const SpResize *a)

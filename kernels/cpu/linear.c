@@ -92,7 +92,7 @@ void SP_FN(sp_cpu_widen)(const SpTensor *w, int64_t begin, int64_t count, float 
 
 enum {
     MAX_ROWS = 3 * SP_ROW_TILE, /* of a unit of work */
-    SMALL_PRODUCT = 1 << 21     /* below it OpenBLAS takes other kernels, which round otherwise */
+    SMALL_PRODUCT = 1 << 21     /* below it OpenBLAS uses other kernels, which round differently */
 };
 
 /* How rows are cut into units of work. */
@@ -100,8 +100,9 @@ typedef struct Split {
     int64_t rows, tiles; /* the last tile takes what is left */
 } Split;
 
-/* The more rows, the more share the reordered weights, as long as every thread has some units. Rows
- * come out the same in any cut at multiples of SP_ROW_TILE, as far as no product becomes small. */
+/* A product reorders its weights once, so more rows per unit are better, as long as every thread
+ * has some units. Rows come out the same in any cut at multiples of SP_ROW_TILE, unless a product
+ * becomes small. */
 static Split split_rows(int64_t rows, int64_t in, int64_t outs, int64_t tile_outs, int threads)
 {
     const int64_t last = outs % tile_outs, narrow = last ? last : sp_min(outs, tile_outs);

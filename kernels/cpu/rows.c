@@ -1,4 +1,4 @@
-/* Small work on rows and elements. */
+/* Small ops on elements and rows. */
 #include <math.h>
 #include <string.h>
 
@@ -48,7 +48,7 @@ void SP_FN(sp_cpu_modulate)(SpDevice *device, const SpModulate *a)
 
 void SP_FN(sp_cpu_posenc)(SpDevice *device, const SpPosenc *a)
 {
-    const int64_t turns = a->c * a->degree, padded = (turns + SP_VL - 1) / SP_VL * SP_VL;
+    const int64_t angles = a->c * a->degree, padded = (angles + SP_VL - 1) / SP_VL * SP_VL;
 #pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
     for (int64_t r = 0; r < a->rows; r++) {
         const float *v = a->v + r * a->ldx;
@@ -56,17 +56,17 @@ void SP_FN(sp_cpu_posenc)(SpDevice *device, const SpPosenc *a)
         for (int64_t k = 0; k < a->degree; k++)
             for (int64_t i = 0; i < a->c; i++)
                 angle[k * a->c + i] = v[i] * (float)(1 << k);
-        for (int64_t i = turns; i < padded; i++)
+        for (int64_t i = angles; i < padded; i++)
             angle[i] = 0;
         for (int64_t i = 0; i < a->c; i++)
             y[i] = v[i];
         y += a->c;
-        for (int64_t i = 0; i < turns; i += SP_VL) {
+        for (int64_t i = 0; i < angles; i += SP_VL) {
             const vf x = v_load(angle + i), s = v_sin(x),
                      c = v_sin(x + v_set(1.57079632679489662f));
-            const int64_t n = turns - i < SP_VL ? turns - i : SP_VL;
+            const int64_t n = angles - i < SP_VL ? angles - i : SP_VL;
             v_store_n(y + i, s, n);
-            v_store_n(y + turns + i, c, n);
+            v_store_n(y + angles + i, c, n);
         }
     }
 }

@@ -1,7 +1,7 @@
 /*
- * Attention in windows. A unit of work is some rows of queries of one window and head;
- * the keys come in tiles of whole window rows, so that a position term is one value a row and one
- * vector for all rows of a tile.
+ * Attention in windows. A unit of work is a few rows of queries of one window and head; the keys
+ * come in tiles of whole window rows, so that the position terms of a tile are one value per row
+ * and one vector for all rows.
  */
 #include <string.h>
 
@@ -15,7 +15,7 @@ enum {
     K_TILE = 512
 };
 
-/* The queries of a unit: rows first .. of the window at (y, x), as far as the grid goes. */
+/* The queries of a unit: rows first .. of the window at (y, x), as far as the image goes. */
 typedef struct Unit {
     int64_t y, x, head, first, columns, queries;
 } Unit;
@@ -47,7 +47,7 @@ static Work divide_work(SpDevice *device, const SpWindowAttention *a)
     return work;
 }
 
-/* The qkv of a token, or what stands for it beyond the grid, from the unit's head on. */
+/* The qkv of a token, or the padding beyond the image, from the unit's head on. */
 static const float *token(const SpWindowAttention *a, const Unit *u, int64_t row, int64_t column)
 {
     const int64_t y = u->y + row, x = u->x + column;

@@ -1,5 +1,5 @@
 /*
- * Which kernel an attention goes to. Never by the number of queries: a call may be split over them.
+ * Chooses the kernel of an attention, never by the number of queries: a call may be split by them.
  *
  * Half precision: q, k and v are float32 in memory, so each head's k and v are copied to halves in
  * the scratch first, as many heads at a time as fit. For n tokens and heads of 64 that reads 512 n
@@ -41,15 +41,15 @@ static size_t rounded(int64_t bytes)
     return (size_t)(bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN;
 }
 
-/* Into how many units at a time `all` are cut evenly, at max `max` together. */
+/* The size of the groups into which `all` units are cut evenly, at most `max`. */
 static int64_t even_group(int64_t all, int64_t max)
 {
     const int64_t groups = (all + max - 1) / max;
     return (all + groups - 1) / groups;
 }
 
-/* The same where each other size of a group costs a plan: evenly without a rest, if that makes them
- * not much smaller. */
+/* The same where every size of a group costs a plan: without a smaller last one, unless that makes
+ * them much smaller. */
 static int64_t whole_group(int64_t all, int64_t max)
 {
     const int64_t even = even_group(all, max);
@@ -59,8 +59,8 @@ static int64_t whole_group(int64_t all, int64_t max)
     return even;
 }
 
-/* A group of units through cuDNN: all four arrays packed. They may fill the libraries' part of the
- * workspace as well, but for what a plan needs. */
+/* A group of units by cuDNN, all four arrays packed. They may fill the libraries' part of the
+ * workspace too, except for what a plan needs. */
 static void fused_group(SpCuda *cuda, const SpAttention *a, int64_t first, SpFused f)
 {
     SpUnits u = units(a, first, f.units, a->head);

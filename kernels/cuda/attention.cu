@@ -3,8 +3,10 @@
  * maximum and sum (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao
  * et al., "FlashAttention", 2022).
  */
-#include "kernels/cuda/attention.h"
 #include "tiled.cuh"
+extern "C" {
+#include "kernels/cuda/attention.h"
+}
 
 /* Batch and head of unit blockIdx.x / tiles. */
 struct Plain {

@@ -4,11 +4,13 @@
  * which two buffers hold in turns, so that the next tile's copy runs behind this one's products;
  * each warp has 16 TILES queries, whose operands and sums stay in its registers.
  *
- * Rows of a tile lie in shared memory with their 16-byte pieces swapped by the row's last three
+ * Rows of a tile lie in shared memory with their 16-byte pieces permuted by the row's last three
  * bits, so that the eight rows of a matrix load fall into different banks.
  */
 #include "kernel.cuh"
+extern "C" {
 #include "kernels/cuda/attention.h"
+}
 
 enum { WARPS = 4, THREADS = WARPS * SP_WARP, KEYS = 64 };
 
@@ -64,7 +66,7 @@ template <int HEAD, int TILES> struct Warp {
 
 template <typename Half, int HEAD, int TILES>
 static __device__ inline void q_k(const Warp<HEAD, TILES> &w, const char *k,
-                                    float s[TILES][KEYS / 8][4])
+                                  float s[TILES][KEYS / 8][4])
 {
     const int lane = (int)threadIdx.x % SP_WARP, matrix = lane / 8, row = lane % 8;
     SP_UNROLL
@@ -87,7 +89,7 @@ static __device__ inline void q_k(const Warp<HEAD, TILES> &w, const char *k,
     }
 }
 
-/* Keys from `keys` on do not exist. */
+/* No weight for keys from `keys` on, which do not exist. */
 template <int TILES> static __device__ inline void mask_keys(float s[TILES][KEYS / 8][4], int keys)
 {
     const int column = (int)threadIdx.x % 4 * 2;
@@ -101,9 +103,11 @@ template <int TILES> static __device__ inline void mask_keys(float s[TILES][KEYS
             s[m][n][i] = -INFINITY;
 }
 
-/* Scores to exponentials; the sums so far shrink to the new maxima. scale is in powers of two. */
+/* Scores to exponentials, of base 2; what has been summed so far is scaled down to the new maxima.
+ */
 template <int HEAD, int TILES>
-static __device__ inline void online_softmax(Warp<HEAD, TILES> &w, float s[TILES][KEYS / 8][4], float scale)
+static __device__ inline void online_softmax(Warp<HEAD, TILES> &w, float s[TILES][KEYS / 8][4],
+                                             float scale)
 {
     SP_UNROLL
     for (int m = 0; m < TILES; m++)
@@ -137,7 +141,7 @@ static __device__ inline void online_softmax(Warp<HEAD, TILES> &w, float s[TILES
 
 template <typename Half, int HEAD, int TILES>
 static __device__ inline void p_v(Warp<HEAD, TILES> &w, const float s[TILES][KEYS / 8][4],
-                                    const char *v)
+                                  const char *v)
 {
     const int lane = (int)threadIdx.x % SP_WARP, matrix = lane / 8, row = lane % 8;
     SP_UNROLL
@@ -189,7 +193,7 @@ static __device__ inline void load_queries(Warp<HEAD, TILES> &w, const char *q)
 
 template <int HEAD, int TILES>
 static __device__ inline void store_result(const Warp<HEAD, TILES> &w, const SpAttention &a,
-                                     int64_t first, float *y)
+                                           int64_t first, float *y)
 {
     const int lane = (int)threadIdx.x % SP_WARP;
     first += (int)threadIdx.x / SP_WARP * 16 * TILES + lane / 4;
@@ -225,8 +229,10 @@ static __global__ void __launch_bounds__(THREADS)
     const int head = (int)a.head;
     const Rows q = {a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + head_at, a.q_row,
                     nullptr, a.nq};
-    const Rows k = {a.k + b * a.k_batch + head_at, a.k_row, COPIED ? k_copy + which * a.nk * HEAD : nullptr, a.nk};
-    const Rows v = {a.v + b * a.v_batch + head_at, a.v_row, COPIED ? v_copy + which * a.nk * HEAD : nullptr, a.nk};
+    const Rows k = {a.k + b * a.k_batch + head_at, a.k_row,
+                    COPIED ? k_copy + which * a.nk * HEAD : nullptr, a.nk};
+    const Rows v = {a.v + b * a.v_batch + head_at, a.v_row,
+                    COPIED ? v_copy + which * a.nk * HEAD : nullptr, a.nk};
     Warp<HEAD, TILES> w;
     load_tile<Half, HEAD, KEYS, COPIED>(k, 0, head, shared);
     load_tile<Half, HEAD, KEYS, COPIED>(v, 0, head, shared + BYTES);

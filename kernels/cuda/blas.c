@@ -5,8 +5,8 @@
  * An algorithm is chosen once for each pair of widths, formats, alignments and epilogue, for a
  * fixed number of rows, if there is one without splitting the inner sum: so a row's bits do not
  * depend on how many rows there are. Alignments count up to 16 bytes, the most that its kernels
- * load at once: arena memory is aligned to 64 and more by chance, and no algorithm may depend on
- * that.
+ * load at once: that arena memory is often aligned to more than 64 is chance, on which no algorithm
+ * may depend.
  */
 #include "kernels/cuda/blas.h"
 
@@ -39,12 +39,13 @@ enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE, MAX_ALIGNMENT = 16 };
     F(cublasLtMatmulPreferenceSetAttribute)                                                        \
     F(cublasLtMatmulAlgoGetHeuristic)
 
-/* What an algorithm depends on; compared as bytes, so it has none between its parts. */
+/* What an algorithm depends on. */
 typedef struct Key {
     int64_t n, k, ldx, ldw, ldc, ldy;
     int32_t format, tf32, bias, relu, c;
     uint32_t x_align, w_align, c_align, y_align, bias_align;
 } Key;
+_Static_assert(sizeof(Key) == 6 * 8 + 10 * 4, "keys are compared as bytes");
 
 typedef struct Entry {
     Key key;
@@ -202,8 +203,8 @@ static void destroy(struct SpCudaBlas *b, Call *call)
         b->cublasLtMatmulDescDestroy(call->desc);
 }
 
-/* The library's first choice for so many rows among those that join parts of the inner sum in the
- * ways of `reductions`. */
+/* The library's first choice for so many rows among the algorithms whose reduction schemes (how
+ * parts of the inner sum are joined) are in the mask `reductions`. */
 static bool choose_among(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, const Key *key,
                          uint32_t reductions, cublasLtMatmulAlgo_t *algo)
 {
@@ -279,7 +280,7 @@ bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *p)
         return false;
     cublasStatus_t status = run(cuda, p, &entry->algo);
     if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) {
-        /* Its choice does not take every number of rows: from now on ours does, for all of them. */
+        /* Its choice does not work for every number of rows: ours does from now on. */
         entry->state = NONE;
         return false;
     }

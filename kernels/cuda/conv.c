@@ -13,7 +13,7 @@ enum {
     TILE_BYTES = 24 << 20 /* of a transposed convolution's products at a time */
 };
 
-/* What cuDNN is held against: sums alone, of one image. */
+/* One image without bias, activation and residual: what cuDNN competes with. */
 static void own_conv(SpCuda *cuda, const SpConv2d *a, float *y)
 {
     const int64_t ho = (a->h + 2 * a->pad - a->kh) / a->stride + 1;
@@ -27,8 +27,8 @@ static void own_conv(SpCuda *cuda, const SpConv2d *a, float *y)
         a);
 }
 
-/* cuDNN's result is dense: it goes where y is dense, else through the scratch. Image by image, so
- * that no image's bits depend on its neighbours. */
+/* cuDNN writes dense results: directly into y where y is dense, else through the scratch. It gets
+ * one image at a time, so that no image's bits depend on the others. */
 static bool conv_by_library(SpCuda *cuda, const SpConv2d *a, int64_t pixels)
 {
     const bool direct = a->ldy == a->cout && a->residual != a->y;

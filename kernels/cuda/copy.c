@@ -1,8 +1,8 @@
 /*
  * Copies between host memory, which is not pinned, and the device, through two pinned buffers in
- * turns: the driver's own way with such memory is one thread and, row by row, slower still. An
- * upload is done with its host memory when it returns, but the ops need not have come to it: small
- * ones lie one behind the other in a buffer.
+ * turn: for such memory the driver itself uses one thread, and is slower still row by row. When an
+ * upload returns, its host memory may be overwritten, but the copy to the device may still be in
+ * flight: small uploads stand one behind the other in a buffer.
  */
 #include "kernels/cuda/copy.h"
 
@@ -36,8 +36,8 @@ void sp_cuda_copies_close(SpCuda *cuda)
     cuda->copies = NULL;
 }
 
-/* Room for `bytes` in the buffer that uploads fill, after waiting for the other one where this one
- * is full. */
+/* Space for `bytes` in the buffer that uploads fill. When it is full, the other one is filled next,
+ * once its copies are done. */
 static char *reserve(SpCuda *cuda, size_t bytes)
 {
     struct SpCudaCopies *c = cuda->copies;
@@ -66,7 +66,7 @@ static void upload(SpCuda *cuda, const SpCopy *a)
     sp_cuda_ok(cuda, error, "an upload", "copy");
 }
 
-/* What was asked for of a download, in buffer `b`, to its place. */
+/* Waits for the download into buffer `b`, and copies it to its place. */
 static bool finish_download(SpCuda *cuda, const SpCopy *a, int b)
 {
     struct SpCudaCopies *c = cuda->copies;
@@ -97,8 +97,9 @@ static SpCopy part_of(const SpCopy *a, size_t i, size_t rows)
     return part;
 }
 
-/* While one part comes, the one before it is put in its place. Uploads' buffers are free: their
- * copies are before these on the stream, and each buffer is waited for before it is read. */
+/* While one part is in flight, the one before it is copied to its place. Buffers of uploads can be
+ * used: their copies are before these on the stream, and each buffer is waited for before it is
+ * read. */
 static void download(SpCuda *cuda, const SpCopy *a, size_t rows)
 {
     const size_t parts = (a->rows + rows - 1) / rows;

@@ -17,10 +17,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #include "kernels/ops.h"
 
 /* The number format of operands; sums are float32 in each. */
@@ -86,9 +82,5 @@ void sp_cuda_set_precision(SpDevice *device, SpPrecision precision);
 #define SP_CUDA_OP(op, type) void sp_cuda_##op(SpDevice *, const type *);
 SP_EACH_OP(SP_CUDA_OP)
 extern const SpOps sp_cuda_ops;
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -200,6 +200,5 @@ static __global__ void knn_kernel(SpKnn a)
 
 extern "C" void sp_cuda_knn(SpDevice *device, const SpKnn *a)
 {
-    SP_LAUNCH(sp_cuda(device), "knn", knn_kernel, sp_warp_blocks(a->pairs), SP_BLOCK,
-              0, *a);
+    SP_LAUNCH(sp_cuda(device), "knn", knn_kernel, sp_warp_blocks(a->pairs), SP_BLOCK, 0, *a);
 }

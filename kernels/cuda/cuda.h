@@ -21,10 +21,6 @@
 
 #include "kernels/ops.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Card `index`. SP_DEVICE when there is no driver, no such card, one too old, or no cuBLASLt;
  * SP_MEMORY when the card has too little memory for the workspace. Its close frees all device
  * memory and the process's context on the card. Needs nothing; at most one device is open at a
@@ -45,9 +41,5 @@ void sp_cuda_library_keys(SpDevice *device, int64_t keys);
  * no algorithm for them. They are many times slower: for the published models there should be none.
  */
 int64_t sp_cuda_own_gemms(SpDevice *device);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

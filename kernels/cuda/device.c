@@ -83,7 +83,8 @@ int64_t sp_cuda_own_gemms(SpDevice *device)
     return sp_cuda(device)->own_gemms;
 }
 
-/* How many cards there are; 0 and the reason, which the runtime words as if a driver were there. */
+/* How many cards there are; 0 and the reason. (Without a driver the runtime words it as if there
+ * were one.) */
 static int cards(const char **why)
 {
     int count = 0, driver = 0;

@@ -359,7 +359,7 @@ static cudnnBackendDescriptor_t graph(Build *b, const Plan *p)
     return g;
 }
 
-/* A finished plan of one engine, if it is content with the workspace; NULL else. */
+/* A finished plan of one engine, if the workspace suffices for it; else NULL. */
 static cudnnBackendDescriptor_t plan_of(Build *b, cudnnBackendDescriptor_t engine)
 {
     struct SpCudaDnn *d = b->d;

@@ -3,11 +3,13 @@
  * 64 of the result a block, 4 x 4 a thread, the same order of sums for every row.
  */
 #include "kernel.cuh"
+extern "C" {
 #include "kernels/cuda/gemm.h"
+}
 
 enum { TILE = 64, DEPTH = 16, PITCH = DEPTH + 1 };
 
-/* To the nearest number of TF32's 10 bits behind the point, as tensor cores take it. */
+/* To the nearest number of TF32's 10 bits behind the point, as tensor cores read it. */
 static __device__ inline float rounded(float value)
 {
     return __uint_as_float((__float_as_uint(value) + 0x1000u) & ~0x1fffu);
@@ -23,8 +25,8 @@ static __device__ inline float operand(const SpGemm &a, const void *data, int64_
     return a.tf32 ? rounded(value) : value;
 }
 
-static __device__ inline void load_tile(const SpGemm &a, const void *data, int64_t rows,
-                                        int64_t ld, int64_t row, int64_t begin, float *shared)
+static __device__ inline void load_tile(const SpGemm &a, const void *data, int64_t rows, int64_t ld,
+                                        int64_t row, int64_t begin, float *shared)
 {
     for (int i = (int)threadIdx.x; i < TILE * DEPTH; i += SP_BLOCK) {
         const int64_t r = row + i / DEPTH, k = begin + i % DEPTH;

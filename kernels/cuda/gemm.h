@@ -4,10 +4,6 @@
 
 #include "kernels/cuda/core.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* c[m, n] = x w^T + beta * c_in, then + bias[n] and relu where asked for. x: [m, k], w: [n, k] in
  * `format`, as TF32 where that is allowed; c_in, y: [m, n] float32; beta is 1 with c_in and 0
  * without. */
@@ -27,9 +23,5 @@ typedef struct SpGemm {
 
 /* By our own kernel. */
 void sp_cuda_own_gemm(SpCuda *, const SpGemm *);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

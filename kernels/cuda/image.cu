@@ -1,4 +1,4 @@
-/* Work on images of channels. */
+/* Ops on images [n, h, w, c]. */
 #include "kernel.cuh"
 
 static __global__ void axis_add_kernel(SpAxisAdd a)

@@ -36,7 +36,7 @@ static bool has_format(const SpTensor *w, SpFormat format, int64_t ld)
     return w->dtype == dtype && ld == w->dim[1] && (uintptr_t)w->data % 16 == 0;
 }
 
-/* The library without the epilogue, where it has none for these widths, and ours after it. */
+/* The library without an epilogue, where it has none for these widths, then our epilogue. */
 static bool gemm_then_epilogue(SpCuda *cuda, const SpGemm *p)
 {
     SpGemm plain = *p;
@@ -65,13 +65,13 @@ static void gemm(SpCuda *cuda, const SpGemm *p)
     sp_cuda_own_gemm(cuda, p);
 }
 
-/* The layer's products need something after them that the product itself cannot do. */
+/* The layer needs something after its products that a product cannot do itself. */
 static bool has_epilogue(const SpLinear *a)
 {
     return a->gain || !(a->act == SP_IDENTITY || (a->act == SP_RELU && !a->residual));
 }
 
-/* Rows row .. row + m and outputs out .. out + n with weights w; x is theirs already. */
+/* Rows row .. row + m and outputs out .. out + n; x and w are theirs already. */
 static void run_tile(SpCuda *cuda, const SpLinear *a, SpGemm p, int64_t row, int64_t out)
 {
     float *y = a->y + row * a->ldy + out;
@@ -107,7 +107,7 @@ static void run_tile(SpCuda *cuda, const SpLinear *a, SpGemm p, int64_t row, int
     cuda->scratch_used = mark;
 }
 
-/* How many rows go together: as the scratch holds, in multiples of SP_ROW_TILE. */
+/* How many rows go together: what fits the scratch, in multiples of SP_ROW_TILE. */
 static int64_t rows_at_once(const SpCuda *cuda, const SpLinear *a, bool rows_in_scratch,
                             int64_t x_bytes, int64_t n)
 {

@@ -1,6 +1,8 @@
-/* Data brought into the order and the number format that products and attentions read. */
+/* Data converted to the order and the number format that products and attentions read. */
 #include "kernel.cuh"
+extern "C" {
 #include "kernels/cuda/pack.h"
+}
 
 /* Element `i` of `out` in its format. */
 struct Float {

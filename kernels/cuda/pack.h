@@ -1,12 +1,8 @@
-/* Data brought into the order and the number format that products and attentions read. */
+/* Data converted to the order and the number format that products and attentions read. */
 #ifndef SP_KERNELS_CUDA_PACK_H
 #define SP_KERNELS_CUDA_PACK_H
 
 #include "kernels/cuda/core.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* Rows of any float dtype [rows, width], ldx apart, to `format` [rows, ld], zero beyond width. */
 typedef struct SpConvert {
@@ -24,8 +20,8 @@ void sp_cuda_convert(SpCuda *, const SpConvert *);
 void sp_cuda_gather(SpCuda *, const SpConv2d *, int64_t first, int64_t m, SpFormat format,
                     void *out, int64_t ld);
 
-/* Deconvolution's end: t [m, s s cout], the products of pixels first .. first + m, to its places in
- * y with the bias. */
+/* The end of a transposed convolution: t [m, s s cout], the products of pixels first .. first + m,
+ * to its places in y, with the bias. */
 void sp_cuda_scatter(SpCuda *, const SpDeconv *, int64_t first, int64_t m, const float *t);
 
 /* Units first .. first + count of float32 rows (batch, row and share as in SpAttention) to
@@ -36,9 +32,5 @@ typedef struct SpUnits {
 } SpUnits;
 void sp_cuda_pack_units(SpCuda *, const SpUnits *, const float *x, SpFormat format, void *out);
 void sp_cuda_unpack_units(SpCuda *, const SpUnits *, const void *x, SpFormat format, float *out);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -1,8 +1,7 @@
 /*
- * Weights to the device beside the ops. Host memory is not pinned, and reading a mapped file may
- * wait for the disk: so a thread of ours copies it through two pinned buffers of fixed size into a
- * stream of its own, while the caller goes on issuing ops. Without room in the queue the caller
- * waits.
+ * Host memory is not pinned, and reading a mapped file may wait for the disk: so a thread of ours
+ * copies it through two pinned buffers into a stream of its own, while the caller goes on issuing
+ * ops. When the queue is full, the caller waits.
  */
 #include "kernels/cuda/prefetch.h"
 
@@ -25,8 +24,8 @@ typedef struct Job {
     cudaEvent_t begin; /* recorded before it, or NULL */
 } Job;
 
-/* A slot's copies, from the first to the last, and how long the ops waited for them: from when all
- * of before had run to when they could go on. */
+/* When a slot's copies began and ended, and how long the ops waited for them: from when the ops
+ * before them were done to when the ops after them could go on. */
 typedef struct Timing {
     enum { FREE, OPEN, CLOSED } state;
     cudaEvent_t at[4]; /* BEGIN .. RESUMED */
@@ -121,7 +120,7 @@ static void destroy_events(cudaEvent_t *event, int count)
         cudaEventDestroy(event[i]);
 }
 
-/* Adds up a closed timing whose copies and ops have come that far. */
+/* Adds up a closed timing, if its copies and ops are done. */
 static void read_timing(struct SpCudaPrefetch *f, Timing *t)
 {
     float moving = 0, waiting = 0;
@@ -143,7 +142,7 @@ static void read_timings(struct SpCudaPrefetch *f)
             read_timing(f, &f->timing[i]);
 }
 
-/* A free timing, now open; NULL when all are under way: those copies are not counted. */
+/* A free timing, now open; NULL when there is none: then the copies are not counted. */
 static Timing *open_timing(struct SpCudaPrefetch *f)
 {
     for (int again = 0; again < 2; again++) {

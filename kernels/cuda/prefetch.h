@@ -1,9 +1,10 @@
-/* Copies of weights beside the ops: the functions of SpDevice. */
+/* Copies of weights and feature maps beside the ops: the functions of SpDevice. */
 #ifndef SP_KERNELS_CUDA_PREFETCH_H
 #define SP_KERNELS_CUDA_PREFETCH_H
 
 #include "kernels/cuda/core.h"
 
+/* SP_MEMORY, SP_DEVICE; what was made is left for the close. */
 SpStatus sp_cuda_prefetch_open(SpCuda *cuda);
 void sp_cuda_prefetch_close(SpCuda *cuda);
 void sp_cuda_prefetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes);

@@ -1,6 +1,8 @@
-/* Small work on rows and elements. */
+/* Small ops on elements and rows. */
 #include "kernel.cuh"
+extern "C" {
 #include "kernels/cuda/rows.h"
+}
 
 static __global__ void elementwise_kernel(SpElementwise a)
 {
@@ -21,7 +23,7 @@ static __global__ void elementwise_kernel(SpElementwise a)
 
 static __global__ void posenc_kernel(SpPosenc a)
 {
-    const int64_t turns = a.c * a.degree, width = a.c + turns;
+    const int64_t angles = a.c * a.degree, width = a.c + angles;
     SP_EACH(at, a.rows * width)
     {
         int64_t i, k, axis;
@@ -34,7 +36,7 @@ static __global__ void posenc_kernel(SpPosenc a)
             k = sp_divide(i - a.c, a.c, &axis);
             const float angle = sp_times(v[axis], (float)(1 << k));
             y[i] = sinf(angle);
-            y[i + turns] = sinf(angle + 1.57079632679489662f);
+            y[i + angles] = sinf(angle + 1.57079632679489662f);
         }
     }
 }
@@ -232,7 +234,8 @@ extern "C" void sp_cuda_epilogue(SpCuda *cuda, const SpEpilogue *a)
 {
     const int64_t count = a->rows * a->width;
     if (in_fours(a))
-        SP_LAUNCH(cuda, "epilogue", epilogue_fours_kernel, sp_blocks(cuda, count / 4), SP_BLOCK, 0, *a);
+        SP_LAUNCH(cuda, "epilogue", epilogue_fours_kernel, sp_blocks(cuda, count / 4), SP_BLOCK, 0,
+                  *a);
     else
         SP_LAUNCH(cuda, "epilogue", epilogue_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);
 }

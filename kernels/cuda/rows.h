@@ -1,12 +1,8 @@
-/* Work on rows that several ops share. */
+/* Kernels on rows that several ops share. */
 #ifndef SP_KERNELS_CUDA_ROWS_H
 #define SP_KERNELS_CUDA_ROWS_H
 
 #include "kernels/cuda/core.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* y = residual + gain * act(x + b) on [rows, width]; rows ldx, ldr, ldy apart; y may be x. */
 typedef struct SpEpilogue {
@@ -23,9 +19,5 @@ void sp_cuda_epilogue(SpCuda *, const SpEpilogue *);
 
 /* SP_ON_DEVICE of the copy op; a from_pitch of 0 repeats one row. */
 void sp_cuda_copy_rows(SpCuda *, const SpCopy *);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -6,10 +6,6 @@
 
 #include "kernels/cuda/core.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Keeps a failed call of the CUDA runtime: out of memory as SP_MEMORY, all else as SP_DEVICE. True
  * when it succeeded. */
 bool sp_cuda_ok(SpCuda *cuda, cudaError_t error, const char *what, const char *where);
@@ -20,9 +16,5 @@ void *sp_cuda_library(const char *name, const char **why);
 
 /* Keeps the failure of the kernel launch just made, if it failed. */
 void sp_cuda_launched(SpCuda *cuda, const char *kernel);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -1,14 +1,15 @@
 /*
- * Attention in tiles of BQ queries and BQ keys by 16 x 16 threads, float32. A thread has ROWS x ROWS
- * scores of a tile (BQ = 16 ROWS) and ROWS x COLUMNS of the result (head <= 16 COLUMNS). A Layout
- * says where the rows lie and what is added to a score:
+ * Attention in tiles of BQ queries and BQ keys by 16 x 16 threads, float32. A thread has ROWS x
+ * ROWS scores of a tile (BQ = 16 ROWS) and ROWS x COLUMNS of the result (head <= 16 COLUMNS). A
+ * Layout says where the rows lie and what is added to a score:
  *
- *     queries(), keys()             how many a unit has
- *     unit(which)                   a unit's place
- *     query(u, i), key, value       rows; NULL queries are left out of the result
- *     result(u, i)                  where a query's result goes, or NULL
- *     fill_bias(u, first, count, q, pitch, terms)   fills terms [count][...] from the tile's queries
- *     bias(terms, r, j)             added to the score of the tile's query r and key j
+ *     queries(), keys()        how many a unit has
+ *     unit(which)              a unit's place
+ *     query(u, i), key, value  rows; NULL queries are left out of the result
+ *     result(u, i)             where a query's result goes, or NULL
+ *     fill_bias(u, first, count, q, pitch, terms)
+ *                              fills terms [count][...] from the tile's queries
+ *     bias(terms, r, j)        added to the score of the tile's query r and key j
  */
 #ifndef SP_KERNELS_CUDA_TILED_CUH
 #define SP_KERNELS_CUDA_TILED_CUH

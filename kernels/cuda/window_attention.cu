@@ -27,7 +27,7 @@ struct Windows {
         return Unit{row * a.side, column * a.side, head * a.head};
     }
 
-    /* Part 0, 1, 2 (q, k, v) of a window's token, or of what stands beyond the grid. */
+    /* Part 0, 1, 2 (q, k, v) of a window's token, or of the padding. */
     __device__ const float *token(const Unit &u, int64_t i, int64_t part) const
     {
         int64_t column;
@@ -60,7 +60,7 @@ struct Windows {
 
     /* terms[r] = [by key row | by key column]. */
     __device__ void fill_bias(const Unit &, int64_t first, int count, const float *q, int pitch,
-                            float *terms) const
+                              float *terms) const
     {
         const int side = (int)a.side;
         for (int at = (int)threadIdx.x; at < count * 2 * side; at += SP_BLOCK) {
@@ -88,8 +88,8 @@ extern "C" void sp_cuda_window_attention(SpDevice *device, const SpWindowAttenti
     SpCuda *cuda = sp_cuda(device);
     const Windows layout = {*a};
     const int64_t windows = ((a->h + a->side - 1) / a->side) * ((a->w + a->side - 1) / a->side);
-    const Tiling t = {"window_attention", windows * a->heads, a->side * a->side,
-                      a->head,          a->scale,           2 * a->side};
+    const Tiling t = {"window_attention", windows * a->heads, a->side * a->side, a->head,
+                      a->scale,           2 * a->side};
     if (a->head > 128 || a->side > 64) /* the terms of 32 queries would not fit */
         run_tiled<16, 1>(cuda, t, layout);
     else if (a->head <= 32)

@@ -25,8 +25,7 @@ typedef struct SpTensor {
 /* Bytes of one element. */
 static inline size_t sp_dtype_size(SpDtype dtype)
 {
-    static const size_t size[] = {[SP_F32] = 4, [SP_F16] = 2, [SP_BF16] = 2, [SP_F64] = 8,
-                                  [SP_I32] = 4, [SP_I64] = 8, [SP_U8] = 1,   [SP_BOOL] = 1};
+    static const size_t size[] = {4, 2, 2, 8, 4, 8, 1, 1}; /* as SpDtype lists them */
     return size[dtype];
 }
 

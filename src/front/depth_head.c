@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stddef.h>
 
 #include "front/internal.h"
 #include "nn/dump.h"
@@ -15,46 +16,21 @@ static void convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, SpFeat
     sp_nn_convolve(nn, x, conv, 1, SP_IDENTITY, NULL, y);
 }
 
-enum { MAX_CONVOLUTIONS = 32 };
-
-static int list_unit(SpResidualUnit *unit, SpConvWeights **list)
-{
-    list[0] = &unit->conv1;
-    list[1] = &unit->conv2;
-    return 2;
-}
-
-/* All convolutions that the head has; returns how many. */
-static int list_convolutions(SpDepthHead *head, SpConvWeights *list[MAX_CONVOLUTIONS])
-{
-    int count = 0;
-    for (int k = 0; k < SP_FRONT_TAPS; k++) {
-        list[count++] = &head->project[k];
-        list[count++] = &head->layer_rn[k];
-        if (k != 2)
-            list[count++] = &head->resize[k];
-        if (k < 3)
-            count += list_unit(&head->unit1[k], list + count);
-        count += list_unit(&head->unit2[k], list + count);
-        list[count++] = &head->out_conv[k];
-    }
-    list[count++] = &head->output1;
-    list[count++] = &head->output2a;
-    list[count++] = &head->output2b;
-    return count;
-}
+_Static_assert(offsetof(SpDepthHead, output2b) ==
+                   offsetof(SpDepthHead, all[SP_DEPTH_CONVOLUTIONS - 1]),
+               "the list holds every convolution");
 
 SpDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn)
 {
     SpDepthHead head = front->dpt;
-    SpConvWeights *list[MAX_CONVOLUTIONS];
-    const int count = list_convolutions(&head, list);
-    for (int i = 0; i < count; i++)
-        sp_nn_conv_alloc(nn, list[i]);
+    for (int i = 0; i < SP_DEPTH_CONVOLUTIONS; i++)
+        if (head.all[i].w.rank)
+            sp_nn_conv_alloc(nn, &head.all[i]);
     const SpNnMark mark = sp_nn_mark(nn);
     SpStream weights = sp_stream_load(nn, head.convolutions, 1);
-    for (int i = 0; i < count; i++)
-        sp_nn_conv_fill(nn, list[i]);
+    for (int i = 0; i < SP_DEPTH_CONVOLUTIONS; i++)
+        if (head.all[i].w.rank)
+            sp_nn_conv_fill(nn, &head.all[i]);
     sp_stream_end(nn, &weights);
     sp_nn_release(nn, mark);
     return head;

@@ -109,7 +109,7 @@ static void before_correlate(SpNn *nn, SpCorrelate *call)
 }
 
 /* What is done with an op's arguments before it runs. The other ops have no weights among them, and
- * their work does not count beside the products. */
+ * their work is not counted. */
 static const struct {
 #define MEMBER(op, type) void (*op)(SpNn *, type *);
     SP_EACH_OP(MEMBER)

@@ -289,6 +289,7 @@ SpStatus sp_models_run(SpModels *models, SpStage stage, const SpFootprint *footp
     nn.plan = footprint->plan;
     nn.weights = weights_of(model);
     nn.progress = &models->console->progress;
+    nn.dump = models->dump;
     SpStatus status = run(self, &nn);
     if (status.code == SP_OK)
         status = device->status(device);

@@ -104,24 +104,14 @@ static void attend_to_few(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tra
     sp_nn_release(nn, mark);
 }
 
-/* The least number of whole tracks whose rows are whole row tiles. */
-static int64_t tracks_unit(int64_t frames)
-{
-    int64_t a = SP_ROW_TILE, b = frames;
-    while (b) {
-        const int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return SP_ROW_TILE / a;
-}
-
 /* How many tracks attend over time together. Their rows are whole row tiles, so that any number
  * gives the same bits; where that takes too many, the number does not depend on the plan. */
 static int64_t tracks_together(const SpNn *nn, int64_t frames)
 {
-    const int64_t unit = tracks_unit(frames);
     const int64_t rows = nn->plan.queries ? nn->plan.queries : GROUP_ROWS;
+    int64_t unit = 1; /* the fewest such tracks */
+    while (unit * frames % SP_ROW_TILE)
+        unit++;
     if (unit * frames > GROUP_ROWS)
         return sp_max(GROUP_ROWS / frames, 1);
     return unit * sp_max(rows / (unit * frames), 1);

@@ -1,10 +1,10 @@
-#include "tracker/iteration.h"
+#include "tracker/window.h"
 
 #include <string.h>
 
 #include "geometry/camera.h"
 #include "tracker/tokens.h"
-#include "tracker/window_update.h"
+#include "tracker/window_dump.h"
 
 /* Pairs whose tokens are made together, at most: tokens are wide. */
 enum { MAX_PAIRS = 4 * SP_ROW_TILE };
@@ -103,6 +103,9 @@ static void pack(const SpTracker *t, SpNn *nn, const SpWindow *w, const Inputs *
     sp_nn_release(nn, mark);
 }
 
+/* What the sink of nn/dump.h sees of the tokens. */
+enum { CORRELATION_2D, CORRELATION_3D, TOKEN_2D, TOKEN_3D, DUMPS };
+
 /* The network half while it runs; streams as in update_former.h, rows track by track. */
 typedef struct Run {
     const SpTracker *tracker;
@@ -110,6 +113,7 @@ typedef struct Run {
     SpWindow *window;
     Inputs inputs;
     float *stream2, *stream3;
+    SpTokenDump dump[DUMPS];
 } Run;
 
 /* Tokens of pairs in frames from `frame` on to their rows of a stream. */
@@ -123,6 +127,12 @@ static void embed(const Run *r, int64_t frame, const SpPairs *p, const float *to
     sp_nn_copy_rows(r->nn, SP_ON_DEVICE, stream + p->first_track * all + frame * d, all, rows, some,
                     some, p->tracks);
     sp_nn_release(r->nn, mark);
+}
+
+static void dump_tokens(const Run *r, int i, int64_t frame, const SpPairs *p, const float *rows,
+                        int64_t stride)
+{
+    sp_dump_tokens_add(r->nn, r->window, p, frame, rows, stride, &r->dump[i]);
 }
 
 /* Both streams' rows of tracks first .. first + count in the chunk from `frame`, which is in use.
@@ -155,7 +165,11 @@ static void embed_pairs(const Run *r, int64_t frame, int64_t first, int64_t coun
         const int64_t column = 2 + l * t->corr_width;
         sp_correlation_run(t, r->nn, &w->cache.level[l], &pairs, token + column, token3 + column);
     }
+    dump_tokens(r, CORRELATION_2D, frame, &pairs, token + 2, t->token_width);
+    dump_tokens(r, CORRELATION_3D, frame, &pairs, token3 + 2, t->token3_width);
     sp_tokens_finish(t, r->nn, &small, &(SpTokens){token, token3, projected});
+    dump_tokens(r, TOKEN_2D, frame, &pairs, token, t->token_width);
+    dump_tokens(r, TOKEN_3D, frame, &pairs, projected, t->token_width);
     embed(r, frame, &pairs, token, r->stream2);
     embed(r, frame, &pairs, projected, r->stream3);
     sp_nn_release(r->nn, mark);
@@ -195,16 +209,28 @@ void sp_window_iterate(const SpTracker *t, SpNn *nn, const SpTrackerSettings *se
                                .point = sp_host_floats(nn, 4 * pairs),
                                .weight = sp_host_floats(nn, pairs)};
     const SpNnMark network = sp_nn_mark(nn);
-    Run run = {.tracker = t, .nn = nn, .window = w};
+    const int64_t corr = SP_CORRELATION_LEVELS * t->corr_width;
+    Run run = {.tracker = t,
+               .nn = nn,
+               .window = w,
+               .dump = {[CORRELATION_2D] = {"corr_embs", corr, true, NULL},
+                        [CORRELATION_3D] = {"corr_depth_embs", corr, true, NULL},
+                        [TOKEN_2D] = {"x", t->token_width, false, NULL},
+                        [TOKEN_3D] = {"x_depth", t->token_width, false, NULL}}};
     run.stream2 = sp_nn_alloc(nn, (w->tracks + t->former.virtual_tracks) * w->frames * d);
     run.stream3 = sp_nn_alloc(nn, pairs * d);
     const SpNnMark inputs = sp_nn_mark(nn);
     for (int i = 0; i < INPUTS; i++)
         run.inputs.rows[i] = sp_nn_alloc(nn, pairs * width_of[i]);
     pack(t, nn, w, &run.inputs);
+    for (int i = 0; i < DUMPS; i++)
+        sp_dump_tokens_begin(nn, w, &run.dump[i]);
     embed_window(&run);
+    for (int i = 0; i < DUMPS; i++)
+        sp_dump_tokens_end(nn, w, &run.dump[i]);
     sp_nn_release(nn, inputs);
     sp_update_former_run(&t->former, nn, w->tracks, w->frames, run.stream2, run.stream3, &updates);
+    sp_dump_updates(nn, w, &updates);
     sp_nn_release(nn, network);
     sp_window_update(t, nn, settings, &updates, w);
     sp_nn_release(nn, mark);

@@ -2,7 +2,7 @@
 #ifndef SP_TRACKER_TRACK_FEATURES_H
 #define SP_TRACKER_TRACK_FEATURES_H
 
-#include "tracker/window_carry.h"
+#include "tracker/window.h"
 
 /* Patches around the queries of new tracks, sampled while the frame of the query is in the cache.
  * Rows are sorted by that frame, tracks of one frame as they come. */

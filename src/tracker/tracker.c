@@ -1,13 +1,12 @@
 #include "tracker/tracker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "geometry/camera.h"
 #include "nn/stream.h"
-#include "tracker/iteration.h"
-#include "tracker/window_init.h"
-#include "tracker/window_inputs.h"
+#include "tracker/window.h"
 
 SpStatus sp_tracker_open(SpCheckpoint *checkpoint, SpTrackerMode mode, SpTracker **out)
 {
@@ -238,6 +237,7 @@ static void track_window(Run *run, int64_t index)
                  (double)(run->windows.count * (iterations + 1))};
     const SpProgress progress = {report_part, &part}, *const whole = nn->progress;
     const SpNnMark mark = sp_nn_mark(nn);
+    char name[16] = "";
     sp_working_size(t->resolution, run->input->height, run->input->width, &w.height, &w.width);
     w.tracks = w.users + run->settings->support;
     sp_window_alloc(t, nn, &w);
@@ -248,6 +248,9 @@ static void track_window(Run *run, int64_t index)
         queries_to_model(t, &w);
     }
     nn->progress = &progress;
+    if (run->windows.count > 1)
+        snprintf(name, sizeof name, "win%d.", (int)index);
+    snprintf(w.label, sizeof w.label, "%sstart.", name);
     /* A window may lie before all queries: then support points alone refine its cameras, and
      * without them the input's stay. (The published code needs a query in the first window.) */
     if (w.tracks > 0)
@@ -255,6 +258,7 @@ static void track_window(Run *run, int64_t index)
     const int64_t times = sp_nn_loop_begin(nn, iterations);
     for (int64_t i = 0; i < times && w.tracks > 0; i++) {
         part.done++;
+        snprintf(w.label, sizeof w.label, "%sit%d.", name, (int)i);
         sp_window_iterate(t, nn, run->settings, &w);
     }
     sp_nn_loop_end(nn, iterations);

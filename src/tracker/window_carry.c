@@ -1,4 +1,4 @@
-#include "tracker/window_carry.h"
+#include "tracker/window.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "tracker/window_init.h"
+#include "tracker/window.h"
 
 #include <string.h>
 
@@ -7,6 +7,7 @@
 #include "nn/stream.h"
 #include "tracker/tokens.h"
 #include "tracker/track_features.h"
+#include "tracker/window_dump.h"
 
 /* A frame of the clip by nearest to model size, [h, w, 3]. The published code brings the video to
  * -1..1 only after its features are taken (TrackRefiner.py), so the encoder sees 0..255. */
@@ -120,6 +121,7 @@ static void fill_cache(const SpTracker *t, SpNn *nn, const SpTrackerInput *in,
         }
         upload_points(t, nn, w, f, points);
         sp_feature_cache_store(nn, &w->cache, f);
+        sp_dump_features(nn, w);
         sp_patches_sample(t, nn, w, f, patches);
         sp_progress(nn->progress, (double)(f + 1), (double)w->frames);
     }
@@ -181,6 +183,7 @@ void sp_window_init(const SpTracker *t, SpNn *nn, const SpTrackerInput *in,
         init_normalisation(w, points);
         init_state(t, carry, points, w);
     }
+    sp_dump_init(nn, w);
     upload_time(t, nn, w);
     SpPatches patches = sp_patches_alloc(t, nn, w, carry);
     fill_cache(t, nn, in, carry, w, &patches);

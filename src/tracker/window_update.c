@@ -1,10 +1,10 @@
-#include "tracker/window_update.h"
+#include "tracker/window.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "geometry/camera.h"
-#include "tracker/camera_update.h"
+#include "tracker/window_dump.h"
 
 enum { LOOKUP = 3 /* pixels around a track */ };
 
@@ -130,7 +130,7 @@ static void replace(const SpTrackerSettings *settings, const float *looked_up, S
 }
 
 /* Steps: W, and the mean of dp over time. */
-static void weigh(const SpWindow *w, const SpTrackWeights *weights)
+static void weigh(const SpWindow *w, float *visibility, float *dynamic)
 {
     for (int64_t n = 0; n < w->tracks; n++) {
         double sum = 0;
@@ -139,10 +139,10 @@ static void weigh(const SpWindow *w, const SpTrackWeights *weights)
             const float *track = w->track + 3 * i;
             const bool in = track[0] > 0 && track[0] < (float)w->width && track[1] > 0 &&
                             track[1] < (float)w->height;
-            weights->visible[i] = in ? sp_sigmoid(w->conf[i]) * sp_sigmoid(w->vis[i]) : 0;
+            visibility[i] = in ? sp_sigmoid(w->conf[i]) * sp_sigmoid(w->vis[i]) : 0;
             sum += n < w->users ? 1 : (double)(sp_sigmoid(w->dyn[i]) * sp_sigmoid(w->weight[i]));
         }
-        weights->dynamic[n] = (float)(sum / (double)w->frames);
+        dynamic[n] = (float)(sum / (double)w->frames);
     }
 }
 
@@ -151,21 +151,21 @@ void sp_window_update(const SpTracker *t, SpNn *nn, const SpTrackerSettings *set
 {
     const int64_t pairs = w->frames * w->tracks;
     const SpNnMark mark = sp_nn_mark(nn);
-    const SpTrackWeights weights = {sp_host_floats(nn, pairs), sp_host_floats(nn, w->tracks)};
-    float *looked_up = sp_host_floats(nn, pairs);
-    float *work = sp_host_floats(nn, pairs);
+    float *visibility = sp_host_floats(nn, pairs), *dynamic = sp_host_floats(nn, w->tracks);
+    float *looked_up = sp_host_floats(nn, pairs), *work = sp_host_floats(nn, pairs);
     if (sp_nn_live(nn)) {
         add_steps(t, updates, w);
-        weigh(w, &weights);
+        weigh(w, visibility, dynamic);
         for (int64_t i = 0; i < pairs; i++)
             looked_up[i] = look_up(w, i / w->tracks, w->track + 3 * i);
         replace(settings, looked_up, w, work);
     }
     if (!settings->fixed_camera)
-        sp_window_cameras(t, nn, &weights, w);
+        sp_window_cameras(t, nn, visibility, dynamic, w);
     for (int64_t i = 0; i < pairs && sp_nn_live(nn); i++) {
         sp_normalise(w, w->point + 3 * i, w->normalised + 3 * i);
         w->track[3 * i + 2] = w->coords[3 * i + 2] = w->point[3 * i + 2];
     }
+    sp_dump_iteration(nn, settings, w);
     sp_nn_release(nn, mark);
 }

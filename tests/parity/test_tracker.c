@@ -9,12 +9,11 @@
 #include <cmocka.h>
 
 #include "geometry/camera.h"
+#include "nn/dump.h"
 #include "support/golden.h"
 #include "support/model.h"
 #include "support/tracker.h"
-#include "tracker/iteration.h"
-#include "tracker/window_init.h"
-#include "tracker/window_inputs.h"
+#include "tracker/window.h"
 
 static SpCheckpoint *checkpoint;
 static SpTracker *tracker;
@@ -304,7 +303,20 @@ static void compare_iteration(Golden *g, int k, const SpWindow *w, double pixels
     free(xy);
 }
 
-/* One iteration from the reference's state: golden README, "teacher-forced". */
+/* A dumped tensor of the state has the name and shape of a golden's: `self`. */
+static void expect_recorded(void *self, const char *name, int rank, const int64_t *dims,
+                            const float *data)
+{
+    static const char unit[] = "tracker/offline/";
+    if (strncmp(name, unit, strlen(unit)) != 0)
+        return;
+    const SpTensor *recorded = golden_tensor(self, name + strlen(unit));
+    assert_int_equal(rank, recorded->rank);
+    assert_memory_equal(dims, recorded->dim, (size_t)rank * sizeof *dims);
+    assert_true(isfinite(data[0]));
+}
+
+/* One iteration from the reference's state: tests/golden/README.md (teacher-forced). */
 static void forced_iterations(void **state)
 {
     (void)state;
@@ -316,9 +328,12 @@ static void forced_iterations(void **state)
     SpWindow w;
     in.video = video;
     start_offline(g, &nn, &in, &w);
+    const SpDump dump = {expect_recorded, g};
+    nn.dump = &dump;
     for (int k = 0; k < 4; k++) {
         if (k > 0)
             force_state(g, k - 1, &w);
+        snprintf(w.label, sizeof w.label, "it%d.", k);
         sp_window_iterate(tracker, &nn, &settings, &w);
         model_check(&nn);
         /* The published solver's conjugate gradients stop at a tenth; ours solves exactly, which
@@ -330,7 +345,7 @@ static void forced_iterations(void **state)
     golden_close(g);
 }
 
-/* The whole run, tolerances of the golden README. */
+/* The whole run, tolerances of tests/golden/README.md. */
 static void free_run(void **state)
 {
     (void)state;

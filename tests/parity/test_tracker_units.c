@@ -13,7 +13,8 @@
 #include "tracker/correlation.h"
 #include "tracker/tokens.h"
 
-/* golden README, "Tolerances": layers; what contains position encodings of degree 10 and 12. */
+/* tests/golden/README.md, "Tolerances": layers; what contains position encodings of degree 10 and
+ * 12. */
 static const double UNIT = 2e-5, ENCODED = 1e-3;
 
 static SpCheckpoint *checkpoint;

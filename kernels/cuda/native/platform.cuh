@@ -10,7 +10,9 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+extern "C" {
 #include "kernels/cuda/runtime.h"
+}
 
 struct Bf16 {
 };

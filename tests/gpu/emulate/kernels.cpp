@@ -1,11 +1,14 @@
 /* The CUDA backend's kernels as ordinary C++ (platform.cuh here), each file in its own namespace
  * because they are one unit here. */
+#include "kernels/cuda/kernel.cuh"
+#include "kernels/cuda/tiled.cuh"
+
+extern "C" {
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/gemm.h"
-#include "kernels/cuda/kernel.cuh"
 #include "kernels/cuda/pack.h"
 #include "kernels/cuda/rows.h"
-#include "kernels/cuda/tiled.cuh"
+}
 
 namespace attention
 {

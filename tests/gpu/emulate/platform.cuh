@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "gpu/emulate/emulate.h"
+extern "C" {
 #include "kernels/cuda/core.h"
+}
 
 #define SP_UNROLL
 #define __global__
