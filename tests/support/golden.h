@@ -32,12 +32,7 @@ const char *golden_meta(Golden *golden, const char *key);
  * row-major order (tests/golden/make/files.py). 1 where there is none. */
 int64_t golden_stride(Golden *golden, const char *name);
 
-<<<<<<< HEAD
-/* max |ours - golden| / max(1, max |golden|), the measure of
- * tests/golden/README.md, "Tolerances". */
-=======
 /* max |ours - golden| / max(1, max |golden|), the measure of tests/golden/README.md. */
->>>>>>> main
 double golden_error(Golden *golden, const char *name, const float *ours);
 
 /* Fails unless golden_error is at most `tolerance`. `ours` has the tensor's shape before any
