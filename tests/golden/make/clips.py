@@ -15,10 +15,10 @@ def size_of(clip):
 
 
 def frames(clip, first, count, width=None, height=None):
-    """u8 [count, height, width, 3], RGB, from frame `first` on, averaged over areas to that size if one is given."""
+    """u8 [count, height, width, 3], RGB, from frame `first` on; averaged over areas to a size if one is given."""
     filters = f"select=gte(n\\,{first})" + (f",scale={width}:{height}:flags=area" if width else "")
-    raw = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", os.path.join(FOLDER, clip + ".mp4"), "-vf", filters,
-                          "-frames:v", str(count), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
+    raw = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", os.path.join(FOLDER, clip + ".mp4"),
+                          "-vf", filters, "-frames:v", str(count), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
                          check=True, stdout=subprocess.PIPE).stdout
     width, height = (width, height) if width else size_of(clip)
     return np.frombuffer(raw, np.uint8).reshape(count, height, width, 3).copy()

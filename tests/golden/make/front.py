@@ -164,8 +164,9 @@ def preprocess(folder):
     """
     ref = reference.front(folder)
     arrays = {"sizes": size_table(ref)}
-    cases = {"wide": ("boxes", 0, 2, 160, 90), "reduce": ("room", 5, 1, 432, 240), "portrait": ("tall", 10, 1, 138, 180),
-             "odd": ("boxes", 20, 1, 229, 131), "odd_reduce": ("tall", 30, 1, 253, 331)}
+    cases = {"wide": ("boxes", 0, 2, 160, 90), "reduce": ("room", 5, 1, 432, 240),
+             "portrait": ("tall", 10, 1, 138, 180), "odd": ("boxes", 20, 1, 229, 131),
+             "odd_reduce": ("tall", 30, 1, 253, 331)}
     for name, what in cases.items():
         frames = clips.frames(*what)
         reduced, ready = prepared(ref, frames)
@@ -237,9 +238,9 @@ def blocks(folder):
               "frame1.attn": block.attn(block.norm1(x), pos=pos), "frame1.output": block(x, pos=pos),
               "global1.output": joint, "rope.input": r, "rope.output": agg.rope(r, pos[:1]), "rope.far_positions": far,
               "rope.far_output": agg.rope(r[:, :, 5:8], far)}
-    return arrays, notes(TINY, grid=grid, note="frame1 = aggregator.frame_blocks.1, global1 = aggregator.global_blocks.1 "
-                         "over all frames' tokens; positions are (row, column); rope.far_output rotates tokens 5..7 of "
-                         "rope.input")
+    return arrays, notes(TINY, grid=grid, note="frame1 = aggregator.frame_blocks.1, global1 = "
+                         "aggregator.global_blocks.1 over all frames' tokens; positions are (row, column); "
+                         "rope.far_output rotates tokens 5..7 of rope.input")
 
 
 @catalog.golden("front/aggregator")
@@ -252,7 +253,8 @@ def aggregator(folder):
     images = small_images()
     tokens, start = network(folder, "front_tiny").aggregator(images[None])
     arrays = {"images": images, **{f"out{i}": t[0] for i, t in enumerate(tokens)}}
-    return arrays, notes(TINY, patch_start=start, note="out i = frame block i's output | global block i's output, T,P,2C")
+    return arrays, notes(TINY, patch_start=start,
+                         note="out i = frame block i's output | global block i's output, T,P,2C")
 
 
 @catalog.golden("front/camera")
@@ -275,8 +277,9 @@ def camera(folder):
              "trunk": cam.trunk, "delta": cam.pose_branch}
     with reference.watching(parts) as seen:
         poses = cam([tokens])
-    arrays = {"tokens": tokens[0, :, 0], "token_norm": seen["token_norm"][0][0], "embed_pose0": seen["embed_pose"][0][0],
-              "modulation0": seen["modulation"][0][0], "trunk0": seen["trunk"][0][0],
+    arrays = {"tokens": tokens[0, :, 0], "token_norm": seen["token_norm"][0][0],
+              "embed_pose0": seen["embed_pose"][0][0], "modulation0": seen["modulation"][0][0],
+              "trunk0": seen["trunk"][0][0],
               "delta": torch.cat(seen["delta"]), "poses": torch.cat(poses)}
     # What is fed back is not rectified.
     last, bias = cam.pose_branch.fc2, cam.pose_branch.fc2.bias
@@ -354,7 +357,7 @@ def poses_of(result):
 
 
 def whole(folder, clip, width, height, count, step):
-    """Frames through all steps; depth and confidence at every `step`-th row and column, points at every 5th of those."""
+    """Frames through all steps; depth and confidence at every `step`-th row and column, points at a fifth of those."""
     frames = clips.frames(clip, 2, count, width, height)
     ready = prepared(reference.front(folder), frames)[1]
     result = network(folder, "front_tiny")(ready[None] / 255)

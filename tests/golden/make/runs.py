@@ -250,8 +250,8 @@ def geometry(folder):
     static.*      which tracks are still: world, dyn, query_world, vis, tracks2d; mask [N], order, points [120, 3],
                   vis_out, tracks2d_out
     ba.*          as in `ba_tiny`
-    cam.*         c2w [T, 4, 4], points [T, N, 3], intrinsics, c2w_init, c2w_before, dyn_prob [T, N], unc [N, 1], weight,
-                  tracks_xyz
+    cam.*         c2w [T, 4, 4], points [T, N, 3], intrinsics, c2w_init, c2w_before, dyn_prob [T, N], unc [N, 1],
+                  weight [T, N], tracks_xyz [T, N, 3]
     """
     return geometry_of(recorded(folder, "offline")[1][0]["it"][1]), {"iteration": 1, "run": "offline"}
 
@@ -302,7 +302,8 @@ def key_frame_geometry(folder):
 
 # Units as they work within `offline` -------------------------------------------------------------
 
-PER_TRACK = ("track_feat_support", "track_feat_support3d", "track_point_map_support", "rel_pos_query_idx", "rel_pos_query")
+PER_TRACK = ("track_feat_support", "track_feat_support3d", "track_point_map_support", "rel_pos_query_idx",
+             "rel_pos_query")
 
 
 def some_tracks(count):

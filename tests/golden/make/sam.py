@@ -464,7 +464,8 @@ def smooth_logits(name, side):
 
 CUT_POSTPROCESS = {"logits": 1, **{f"{case}.{part}": 1 for case in ("landscape", "portrait", "square", "large")
                                    for part in ("size", "reshaped_size")},
-                   **{f"{case}.{part}": 5 for case in ("landscape", "portrait", "square") for part in ("logits", "masks")},
+                   **{f"{case}.{part}": 5 for case in ("landscape", "portrait", "square")
+                      for part in ("logits", "masks")},
                    "large.masks": 7}
 
 
@@ -529,7 +530,8 @@ def e2e_tiny(_folder):
             points, labels, boxes = prompts(kind, *image.shape[:2])
             values = {}
             if points:
-                values.update(points=np.float32(points), labels=np.int32(labels), model_points=batch["input_points"][0, 0])
+                values.update(points=np.float32(points), labels=np.int32(labels),
+                              model_points=batch["input_points"][0, 0])
             if boxes:
                 values.update(box=np.float32(boxes[0]), model_box=batch["input_boxes"][0, 0])
             values.update(low_res=got.pred_masks[0, 0], iou=got.iou_scores[0, 0], mask=mask)

@@ -56,8 +56,9 @@ def render(frames, height, width, count, seed=1):
     """{frames u8 [T, h, w, 3], depth f16 [T, h, w], conf u8 [T, h, w], intrinsics [T, 3, 3], c2w [T, 4, 4],
     queries [count, 3]}. Confidence is 0 in a disc, at the right border and in scattered pixels."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
-    s = {"frames": np.empty((frames, height, width, 3), np.uint8), "depth": np.empty((frames, height, width), np.float16),
-         "conf": np.ones((frames, height, width), np.uint8), "intrinsics": np.zeros((frames, 3, 3), np.float32),
+    s = {"frames": np.empty((frames, height, width, 3), np.uint8),
+         "depth": np.empty((frames, height, width), np.float16), "conf": np.ones((frames, height, width), np.uint8),
+         "intrinsics": np.zeros((frames, 3, 3), np.float32),
          "c2w": np.zeros((frames, 4, 4), np.float32), "queries": queries(frames, height, width, count, seed)}
     for t in range(frames):
         k, rotation, position = camera(t, height, width)

@@ -1,10 +1,10 @@
 """The tracker's goldens of single units, and the tracker itself.
 
-Its published dimensions are small enough to be used everywhere. What a run changes in the public implementation, all from
-outside: CUDA calls stay on the CPU, the sorting of the queries is stable, queries on unreliable depth are
-kept as they are (it replaces them by random duplicates), bundle adjustment runs on one thread, a breakpoint
-is an error, and every random choice comes from synth.Stream, which starts at the seed and goes on from window
-to window: a window draws 10000 randint(T), the frames of the grid of support points in row-major order, then one
+Its published dimensions are small enough to be used everywhere. What a run changes in the public implementation,
+all from outside: CUDA calls stay on the CPU, the sorting of the queries is stable, queries on unreliable depth are
+kept as they are (it replaces them by random duplicates), bundle adjustment runs on one thread, a breakpoint is an
+error, and every random choice comes from synth.Stream, which starts at the seed and goes on from window to window:
+a window draws 10000 randint(T), the frames of the grid of support points in row-major order, then one
 permute(number of the candidates kept).
 """
 import contextlib
