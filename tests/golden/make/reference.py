@@ -58,15 +58,17 @@ def watching(modules):
 
 
 @contextlib.contextmanager
-def stubbed(names):
-    """Stubs for modules, as long as the block imports others; those already imported stay."""
-    new = [name for name in names if name not in sys.modules]
-    sys.modules.update((name, Stub(name)) for name in new)
+def stubbed(names, forget=None):
+    """Stubs for modules, as long as the block imports others; those already imported stay. What the block imports
+    below the package `forget` has seen stubs, and is imported anew by whoever needs it next."""
+    before = set(sys.modules)
+    sys.modules.update((name, Stub(name)) for name in set(names) - before)
     try:
         yield
     finally:
-        for name in new:
-            del sys.modules[name]
+        for name in set(sys.modules) - before:
+            if name in names or (forget and name.startswith(forget)):
+                del sys.modules[name]
 
 
 def add_path(folder):
@@ -88,7 +90,7 @@ def front(folder):
     # On a machine without CUDA the heads' "autocast off" must act on the CPU's autocast.
     torch.cuda.amp.autocast = lambda enabled=True, **_: torch.autocast("cpu", enabled=False)
     with stubbed([base + "vggt4track.utils.loss", base + "tracker3D.co_tracker.utils",
-                  base + "tracker3D.spatrack_modules.simple_vit_1d"]):
+                  base + "tracker3D.spatrack_modules.simple_vit_1d"], forget=base + "tracker3D"):
         return types.SimpleNamespace(**{k: importlib.import_module(base + "vggt4track." + v) for k, v in names.items()})
 
 
