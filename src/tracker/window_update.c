@@ -45,8 +45,7 @@ static float bilinear(const float *map, int64_t h, int64_t w, float x, float y)
     return above * (1 - fy) + below * fy;
 }
 
-/* Depth lookup: the depth around a track that is closest to its own; 0 where the map is not valid.
- */
+/* Depth lookup: the depth around a track that is closest to its own; 0 on an invalid pixel. */
 static float look_up(const SpWindow *w, int64_t frame, const float track[3])
 {
     const float *map = w->depth + frame * w->height * w->width;
