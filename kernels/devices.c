@@ -6,48 +6,31 @@
 
 #ifdef SP_CUDA
 #include "kernels/cuda/cuda.h"
-#endif
-
-#ifdef SP_CUDA
-static SpStatus open_cuda(SpDevice **device)
-{
-    return sp_cuda_open(0, device);
-}
-
-static void describe_cuda(FILE *stream)
-{
-    sp_cuda_describe(stream);
-}
+enum { HAS_CUDA = 1 };
 #else
-static SpStatus open_cuda(SpDevice **device)
+enum { HAS_CUDA = 0 };
+
+static SpStatus sp_cuda_open(int index, SpDevice **device)
 {
+    (void)index;
     *device = NULL;
     return sp_error(SP_DEVICE, "this spatrack is built without CUDA; use --device cpu or build it "
                                "with -Dcuda=enabled");
 }
 
-static void describe_cuda(FILE *stream)
+static void sp_cuda_describe(FILE *stream)
 {
     fputs("cuda: not built in\n", stream);
 }
 #endif
 
-static bool has_cuda(void)
-{
-#ifdef SP_CUDA
-    return true;
-#else
-    return false;
-#endif
-}
-
 SpStatus sp_devices_open(SpDeviceChoice choice, int threads, SpDevice **device, SpStatus *fell_back)
 {
     *fell_back = sp_ok();
     if (choice == SP_DEVICE_CUDA)
-        return open_cuda(device);
-    if (choice == SP_DEVICE_AUTO && has_cuda()) {
-        *fell_back = open_cuda(device);
+        return sp_cuda_open(0, device);
+    if (choice == SP_DEVICE_AUTO && HAS_CUDA) {
+        *fell_back = sp_cuda_open(0, device);
         if (fell_back->code == SP_OK)
             return sp_ok();
     }
@@ -74,7 +57,7 @@ int sp_devices_threads(const SpDevice *device)
     return is_cpu(device) ? sp_cpu_threads(device) : 0;
 }
 
-/* The processor's name as the kernel tells it. */
+/* The processor's name as Linux reports it. */
 static void processor(char *out, size_t size)
 {
     char line[256];
@@ -101,5 +84,5 @@ void sp_devices_describe(FILE *stream)
                 sp_cpu_threads(cpu), sp_cpu_isa(cpu), sp_memory_available() >> 20);
         cpu->close(cpu);
     }
-    describe_cuda(stream);
+    sp_cuda_describe(stream);
 }

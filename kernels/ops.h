@@ -3,10 +3,10 @@
  * table of operations; models call them through src/nn. Rules that hold for every op:
  *
  * - Arrays are row-major; activations and accumulators are float32. Pointers are memory of the
- *   device (SpDevice.take_memory), weights included. Dims are elements, never bytes.
+ *   device (SpDevice.alloc), weights included. Dims are elements, never bytes.
  * - Images are channels-last: [n, h, w, c]. A linear layer is applied to rows, so a map of
  *   pixels is also a matrix of rows.
- * - No op allocates: each works inside the fixed workspace the device took when it was opened.
+ * - No op allocates: each works inside the fixed workspace that the device allocated at its start.
  * - An op cannot fail on sane arguments. A device that can fail (CUDA) keeps its first failure
  *   and reports it from `status`; ops after a failure do nothing.
  * - Each result element is computed by the same instructions in the same order whatever the
@@ -75,28 +75,28 @@ typedef struct SpAttention {
     int64_t y_batch, y_row;
 } SpAttention;
 
-/* Attention inside the windows of a grid with decomposed relative positions (Li et al., "MViTv2",
- * 2022; docs/model/sam.md section 4). Windows of side x side tokens are laid from the top left over
- * the h x w tokens; side = h = w is one global attention. The score of query (qy, qx) and key (ky,
- * kx) of one window and head is
- *     scale q.k + q.rows[qy - ky + side - 1] + q.columns[qx - kx + side - 1],
- * tokens beyond the grid take part with the row `beyond` as their qkv; scores are never stored
- * whole. qkv: [h, w, 3, heads, head]; beyond: [3, heads, head]; rows, columns: [2 side - 1, head];
- * side at most SP_GRID_SIDE, head at most SP_GRID_HEAD; y: [h, w, heads * head], tokens y_row
- * apart, may be qkv itself with y_row = 3 * heads * head. */
-enum { SP_GRID_SIDE = 128, SP_GRID_HEAD = 256 };
-typedef struct SpGridAttention {
+/* Attention inside square windows of an image with decomposed relative positions (Li et al.,
+ * "MViTv2", 2022; src/sam/README.md, "Vision encoder"). Windows of side x side tokens are laid from
+ * the top left over the h x w tokens; side = h = w is one global attention. The score of query
+ * (qy, qx) and key (ky, kx) of one window and head is
+ *     scale q.k + q.rel_pos_h[qy - ky + side - 1] + q.rel_pos_w[qx - kx + side - 1],
+ * tokens beyond the image take part with `padding` as their qkv; scores are never stored whole.
+ * qkv: [h, w, 3, heads, head]; padding: [3, heads, head]; rel_pos_h, rel_pos_w: [2 side - 1, head];
+ * side at most SP_MAX_WINDOW, head at most SP_MAX_WINDOW_HEAD; y: [h, w, heads * head], tokens
+ * y_row apart, may be qkv itself with y_row = 3 * heads * head. */
+enum { SP_MAX_WINDOW = 128, SP_MAX_WINDOW_HEAD = 256 };
+typedef struct SpWindowAttention {
     const float *qkv;
     int64_t h, w, side, heads, head;
     float scale;
-    const float *beyond, *rows, *columns;
+    const float *padding, *rel_pos_h, *rel_pos_w;
     float *y;
     int64_t y_row;
-} SpGridAttention;
+} SpWindowAttention;
 
 /* In place on the q and k parts of packed rows: layer norm over each head's elements (weights
  * shared by all heads; NULL q_weight: none), then the 2D rotary embedding of
- * docs/model/front.md section 3: the first half of a head turned by y, the second by x.
+ * src/front/README.md, "RoPE": the first half of a head rotated by y, the second by x.
  * qkv: [rows, 3 * heads * head]; position: [rows, 2] as (y, x), repeated every `period` rows;
  * base of the angles `rope_base`. */
 typedef struct SpQkNormRope {
@@ -145,7 +145,8 @@ typedef struct SpDeconv {
     float *y;
 } SpDeconv;
 
-/* Bilinear resize with aligned corners (docs/model/frames.md section 7, float32).
+/* Bilinear resize in float32 as in src/media/README.md,
+ * "Bilinear with aligned corners".
  * x: [n, h, w, c] to y: [n, ho, wo, c], pixels of y ldy apart. */
 typedef struct SpResize {
     const float *x;
@@ -166,7 +167,7 @@ typedef struct SpInstanceNorm {
 
 /* y = act(x * scale + add): elementwise over `count`; add may be NULL; y may be x. With
  * period > 0 `add` has `period` elements and repeats. */
-typedef struct SpMap {
+typedef struct SpElementwise {
     const float *x;
     int64_t count;
     float scale;
@@ -174,7 +175,7 @@ typedef struct SpMap {
     int64_t period;
     SpActivation act;
     float *y;
-} SpMap;
+} SpElementwise;
 
 /* Adds an embedding of the column to the first half of the channels and one of the row to the
  * second, in place: x[i, j] += [u[j] | v[i]]. x: [h, w, c]; u: [w, c/2]; v: [h, c/2]. */
@@ -202,8 +203,9 @@ typedef struct SpCopy {
     size_t from_pitch, bytes, rows;
 } SpCopy;
 
-/* The tracker's ops (docs/model/tracker.md sections 4 and 5). A "pair" is one track in one frame;
- * side = 2 radius + 1 samples along a patch, whose first index steps x, the second y. */
+/* The tracker's ops (src/tracker/README.md, "Window init" and "An iteration: the network"). A
+ * "pair" is one track in one frame; side = 2 radius + 1 samples along a patch, whose first index
+ * steps x, the second y. */
 
 /* Bilinear samples (border: coordinates are clamped to the map) of patches around points, the
  * step one pixel. map: [frames, h, w, c]; xy: [pairs, 2] pixels of the map; frame: [pairs] of
@@ -232,15 +234,15 @@ typedef struct SpCorrelate {
     float *out;
 } SpCorrelate;
 
-/* The nearest of `count` points around an origin: vectors point - origin sorted by length (ties:
- * lower index first), the first dropped, the next `keep` kept. points: [pairs, count, 3]; origin:
- * [pairs, 3]; index: int32 [pairs, keep]; vector: [pairs, keep, 3]. */
-typedef struct SpNeighbours {
+/* The k = `keep` nearest of `count` points around an origin: vectors point - origin sorted by
+ * length (ties: lower index first), the first dropped, the next `keep` kept. points: [pairs, count,
+ * 3]; origin: [pairs, 3]; index: int32 [pairs, keep]; vector: [pairs, keep, 3]. */
+typedef struct SpKnn {
     const float *points, *origin;
     int64_t pairs, count, keep;
     int32_t *index;
     float *vector;
-} SpNeighbours;
+} SpKnn;
 
 /* v, then sin(2^k v), then sin(2^k v + pi/2), for k = 0 .. degree - 1 (k outer, axis inner).
  * v: [rows, c], rows ldx apart; y: [rows, c (1 + 2 degree)], rows ldy apart. */
@@ -258,15 +260,15 @@ typedef struct SpGroupMean {
     float *y;
 } SpGroupMean;
 
-/* Rows taken by index: y[g, k] = x[g, index[g, k]]. x: [groups, count, c]; index: int32
+/* Gathered rows: y[g, k] = x[g, index[g, k]]. x: [groups, count, c]; index: int32
  * [groups, keep]; y: [groups, keep, c], rows ldy apart. */
-typedef struct SpPickRows {
+typedef struct SpGatherRows {
     const float *x;
     const int32_t *index;
     int64_t groups, count, keep, c;
     float *y;
     int64_t ldy;
-} SpPickRows;
+} SpGatherRows;
 
 /* x += other, x: [rows, c] dense, other's rows ldo apart. */
 typedef struct SpAddRows {
@@ -283,45 +285,53 @@ typedef struct SpScaleRows {
     int64_t ldy;
 } SpScaleRows;
 
-/* Each row divided by sqrt(max(sum of squares, 1e-12)), in place: [rows, c]. */
-typedef struct SpUnitRows {
+/* Each row divided by its length sqrt(max(sum of squares, 1e-12)), in place: [rows, c]. */
+typedef struct SpL2Normalize {
     float *x;
     int64_t rows, c;
-} SpUnitRows;
+} SpL2Normalize;
 
-/* Means of 2x2 pixels: x: [n, h, w, c] to y: [n, h/2, w/2, c]. */
-typedef struct SpHalve {
+/* Average pooling, kernel = stride = 2: x: [n, h, w, c] to y: [n, h/2, w/2, c]. */
+typedef struct SpAveragePool {
     const float *x;
     int64_t n, h, w, c;
     float *y;
-} SpHalve;
+} SpAveragePool;
+
+/* Every operation: its name and its arguments. From this list come the table of a device, the
+ * prototypes and tables of the backends (sp_cpu_NAME for each instruction set, sp_cuda_NAME), what
+ * models call (sp_nn_run in src/nn/nn.h) and the test that each is held against the CPU's. One
+ * whose arguments hold weights, or whose work a plan counts, also has a line in src/nn/ops.c. */
+#define SP_EACH_OP(X)                                                                              \
+    X(linear, SpLinear)                                                                            \
+    X(layer_norm, SpLayerNorm)                                                                     \
+    X(attention, SpAttention)                                                                      \
+    X(window_attention, SpWindowAttention)                                                         \
+    X(qk_norm_rope, SpQkNormRope)                                                                  \
+    X(conv_pack, SpConvPack)                                                                       \
+    X(conv2d, SpConv2d)                                                                            \
+    X(deconv_pack, SpConvPack)                                                                     \
+    X(deconv, SpDeconv)                                                                            \
+    X(resize, SpResize)                                                                            \
+    X(instance_norm, SpInstanceNorm)                                                               \
+    X(elementwise, SpElementwise)                                                                  \
+    X(axis_add, SpAxisAdd)                                                                         \
+    X(modulate, SpModulate)                                                                        \
+    X(copy, SpCopy)                                                                                \
+    X(sample_patches, SpSamplePatches)                                                             \
+    X(correlate, SpCorrelate)                                                                      \
+    X(knn, SpKnn)                                                                                  \
+    X(posenc, SpPosenc)                                                                            \
+    X(group_mean, SpGroupMean)                                                                     \
+    X(gather_rows, SpGatherRows)                                                                   \
+    X(add_rows, SpAddRows)                                                                         \
+    X(scale_rows, SpScaleRows)                                                                     \
+    X(l2_normalize, SpL2Normalize)                                                                 \
+    X(average_pool, SpAveragePool)
 
 typedef struct SpOps {
-    void (*linear)(SpDevice *, const SpLinear *);
-    void (*layer_norm)(SpDevice *, const SpLayerNorm *);
-    void (*attention)(SpDevice *, const SpAttention *);
-    void (*grid_attention)(SpDevice *, const SpGridAttention *);
-    void (*qk_norm_rope)(SpDevice *, const SpQkNormRope *);
-    void (*conv_pack)(SpDevice *, const SpConvPack *);
-    void (*conv2d)(SpDevice *, const SpConv2d *);
-    void (*deconv_pack)(SpDevice *, const SpConvPack *);
-    void (*deconv)(SpDevice *, const SpDeconv *);
-    void (*resize)(SpDevice *, const SpResize *);
-    void (*instance_norm)(SpDevice *, const SpInstanceNorm *);
-    void (*map)(SpDevice *, const SpMap *);
-    void (*axis_add)(SpDevice *, const SpAxisAdd *);
-    void (*modulate)(SpDevice *, const SpModulate *);
-    void (*copy)(SpDevice *, const SpCopy *);
-    void (*sample_patches)(SpDevice *, const SpSamplePatches *);
-    void (*correlate)(SpDevice *, const SpCorrelate *);
-    void (*neighbours)(SpDevice *, const SpNeighbours *);
-    void (*posenc)(SpDevice *, const SpPosenc *);
-    void (*group_mean)(SpDevice *, const SpGroupMean *);
-    void (*pick_rows)(SpDevice *, const SpPickRows *);
-    void (*add_rows)(SpDevice *, const SpAddRows *);
-    void (*scale_rows)(SpDevice *, const SpScaleRows *);
-    void (*unit_rows)(SpDevice *, const SpUnitRows *);
-    void (*halve)(SpDevice *, const SpHalve *);
+#define SP_OP_MEMBER(op, type) void (*op)(SpDevice *, const type *);
+    SP_EACH_OP(SP_OP_MEMBER)
 } SpOps;
 
 /* In which number format the products, convolutions and attentions of a device work, from the
@@ -329,36 +339,36 @@ typedef struct SpOps {
  * convolutions: operands of 10 bits behind the point. A device without a format works in F32. */
 typedef enum SpPrecision { SP_PRECISION_F32, SP_PRECISION_TF32, SP_PRECISION_BF16 } SpPrecision;
 
-/* Weights and maps come to a device through slots: while the ops that read one slot run, the other
- * slot is filled. */
-enum { SP_FETCH_SLOTS = 2 };
+/* Weights and feature maps are prefetched to a device through slots: while the ops that read one
+ * slot run, the other slot is filled. */
+enum { SP_PREFETCH_SLOTS = 2 };
 
 struct SpDevice {
     const char *name; /* "cpu" */
     SpOps ops;
     /* Ops read host memory as well (the CPU): weights may be used where their file is mapped. */
     bool reads_host;
-    /* Bytes of the fixed workspace that the device took when it was opened. */
+    /* Bytes of the fixed workspace that the device allocated when it was opened. */
     size_t workspace_bytes;
-    /* Bytes of device memory that could be taken now. */
-    size_t (*free_memory)(SpDevice *);
+    /* Bytes of device memory that could be allocated now. */
+    size_t (*available_memory)(SpDevice *);
     /* The format for the ops issued from now on. */
     void (*set_precision)(SpDevice *, SpPrecision);
-    /* Starts to copy `bytes` bytes of host memory to device memory beside the ops, after every op
-     * issued before the slot's last `spent`. Host memory need not be pinned and must stay. */
-    void (*fetch)(SpDevice *, int slot, void *to, const void *from, size_t bytes);
-    /* Ops issued from now on wait for what was fetched into the slot. */
-    void (*fetched)(SpDevice *, int slot);
-    /* The ops issued so far are the last that read what stands in the slot. */
-    void (*spent)(SpDevice *, int slot);
-    /* Reserves `bytes` of device memory for an arena, zero pages, at least 64-byte aligned;
-     * NULL when it cannot be had. */
-    void *(*take_memory)(SpDevice *, size_t bytes);
-    void (*give_memory)(SpDevice *, void *memory, size_t bytes);
+    /* Begins to copy `bytes` bytes of host memory to device memory beside the ops, after every op
+     * issued before the slot's last release. Host memory need not be pinned and must stay. */
+    void (*prefetch)(SpDevice *, int slot, void *to, const void *from, size_t bytes);
+    /* Ops issued from now on wait for the slot's copies in flight. */
+    void (*wait_slot)(SpDevice *, int slot);
+    /* The ops issued so far are the last that read what is in the slot. */
+    void (*release_slot)(SpDevice *, int slot);
+    /* Device memory for an arena: zero pages, at least 64-byte aligned; NULL when there is not as
+     * much. The caller frees it, with the same `bytes`. */
+    void *(*alloc)(SpDevice *, size_t bytes);
+    void (*free)(SpDevice *, void *memory, size_t bytes);
     /* Waits for all ops and returns the first failure since the device was opened. */
     SpStatus (*status)(SpDevice *);
-    /* For how many seconds fetches ran beside ops since the last call: how long they took less how
-     * long ops waited for them. To be called after `status`. */
+    /* For how many seconds prefetches ran beside ops since the last call: how long they took less
+     * how long ops waited for them. To be called after `status`. */
     double (*hidden_seconds)(SpDevice *);
     void (*close)(SpDevice *);
 };

@@ -1,15 +1,11 @@
 #include <string.h>
 
-#include "base/half.h"
+#include "base/minmax.h"
+#include "base/tensor.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
 
 enum { PATCH_FLOATS = 2304 * SP_ROW_TILE }; /* gathered inputs of a tile of output pixels */
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* [cout, cin, kh, kw] to [cout, kh, kw, cin]. */
 void SP_FN(sp_cpu_conv_pack)(SpDevice *device, const SpConvPack *a)
@@ -23,7 +19,7 @@ void SP_FN(sp_cpu_conv_pack)(SpDevice *device, const SpConvPack *a)
                     (float)sp_tensor_at(&a->w, (o * cin + i) * taps + k);
 }
 
-/* Copies what taps first .. first + count of the window of output pixel (oy, ox) see. */
+/* The inputs under taps first .. first + count of output pixel (oy, ox), as a row. */
 static void gather(const SpConv2d *a, const float *image, int64_t oy, int64_t ox, int64_t first,
                    int64_t count, float *out)
 {
@@ -37,19 +33,24 @@ static void gather(const SpConv2d *a, const float *image, int64_t oy, int64_t ox
     }
 }
 
-/* Output pixels begin .. begin + m of one image, output channels out .. out + n. */
-static void conv_tile(const SpConv2d *a, const float *image, int64_t wo, int64_t begin, int64_t m,
-                      int64_t out, int64_t n, float *tile, float *patch)
+/* Output pixels first .. first + m of one image, output channels out .. out + n. */
+typedef struct Tile {
+    const float *image;
+    int64_t first, m, out, n;
+} Tile;
+
+/* The tile's sums [m, n] over the inputs that are gathered into `patch`. */
+static void conv_tile(const SpConv2d *a, const Tile *t, int64_t wo, float *sums, float *patch)
 {
     const int64_t taps = a->kh * a->kw;
     int64_t group = PATCH_FLOATS / SP_ROW_TILE / a->cin;
-    group = group < 1 ? 1 : least(group, taps);
+    group = group < 1 ? 1 : sp_min(group, taps);
     for (int64_t tap = 0; tap < taps; tap += group) {
-        const int64_t count = least(group, taps - tap), width = count * a->cin;
-        for (int64_t p = 0; p < m; p++)
-            gather(a, image, (begin + p) / wo, (begin + p) % wo, tap, count, patch + p * width);
-        sp_gemm_nt(m, n, width, 1, patch, width, a->packed + (out * taps + tap) * a->cin,
-                   taps * a->cin, tap ? 1.0f : 0.0f, tile, n);
+        const int64_t count = sp_min(group, taps - tap), width = count * a->cin;
+        for (int64_t p = t->first; p < t->first + t->m; p++)
+            gather(a, t->image, p / wo, p % wo, tap, count, patch + (p - t->first) * width);
+        sp_gemm_nt(t->m, t->n, width, 1, patch, width, a->packed + (t->out * taps + tap) * a->cin,
+                   taps * a->cin, tap ? 1.0f : 0.0f, sums, t->n);
     }
 }
 
@@ -81,15 +82,15 @@ void SP_FN(sp_cpu_conv2d)(SpDevice *device, const SpConv2d *a)
 #pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
     for (int64_t unit = 0; unit < a->n * tiles * out_tiles; unit++) {
         const int64_t out = unit % out_tiles * SP_TILE_OUTS, i = unit / out_tiles / tiles;
-        const int64_t begin = unit / out_tiles % tiles * SP_ROW_TILE;
-        const int64_t m = least(SP_ROW_TILE, pixels - begin),
-                      n = least(SP_TILE_OUTS, a->cout - out);
-        float *tile = sp_cpu_work(device), *patch = tile + SP_ROW_TILE * SP_TILE_OUTS;
-        conv_tile(a, a->x + i * a->h * a->w * a->ldx, wo, begin, m, out, n, tile, patch);
-        for (int64_t p = 0; p < m; p++) {
-            const int64_t at = i * pixels + begin + p;
-            SP_FN(sp_cpu_finish_row)
-            (tile + p * n, n, a->b ? a->b + out : NULL, a->act, NULL,
+        const int64_t first = unit / out_tiles % tiles * SP_ROW_TILE;
+        const Tile t = {a->x + i * a->h * a->w * a->ldx, first, sp_min(SP_ROW_TILE, pixels - first),
+                        out, sp_min(SP_TILE_OUTS, a->cout - out)};
+        float *sums = sp_cpu_work(device), *patch = sums + SP_ROW_TILE * SP_TILE_OUTS;
+        conv_tile(a, &t, wo, sums, patch);
+        for (int64_t p = 0; p < t.m; p++) {
+            const int64_t at = i * pixels + first + p;
+            SP_FN(sp_cpu_epilogue)
+            (sums + p * t.n, t.n, a->b ? a->b + out : NULL, a->act, NULL,
              a->residual ? a->residual + at * a->cout + out : NULL, a->y + at * a->ldy + out);
         }
     }
@@ -116,15 +117,15 @@ void SP_FN(sp_cpu_deconv)(SpDevice *device, const SpDeconv *a)
     for (int64_t unit = 0; unit < tiles * out_tiles * s * s; unit++) {
         const int64_t tap = unit % (s * s), out = unit / (s * s) % out_tiles * SP_TILE_OUTS;
         const int64_t begin = unit / (s * s) / out_tiles * SP_ROW_TILE;
-        const int64_t m = least(SP_ROW_TILE, pixels - begin),
-                      n = least(SP_TILE_OUTS, a->cout - out);
+        const int64_t m = sp_min(SP_ROW_TILE, pixels - begin),
+                      n = sp_min(SP_TILE_OUTS, a->cout - out);
         float *tile = sp_cpu_work(device);
         sp_gemm_nt(m, n, a->cin, 1, a->x + begin * a->cin, a->cin,
                    a->packed + (tap * a->cout + out) * a->cin, a->cin, 0, tile, n);
         for (int64_t p = 0; p < m; p++) {
             const int64_t column = (begin + p) % a->w, row = (begin + p) / a->w;
             float *y = a->y + ((row * s + tap / s) * a->w * s + column * s + tap % s) * a->cout;
-            SP_FN(sp_cpu_finish_row)
+            SP_FN(sp_cpu_epilogue)
             (tile + p * n, n, a->b ? a->b + out : NULL, SP_IDENTITY, NULL, NULL, y + out);
         }
     }

@@ -9,33 +9,33 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
 
-static size_t free_memory(SpDevice *device)
+static size_t available_memory(SpDevice *device)
 {
     (void)device;
     return sp_memory_available();
 }
 
-static void *take_memory(SpDevice *device, size_t bytes)
+static void *alloc_memory(SpDevice *device, size_t bytes)
 {
     (void)device;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-static void give_memory(SpDevice *device, void *memory, size_t bytes)
+static void free_memory(SpDevice *device, void *memory, size_t bytes)
 {
     (void)device;
     munmap(memory, bytes);
 }
 
-/* One format; and copying beside the ops would take a core from them. */
+/* There is one format. Prefetches copy at once: a thread for them would cost the ops a core. */
 static void set_precision(SpDevice *device, SpPrecision precision)
 {
     (void)device;
     (void)precision;
 }
 
-static void fetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
+static void prefetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
 {
     (void)device;
     (void)slot;
@@ -63,7 +63,7 @@ static SpStatus never_fails(SpDevice *device)
 static void close_cpu(SpDevice *device)
 {
     SpCpu *cpu = sp_cpu(device);
-    give_memory(device, cpu->work, cpu->work_bytes);
+    free_memory(device, cpu->work, cpu->work_bytes);
     free(cpu);
 }
 
@@ -104,23 +104,23 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
                                     : strcmp(isa, "avx2") == 0 ? sp_cpu_ops_avx2
                                                                : sp_cpu_ops_baseline,
                              .reads_host = true,
-                             .free_memory = free_memory,
+                             .available_memory = available_memory,
                              .set_precision = set_precision,
-                             .fetch = fetch,
-                             .fetched = no_wait,
-                             .spent = no_wait,
-                             .take_memory = take_memory,
-                             .give_memory = give_memory,
+                             .prefetch = prefetch,
+                             .wait_slot = no_wait,
+                             .release_slot = no_wait,
+                             .alloc = alloc_memory,
+                             .free = free_memory,
                              .status = never_fails,
                              .hidden_seconds = none_hidden,
                              .close = close_cpu};
     cpu->work_bytes =
         ((size_t)cpu->threads * SP_WORK_FLOATS + SP_SHARED_FLOATS) * sizeof *cpu->work;
-    cpu->work = take_memory(&cpu->device, cpu->work_bytes);
+    cpu->work = alloc_memory(&cpu->device, cpu->work_bytes);
     cpu->device.workspace_bytes = cpu->work_bytes;
     if (!cpu->work || !sp_gemm_prepare(cpu->threads)) {
         if (cpu->work)
-            give_memory(&cpu->device, cpu->work, cpu->work_bytes);
+            free_memory(&cpu->device, cpu->work, cpu->work_bytes);
         const int used = cpu->threads;
         free(cpu);
         return sp_error(SP_MEMORY,

@@ -13,31 +13,31 @@ static bool is_free(size_t bytes)
     return memory != MAP_FAILED && munmap(memory, bytes) == 0;
 }
 
-static void take_buffers(int count)
+static void alloc_buffers(int count)
 {
     if (count == 0)
         return;
     void *buffer = blas_memory_alloc(0);
-    take_buffers(count - 1);
+    alloc_buffers(count - 1);
     blas_memory_free(buffer);
 }
 
 bool sp_gemm_prepare(int threads)
 {
-    enum { MOST = 64 }; /* threads of Debian's build */
+    enum { MAX_THREADS = 64 }; /* threads of Debian's build */
     static const size_t BUFFER = (size_t)129 << 20;
-    static int taken;     /* OpenBLAS keeps its buffers */
+    static int allocated; /* OpenBLAS keeps its buffers */
     static int idle = -1; /* its own threads, whose buffers are never ours */
     if (idle < 0)
         idle = openblas_get_num_threads() - 1;
     openblas_set_num_threads(1);
-    const int count = (threads < MOST ? threads : MOST) + idle;
-    if (count <= taken || !blas_memory_alloc || !blas_memory_free)
+    const int count = (threads < MAX_THREADS ? threads : MAX_THREADS) + idle;
+    if (count <= allocated || !blas_memory_alloc || !blas_memory_free)
         return true;
-    if (!is_free((size_t)(count - taken) * BUFFER))
+    if (!is_free((size_t)(count - allocated) * BUFFER))
         return false;
-    take_buffers(count);
-    taken = count;
+    alloc_buffers(count);
+    allocated = count;
     return true;
 }
 

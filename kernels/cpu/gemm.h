@@ -9,12 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Before any product: OpenBLAS shall not compute in threads of its own, and takes its buffers now,
- * 128 MB of addresses for each product that runs beside others, touched as needed, so that what is
- * free can be asked after that. False where they are not to be had: it would try for ever. */
+/* To be called before any product. Keeps OpenBLAS from computing in threads of its own and has it
+ * allocate its buffers now: 128 MB of addresses for each product that runs at the same time,
+ * touched as needed, so that free memory can be asked for afterwards. False when it cannot:
+ * OpenBLAS would try for ever. */
 bool sp_gemm_prepare(int threads);
 
-/* c = alpha a b^T + beta c: a [m, k], b [n, k], c [m, n], rows lda, ldb, ldc apart. */
+/* c = alpha a b^T + beta c: a [m, k], b [n, k], c [m, n], rows lda, ldb, ldc apart. The parameters
+ * are those of every BLAS. */
 void sp_gemm_nt(int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                 const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 

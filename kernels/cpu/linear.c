@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "base/minmax.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/vec.h"
@@ -21,10 +22,10 @@ static inline __attribute__((always_inline)) vf activate(vf x, SpActivation act)
     }
 }
 
-static inline __attribute__((always_inline)) void finish_as(const float *x, int64_t n,
-                                                            const float *b, SpActivation act,
-                                                            const float *gain,
-                                                            const float *residual, float *y)
+static inline __attribute__((always_inline)) void epilogue_as(const float *x, int64_t n,
+                                                              const float *b, SpActivation act,
+                                                              const float *gain,
+                                                              const float *residual, float *y)
 {
     int64_t i = 0;
     for (; i + SP_VL <= n; i += SP_VL) {
@@ -52,24 +53,24 @@ static inline __attribute__((always_inline)) void finish_as(const float *x, int6
     }
 }
 
-void SP_FN(sp_cpu_finish_row)(const float *x, int64_t n, const float *b, SpActivation act,
-                              const float *gain, const float *residual, float *y)
+void SP_FN(sp_cpu_epilogue)(const float *x, int64_t n, const float *b, SpActivation act,
+                            const float *gain, const float *residual, float *y)
 {
     switch (act) {
     case SP_IDENTITY:
-        finish_as(x, n, b, SP_IDENTITY, gain, residual, y);
+        epilogue_as(x, n, b, SP_IDENTITY, gain, residual, y);
         break;
     case SP_GELU:
-        finish_as(x, n, b, SP_GELU, gain, residual, y);
+        epilogue_as(x, n, b, SP_GELU, gain, residual, y);
         break;
     case SP_GELU_TANH:
-        finish_as(x, n, b, SP_GELU_TANH, gain, residual, y);
+        epilogue_as(x, n, b, SP_GELU_TANH, gain, residual, y);
         break;
     case SP_RELU:
-        finish_as(x, n, b, SP_RELU, gain, residual, y);
+        epilogue_as(x, n, b, SP_RELU, gain, residual, y);
         break;
     case SP_SILU:
-        finish_as(x, n, b, SP_SILU, gain, residual, y);
+        epilogue_as(x, n, b, SP_SILU, gain, residual, y);
         break;
     }
 }
@@ -89,14 +90,9 @@ void SP_FN(sp_cpu_widen)(const SpTensor *w, int64_t begin, int64_t count, float 
             out[i] = sp_f16_to_f32(half[i]);
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 enum {
-    MOST_ROWS = 3 * SP_ROW_TILE, /* of a unit of work */
-    SMALL_PRODUCT = 1 << 21      /* below it OpenBLAS takes other kernels, which round otherwise */
+    MAX_ROWS = 3 * SP_ROW_TILE, /* of a unit of work */
+    SMALL_PRODUCT = 1 << 21     /* below it OpenBLAS uses other kernels, which round differently */
 };
 
 /* How rows are cut into units of work. */
@@ -104,11 +100,12 @@ typedef struct Split {
     int64_t rows, tiles; /* the last tile takes what is left */
 } Split;
 
-/* The more rows, the more share the reordered weights, as long as every thread has some units. Rows
- * come out the same in any cut at multiples of SP_ROW_TILE, as far as no product becomes small. */
+/* A product reorders its weights once, so more rows per unit are better, as long as every thread
+ * has some units. Rows come out the same in any cut at multiples of SP_ROW_TILE, unless a product
+ * becomes small. */
 static Split split_rows(int64_t rows, int64_t in, int64_t outs, int64_t tile_outs, int threads)
 {
-    const int64_t last = outs % tile_outs, narrow = last ? last : least(outs, tile_outs);
+    const int64_t last = outs % tile_outs, narrow = last ? last : sp_min(outs, tile_outs);
     const int64_t out_tiles = (outs + tile_outs - 1) / tile_outs;
     Split split = {.rows = SP_ROW_TILE};
     if (SP_ROW_TILE * narrow * in >= SMALL_PRODUCT &&
@@ -123,7 +120,7 @@ static Split split_rows(int64_t rows, int64_t in, int64_t outs, int64_t tile_out
 
 void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)
 {
-    enum { TILE_FLOATS = MOST_ROWS * SP_TILE_OUTS };
+    enum { TILE_FLOATS = MAX_ROWS * SP_TILE_OUTS };
     const int64_t outs = a->w.dim[0], in = a->w.dim[1];
     const bool widen = a->w.dtype != SP_F32;
     /* Weights that are converted fill the rest of the workspace. */
@@ -136,7 +133,7 @@ void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)
     for (int64_t unit = 0; unit < out_tiles * split.tiles; unit++) {
         const int64_t row = unit / out_tiles * split.rows, out = unit % out_tiles * tile_outs;
         const int64_t m = unit / out_tiles == split.tiles - 1 ? a->rows - row : split.rows;
-        const int64_t n = least(outs - out, tile_outs);
+        const int64_t n = sp_min(outs - out, tile_outs);
         float *tile = sp_cpu_work(device), *wide = tile + TILE_FLOATS;
         const float *w = (const float *)a->w.data + out * in;
         if (widen) {
@@ -145,7 +142,7 @@ void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)
         }
         sp_gemm_nt(m, n, in, 1, a->x + row * a->ldx, a->ldx, w, in, 0, tile, n);
         for (int64_t r = 0; r < m; r++)
-            SP_FN(sp_cpu_finish_row)
+            SP_FN(sp_cpu_epilogue)
         (tile + r * n, n, a->b ? a->b + out : NULL, a->act, a->gain ? a->gain + out : NULL,
          a->residual ? a->residual + (row + r) * a->ldr + out : NULL,
          a->y + (row + r) * a->ldy + out);

@@ -25,7 +25,7 @@ static void moments(const float *x, int64_t n, float eps, float *mean, float *sc
     *scale = 1 / sqrtf(spread / (float)n + eps);
 }
 
-static void normalise(const float *x, int64_t n, const float *weight, const float *bias, float eps,
+static void normalize(const float *x, int64_t n, const float *weight, const float *bias, float eps,
                       float *y)
 {
     float mean, scale;
@@ -40,11 +40,11 @@ void SP_FN(sp_cpu_layer_norm)(SpDevice *device, const SpLayerNorm *a)
 {
 #pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
     for (int64_t r = 0; r < a->rows; r++)
-        normalise(a->x + r * a->ldx, a->width, a->weight, a->bias, a->eps, a->y + r * a->ldy);
+        normalize(a->x + r * a->ldx, a->width, a->weight, a->bias, a->eps, a->y + r * a->ldy);
 }
 
-/* Turns pairs (m, m + d) of a half of 2d elements by the angles of `table` [d][cos, sin]. */
-static void turn(float *v, int64_t d, const float *table)
+/* Rotates the pairs (m, m + d) of a half of 2d elements by the angles of `table` [d][cos, sin]. */
+static void rotate(float *v, int64_t d, const float *table)
 {
     for (int64_t m = 0; m < d; m++) {
         const float a = v[m], b = v[m + d], c = table[2 * m], s = table[2 * m + 1];
@@ -70,10 +70,10 @@ void SP_FN(sp_cpu_qk_norm_rope)(SpDevice *device, const SpQkNormRope *a)
             const bool key = h >= a->heads;
             float *v = a->qkv + r * 3 * width + h * a->head;
             if (a->q_weight)
-                normalise(v, a->head, key ? a->k_weight : a->q_weight, key ? a->k_bias : a->q_bias,
+                normalize(v, a->head, key ? a->k_weight : a->q_weight, key ? a->k_bias : a->q_bias,
                           a->eps, v);
-            turn(v, pairs, table + at[0] * pairs * 2);
-            turn(v + half, pairs, table + at[1] * pairs * 2);
+            rotate(v, pairs, table + at[0] * pairs * 2);
+            rotate(v + half, pairs, table + at[1] * pairs * 2);
         }
     }
 }

@@ -1,12 +1,54 @@
-/* Small work on rows and maps of the tracker. */
+/* Small ops on elements and rows. */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vec.h"
 
+void SP_FN(sp_cpu_copy)(SpDevice *device, const SpCopy *a)
+{
+    (void)device;
+    for (size_t r = 0; r < a->rows; r++)
+        memcpy((char *)a->to + r * a->to_pitch, (const char *)a->from + r * a->from_pitch,
+               a->bytes);
+}
+
+void SP_FN(sp_cpu_elementwise)(SpDevice *device, const SpElementwise *a)
+{
+    enum { BLOCK = 4096 };
+    const int64_t period = a->period ? a->period : a->count;
+    const int64_t step = a->period ? a->period : BLOCK;
+    const int64_t blocks = (a->count + step - 1) / step;
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t b = 0; b < blocks; b++) {
+        const int64_t begin = b * step, rest = a->count - begin;
+        const int64_t n = rest < step ? rest : step;
+        const float *x = a->x + begin;
+        float *y = a->y + begin;
+        if (a->scale != 1.0f) {
+            for (int64_t i = 0; i < n; i++)
+                y[i] = x[i] * a->scale;
+            x = y;
+        }
+        SP_FN(sp_cpu_epilogue)
+        (x, n, a->add ? a->add + begin % period : NULL, a->act, NULL, NULL, y);
+    }
+}
+
+void SP_FN(sp_cpu_modulate)(SpDevice *device, const SpModulate *a)
+{
+    (void)device;
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t i = 0; i < a->width; i++) {
+            const float *m = a->m + r * 3 * a->width + i;
+            const int64_t at = r * a->width + i;
+            a->y[at] = a->c[at] + m[2 * a->width] * (a->n[at] * (1 + m[a->width]) + m[0]);
+        }
+}
+
 void SP_FN(sp_cpu_posenc)(SpDevice *device, const SpPosenc *a)
 {
-    const int64_t turns = a->c * a->degree, padded = (turns + SP_VL - 1) / SP_VL * SP_VL;
+    const int64_t angles = a->c * a->degree, padded = (angles + SP_VL - 1) / SP_VL * SP_VL;
 #pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
     for (int64_t r = 0; r < a->rows; r++) {
         const float *v = a->v + r * a->ldx;
@@ -14,17 +56,17 @@ void SP_FN(sp_cpu_posenc)(SpDevice *device, const SpPosenc *a)
         for (int64_t k = 0; k < a->degree; k++)
             for (int64_t i = 0; i < a->c; i++)
                 angle[k * a->c + i] = v[i] * (float)(1 << k);
-        for (int64_t i = turns; i < padded; i++)
+        for (int64_t i = angles; i < padded; i++)
             angle[i] = 0;
         for (int64_t i = 0; i < a->c; i++)
             y[i] = v[i];
         y += a->c;
-        for (int64_t i = 0; i < turns; i += SP_VL) {
+        for (int64_t i = 0; i < angles; i += SP_VL) {
             const vf x = v_load(angle + i), s = v_sin(x),
                      c = v_sin(x + v_set(1.57079632679489662f));
-            const int64_t n = turns - i < SP_VL ? turns - i : SP_VL;
+            const int64_t n = angles - i < SP_VL ? angles - i : SP_VL;
             v_store_n(y + i, s, n);
-            v_store_n(y + turns + i, c, n);
+            v_store_n(y + angles + i, c, n);
         }
     }
 }
@@ -54,7 +96,7 @@ void SP_FN(sp_cpu_scale_rows)(SpDevice *device, const SpScaleRows *a)
             a->y[r * a->ldy + i] = a->x[r * a->c + i] * a->factor[r];
 }
 
-void SP_FN(sp_cpu_unit_rows)(SpDevice *device, const SpUnitRows *a)
+void SP_FN(sp_cpu_l2_normalize)(SpDevice *device, const SpL2Normalize *a)
 {
 #pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
     for (int64_t r = 0; r < a->rows; r++) {
@@ -67,21 +109,7 @@ void SP_FN(sp_cpu_unit_rows)(SpDevice *device, const SpUnitRows *a)
     }
 }
 
-void SP_FN(sp_cpu_halve)(SpDevice *device, const SpHalve *a)
-{
-    const int64_t h = a->h / 2, w = a->w / 2, c = a->c;
-#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
-    for (int64_t line = 0; line < a->n * h; line++)
-        for (int64_t j = 0; j < w; j++) {
-            const float *x = a->x + ((line / h * a->h + line % h * 2) * a->w + 2 * j) * c;
-            const float *below = x + a->w * c;
-            float *y = a->y + (line * w + j) * c;
-            for (int64_t i = 0; i < c; i++)
-                y[i] = (x[i] + x[c + i] + below[i] + below[c + i]) / 4;
-        }
-}
-
-void SP_FN(sp_cpu_pick_rows)(SpDevice *device, const SpPickRows *a)
+void SP_FN(sp_cpu_gather_rows)(SpDevice *device, const SpGatherRows *a)
 {
 #pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
     for (int64_t r = 0; r < a->groups * a->keep; r++)

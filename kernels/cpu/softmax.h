@@ -10,7 +10,7 @@
 #include "kernels/cpu/vec.h"
 
 /* s := exp(s - largest), returns the sum. */
-static inline float softmax_exponentials(float *s, int64_t n, float largest)
+static inline float softmax_exp(float *s, int64_t n, float largest)
 {
     vf sum = {0};
     int64_t i = 0;
@@ -31,33 +31,33 @@ static inline float softmax_exponentials(float *s, int64_t n, float largest)
     return total;
 }
 
-static inline float softmax_largest(const float *s, int64_t n)
+static inline float softmax_max(const float *s, int64_t n)
 {
-    vf most = v_set(-INFINITY);
+    vf max = v_set(-INFINITY);
     int64_t i = 0;
     for (; i + SP_VL <= n; i += SP_VL)
-        most = v_max(v_load(s + i), most);
-    float largest = v_largest(most);
+        max = v_max(v_load(s + i), max);
+    float largest = v_largest(max);
     for (; i < n; i++)
         largest = s[i] > largest ? s[i] : largest;
     return largest;
 }
 
-/* One query's next tile of scores, which become exponentials: *most and *weight are its running
- * maximum and sum (-INFINITY and 0 before the first tile), sum [head] its running weighted sum. */
-static inline void softmax_tile(float *scores, int64_t keys, float *most, float *weight, float *sum,
-                                int64_t head)
+/* One query's next tile of scores, which become exponentials: *row_max and *row_sum are its running
+ * maximum and sum (-INFINITY and 0 before the first tile), acc [head] its running weighted sum. */
+static inline void online_softmax(float *scores, int64_t keys, float *row_max, float *row_sum,
+                                  float *acc, int64_t head)
 {
-    const float largest = softmax_largest(scores, keys);
-    if (largest > *most) {
-        const bool first = *most == -INFINITY;
-        const float shrink = first ? 0 : expf(*most - largest);
-        *weight *= shrink;
+    const float largest = softmax_max(scores, keys);
+    if (largest > *row_max) {
+        const bool first = *row_max == -INFINITY;
+        const float shrink = first ? 0 : expf(*row_max - largest);
+        *row_sum *= shrink;
         for (int64_t e = 0; !first && e < head; e++)
-            sum[e] *= shrink;
-        *most = largest;
+            acc[e] *= shrink;
+        *row_max = largest;
     }
-    *weight += softmax_exponentials(scores, keys, *most);
+    *row_sum += softmax_exp(scores, keys, *row_max);
 }
 
 #endif

@@ -1,29 +1,4 @@
 #include "kernels/cpu/cpu.h"
 
-const SpOps SP_FN(sp_cpu_ops) = {
-    .linear = SP_FN(sp_cpu_linear),
-    .layer_norm = SP_FN(sp_cpu_layer_norm),
-    .attention = SP_FN(sp_cpu_attention),
-    .grid_attention = SP_FN(sp_cpu_grid_attention),
-    .qk_norm_rope = SP_FN(sp_cpu_qk_norm_rope),
-    .conv_pack = SP_FN(sp_cpu_conv_pack),
-    .conv2d = SP_FN(sp_cpu_conv2d),
-    .deconv_pack = SP_FN(sp_cpu_deconv_pack),
-    .deconv = SP_FN(sp_cpu_deconv),
-    .resize = SP_FN(sp_cpu_resize),
-    .instance_norm = SP_FN(sp_cpu_instance_norm),
-    .map = SP_FN(sp_cpu_map),
-    .axis_add = SP_FN(sp_cpu_axis_add),
-    .modulate = SP_FN(sp_cpu_modulate),
-    .copy = SP_FN(sp_cpu_copy),
-    .sample_patches = SP_FN(sp_cpu_sample_patches),
-    .correlate = SP_FN(sp_cpu_correlate),
-    .neighbours = SP_FN(sp_cpu_neighbours),
-    .posenc = SP_FN(sp_cpu_posenc),
-    .group_mean = SP_FN(sp_cpu_group_mean),
-    .pick_rows = SP_FN(sp_cpu_pick_rows),
-    .add_rows = SP_FN(sp_cpu_add_rows),
-    .scale_rows = SP_FN(sp_cpu_scale_rows),
-    .unit_rows = SP_FN(sp_cpu_unit_rows),
-    .halve = SP_FN(sp_cpu_halve),
-};
+#define ENTRY(op, type) .op = SP_FN(sp_cpu_##op),
+const SpOps SP_FN(sp_cpu_ops) = {SP_EACH_OP(ENTRY)};

@@ -32,7 +32,7 @@ static inline void v_store(float *p, vf v)
     memcpy(p, &v, sizeof v);
 }
 
-/* The first n < SP_VL floats, zeros behind. */
+/* The first n < SP_VL floats, then zeros. */
 static inline vf v_load_n(const float *p, int64_t n)
 {
     vf v = {0};
@@ -86,7 +86,7 @@ static inline float v_largest(vf v)
     return x[0];
 }
 
-/* Nearest whole number, for |x| < 2^22, by adding and taking away 1.5 * 2^23. */
+/* Nearest whole number, for |x| < 2^22, by adding and subtracting 1.5 * 2^23. */
 static inline vf v_round(vf x, vi *whole)
 {
     const vf magic = v_set(12582912.0f);

@@ -1,24 +1,23 @@
 /*
- * Which kernel an attention goes to. Never by the number of queries: a call may be split over them.
+ * Chooses the kernel of an attention, never by the number of queries: a call may be split by them.
  *
  * Half precision: q, k and v are float32 in memory, so each head's k and v are copied to halves in
  * the scratch first, as many heads at a time as fit. For n tokens and heads of 64 that reads 512 n
  * and writes 256 n bytes a head beside 256 n^2 operations: nothing for the global attention (0.2 %
  * at 89,300 tokens on an H100), a sixth for frames of 900 tokens.
  */
-#include "kernels/cuda/internal.h"
+#include "kernels/cuda/attention.h"
+
+#include "base/minmax.h"
+#include "kernels/cuda/dnn.h"
+#include "kernels/cuda/pack.h"
 
 enum {
     FEW_KEYS = 64, /* up to here a thread a query */
     FEW_HEAD = 64,
-    MOST_MMA_HEAD = 128,
-    MOST_TILED_HEAD = 256
+    MAX_MMA_HEAD = 128,
+    MAX_TILED_HEAD = 256
 };
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 static SpUnits units(const SpAttention *a, int64_t first, int64_t count, int64_t width)
 {
@@ -42,26 +41,26 @@ static size_t rounded(int64_t bytes)
     return (size_t)(bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN;
 }
 
-/* Into how many units at a time `all` are cut evenly, at most `most` together. */
-static int64_t even_group(int64_t all, int64_t most)
+/* The size of the groups into which `all` units are cut evenly, at most `max`. */
+static int64_t even_group(int64_t all, int64_t max)
 {
-    const int64_t groups = (all + most - 1) / most;
+    const int64_t groups = (all + max - 1) / max;
     return (all + groups - 1) / groups;
 }
 
-/* The same where each other size of a group costs a plan: evenly without a rest, if that makes them
- * not much smaller. */
-static int64_t whole_group(int64_t all, int64_t most)
+/* The same where every size of a group costs a plan: without a smaller last one, unless that makes
+ * them much smaller. */
+static int64_t whole_group(int64_t all, int64_t max)
 {
-    const int64_t even = even_group(all, most);
+    const int64_t even = even_group(all, max);
     for (int64_t group = even; 2 * group >= even; group--)
         if (all % group == 0)
             return group;
     return even;
 }
 
-/* A group of units through cuDNN: all four arrays packed. They may fill the libraries' part of the
- * workspace as well, but for what a plan needs. */
+/* A group of units by cuDNN, all four arrays packed. They may fill the libraries' part of the
+ * workspace too, except for what a plan needs. */
 static void fused_group(SpCuda *cuda, const SpAttention *a, int64_t first, SpFused f)
 {
     SpUnits u = units(a, first, f.units, a->head);
@@ -89,18 +88,18 @@ static bool by_library(SpCuda *cuda, const SpAttention *a)
 {
     const int64_t all = a->batch * a->heads;
     const size_t unit = rounded(a->nq * a->head * 2) * 2 + rounded(a->nk * a->head * 2) * 2;
-    const size_t room = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY - SP_CUDA_DNN_PLAN;
+    const size_t capacity = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY - SP_CUDA_DNN_PLAN;
     if (cuda->own_kernels || a->nk < cuda->library_keys || (a->head != 64 && a->head != 128) ||
-        unit > room)
+        unit > capacity)
         return false;
-    const int64_t group = whole_group(all, (int64_t)(room / unit));
+    const int64_t group = whole_group(all, (int64_t)(capacity / unit));
     SpFused f = {group, a->nq, a->nk, a->head, a->scale, NULL, NULL, NULL, NULL};
     SpFused last = f;
     last.units = all - (all - 1) / group * group;
     if (!sp_cuda_dnn_has_attention(cuda, &f) || !sp_cuda_dnn_has_attention(cuda, &last))
         return false;
     for (int64_t first = 0; first < all && sp_cuda_live(cuda); first += group) {
-        f.units = least(group, all - first);
+        f.units = sp_min(group, all - first);
         fused_group(cuda, a, first, f);
     }
     return true;
@@ -119,11 +118,11 @@ static void by_mma(SpCuda *cuda, const SpAttention *a)
     const size_t bytes = rounded(group * a->nk * width * 2);
     char *k = sp_cuda_scratch(cuda, bytes), *v = sp_cuda_scratch(cuda, bytes);
     for (int64_t first = 0; first < all && sp_cuda_live(cuda); first += group) {
-        const int64_t count = least(group, all - first);
+        const int64_t count = sp_min(group, all - first);
         pack_keys(cuda, a, units(a, first, count, width), k, v);
         sp_cuda_attention_mma(cuda, a, first, count, k, v);
     }
-    cuda->taken = 0;
+    cuda->scratch_used = 0;
 }
 
 void sp_cuda_attention(SpDevice *device, const SpAttention *a)
@@ -133,10 +132,10 @@ void sp_cuda_attention(SpDevice *device, const SpAttention *a)
         return;
     if (a->nk <= FEW_KEYS && a->head <= FEW_HEAD)
         sp_cuda_attention_few(cuda, a);
-    else if (cuda->format != SP_FORMAT_F32 && a->head <= MOST_MMA_HEAD) {
+    else if (cuda->format != SP_FORMAT_F32 && a->head <= MAX_MMA_HEAD) {
         if (!by_library(cuda, a))
             by_mma(cuda, a);
-    } else if (a->head <= MOST_TILED_HEAD)
+    } else if (a->head <= MAX_TILED_HEAD)
         sp_cuda_attention_tiled(cuda, a);
     else
         sp_cuda_attention_wide(cuda, a);

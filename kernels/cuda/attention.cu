@@ -4,6 +4,9 @@
  * et al., "FlashAttention", 2022).
  */
 #include "tiled.cuh"
+extern "C" {
+#include "kernels/cuda/attention.h"
+}
 
 /* Batch and head of unit blockIdx.x / tiles. */
 struct Plain {
@@ -53,9 +56,9 @@ struct Plain {
     }
 
     /* Nothing but q.k. */
-    __device__ void prepare(const Unit &, int64_t, int, const float *, int, float *) const {}
+    __device__ void fill_bias(const Unit &, int64_t, int, const float *, int, float *) const {}
 
-    __device__ float added(const float *, int, int64_t) const
+    __device__ float bias(const float *, int, int64_t) const
     {
         return 0;
     }
@@ -89,11 +92,11 @@ template <int HEAD> static __global__ void few_kernel(SpAttention a)
         const float *k = a.k + b * a.k_batch + h * a.head, *v = a.v + b * a.v_batch + h * a.head;
         const float *from =
             a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + i * a.q_row + h * a.head;
-        float q[HEAD], sum[HEAD], most = -INFINITY, weight = 0;
+        float q[HEAD], acc[HEAD], row_max = -INFINITY, row_sum = 0;
         SP_UNROLL
         for (int e = 0; e < HEAD; e++) {
             q[e] = e < a.head ? from[e] * a.scale : 0;
-            sum[e] = 0;
+            acc[e] = 0;
         }
         for (int64_t j = 0; j < a.nk; j++, k += a.k_row, v += a.v_row) {
             float score = 0;
@@ -101,20 +104,20 @@ template <int HEAD> static __global__ void few_kernel(SpAttention a)
             for (int e = 0; e < HEAD; e++)
                 if (e < a.head)
                     score += q[e] * k[e];
-            const float larger = fmaxf(most, score), shrink = expf(most - larger);
+            const float larger = fmaxf(row_max, score), shrink = expf(row_max - larger);
             const float p = expf(score - larger);
-            most = larger;
-            weight = weight * shrink + p;
+            row_max = larger;
+            row_sum = row_sum * shrink + p;
             SP_UNROLL
             for (int e = 0; e < HEAD; e++)
                 if (e < a.head)
-                    sum[e] = sum[e] * shrink + p * v[e];
+                    acc[e] = acc[e] * shrink + p * v[e];
         }
         float *y = a.y + b * a.y_batch + i * a.y_row + h * a.head;
         SP_UNROLL
         for (int e = 0; e < HEAD; e++)
             if (e < a.head)
-                y[e] = sum[e] / weight;
+                y[e] = acc[e] / row_sum;
     }
 }
 
@@ -134,16 +137,16 @@ extern "C" void sp_cuda_attention_few(SpCuda *cuda, const SpAttention *a)
 static __global__ void wide_kernel(SpAttention a)
 {
     SP_SHARED(float, shared);
-    float *sum = shared, *part = shared + a.head; /* [head], [SP_BLOCK_WARPS] */
+    float *acc = shared, *part = shared + a.head; /* [head], [SP_BLOCK_WARPS] */
     int64_t i, h;
     const int64_t unit = sp_divide(blockIdx.x, a.nq, &i), b = sp_divide(unit, a.heads, &h);
     const float *k = a.k + b * a.k_batch + h * a.head, *v = a.v + b * a.v_batch + h * a.head;
     const float *q =
         a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + i * a.q_row + h * a.head;
     float *y = a.y + b * a.y_batch + i * a.y_row + h * a.head;
-    float most = -INFINITY, weight = 0;
+    float row_max = -INFINITY, row_sum = 0;
     for (int64_t e = threadIdx.x; e < a.head; e += SP_BLOCK)
-        sum[e] = 0;
+        acc[e] = 0;
     for (int64_t j = 0; j < a.nk; j++, k += a.k_row, v += a.v_row) {
         float dot = 0, score = 0;
         for (int64_t e = threadIdx.x; e < a.head; e += SP_BLOCK)
@@ -156,15 +159,15 @@ static __global__ void wide_kernel(SpAttention a)
         for (int w = 0; w < SP_BLOCK_WARPS; w++)
             score += part[w];
         score *= a.scale;
-        const float larger = fmaxf(most, score), shrink = expf(most - larger);
+        const float larger = fmaxf(row_max, score), shrink = expf(row_max - larger);
         const float p = expf(score - larger);
-        most = larger;
-        weight = weight * shrink + p;
+        row_max = larger;
+        row_sum = row_sum * shrink + p;
         for (int64_t e = threadIdx.x; e < a.head; e += SP_BLOCK)
-            sum[e] = sum[e] * shrink + p * v[e];
+            acc[e] = acc[e] * shrink + p * v[e];
     }
     for (int64_t e = threadIdx.x; e < a.head; e += SP_BLOCK)
-        y[e] = sum[e] / weight;
+        y[e] = acc[e] / row_sum;
 }
 
 extern "C" void sp_cuda_attention_wide(SpCuda *cuda, const SpAttention *a)

@@ -4,10 +4,13 @@
  * which two buffers hold in turns, so that the next tile's copy runs behind this one's products;
  * each warp has 16 TILES queries, whose operands and sums stay in its registers.
  *
- * Rows of a tile lie in shared memory with their 16-byte pieces swapped by the row's last three
+ * Rows of a tile lie in shared memory with their 16-byte pieces permuted by the row's last three
  * bits, so that the eight rows of a matrix load fall into different banks.
  */
 #include "kernel.cuh"
+extern "C" {
+#include "kernels/cuda/attention.h"
+}
 
 enum { WARPS = 4, THREADS = WARPS * SP_WARP, KEYS = 64 };
 
@@ -57,13 +60,13 @@ static __device__ inline void load_tile(const Rows &a, int64_t first, int head, 
 /* What a warp keeps: TILES times 16 queries. */
 template <int HEAD, int TILES> struct Warp {
     uint32_t q[TILES][HEAD / 16][4];
-    float sum[TILES][HEAD / 8][4];
-    float most[TILES][2], weight[TILES][2]; /* of rows lane / 4 and lane / 4 + 8 */
+    float acc[TILES][HEAD / 8][4];
+    float row_max[TILES][2], row_sum[TILES][2]; /* of rows lane / 4 and lane / 4 + 8 */
 };
 
 template <typename Half, int HEAD, int TILES>
-static __device__ inline void score(const Warp<HEAD, TILES> &w, const char *k,
-                                    float s[TILES][KEYS / 8][4])
+static __device__ inline void q_k(const Warp<HEAD, TILES> &w, const char *k,
+                                  float s[TILES][KEYS / 8][4])
 {
     const int lane = (int)threadIdx.x % SP_WARP, matrix = lane / 8, row = lane % 8;
     SP_UNROLL
@@ -86,8 +89,8 @@ static __device__ inline void score(const Warp<HEAD, TILES> &w, const char *k,
     }
 }
 
-/* Keys from `keys` on do not exist. */
-template <int TILES> static __device__ inline void leave_out(float s[TILES][KEYS / 8][4], int keys)
+/* No weight for keys from `keys` on, which do not exist. */
+template <int TILES> static __device__ inline void mask_keys(float s[TILES][KEYS / 8][4], int keys)
 {
     const int column = (int)threadIdx.x % 4 * 2;
     SP_UNROLL
@@ -100,15 +103,17 @@ template <int TILES> static __device__ inline void leave_out(float s[TILES][KEYS
             s[m][n][i] = -INFINITY;
 }
 
-/* Scores to exponentials; the sums so far shrink to the new maxima. scale is in powers of two. */
+/* Scores to exponentials, of base 2; what has been summed so far is scaled down to the new maxima.
+ */
 template <int HEAD, int TILES>
-static __device__ inline void soften(Warp<HEAD, TILES> &w, float s[TILES][KEYS / 8][4], float scale)
+static __device__ inline void online_softmax(Warp<HEAD, TILES> &w, float s[TILES][KEYS / 8][4],
+                                             float scale)
 {
     SP_UNROLL
     for (int m = 0; m < TILES; m++)
         SP_UNROLL
     for (int half = 0; half < 2; half++) {
-        float largest = w.most[m][half], total = 0;
+        float largest = w.row_max[m][half], total = 0;
         SP_UNROLL
         for (int n = 0; n < KEYS / 8; n++)
             SP_UNROLL
@@ -116,7 +121,7 @@ static __device__ inline void soften(Warp<HEAD, TILES> &w, float s[TILES][KEYS /
             largest = fmaxf(largest, s[m][n][i] * scale);
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
-        const float shrink = sp_exp2(w.most[m][half] - largest);
+        const float shrink = sp_exp2(w.row_max[m][half] - largest);
         SP_UNROLL
         for (int n = 0; n < KEYS / 8; n++)
             SP_UNROLL
@@ -124,19 +129,19 @@ static __device__ inline void soften(Warp<HEAD, TILES> &w, float s[TILES][KEYS /
             s[m][n][i] = sp_exp2(s[m][n][i] * scale - largest);
             total += s[m][n][i];
         }
-        w.most[m][half] = largest;
-        w.weight[m][half] = w.weight[m][half] * shrink + total;
+        w.row_max[m][half] = largest;
+        w.row_sum[m][half] = w.row_sum[m][half] * shrink + total;
         SP_UNROLL
         for (int n = 0; n < HEAD / 8; n++)
             SP_UNROLL
         for (int i = 2 * half; i < 2 * half + 2; i++)
-            w.sum[m][n][i] *= shrink;
+            w.acc[m][n][i] *= shrink;
     }
 }
 
 template <typename Half, int HEAD, int TILES>
-static __device__ inline void weigh(Warp<HEAD, TILES> &w, const float s[TILES][KEYS / 8][4],
-                                    const char *v)
+static __device__ inline void p_v(Warp<HEAD, TILES> &w, const float s[TILES][KEYS / 8][4],
+                                  const char *v)
 {
     const int lane = (int)threadIdx.x % SP_WARP, matrix = lane / 8, row = lane % 8;
     SP_UNROLL
@@ -151,19 +156,19 @@ static __device__ inline void weigh(Warp<HEAD, TILES> &w, const float s[TILES][K
         SP_UNROLL
         for (int n = 0; n < HEAD / 16; n++) {
             uint32_t b[4];
-            sp_load_matrices_turned(
+            sp_load_matrices_transposed(
                 b, v + place<HEAD>(16 * k + matrix % 2 * 8 + row, 2 * n + matrix / 2));
             SP_UNROLL
             for (int m = 0; m < TILES; m++) {
-                sp_mma(Half(), w.sum[m][2 * n], p[m], b);
-                sp_mma(Half(), w.sum[m][2 * n + 1], p[m], b + 2);
+                sp_mma(Half(), w.acc[m][2 * n], p[m], b);
+                sp_mma(Half(), w.acc[m][2 * n + 1], p[m], b + 2);
             }
         }
     }
 }
 
 template <typename Half, int HEAD, int TILES>
-static __device__ inline void begin(Warp<HEAD, TILES> &w, const char *q)
+static __device__ inline void load_queries(Warp<HEAD, TILES> &w, const char *q)
 {
     const int lane = (int)threadIdx.x % SP_WARP, matrix = lane / 8, row = lane % 8;
     const int first = (int)threadIdx.x / SP_WARP * 16 * TILES;
@@ -177,18 +182,18 @@ static __device__ inline void begin(Warp<HEAD, TILES> &w, const char *q)
         for (int n = 0; n < HEAD / 8; n++)
             SP_UNROLL
         for (int i = 0; i < 4; i++)
-            w.sum[m][n][i] = 0;
+            w.acc[m][n][i] = 0;
         SP_UNROLL
         for (int half = 0; half < 2; half++) {
-            w.most[m][half] = -INFINITY;
-            w.weight[m][half] = 0;
+            w.row_max[m][half] = -INFINITY;
+            w.row_sum[m][half] = 0;
         }
     }
 }
 
 template <int HEAD, int TILES>
-static __device__ inline void finish(const Warp<HEAD, TILES> &w, const SpAttention &a,
-                                     int64_t first, float *y)
+static __device__ inline void store_result(const Warp<HEAD, TILES> &w, const SpAttention &a,
+                                           int64_t first, float *y)
 {
     const int lane = (int)threadIdx.x % SP_WARP;
     first += (int)threadIdx.x / SP_WARP * 16 * TILES + lane / 4;
@@ -196,9 +201,9 @@ static __device__ inline void finish(const Warp<HEAD, TILES> &w, const SpAttenti
     for (int m = 0; m < TILES; m++)
         SP_UNROLL
     for (int half = 0; half < 2; half++) {
-        float weight = w.weight[m][half];
-        weight += __shfl_xor_sync(0xffffffffu, weight, 1);
-        weight += __shfl_xor_sync(0xffffffffu, weight, 2);
+        float row_sum = w.row_sum[m][half];
+        row_sum += __shfl_xor_sync(0xffffffffu, row_sum, 1);
+        row_sum += __shfl_xor_sync(0xffffffffu, row_sum, 2);
         const int64_t i = first + 16 * m + 8 * half;
         if (i >= a.nq)
             continue;
@@ -207,7 +212,7 @@ static __device__ inline void finish(const Warp<HEAD, TILES> &w, const SpAttenti
             SP_UNROLL
         for (int e = 0; e < 2; e++)
             if (8 * n + lane % 4 * 2 + e < a.head)
-                y[i * a.y_row + 8 * n + lane % 4 * 2 + e] = w.sum[m][n][2 * half + e] / weight;
+                y[i * a.y_row + 8 * n + lane % 4 * 2 + e] = w.acc[m][n][2 * half + e] / row_sum;
     }
 }
 
@@ -224,15 +229,17 @@ static __global__ void __launch_bounds__(THREADS)
     const int head = (int)a.head;
     const Rows q = {a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + head_at, a.q_row,
                     nullptr, a.nq};
-    const Rows k = {a.k + b * a.k_batch + head_at, a.k_row, COPIED ? k_copy + which * a.nk * HEAD : nullptr, a.nk};
-    const Rows v = {a.v + b * a.v_batch + head_at, a.v_row, COPIED ? v_copy + which * a.nk * HEAD : nullptr, a.nk};
+    const Rows k = {a.k + b * a.k_batch + head_at, a.k_row,
+                    COPIED ? k_copy + which * a.nk * HEAD : nullptr, a.nk};
+    const Rows v = {a.v + b * a.v_batch + head_at, a.v_row,
+                    COPIED ? v_copy + which * a.nk * HEAD : nullptr, a.nk};
     Warp<HEAD, TILES> w;
     load_tile<Half, HEAD, KEYS, COPIED>(k, 0, head, shared);
     load_tile<Half, HEAD, KEYS, COPIED>(v, 0, head, shared + BYTES);
     sp_copies_commit();
     load_tile<Half, HEAD, QUERIES, false>(q, tile * QUERIES, head, shared + 2 * BYTES);
     __syncthreads();
-    begin<Half>(w, shared + 2 * BYTES);
+    load_queries<Half>(w, shared + 2 * BYTES);
     const float scale = a.scale * 1.44269504088896341f;
     int now = 0;
     for (int64_t at = 0; at < a.nk; at += KEYS, now ^= 1) {
@@ -246,13 +253,13 @@ static __global__ void __launch_bounds__(THREADS)
             load_tile<Half, HEAD, KEYS, COPIED>(v, at + KEYS, head, next + BYTES);
             sp_copies_commit();
         }
-        score<Half>(w, here, s);
+        q_k<Half>(w, here, s);
         if (a.nk - at < KEYS)
-            leave_out<TILES>(s, (int)(a.nk - at));
-        soften(w, s, scale);
-        weigh<Half>(w, s, here + BYTES);
+            mask_keys<TILES>(s, (int)(a.nk - at));
+        online_softmax(w, s, scale);
+        p_v<Half>(w, s, here + BYTES);
     }
-    finish(w, a, tile * QUERIES, a.y + b * a.y_batch + head_at);
+    store_result(w, a, tile * QUERIES, a.y + b * a.y_batch + head_at);
 }
 
 template <typename Half, int HEAD, int TILES, bool COPIED>

@@ -5,9 +5,11 @@
  * An algorithm is chosen once for each pair of widths, formats, alignments and epilogue, for a
  * fixed number of rows, if there is one without splitting the inner sum: so a row's bits do not
  * depend on how many rows there are. Alignments count up to 16 bytes, the most that its kernels
- * load at once: arena memory is aligned to 64 and more by chance, and no algorithm may depend on
- * that.
+ * load at once: that arena memory is often aligned to more than 64 is chance, on which no algorithm
+ * may depend.
  */
+#include "kernels/cuda/blas.h"
+
 #include <cublasLt.h>
 #include <dlfcn.h>
 #include <stdio.h>
@@ -20,7 +22,7 @@
 #define TEXT(x)  TEXT_(x)
 #define LIBRARY  "libcublasLt.so." TEXT(CUBLAS_VER_MAJOR)
 
-enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE, MOST_ALIGNED = 16 };
+enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE, MAX_ALIGNMENT = 16 };
 
 #define FUNCTIONS(F)                                                                               \
     F(cublasLtCreate)                                                                              \
@@ -43,6 +45,7 @@ typedef struct Key {
     int32_t format, tf32, bias, relu, c;
     uint32_t x_align, w_align, c_align, y_align, bias_align;
 } Key;
+_Static_assert(sizeof(Key) == 6 * 8 + 10 * 4, "keys are compared as bytes");
 
 typedef struct Entry {
     Key key;
@@ -122,33 +125,30 @@ size_t sp_cuda_blas_version(void)
 
 static uint32_t alignment(const void *at)
 {
-    uint32_t bytes = MOST_ALIGNED;
+    uint32_t bytes = MAX_ALIGNMENT;
     while ((uintptr_t)at % bytes)
         bytes /= 2;
     return bytes;
 }
 
-static Key key_of(const SpProduct *p)
+static Key key_of(const SpGemm *p)
 {
-    Key key;
-    memset(&key, 0, sizeof key);
-    key.n = p->n;
-    key.k = p->k;
-    key.ldx = p->ldx;
-    key.ldw = p->ldw;
-    key.ldc = p->c ? p->ldc : 0;
-    key.ldy = p->ldy;
-    key.format = (int32_t)p->format;
-    key.tf32 = p->tf32;
-    key.bias = p->bias != NULL;
-    key.relu = p->relu;
-    key.c = p->c != NULL;
-    key.x_align = alignment(p->x);
-    key.w_align = alignment(p->w);
-    key.c_align = alignment(p->c ? p->c : p->y);
-    key.y_align = alignment(p->y);
-    key.bias_align = alignment(p->bias);
-    return key;
+    return (Key){.n = p->n,
+                 .k = p->k,
+                 .ldx = p->ldx,
+                 .ldw = p->ldw,
+                 .ldc = p->c ? p->ldc : 0,
+                 .ldy = p->ldy,
+                 .format = (int32_t)p->format,
+                 .tf32 = p->tf32,
+                 .bias = p->bias != NULL,
+                 .relu = p->relu,
+                 .c = p->c != NULL,
+                 .x_align = alignment(p->x),
+                 .w_align = alignment(p->w),
+                 .c_align = alignment(p->c ? p->c : p->y),
+                 .y_align = alignment(p->y),
+                 .bias_align = alignment(p->bias)};
 }
 
 /* The key's entry, or an empty one; NULL when the table is full. */
@@ -165,12 +165,12 @@ static Entry *find(struct SpCudaBlas *blas, const Key *key)
     return NULL;
 }
 
-static bool describe(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, Call *call)
+static bool describe(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, Call *call)
 {
     const cudaDataType type = p->format == SP_FORMAT_F32    ? CUDA_R_32F
                               : p->format == SP_FORMAT_BF16 ? CUDA_R_16BF
                                                             : CUDA_R_16F;
-    const cublasOperation_t turned = CUBLAS_OP_T;
+    const cublasOperation_t transposed = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue =
         p->relu   ? (p->bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU)
         : p->bias ? CUBLASLT_EPILOGUE_BIAS
@@ -180,8 +180,8 @@ static bool describe(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, Cal
     /* CUBLAS_COMPUTE_32F: float32 operands stay float32. */
     const cublasComputeType_t compute = p->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     return b->cublasLtMatmulDescCreate(&call->desc, compute, CUDA_R_32F) == 0 &&
-           b->cublasLtMatmulDescSetAttribute(call->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turned,
-                                             sizeof turned) == 0 &&
+           b->cublasLtMatmulDescSetAttribute(call->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+                                             sizeof transposed) == 0 &&
            b->cublasLtMatmulDescSetAttribute(call->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
                                              sizeof epilogue) == 0 &&
            (!p->bias ||
@@ -193,7 +193,7 @@ static bool describe(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, Cal
            b->cublasLtMatrixLayoutCreate(&call->y, CUDA_R_32F, n, m, p->ldy) == 0;
 }
 
-static void forget(struct SpCudaBlas *b, Call *call)
+static void destroy(struct SpCudaBlas *b, Call *call)
 {
     cublasLtMatrixLayout_t layouts[] = {call->w, call->x, call->c, call->y};
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
@@ -203,54 +203,54 @@ static void forget(struct SpCudaBlas *b, Call *call)
         b->cublasLtMatmulDescDestroy(call->desc);
 }
 
-/* The library's first choice for so many rows among those that join parts of the inner sum in the
- * ways of `reductions`. */
-static bool choose_from(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, const Key *key,
-                        uint32_t reductions, cublasLtMatmulAlgo_t *algo)
+/* The library's first choice for so many rows among the algorithms whose reduction schemes (how
+ * parts of the inner sum are joined) are in the mask `reductions`. */
+static bool choose_among(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, const Key *key,
+                         uint32_t reductions, cublasLtMatmulAlgo_t *algo)
 {
     Call call;
-    cublasLtMatmulPreference_t wish = NULL;
+    cublasLtMatmulPreference_t preference = NULL;
     cublasLtMatmulHeuristicResult_t result;
-    const size_t room = SP_CUDA_LIBRARY;
+    const size_t workspace = SP_CUDA_LIBRARY;
     int found = 0;
     memset(&result, 0, sizeof result);
     const struct {
         cublasLtMatmulPreferenceAttributes_t name;
         const void *value;
         size_t bytes;
-    } wishes[] = {
-        {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room},
+    } attributes[] = {
+        {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace},
         {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &key->w_align, sizeof key->w_align},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &key->x_align, sizeof key->x_align},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &key->c_align, sizeof key->c_align},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &key->y_align, sizeof key->y_align},
     };
-    bool good = describe(b, p, rows, &call) && b->cublasLtMatmulPreferenceCreate(&wish) == 0;
-    for (size_t i = 0; good && i < sizeof wishes / sizeof *wishes; i++)
-        good = b->cublasLtMatmulPreferenceSetAttribute(wish, wishes[i].name, wishes[i].value,
-                                                       wishes[i].bytes) == 0;
+    bool good = describe(b, p, rows, &call) && b->cublasLtMatmulPreferenceCreate(&preference) == 0;
+    for (size_t i = 0; good && i < sizeof attributes / sizeof *attributes; i++)
+        good = b->cublasLtMatmulPreferenceSetAttribute(
+                   preference, attributes[i].name, attributes[i].value, attributes[i].bytes) == 0;
     good = good && b->cublasLtMatmulAlgoGetHeuristic(b->handle, call.desc, call.w, call.x, call.c,
-                                                     call.y, wish, 1, &result, &found) == 0;
+                                                     call.y, preference, 1, &result, &found) == 0;
     good = good && found > 0 && result.state == CUBLAS_STATUS_SUCCESS;
     if (good)
         *algo = result.algo;
-    if (wish)
-        b->cublasLtMatmulPreferenceDestroy(wish);
-    forget(b, &call);
+    if (preference)
+        b->cublasLtMatmulPreferenceDestroy(preference);
+    destroy(b, &call);
     return good;
 }
 
 /* One that does not split the inner sum, or else one that adds its parts in a fixed order: then a
  * row's bits still do not depend on the other rows. */
-static bool choose(struct SpCudaBlas *b, const SpProduct *p, int64_t rows, const Key *key,
+static bool choose(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, const Key *key,
                    cublasLtMatmulAlgo_t *algo)
 {
-    return choose_from(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_NONE, algo) ||
-           choose_from(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, algo);
+    return choose_among(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_NONE, algo) ||
+           choose_among(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, algo);
 }
 
-static cublasStatus_t run(SpCuda *cuda, const SpProduct *p, const cublasLtMatmulAlgo_t *algo)
+static cublasStatus_t run(SpCuda *cuda, const SpGemm *p, const cublasLtMatmulAlgo_t *algo)
 {
     struct SpCudaBlas *b = cuda->blas;
     const float one = 1, beta = p->c ? 1 : 0;
@@ -260,11 +260,11 @@ static cublasStatus_t run(SpCuda *cuda, const SpProduct *p, const cublasLtMatmul
         status = b->cublasLtMatmul(b->handle, call.desc, &one, p->w, call.w, p->x, call.x, &beta,
                                    p->c ? p->c : p->y, call.c, p->y, call.y, algo,
                                    cuda->work + SP_CUDA_SCRATCH, SP_CUDA_LIBRARY, cuda->stream);
-    forget(b, &call);
+    destroy(b, &call);
     return status;
 }
 
-bool sp_cuda_blas_product(SpCuda *cuda, const SpProduct *p)
+bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *p)
 {
     if (!cuda->blas)
         return false;
@@ -280,7 +280,7 @@ bool sp_cuda_blas_product(SpCuda *cuda, const SpProduct *p)
         return false;
     cublasStatus_t status = run(cuda, p, &entry->algo);
     if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) {
-        /* Its choice does not take every number of rows: from now on ours does, for all of them. */
+        /* Its choice does not work for every number of rows: ours does from now on. */
         entry->state = NONE;
         return false;
     }

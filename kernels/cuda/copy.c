@@ -1,26 +1,20 @@
 /*
  * Copies between host memory, which is not pinned, and the device, through two pinned buffers in
- * turns: the driver's own way with such memory is one thread and, row by row, slower still. An
- * upload is done with its host memory when it returns, but the ops need not have come to it: small
- * ones lie one behind the other in a buffer.
+ * turn: for such memory the driver itself uses one thread, and is slower still row by row. When an
+ * upload returns, its host memory may be overwritten, but the copy to the device may still be in
+ * flight: small uploads stand one behind the other in a buffer.
  */
-#include <omp.h>
+#include "kernels/cuda/copy.h"
+
 #include <stdlib.h>
-#include <string.h>
 
+#include "kernels/cuda/rows.h"
 #include "kernels/cuda/runtime.h"
-
-enum {
-    BUFFERS = 2,
-    BUFFER_BYTES = 8 << 20,
-    COPIERS = 8,
-    COPIER_BYTES = 1 << 18 /* at least, for a thread more */
-};
+#include "kernels/cuda/staging.h"
 
 struct SpCudaCopies {
-    char *buffer[BUFFERS];
-    cudaEvent_t used[BUFFERS]; /* the last copy from or to the buffer is done */
-    int now;                   /* the buffer that uploads fill */
+    SpStaging staging;
+    int now; /* the buffer that uploads fill */
     size_t filled;
 };
 
@@ -30,64 +24,30 @@ SpStatus sp_cuda_copies_open(SpCuda *cuda)
     if (!c)
         return sp_no_memory("the CUDA device");
     cuda->copies = c;
-    cudaError_t error = cudaSuccess;
-    for (int i = 0; i < BUFFERS && error == cudaSuccess; i++) {
-        error = cudaMallocHost((void **)&c->buffer[i], BUFFER_BYTES);
-        if (error == cudaSuccess)
-            error = cudaEventCreateWithFlags(&c->used[i], cudaEventDisableTiming);
-    }
-    return sp_cuda_ok(cuda, error, "the staging buffers", "open") ? sp_ok() : cuda->failure;
+    sp_cuda_ok(cuda, sp_staging_open(&c->staging), "the staging buffers", "open");
+    return cuda->failure;
 }
 
 void sp_cuda_copies_close(SpCuda *cuda)
 {
-    struct SpCudaCopies *c = cuda->copies;
-    for (int i = 0; c && i < BUFFERS; i++) {
-        if (c->used[i])
-            cudaEventDestroy(c->used[i]);
-        if (c->buffer[i])
-            cudaFreeHost(c->buffer[i]);
-    }
-    free(c);
+    if (cuda->copies)
+        sp_staging_close(&cuda->copies->staging);
+    free(cuda->copies);
     cuda->copies = NULL;
 }
 
-/* Threads for so many bytes: one reaches a sixth of the bus. */
-static int threads_for(size_t bytes)
-{
-    const size_t share = bytes / COPIER_BYTES, half = (size_t)omp_get_num_procs() / 2;
-    const size_t most = half < COPIERS ? half : COPIERS;
-    return share < 2 || most < 2 ? 1 : share < most ? (int)share : (int)most;
-}
-
-void sp_cuda_copy_host(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t bytes,
-                       size_t rows)
-{
-    const int threads = threads_for(bytes * rows);
-    const size_t piece = (bytes + (size_t)threads - 1) / (size_t)threads;
-    const bool whole = rows > 1; /* a single row is cut */
-    const int64_t parts = whole ? (int64_t)rows : threads;
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-    for (int64_t i = 0; i < parts; i++) {
-        const size_t at = whole ? 0 : (size_t)i * piece, left = at < bytes ? bytes - at : 0;
-        const size_t row = whole ? (size_t)i : 0;
-        memcpy((char *)to + row * to_pitch + at, (const char *)from + row * from_pitch + at,
-               whole || left < piece ? left : piece);
-    }
-}
-
-/* Room for `bytes` in the buffer that uploads fill, after waiting for the other one where this one
- * is full. */
-static char *room(SpCuda *cuda, size_t bytes)
+/* Space for `bytes` in the buffer that uploads fill. When it is full, the other one is filled next,
+ * once its copies are done. */
+static char *reserve(SpCuda *cuda, size_t bytes)
 {
     struct SpCudaCopies *c = cuda->copies;
-    if (c->filled + bytes > BUFFER_BYTES) {
-        c->now = (c->now + 1) % BUFFERS;
+    if (c->filled + bytes > SP_STAGING_BYTES) {
+        c->now = (c->now + 1) % SP_STAGING_BUFFERS;
         c->filled = 0;
-        if (!sp_cuda_ok(cuda, cudaEventSynchronize(c->used[c->now]), "an op", "copy"))
+        if (!sp_cuda_ok(cuda, cudaEventSynchronize(c->staging.used[c->now]), "an op", "copy"))
             return NULL;
     }
-    char *at = c->buffer[c->now] + c->filled;
+    char *at = c->staging.buffer[c->now] + c->filled;
     c->filled += (bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN;
     return at;
 }
@@ -95,34 +55,34 @@ static char *room(SpCuda *cuda, size_t bytes)
 static void upload(SpCuda *cuda, const SpCopy *a)
 {
     struct SpCudaCopies *c = cuda->copies;
-    char *staged = room(cuda, a->bytes * a->rows);
+    char *staged = reserve(cuda, a->bytes * a->rows);
     if (!staged)
         return;
-    sp_cuda_copy_host(staged, a->bytes, a->from, a->from_pitch, a->bytes, a->rows);
+    sp_staging_copy(staged, a->bytes, a->from, a->from_pitch, a->bytes, a->rows);
     cudaError_t error = cudaMemcpy2DAsync(a->to, a->to_pitch, staged, a->bytes, a->bytes, a->rows,
                                           cudaMemcpyHostToDevice, cuda->stream);
     if (error == cudaSuccess)
-        error = cudaEventRecord(c->used[c->now], cuda->stream);
+        error = cudaEventRecord(c->staging.used[c->now], cuda->stream);
     sp_cuda_ok(cuda, error, "an upload", "copy");
 }
 
-/* What was asked for of a download, in buffer `b`, to its place. */
-static bool land(SpCuda *cuda, const SpCopy *a, int b)
+/* Waits for the download into buffer `b`, and copies it to its place. */
+static bool finish_download(SpCuda *cuda, const SpCopy *a, int b)
 {
     struct SpCudaCopies *c = cuda->copies;
-    if (!sp_cuda_ok(cuda, cudaEventSynchronize(c->used[b]), "an op", "copy"))
+    if (!sp_cuda_ok(cuda, cudaEventSynchronize(c->staging.used[b]), "an op", "copy"))
         return false;
-    sp_cuda_copy_host(a->to, a->to_pitch, c->buffer[b], a->bytes, a->bytes, a->rows);
+    sp_staging_copy(a->to, a->to_pitch, c->staging.buffer[b], a->bytes, a->bytes, a->rows);
     return true;
 }
 
-static bool ask(SpCuda *cuda, const SpCopy *a, int b)
+static bool begin_download(SpCuda *cuda, const SpCopy *a, int b)
 {
     struct SpCudaCopies *c = cuda->copies;
-    cudaError_t error = cudaMemcpy2DAsync(c->buffer[b], a->bytes, a->from, a->from_pitch, a->bytes,
-                                          a->rows, cudaMemcpyDeviceToHost, cuda->stream);
+    cudaError_t error = cudaMemcpy2DAsync(c->staging.buffer[b], a->bytes, a->from, a->from_pitch,
+                                          a->bytes, a->rows, cudaMemcpyDeviceToHost, cuda->stream);
     if (error == cudaSuccess)
-        error = cudaEventRecord(c->used[b], cuda->stream);
+        error = cudaEventRecord(c->staging.used[b], cuda->stream);
     return sp_cuda_ok(cuda, error, "a download", "copy");
 }
 
@@ -137,8 +97,9 @@ static SpCopy part_of(const SpCopy *a, size_t i, size_t rows)
     return part;
 }
 
-/* While one part comes, the one before it is put in its place. Uploads' buffers are free: their
- * copies are before these on the stream, and each buffer is waited for before it is read. */
+/* While one part is in flight, the one before it is copied to its place. Buffers of uploads can be
+ * used: their copies are before these on the stream, and each buffer is waited for before it is
+ * read. */
 static void download(SpCuda *cuda, const SpCopy *a, size_t rows)
 {
     const size_t parts = (a->rows + rows - 1) / rows;
@@ -147,21 +108,21 @@ static void download(SpCuda *cuda, const SpCopy *a, size_t rows)
     for (size_t i = 0; i <= parts && good; i++) {
         const SpCopy part = i < parts ? part_of(a, i, rows) : before;
         if (i < parts)
-            good = ask(cuda, &part, (int)(i % BUFFERS));
+            good = begin_download(cuda, &part, (int)(i % SP_STAGING_BUFFERS));
         if (i > 0)
-            good = good && land(cuda, &before, (int)((i - 1) % BUFFERS));
+            good = good && finish_download(cuda, &before, (int)((i - 1) % SP_STAGING_BUFFERS));
         before = part;
     }
-    cuda->copies->filled = BUFFER_BYTES; /* uploads begin with a buffer that they wait for */
+    cuda->copies->filled = SP_STAGING_BYTES; /* uploads begin with a buffer that they wait for */
 }
 
 /* All of a dense copy as rows of a buffer, the rest of it as `last`. */
 static SpCopy in_buffers(const SpCopy *a, SpCopy *last)
 {
-    const size_t all = a->bytes * a->rows, whole = all / BUFFER_BYTES * BUFFER_BYTES;
+    const size_t all = a->bytes * a->rows, whole = all / SP_STAGING_BYTES * SP_STAGING_BYTES;
     SpCopy rows = *a;
-    rows.bytes = rows.to_pitch = rows.from_pitch = BUFFER_BYTES;
-    rows.rows = whole / BUFFER_BYTES;
+    rows.bytes = rows.to_pitch = rows.from_pitch = SP_STAGING_BYTES;
+    rows.rows = whole / SP_STAGING_BYTES;
     *last = rows;
     last->to = (char *)a->to + whole;
     last->from = (const char *)a->from + whole;
@@ -173,7 +134,7 @@ static SpCopy in_buffers(const SpCopy *a, SpCopy *last)
 /* Rows of at most a buffer. */
 static void copy_parts(SpCuda *cuda, const SpCopy *a)
 {
-    const size_t rows = a->rows ? BUFFER_BYTES / a->bytes : 1;
+    const size_t rows = a->rows ? SP_STAGING_BYTES / a->bytes : 1;
     if (a->kind == SP_DOWNLOAD && a->rows) {
         download(cuda, a, rows);
         return;
@@ -201,7 +162,7 @@ void sp_cuda_copy(SpDevice *device, const SpCopy *a)
         sp_cuda_copy_rows(cuda, a);
     else if (a->rows == 1 || (a->to_pitch == a->bytes && a->from_pitch == a->bytes))
         copy_dense(cuda, a);
-    else if (a->bytes <= BUFFER_BYTES)
+    else if (a->bytes <= SP_STAGING_BYTES)
         copy_parts(cuda, a);
     else
         for (size_t r = 0; r < a->rows; r++) {

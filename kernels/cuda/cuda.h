@@ -21,13 +21,10 @@
 
 #include "kernels/ops.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Card `index`. SP_DEVICE when there is no driver, no such card, one too old, or no cuBLASLt;
- * SP_MEMORY when the card has no room for the workspace. Its close gives back all device memory and
- * the process's context on the card. Needs nothing; at most one device is open at a time. */
+ * SP_MEMORY when the card has too little memory for the workspace. Its close frees all device
+ * memory and the process's context on the card. Needs nothing; at most one device is open at a
+ * time. */
 SpStatus sp_cuda_open(int index, SpDevice **device);
 
 /* For --info: a line a card with its capability and memory, a line of the driver's and libraries'
@@ -43,10 +40,6 @@ void sp_cuda_library_keys(SpDevice *device, int64_t keys);
 /* For tests and timing: how many products ours did since the device was opened because cuBLASLt had
  * no algorithm for them. They are many times slower: for the published models there should be none.
  */
-int64_t sp_cuda_own_products(SpDevice *device);
-
-#ifdef __cplusplus
-}
-#endif
+int64_t sp_cuda_own_gemms(SpDevice *device);
 
 #endif

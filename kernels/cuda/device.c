@@ -1,41 +1,13 @@
-#include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/cuda/blas.h"
+#include "kernels/cuda/copy.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/dnn.h"
+#include "kernels/cuda/prefetch.h"
 #include "kernels/cuda/runtime.h"
 
-static const char *const FOLDERS[] = {"", "/usr/local/cuda/lib64/", "/usr/local/cuda/lib/"};
-
-bool sp_cuda_ok(SpCuda *cuda, cudaError_t error, const char *what, const char *where)
-{
-    if (error == cudaSuccess)
-        return true;
-    cudaGetLastError(); /* or the next launch would find it again */
-    sp_cuda_fail(cuda, error == cudaErrorMemoryAllocation ? SP_MEMORY : SP_DEVICE, what, where,
-                 cudaGetErrorString(error));
-    return false;
-}
-
-void sp_cuda_launched(SpCuda *cuda, const char *kernel)
-{
-    sp_cuda_ok(cuda, cudaGetLastError(), "a launch", kernel);
-}
-
-void *sp_cuda_library(const char *name, const char **why)
-{
-    void *library = NULL;
-    for (size_t i = 0; !library && i < sizeof FOLDERS / sizeof *FOLDERS; i++) {
-        char path[256];
-        snprintf(path, sizeof path, "%s%s", FOLDERS[i], name);
-        library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-        if (!library && i == 0)
-            *why = "not found";
-    }
-    return library;
-}
-
-static void *take_memory(SpDevice *device, size_t bytes)
+static void *alloc_memory(SpDevice *device, size_t bytes)
 {
     SpCuda *cuda = sp_cuda(device);
     void *memory = NULL;
@@ -43,54 +15,46 @@ static void *take_memory(SpDevice *device, size_t bytes)
         return NULL;
     const cudaError_t error = cudaMalloc(&memory, bytes);
     if (error == cudaErrorMemoryAllocation) {
-        cudaGetLastError(); /* the caller's to tell; the device goes on */
+        cudaGetLastError(); /* the caller's to report; the device goes on */
         return NULL;
     }
-    if (!sp_cuda_ok(cuda, error, "cudaMalloc", "take_memory"))
+    if (!sp_cuda_ok(cuda, error, "cudaMalloc", "alloc"))
         return NULL;
-    if (!sp_cuda_ok(cuda, cudaMemsetAsync(memory, 0, bytes, cuda->stream), "cudaMemset",
-                    "take_memory") ||
-        !sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "an op", "take_memory")) {
+    if (!sp_cuda_ok(cuda, cudaMemsetAsync(memory, 0, bytes, cuda->stream), "cudaMemset", "alloc") ||
+        !sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "an op", "alloc")) {
         cudaFree(memory);
         return NULL;
     }
     return memory;
 }
 
-static void give_memory(SpDevice *device, void *memory, size_t bytes)
+static void free_memory(SpDevice *device, void *memory, size_t bytes)
 {
     (void)bytes;
-    sp_cuda_fetch_wait(sp_cuda(device));
+    sp_cuda_prefetch_finish(sp_cuda(device));
     cudaFree(memory); /* waits for the ops */
 }
 
-static size_t free_memory(SpDevice *device)
+static size_t available_memory(SpDevice *device)
 {
     size_t left = 0, all = 0;
-    sp_cuda_ok(sp_cuda(device), cudaMemGetInfo(&left, &all), "cudaMemGetInfo", "free_memory");
+    sp_cuda_ok(sp_cuda(device), cudaMemGetInfo(&left, &all), "cudaMemGetInfo", "available_memory");
     return left;
-}
-
-static void set_precision(SpDevice *device, SpPrecision precision)
-{
-    SpCuda *cuda = sp_cuda(device);
-    cuda->format = precision == SP_PRECISION_BF16 ? cuda->half : SP_FORMAT_F32;
-    cuda->tf32 = precision == SP_PRECISION_TF32 && cuda->major >= 8;
 }
 
 static SpStatus status(SpDevice *device)
 {
     SpCuda *cuda = sp_cuda(device);
-    sp_cuda_fetch_wait(cuda);
+    sp_cuda_prefetch_finish(cuda);
     sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "an op", "the stream");
     return cuda->failure;
 }
 
-/* What is left is given back by cudaDeviceReset, which also ends the context. */
+/* What is left is freed by cudaDeviceReset, which also ends the context. */
 static void close_cuda(SpDevice *device)
 {
     SpCuda *cuda = sp_cuda(device);
-    sp_cuda_fetch_close(cuda);
+    sp_cuda_prefetch_close(cuda);
     if (cuda->stream)
         cudaStreamSynchronize(cuda->stream);
     sp_cuda_copies_close(cuda);
@@ -114,12 +78,13 @@ void sp_cuda_library_keys(SpDevice *device, int64_t keys)
     sp_cuda(device)->library_keys = keys ? keys : SP_CUDA_LIBRARY_KEYS;
 }
 
-int64_t sp_cuda_own_products(SpDevice *device)
+int64_t sp_cuda_own_gemms(SpDevice *device)
 {
-    return sp_cuda(device)->own_products;
+    return sp_cuda(device)->own_gemms;
 }
 
-/* How many cards there are; 0 and the reason, which the runtime words as if a driver were there. */
+/* How many cards there are; 0 and the reason. (Without a driver the runtime words it as if there
+ * were one.) */
 static int cards(const char **why)
 {
     int count = 0, driver = 0;
@@ -131,7 +96,7 @@ static int cards(const char **why)
 }
 
 /* SP_DEVICE unless card `index` is one that we have code for. */
-static SpStatus look_at_card(SpCuda *cuda, int index)
+static SpStatus check_card(SpCuda *cuda, int index)
 {
     const char *why;
     const int count = cards(&why);
@@ -160,7 +125,7 @@ static SpStatus open_parts(SpCuda *cuda)
     SP_TRY(sp_cuda_blas_open(cuda));
     SP_TRY(sp_cuda_dnn_open(cuda));
     SP_TRY(sp_cuda_copies_open(cuda));
-    return sp_cuda_fetch_open(cuda);
+    return sp_cuda_prefetch_open(cuda);
 }
 
 SpStatus sp_cuda_open(int index, SpDevice **device)
@@ -169,7 +134,7 @@ SpStatus sp_cuda_open(int index, SpDevice **device)
     SpCuda *cuda = calloc(1, sizeof *cuda);
     if (!cuda)
         return sp_no_memory("the CUDA device");
-    SpStatus failure = look_at_card(cuda, index);
+    SpStatus failure = check_card(cuda, index);
     if (failure.code != SP_OK) {
         free(cuda);
         return failure;
@@ -180,13 +145,13 @@ SpStatus sp_cuda_open(int index, SpDevice **device)
     cuda->device = (SpDevice){.name = "cuda",
                               .ops = sp_cuda_ops,
                               .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
-                              .free_memory = free_memory,
-                              .set_precision = set_precision,
-                              .fetch = sp_cuda_fetch,
-                              .fetched = sp_cuda_fetched,
-                              .spent = sp_cuda_spent,
-                              .take_memory = take_memory,
-                              .give_memory = give_memory,
+                              .available_memory = available_memory,
+                              .set_precision = sp_cuda_set_precision,
+                              .prefetch = sp_cuda_prefetch,
+                              .wait_slot = sp_cuda_wait_slot,
+                              .release_slot = sp_cuda_release_slot,
+                              .alloc = alloc_memory,
+                              .free = free_memory,
                               .status = status,
                               .hidden_seconds = sp_cuda_hidden_seconds,
                               .close = close_cuda};

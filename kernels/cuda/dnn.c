@@ -3,6 +3,8 @@
  * kernels with mma.sync reach half of what the chip can. Without cuDNN, and for shapes that it
  * refuses, our own kernels run.
  */
+#include "kernels/cuda/dnn.h"
+
 #include <cudnn.h>
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -59,7 +61,7 @@ enum {
 typedef enum Way { UNTRIED, PRECOMPUTED, IMPLICIT, OURS, WAYS } Way;
 
 typedef struct Conv {
-    int64_t h, w, cin, ldx, cout, kh, kw, stride, pad;
+    int64_t shape[9]; /* h, w, cin, ldx, cout, kh, kw, stride, pad */
     bool tf32;
     Way way;
 } Conv;
@@ -170,7 +172,7 @@ static bool describe(struct SpCudaDnn *d, const SpConv2d *a, bool tf32, ConvCall
            d->cudnnSetConvolutionMathType(call->conv, math) == 0;
 }
 
-static void forget(struct SpCudaDnn *d, ConvCall *call)
+static void destroy_call(struct SpCudaDnn *d, ConvCall *call)
 {
     if (call->conv)
         d->cudnnDestroyConvolutionDescriptor(call->conv);
@@ -201,25 +203,12 @@ static cudnnStatus_t run_library(SpCuda *cuda, const SpConv2d *a, Way way, float
         status = d->cudnnConvolutionForward(d->handle, &one, call.x, a->x, call.w, a->packed,
                                             call.conv, algo, cuda->work + SP_CUDA_SCRATCH,
                                             SP_CUDA_LIBRARY, &zero, call.y, y);
-    forget(d, &call);
+    destroy_call(d, &call);
     return status;
 }
 
-static void run_ours(SpCuda *cuda, const SpConv2d *a, float *y)
-{
-    const int64_t ho = (a->h + 2 * a->pad - a->kh) / a->stride + 1;
-    const int64_t wo = (a->w + 2 * a->pad - a->kw) / a->stride + 1;
-    sp_cuda_linear_rows(
-        cuda,
-        &(SpLinear){.rows = ho * wo,
-                    .w = {.data = a->packed, .rank = 2, .dim = {a->cout, a->kh * a->kw * a->cin}},
-                    .y = y,
-                    .ldy = a->cout},
-        a);
-}
-
 /* Milliseconds of one way, after a first run that is not counted; negative: refused. */
-static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y)
+static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y, SpCudaConv *own)
 {
     enum { RUNS = 3 };
     cudaEvent_t begin = NULL, end = NULL;
@@ -229,7 +218,7 @@ static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y)
         if (i == 1)
             good = cudaEventRecord(begin, cuda->stream) == cudaSuccess;
         if (way == OURS)
-            run_ours(cuda, a, y);
+            own(cuda, a, y);
         else
             good = good && run_library(cuda, a, way, y) == CUDNN_STATUS_SUCCESS;
     }
@@ -244,15 +233,15 @@ static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y)
     return milliseconds;
 }
 
-static Way fastest(SpCuda *cuda, const SpConv2d *a, float *y)
+static Way fastest(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
 {
     Way best = OURS;
-    float least = -1;
+    float shortest = -1;
     for (Way way = PRECOMPUTED; way < WAYS; way++) {
-        const float time = measure(cuda, a, way, y);
-        if (time >= 0 && (least < 0 || time < 0.8f * least)) {
+        const float time = measure(cuda, a, way, y, own);
+        if (time >= 0 && (shortest < 0 || time < 0.8f * shortest)) {
             best = way;
-            least = time;
+            shortest = time;
         }
     }
     return best;
@@ -261,28 +250,24 @@ static Way fastest(SpCuda *cuda, const SpConv2d *a, float *y)
 /* The shape's entry, new or known; NULL when the table is full. */
 static Conv *find_conv(const SpConv2d *a, bool tf32)
 {
-    for (int i = 0; i < CONVS; i++) {
-        Conv *c = &convs[i];
-        if (c->way == UNTRIED) {
-            *c = (Conv){a->h,  a->w,      a->cin, a->ldx, a->cout, a->kh,
-                        a->kw, a->stride, a->pad, tf32,   UNTRIED};
-            return c;
-        }
-        if (c->h == a->h && c->w == a->w && c->cin == a->cin && c->ldx == a->ldx &&
-            c->cout == a->cout && c->kh == a->kh && c->kw == a->kw && c->stride == a->stride &&
-            c->pad == a->pad && c->tf32 == tf32)
+    const Conv conv = {
+        {a->h, a->w, a->cin, a->ldx, a->cout, a->kh, a->kw, a->stride, a->pad}, tf32, UNTRIED};
+    for (Conv *c = convs; c < convs + CONVS; c++) {
+        if (c->way == UNTRIED)
+            *c = conv;
+        if (memcmp(c->shape, conv.shape, sizeof conv.shape) == 0 && c->tf32 == tf32)
             return c;
     }
     return NULL;
 }
 
-bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y)
+bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
 {
     Conv *c = cuda->dnn ? find_conv(a, cuda->tf32) : NULL;
     if (!c)
         return false;
     if (c->way == UNTRIED)
-        c->way = fastest(cuda, a, y);
+        c->way = fastest(cuda, a, y, own);
     if (c->way == OURS)
         return false;
     const cudnnStatus_t status = run_library(cuda, a, c->way, y);
@@ -374,7 +359,7 @@ static cudnnBackendDescriptor_t graph(Build *b, const Plan *p)
     return g;
 }
 
-/* A finished plan of one engine, if it is content with the workspace; NULL else. */
+/* A finished plan of one engine, if the workspace suffices for it; else NULL. */
 static cudnnBackendDescriptor_t plan_of(Build *b, cudnnBackendDescriptor_t engine)
 {
     struct SpCudaDnn *d = b->d;

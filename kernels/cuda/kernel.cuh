@@ -14,8 +14,8 @@ enum { SP_WARP = 32, SP_BLOCK = 256, SP_BLOCK_WARPS = SP_BLOCK / SP_WARP };
 /* Blocks for SP_EACH: as many as there is work for, at most enough to fill the device. */
 static inline int64_t sp_blocks(const SpCuda *cuda, int64_t count)
 {
-    const int64_t blocks = (count + SP_BLOCK - 1) / SP_BLOCK, most = 16 * cuda->processors;
-    return blocks < most ? blocks : most;
+    const int64_t blocks = (count + SP_BLOCK - 1) / SP_BLOCK, max = 16 * cuda->processors;
+    return blocks < max ? blocks : max;
 }
 
 /* Blocks for a warp a unit. */
@@ -95,5 +95,13 @@ static __device__ inline float sp_element(const void *data, SpDtype dtype, int64
         return static_cast<const float *>(data)[i];
     }
 }
+
+/* An op that is one kernel over `count` elements. */
+#define SP_OP(name, type, count)                                                                   \
+    extern "C" void sp_cuda_##name(SpDevice *device, const type *a)                                \
+    {                                                                                              \
+        SpCuda *cuda = sp_cuda(device);                                                            \
+        SP_LAUNCH(cuda, #name, name##_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);            \
+    }
 
 #endif

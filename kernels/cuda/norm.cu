@@ -15,7 +15,7 @@ static __device__ inline void moments(const float *x, int64_t n, float eps, floa
     *scale = 1 / sqrtf(sp_warp_sum(squares) / (float)n + eps);
 }
 
-static __device__ inline float normalised(float x, float mean, float scale, const float *weight,
+static __device__ inline float normalized(float x, float mean, float scale, const float *weight,
                                           const float *bias, int64_t i)
 {
     const float v = (x - mean) * scale * (weight ? weight[i] : 1.0f);
@@ -31,7 +31,7 @@ static __global__ void layer_norm_kernel(SpLayerNorm a)
     float mean, scale;
     moments(x, a.width, a.eps, &mean, &scale);
     for (int64_t i = threadIdx.x % SP_WARP; i < a.width; i += SP_WARP)
-        a.y[r * a.ldy + i] = normalised(x[i], mean, scale, a.weight, a.bias, i);
+        a.y[r * a.ldy + i] = normalized(x[i], mean, scale, a.weight, a.bias, i);
 }
 
 extern "C" void sp_cuda_layer_norm(SpDevice *device, const SpLayerNorm *a)
@@ -70,7 +70,7 @@ static __global__ void rope_kernel(SpQkNormRope a, const float *table)
     if (a.q_weight)
         moments(x, a.head, a.eps, &mean, &scale);
     for (int64_t i = lane; i < a.head; i += SP_WARP)
-        v[i] = a.q_weight ? normalised(x[i], mean, scale, key ? a.k_weight : a.q_weight,
+        v[i] = a.q_weight ? normalized(x[i], mean, scale, key ? a.k_weight : a.q_weight,
                                        key ? a.k_bias : a.q_bias, i)
                           : x[i];
     __syncwarp();
@@ -79,9 +79,9 @@ static __global__ void rope_kernel(SpQkNormRope a, const float *table)
         const int64_t axis = i >= 2 * pairs, e = i - axis * 2 * pairs, m = e % pairs;
         float out = v[i];
         if (axis * 2 * pairs + e < 4 * pairs) {
-            const float *turn = table + ((int64_t)a.position[2 * step + axis] * pairs + m) * 2;
+            const float *rotation = table + ((int64_t)a.position[2 * step + axis] * pairs + m) * 2;
             const float other = e < pairs ? -v[i + pairs] : v[i - pairs];
-            out = v[i] * turn[0] + other * turn[1];
+            out = v[i] * rotation[0] + other * rotation[1];
         }
         x[i] = out;
     }
@@ -96,7 +96,7 @@ extern "C" void sp_cuda_qk_norm_rope(SpDevice *device, const SpQkNormRope *a)
               table);
     SP_LAUNCH(cuda, "qk_norm_rope", rope_kernel, sp_warp_blocks(a->rows * 2 * a->heads), SP_BLOCK,
               (size_t)(SP_BLOCK_WARPS * a->head) * sizeof(float), *a, table);
-    cuda->taken = 0;
+    cuda->scratch_used = 0;
 }
 
 static const int64_t NORM_BLOCK = 1024; /* pixels whose sums are formed together */
@@ -147,7 +147,7 @@ static __global__ void instance_norm_kernel(SpInstanceNorm a, const float *mean,
     }
 }
 
-static void normalise_images(SpCuda *cuda, const SpInstanceNorm *a, float *work)
+static void normalize_images(SpCuda *cuda, const SpInstanceNorm *a, float *work)
 {
     const int64_t blocks = (a->pixels + NORM_BLOCK - 1) / NORM_BLOCK;
     float *mean = work, *scale = mean + a->n * a->c, *sums = scale + a->n * a->c;
@@ -161,7 +161,7 @@ static void normalise_images(SpCuda *cuda, const SpInstanceNorm *a, float *work)
               SP_BLOCK, 0, *a, mean, scale);
 }
 
-/* As many images at a time as the scratch has room for the sums of. */
+/* As many images at a time as there is scratch for their sums. */
 extern "C" void sp_cuda_instance_norm(SpDevice *device, const SpInstanceNorm *a)
 {
     SpCuda *cuda = sp_cuda(device);
@@ -175,7 +175,7 @@ extern "C" void sp_cuda_instance_norm(SpDevice *device, const SpInstanceNorm *a)
         part.x += first * a->pixels * a->c;
         part.y += first * a->pixels * a->c;
         part.n = a->n - first < group ? a->n - first : group;
-        normalise_images(cuda, &part, work);
+        normalize_images(cuda, &part, work);
     }
-    cuda->taken = 0;
+    cuda->scratch_used = 0;
 }

@@ -1,5 +1,8 @@
-/* Data brought into the order and the number format that products and attentions read. */
+/* Data converted to the order and the number format that products and attentions read. */
 #include "kernel.cuh"
+extern "C" {
+#include "kernels/cuda/pack.h"
+}
 
 /* Element `i` of `out` in its format. */
 struct Float {
@@ -39,28 +42,25 @@ static __device__ inline void store4(Half half, void *out, int64_t i, float4 v)
             SP_LAUNCH(cuda, what, kernel<F16>, grid, SP_BLOCK, 0, __VA_ARGS__);                    \
     } while (0)
 
-template <typename Format>
-static __global__ void convert_rows_kernel(const float *x, int64_t rows, int64_t width, int64_t ldx,
-                                           void *out, int64_t ld)
+template <typename Format> static __global__ void convert_kernel(SpConvert a)
 {
-    SP_EACH(at, rows * ld)
+    SP_EACH(at, a.rows * a.ld)
     {
         int64_t i;
-        const int64_t r = sp_divide(at, ld, &i);
-        store(Format(), out, at, i < width ? x[r * ldx + i] : 0.0f);
+        const int64_t r = sp_divide(at, a.ld, &i);
+        store(Format(), a.out, at, i < a.width ? sp_element(a.x, a.dtype, r * a.ldx + i) : 0.0f);
     }
 }
 
-/* The same where all is a multiple of four. */
-template <typename Format>
-static __global__ void convert_fours_kernel(const float4 *x, int64_t rows, int64_t fours,
-                                            int64_t ldx, void *out)
+/* The same where all is float32 and a multiple of four. */
+template <typename Format> static __global__ void convert_fours_kernel(SpConvert a)
 {
-    SP_EACH(at, rows * fours)
+    const int64_t fours = a.width / 4;
+    SP_EACH(at, a.rows * fours)
     {
         int64_t i;
         const int64_t r = sp_divide(at, fours, &i);
-        store4(Format(), out, at, x[r * ldx + i]);
+        store4(Format(), a.out, at, static_cast<const float4 *>(a.x)[r * (a.ldx / 4) + i]);
     }
 }
 
@@ -69,40 +69,13 @@ static inline bool in_fours(const void *x, int64_t ld)
     return (uintptr_t)x % 16 == 0 && ld % 4 == 0;
 }
 
-extern "C" void sp_cuda_convert_rows(SpCuda *cuda, const float *x, int64_t rows, int64_t width,
-                                     int64_t ldx, SpFormat format, void *out, int64_t ld)
+extern "C" void sp_cuda_convert(SpCuda *cuda, const SpConvert *a)
 {
-    if (ld == width && width % 4 == 0 && in_fours(x, ldx))
-        LAUNCH_AS(format, cuda, "convert_rows", convert_fours_kernel,
-                  sp_blocks(cuda, rows * ld / 4), reinterpret_cast<const float4 *>(x), rows,
-                  width / 4, ldx / 4, out);
+    const int64_t count = a->rows * a->ld;
+    if (a->dtype == SP_F32 && a->ld == a->width && a->width % 4 == 0 && in_fours(a->x, a->ldx))
+        LAUNCH_AS(a->format, cuda, "convert", convert_fours_kernel, sp_blocks(cuda, count / 4), *a);
     else
-        LAUNCH_AS(format, cuda, "convert_rows", convert_rows_kernel, sp_blocks(cuda, rows * ld), x,
-                  rows, width, ldx, out, ld);
-}
-
-template <typename Format>
-static __global__ void convert_weights_kernel(const void *w, SpDtype dtype, int64_t first,
-                                              int64_t rows, int64_t in, void *out, int64_t ld)
-{
-    SP_EACH(at, rows * ld)
-    {
-        int64_t i;
-        const int64_t r = sp_divide(at, ld, &i);
-        store(Format(), out, at, i < in ? sp_element(w, dtype, (first + r) * in + i) : 0.0f);
-    }
-}
-
-extern "C" void sp_cuda_convert_weights(SpCuda *cuda, const SpTensor *w, int64_t first,
-                                        int64_t rows, SpFormat format, void *out, int64_t ld)
-{
-    const int64_t in = w->dim[1];
-    if (w->dtype == SP_F32)
-        sp_cuda_convert_rows(cuda, static_cast<const float *>(w->data) + first * in, rows, in, in,
-                             format, out, ld);
-    else
-        LAUNCH_AS(format, cuda, "convert_weights", convert_weights_kernel,
-                  sp_blocks(cuda, rows * ld), w->data, w->dtype, first, rows, in, out, ld);
+        LAUNCH_AS(a->format, cuda, "convert", convert_kernel, sp_blocks(cuda, count), *a);
 }
 
 template <typename Format>

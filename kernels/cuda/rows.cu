@@ -1,9 +1,29 @@
-/* Small work on rows. */
+/* Small ops on elements and rows. */
 #include "kernel.cuh"
+extern "C" {
+#include "kernels/cuda/rows.h"
+}
+
+static __global__ void elementwise_kernel(SpElementwise a)
+{
+    SP_EACH(i, a.count)
+    {
+        float v = a.x[i];
+        if (a.scale != 1.0f)
+            v = sp_times(v, a.scale);
+        if (a.add) {
+            int64_t at = i;
+            if (a.period)
+                sp_divide(i, a.period, &at);
+            v += a.add[at];
+        }
+        a.y[i] = sp_activate(v, a.act);
+    }
+}
 
 static __global__ void posenc_kernel(SpPosenc a)
 {
-    const int64_t turns = a.c * a.degree, width = a.c + turns;
+    const int64_t angles = a.c * a.degree, width = a.c + angles;
     SP_EACH(at, a.rows * width)
     {
         int64_t i, k, axis;
@@ -16,7 +36,7 @@ static __global__ void posenc_kernel(SpPosenc a)
             k = sp_divide(i - a.c, a.c, &axis);
             const float angle = sp_times(v[axis], (float)(1 << k));
             y[i] = sinf(angle);
-            y[i + turns] = sinf(angle + 1.57079632679489662f);
+            y[i + angles] = sinf(angle + 1.57079632679489662f);
         }
     }
 }
@@ -36,7 +56,7 @@ static __global__ void group_mean_kernel(SpGroupMean a)
     }
 }
 
-static __global__ void pick_rows_kernel(SpPickRows a)
+static __global__ void gather_rows_kernel(SpGatherRows a)
 {
     SP_EACH(at, a.groups * a.keep * a.c)
     {
@@ -66,7 +86,7 @@ static __global__ void scale_rows_kernel(SpScaleRows a)
     }
 }
 
-static __global__ void unit_rows_kernel(SpUnitRows a)
+static __global__ void l2_normalize_kernel(SpL2Normalize a)
 {
     const int lane = (int)threadIdx.x % SP_WARP;
     const int64_t r = (int64_t)blockIdx.x * SP_BLOCK_WARPS + threadIdx.x / SP_WARP;
@@ -100,7 +120,7 @@ static __device__ inline void load_four(const float *from, float to[4])
     to[3] = v.w;
 }
 
-static __global__ void finish_kernel(SpFinish a)
+static __global__ void epilogue_kernel(SpEpilogue a)
 {
     SP_EACH(at, a.rows * a.width)
     {
@@ -119,7 +139,7 @@ static __global__ void finish_kernel(SpFinish a)
 }
 
 /* Four columns at a time, where every row and column begins at a multiple of four. */
-static __global__ void finish_fours_kernel(SpFinish a)
+static __global__ void epilogue_fours_kernel(SpEpilogue a)
 {
     const int64_t fours = a.width / 4;
     SP_EACH(at, a.rows * fours)
@@ -155,7 +175,7 @@ static uintptr_t ragged(const float *x, int64_t ld)
     return (uintptr_t)x | (uintptr_t)ld * sizeof(float);
 }
 
-static bool in_fours(const SpFinish *a)
+static bool in_fours(const SpEpilogue *a)
 {
     uintptr_t bits = ragged(a->x, a->ldx) | ragged(a->y, a->ldy) | ragged(a->b, a->width) |
                      ragged(a->gain, a->width);
@@ -196,30 +216,26 @@ extern "C" void sp_cuda_copy_rows(SpCuda *cuda, const SpCopy *a)
         copy_as<char>(cuda, a);
 }
 
-#define OP(name, type, count)                                                                      \
-    extern "C" void sp_cuda_##name(SpDevice *device, const type *a)                                \
-    {                                                                                              \
-        SpCuda *cuda = sp_cuda(device);                                                            \
-        SP_LAUNCH(cuda, #name, name##_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);            \
-    }
-OP(posenc, SpPosenc, a->rows * a->c * (1 + a->degree))
-OP(group_mean, SpGroupMean, a->groups * a->c)
-OP(pick_rows, SpPickRows, a->groups * a->keep * a->c)
-OP(add_rows, SpAddRows, a->rows * a->c)
-OP(scale_rows, SpScaleRows, a->rows * a->c)
-OP(modulate, SpModulate, a->rows * a->width)
+SP_OP(elementwise, SpElementwise, a->count)
+SP_OP(posenc, SpPosenc, a->rows * a->c * (1 + a->degree))
+SP_OP(group_mean, SpGroupMean, a->groups * a->c)
+SP_OP(gather_rows, SpGatherRows, a->groups * a->keep * a->c)
+SP_OP(add_rows, SpAddRows, a->rows * a->c)
+SP_OP(scale_rows, SpScaleRows, a->rows * a->c)
+SP_OP(modulate, SpModulate, a->rows * a->width)
 
-extern "C" void sp_cuda_unit_rows(SpDevice *device, const SpUnitRows *a)
+extern "C" void sp_cuda_l2_normalize(SpDevice *device, const SpL2Normalize *a)
 {
     SpCuda *cuda = sp_cuda(device);
-    SP_LAUNCH(cuda, "unit_rows", unit_rows_kernel, sp_warp_blocks(a->rows), SP_BLOCK, 0, *a);
+    SP_LAUNCH(cuda, "l2_normalize", l2_normalize_kernel, sp_warp_blocks(a->rows), SP_BLOCK, 0, *a);
 }
 
-extern "C" void sp_cuda_finish(SpCuda *cuda, const SpFinish *a)
+extern "C" void sp_cuda_epilogue(SpCuda *cuda, const SpEpilogue *a)
 {
     const int64_t count = a->rows * a->width;
     if (in_fours(a))
-        SP_LAUNCH(cuda, "finish", finish_fours_kernel, sp_blocks(cuda, count / 4), SP_BLOCK, 0, *a);
+        SP_LAUNCH(cuda, "epilogue", epilogue_fours_kernel, sp_blocks(cuda, count / 4), SP_BLOCK, 0,
+                  *a);
     else
-        SP_LAUNCH(cuda, "finish", finish_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);
+        SP_LAUNCH(cuda, "epilogue", epilogue_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);
 }

@@ -1,29 +1,4 @@
-#include "kernels/cuda/internal.h"
+#include "kernels/cuda/core.h"
 
-const SpOps sp_cuda_ops = {
-    .linear = sp_cuda_linear,
-    .layer_norm = sp_cuda_layer_norm,
-    .attention = sp_cuda_attention,
-    .grid_attention = sp_cuda_grid_attention,
-    .qk_norm_rope = sp_cuda_qk_norm_rope,
-    .conv_pack = sp_cuda_conv_pack,
-    .conv2d = sp_cuda_conv2d,
-    .deconv_pack = sp_cuda_deconv_pack,
-    .deconv = sp_cuda_deconv,
-    .resize = sp_cuda_resize,
-    .instance_norm = sp_cuda_instance_norm,
-    .map = sp_cuda_map,
-    .axis_add = sp_cuda_axis_add,
-    .modulate = sp_cuda_modulate,
-    .copy = sp_cuda_copy,
-    .sample_patches = sp_cuda_sample_patches,
-    .correlate = sp_cuda_correlate,
-    .neighbours = sp_cuda_neighbours,
-    .posenc = sp_cuda_posenc,
-    .group_mean = sp_cuda_group_mean,
-    .pick_rows = sp_cuda_pick_rows,
-    .add_rows = sp_cuda_add_rows,
-    .scale_rows = sp_cuda_scale_rows,
-    .unit_rows = sp_cuda_unit_rows,
-    .halve = sp_cuda_halve,
-};
+#define ENTRY(op, type) .op = sp_cuda_##op,
+const SpOps sp_cuda_ops = {SP_EACH_OP(ENTRY)};

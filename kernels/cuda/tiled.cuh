@@ -1,14 +1,15 @@
 /*
- * Attention in tiles of BQ queries and BK = BQ keys by 16 x 16 threads, float32. A thread has
- * ROWS x ROWS scores of a tile (BQ = 16 ROWS) and ROWS x COLUMNS of the result (head <= 16
- * COLUMNS). A Layout tells where the rows lie and what is added to a score:
+ * Attention in tiles of BQ queries and BQ keys by 16 x 16 threads, float32. A thread has ROWS x
+ * ROWS scores of a tile (BQ = 16 ROWS) and ROWS x COLUMNS of the result (head <= 16 COLUMNS). A
+ * Layout says where the rows lie and what is added to a score:
  *
- *     queries(), keys()             how many a unit has
- *     unit(which)                   a unit's place
- *     query(u, i), key, value       rows; NULL queries are left out of the result
- *     result(u, i)                  where a query's result goes, or NULL
- *     prepare(u, first, count, q, pitch, terms)   fills `terms` [count][...] from the tile's
- * queries added(terms, r, j)            added to the score of the tile's query r and key j
+ *     queries(), keys()        how many a unit has
+ *     unit(which)              a unit's place
+ *     query(u, i), key, value  rows; NULL queries are left out of the result
+ *     result(u, i)             where a query's result goes, or NULL
+ *     fill_bias(u, first, count, q, pitch, terms)
+ *                              fills terms [count][...] from the tile's queries
+ *     bias(terms, r, j)        added to the score of the tile's query r and key j
  */
 #ifndef SP_KERNELS_CUDA_TILED_CUH
 #define SP_KERNELS_CUDA_TILED_CUH
@@ -80,19 +81,19 @@ static __global__ void __launch_bounds__(SP_BLOCK)
     const int64_t first = tile * BQ, left = layout.queries() - first, keys = layout.keys();
     const int count = left < BQ ? (int)left : BQ;
     const int tx = (int)threadIdx.x % 16, ty = (int)threadIdx.x / 16;
-    float most[ROWS], weight[ROWS], sum[ROWS][COLUMNS];
+    float row_max[ROWS], row_sum[ROWS], acc[ROWS][COLUMNS];
     SP_UNROLL
     for (int i = 0; i < ROWS; i++) {
-        most[i] = -INFINITY;
-        weight[i] = 0;
+        row_max[i] = -INFINITY;
+        row_sum[i] = 0;
         SP_UNROLL
         for (int t = 0; t < COLUMNS; t++)
-            sum[i][t] = 0;
+            acc[i][t] = 0;
     }
     load_rows<BQ>(q, PITCH, head,
                   [&](int r) { return r < count ? layout.query(unit, first + r) : nullptr; });
     __syncthreads();
-    layout.prepare(unit, first, count, q, PITCH, terms);
+    layout.fill_bias(unit, first, count, q, PITCH, terms);
     for (int64_t at = 0; at < keys; at += BQ) {
         float scores[ROWS][ROWS];
         __syncthreads();
@@ -102,28 +103,28 @@ static __global__ void __launch_bounds__(SP_BLOCK)
         multiply<ROWS>(q, kv, PITCH, tx, ty, scores);
         SP_UNROLL
         for (int i = 0; i < ROWS; i++) {
-            float largest = most[i], total = 0;
+            float largest = row_max[i], total = 0;
             SP_UNROLL
             for (int j = 0; j < ROWS; j++) {
                 const int64_t key = at + tx + 16 * j;
                 scores[i][j] = key < keys
-                                   ? scores[i][j] * scale + layout.added(terms, ty + 16 * i, key)
+                                   ? scores[i][j] * scale + layout.bias(terms, ty + 16 * i, key)
                                    : -INFINITY;
                 largest = fmaxf(largest, scores[i][j]);
             }
             largest = lanes_largest(largest);
-            const float shrink = expf(most[i] - largest);
+            const float shrink = expf(row_max[i] - largest);
             SP_UNROLL
             for (int j = 0; j < ROWS; j++) {
                 const float e = expf(scores[i][j] - largest);
                 p[(ty + 16 * i) * (BQ + 1) + tx + 16 * j] = e;
                 total += e;
             }
-            most[i] = largest;
-            weight[i] = weight[i] * shrink + lanes_sum(total);
+            row_max[i] = largest;
+            row_sum[i] = row_sum[i] * shrink + lanes_sum(total);
             SP_UNROLL
             for (int t = 0; t < COLUMNS; t++)
-                sum[i][t] *= shrink;
+                acc[i][t] *= shrink;
         }
         __syncthreads();
         load_rows<BQ>(kv, PITCH, head,
@@ -135,7 +136,7 @@ static __global__ void __launch_bounds__(SP_BLOCK)
             const float v = kv[j * PITCH + tx + 16 * t];
             SP_UNROLL
             for (int i = 0; i < ROWS; i++)
-                sum[i][t] += p[(ty + 16 * i) * (BQ + 1) + j] * v;
+                acc[i][t] += p[(ty + 16 * i) * (BQ + 1) + j] * v;
         }
     }
     SP_UNROLL
@@ -144,7 +145,7 @@ static __global__ void __launch_bounds__(SP_BLOCK)
         float *y = r < count ? layout.result(unit, first + r) : nullptr;
         for (int t = 0; y && t < COLUMNS; t++)
             if (tx + 16 * t < head)
-                y[tx + 16 * t] = sum[i][t] / weight[i];
+                y[tx + 16 * t] = acc[i][t] / row_sum[i];
     }
 }
 

@@ -1,14 +1,10 @@
-/*
- * IEEE half and bfloat16 to float32 and back, and one element of a tensor of any dtype.
- */
+/* IEEE half and bfloat16 to float32 and back. */
 #ifndef SP_BASE_HALF_H
 #define SP_BASE_HALF_H
 
+#include <stdint.h>
 #include <string.h>
 
-#include "base/tensor.h"
-
-/* The float32 of these bits. */
 static inline float sp_float_from_bits(uint32_t bits)
 {
     float value;
@@ -16,7 +12,6 @@ static inline float sp_float_from_bits(uint32_t bits)
     return value;
 }
 
-/* The bits of this float32. */
 static inline uint32_t sp_bits_from_float(float value)
 {
     uint32_t bits;
@@ -24,7 +19,6 @@ static inline uint32_t sp_bits_from_float(float value)
     return bits;
 }
 
-/* Exact. */
 static inline float sp_bf16_to_f32(uint16_t bits)
 {
     return sp_float_from_bits((uint32_t)bits << 16);
@@ -57,7 +51,7 @@ static inline uint16_t sp_f32_to_f16(float value)
     return (uint16_t)(sign | ((size + 0xfff + (size >> 13 & 1) - 0x38000000) >> 13));
 }
 
-/* Exact, for subnormals through one multiplication by 2^112. */
+/* Subnormals through one multiplication by 2^112, which is exact. */
 static inline float sp_f16_to_f32(uint16_t bits)
 {
     const uint32_t sign = (uint32_t)(bits & 0x8000) << 16;
@@ -65,36 +59,6 @@ static inline float sp_f16_to_f32(uint16_t bits)
     if (rest >= 0x0f800000) /* infinity and NaN */
         return sp_float_from_bits(sign | 0x70000000 | rest);
     return sp_float_from_bits(sign | sp_bits_from_float(sp_float_from_bits(rest) * 0x1p112f));
-}
-
-/* Element i in row-major order, of any dtype and at any alignment. */
-static inline double sp_tensor_at(const SpTensor *t, int64_t i)
-{
-    const unsigned char *at = (const unsigned char *)t->data + (size_t)i * sp_dtype_size(t->dtype);
-    union {
-        float f32;
-        uint16_t u16;
-        double f64;
-        int32_t i32;
-        int64_t i64;
-    } value = {0};
-    memcpy(&value, at, sp_dtype_size(t->dtype));
-    switch (t->dtype) {
-    case SP_F32:
-        return (double)value.f32;
-    case SP_F16:
-        return (double)sp_f16_to_f32(value.u16);
-    case SP_BF16:
-        return (double)sp_bf16_to_f32(value.u16);
-    case SP_F64:
-        return value.f64;
-    case SP_I32:
-        return value.i32;
-    case SP_I64:
-        return (double)value.i64;
-    default:
-        return *at;
-    }
 }
 
 #endif

@@ -6,6 +6,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "base/half.h"
 
 enum { SP_MAX_RANK = 8 };
 
@@ -22,8 +25,7 @@ typedef struct SpTensor {
 /* Bytes of one element. */
 static inline size_t sp_dtype_size(SpDtype dtype)
 {
-    static const size_t size[] = {[SP_F32] = 4, [SP_F16] = 2, [SP_BF16] = 2, [SP_F64] = 8,
-                                  [SP_I32] = 4, [SP_I64] = 8, [SP_U8] = 1,   [SP_BOOL] = 1};
+    static const size_t size[] = {4, 2, 2, 8, 4, 8, 1, 1}; /* as SpDtype lists them */
     return size[dtype];
 }
 
@@ -34,6 +36,36 @@ static inline int64_t sp_tensor_count(const SpTensor *t)
     for (int i = 0; i < t->rank; i++)
         n *= t->dim[i];
     return n;
+}
+
+/* Element i in row-major order, of any dtype and at any alignment. */
+static inline double sp_tensor_at(const SpTensor *t, int64_t i)
+{
+    const unsigned char *at = (const unsigned char *)t->data + (size_t)i * sp_dtype_size(t->dtype);
+    union {
+        float f32;
+        uint16_t u16;
+        double f64;
+        int32_t i32;
+        int64_t i64;
+    } value = {0};
+    memcpy(&value, at, sp_dtype_size(t->dtype));
+    switch (t->dtype) {
+    case SP_F32:
+        return (double)value.f32;
+    case SP_F16:
+        return (double)sp_f16_to_f32(value.u16);
+    case SP_BF16:
+        return (double)sp_bf16_to_f32(value.u16);
+    case SP_F64:
+        return value.f64;
+    case SP_I32:
+        return value.i32;
+    case SP_I64:
+        return (double)value.i64;
+    default:
+        return *at;
+    }
 }
 
 #endif

@@ -105,6 +105,8 @@ static const Option options[] = {
      JOB(no_clobber)},
     {OUTPUT, "report", .value = "FILE.json", .help = "what the run did", JOB(report),
      .product = SP_PRODUCT_REPORT},
+    {TEXT, "dump", .value = "DIR",
+     .help = "write the intermediate tensors of the models to DIR, as safetensors", JOB(dump)},
     {.kind = HEADING, .name = "Running"},
     {TEXT, "weights", .value = "DIR",
      .help = "take the models from DIR/front and DIR/offline or DIR/online", JOB(weights)},

@@ -25,7 +25,7 @@ SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims
     sp_nn_release(nn, mark);
     return (SpPositions){.yx = (const int32_t *)(const void *)device,
                          .period = dims->tokens,
-                         .max = (int32_t)sp_max_i64(dims->gh, dims->gw),
+                         .max = (int32_t)sp_max(dims->gh, dims->gw),
                          .base = front->rope_base};
 }
 
@@ -82,7 +82,7 @@ void sp_aggregator_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims, 
     float *x = sp_nn_alloc(nn, rows * width), *output = sp_nn_dump_buffer(nn, rows * 2 * width);
     sp_nn_precision(nn, SP_PRECISION_BF16);
     place_special_tokens(front, nn, dims, x);
-    sp_patch_embed_frames(front, nn, dims, video, x);
+    sp_patch_embed_run(front, nn, dims, video, x);
     const SpPositions positions = sp_front_positions(front, nn, dims);
     SpStream stream = sp_stream_begin(nn, first, blocks, false);
     for (int64_t i = 0; i < front->depth; i++) {

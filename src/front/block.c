@@ -47,7 +47,7 @@ static void attention(SpNn *nn, const SpBlock *b, float *x, int64_t sequences, i
     const SpNnMark mark = sp_nn_mark(nn);
     float *qkv = sp_nn_alloc(nn, rows * row);
     for (int64_t at = 0; at < rows; at += chunk)
-        qkv_rows(nn, b, x, at, sp_min_i64(chunk, rows - at), positions, qkv + at * row);
+        qkv_rows(nn, b, x, at, sp_min(chunk, rows - at), positions, qkv + at * row);
     sp_attention_run(nn, b->heads, b->width,
                      (SpAttention){.batch = sequences,
                                    .nq = length,
@@ -71,13 +71,13 @@ static void attention_by_queries(SpNn *nn, const SpBlock *b, float *x, int64_t l
     const SpNnMark mark = sp_nn_mark(nn);
     float *kv = sp_nn_alloc(nn, length * 2 * width), *qkv = sp_nn_alloc(nn, chunk * row);
     for (int64_t at = 0; at < length; at += chunk) {
-        const int64_t count = sp_min_i64(chunk, length - at);
+        const int64_t count = sp_min(chunk, length - at);
         qkv_rows(nn, b, x, at, count, positions, qkv);
         sp_nn_copy_rows(nn, SP_ON_DEVICE, kv + at * 2 * width, 2 * width, qkv + width, row,
                         2 * width, count);
     }
     for (int64_t at = 0; at < length; at += chunk) {
-        const int64_t count = sp_min_i64(chunk, length - at);
+        const int64_t count = sp_min(chunk, length - at);
         qkv_rows(nn, b, x, at, count, positions, qkv);
         sp_attention_run(nn, b->heads, width,
                          (SpAttention){.batch = 1,
@@ -96,14 +96,14 @@ static void attention_by_queries(SpNn *nn, const SpBlock *b, float *x, int64_t l
 void sp_block_run(SpNn *nn, const SpBlock *block, float *x, int64_t sequences, int64_t length,
                   const SpPositions *positions)
 {
-    const int64_t group = sp_max_i64(GROUP_ROWS / length, 1), rows = sequences * length;
+    const int64_t group = sp_max(GROUP_ROWS / length, 1), rows = sequences * length;
     const int64_t queries = nn->plan.queries ? sp_nn_chunk_rows(length, nn->plan.queries) : length;
     for (int64_t s = 0; s < sequences; s += group) {
         float *at = x + s * length * block->width;
         if (group == 1 && queries < length)
             attention_by_queries(nn, block, at, length, positions, queries);
         else
-            attention(nn, block, at, sp_min_i64(group, sequences - s), length, positions);
+            attention(nn, block, at, sp_min(group, sequences - s), length, positions);
     }
     sp_mlp_add(nn, &block->mlp, &block->norm2, block->ls2, x, rows, sp_nn_mlp_rows(nn, rows));
 }

@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stddef.h>
 
 #include "front/internal.h"
 #include "nn/dump.h"
@@ -15,46 +16,21 @@ static void convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, SpFeat
     sp_nn_convolve(nn, x, conv, 1, SP_IDENTITY, NULL, y);
 }
 
-enum { MAX_CONVOLUTIONS = 32 };
-
-static int list_unit(SpResidualUnit *unit, SpConvWeights **list)
-{
-    list[0] = &unit->conv1;
-    list[1] = &unit->conv2;
-    return 2;
-}
-
-/* All convolutions that the head has; returns how many. */
-static int list_convolutions(SpDepthHead *head, SpConvWeights *list[MAX_CONVOLUTIONS])
-{
-    int count = 0;
-    for (int k = 0; k < SP_FRONT_TAPS; k++) {
-        list[count++] = &head->project[k];
-        list[count++] = &head->layer_rn[k];
-        if (k != 2)
-            list[count++] = &head->resize[k];
-        if (k < 3)
-            count += list_unit(&head->unit1[k], list + count);
-        count += list_unit(&head->unit2[k], list + count);
-        list[count++] = &head->out_conv[k];
-    }
-    list[count++] = &head->output1;
-    list[count++] = &head->output2a;
-    list[count++] = &head->output2b;
-    return count;
-}
+_Static_assert(offsetof(SpDepthHead, output2b) ==
+                   offsetof(SpDepthHead, all[SP_DEPTH_CONVOLUTIONS - 1]),
+               "the list holds every convolution");
 
 SpDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn)
 {
     SpDepthHead head = front->dpt;
-    SpConvWeights *list[MAX_CONVOLUTIONS];
-    const int count = list_convolutions(&head, list);
-    for (int i = 0; i < count; i++)
-        sp_nn_conv_alloc(nn, list[i]);
+    for (int i = 0; i < SP_DEPTH_CONVOLUTIONS; i++)
+        if (head.all[i].w.rank)
+            sp_nn_conv_alloc(nn, &head.all[i]);
     const SpNnMark mark = sp_nn_mark(nn);
     SpStream weights = sp_stream_load(nn, head.convolutions, 1);
-    for (int i = 0; i < count; i++)
-        sp_nn_conv_fill(nn, list[i]);
+    for (int i = 0; i < SP_DEPTH_CONVOLUTIONS; i++)
+        if (head.all[i].w.rank)
+            sp_nn_conv_fill(nn, &head.all[i]);
     sp_stream_end(nn, &weights);
     sp_nn_release(nn, mark);
     return head;
@@ -64,7 +40,7 @@ void sp_residual_unit_run(SpNn *nn, const SpResidualUnit *unit, SpFeatureMap x)
 {
     const SpNnMark mark = sp_nn_mark(nn);
     const SpFeatureMap middle = sp_nn_feature_map(nn, x.h, x.w, x.c);
-    sp_nn_run(nn, map, &(SpMap){x.x, x.h * x.w * x.c, 1, NULL, 0, SP_RELU, x.x});
+    sp_nn_run(nn, elementwise, &(SpElementwise){x.x, x.h * x.w * x.c, 1, NULL, 0, SP_RELU, x.x});
     sp_nn_convolve(nn, x, &unit->conv1, 1, SP_RELU, NULL, middle);
     sp_nn_convolve(nn, middle, &unit->conv2, 1, SP_IDENTITY, x.x, x);
     sp_nn_release(nn, mark);
@@ -77,7 +53,7 @@ void sp_uv_add(const SpFront *front, SpNn *nn, const SpFrontDims *dims, SpFeatur
     const int64_t half = x.c / 2;
     const SpNnMark mark = sp_nn_mark(nn);
     float *u = sp_nn_alloc(nn, x.w * half), *v = sp_nn_alloc(nn, x.h * half);
-    float *host = sp_nn_alloc_host(nn, (size_t)(sp_max_i64(x.w, x.h) * half) * sizeof *host);
+    float *host = sp_nn_alloc_host(nn, (size_t)(sp_max(x.w, x.h) * half) * sizeof *host);
     if (sp_nn_live(nn)) {
         const double base = (double)front->dpt.uv_base, ratio = (double)front->dpt.uv_ratio;
         sp_uv_axis(x.w, aspect / diagonal, half, base, ratio, host);
@@ -179,7 +155,8 @@ void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims
         SpFeatureMap x = r[k];
         if (k < SP_FRONT_TAPS - 1) {
             sp_residual_unit_run(nn, &head->unit1[k], x);
-            sp_nn_run(nn, map, &(SpMap){x.x, x.h * x.w * x.c, 1, o.x, 0, SP_IDENTITY, x.x});
+            sp_nn_run(nn, elementwise,
+                      &(SpElementwise){x.x, x.h * x.w * x.c, 1, o.x, 0, SP_IDENTITY, x.x});
         }
         o = k ? sp_nn_feature_map(nn, r[k - 1].h, r[k - 1].w, c) : fused;
         fuse(nn, head, k, x, o);

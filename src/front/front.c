@@ -13,7 +13,6 @@ SpStatus sp_front_open(SpCheckpoint *checkpoint, SpFront **out)
     if (!front)
         return sp_no_memory("the front");
     SpBinder binder = {.checkpoint = checkpoint};
-    front->checkpoint = checkpoint;
     sp_front_bind(&binder, front);
     if (binder.status.code == SP_OK)
         *out = front;

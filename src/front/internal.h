@@ -58,18 +58,23 @@ typedef struct SpResidualUnit {
     SpConvWeights conv1, conv2;
 } SpResidualUnit;
 
+enum { SP_DEPTH_CONVOLUTIONS = 8 * SP_FRONT_TAPS + 3 };
 typedef struct SpDepthHead {
     int convolutions, group; /* weight groups: what is packed once, and what each frame reads */
     float uv_ratio, uv_base;
     SpNorm norm;
-    SpConvWeights project[SP_FRONT_TAPS], layer_rn[SP_FRONT_TAPS];
-    SpConvWeights resize[SP_FRONT_TAPS]; /* 0, 1 transposed; 2 unused; 3 strided */
-    SpResidualUnit unit1[SP_FRONT_TAPS], unit2[SP_FRONT_TAPS]; /* unit1[3] unused */
-    SpConvWeights out_conv[SP_FRONT_TAPS], output1, output2a, output2b;
+    union {
+        SpConvWeights all[SP_DEPTH_CONVOLUTIONS]; /* an unused one is of rank 0 */
+        struct {
+            SpConvWeights project[SP_FRONT_TAPS], layer_rn[SP_FRONT_TAPS];
+            SpConvWeights resize[SP_FRONT_TAPS]; /* 0, 1 transposed; 2 unused; 3 strided */
+            SpResidualUnit unit1[SP_FRONT_TAPS], unit2[SP_FRONT_TAPS]; /* unit1[3] unused */
+            SpConvWeights out_conv[SP_FRONT_TAPS], output1, output2a, output2b;
+        };
+    };
 } SpDepthHead;
 
 struct SpFront {
-    const SpCheckpoint *checkpoint;
     int64_t image_size, patch, width, heads, depth; /* depth: pairs of frame and global blocks */
     int64_t registers, taps[SP_FRONT_TAPS];
     float rope_base;
@@ -95,10 +100,6 @@ void sp_front_bind(SpBinder *binder, SpFront *front);
 void sp_block_run(SpNn *nn, const SpBlock *block, float *x, int64_t sequences, int64_t length,
                   const SpPositions *positions);
 
-/* Host rgb 0..255 [3, H, W] to (v / 255 - mean) / std as host [H, W, 3]
- * (src/front/README.md, "Input normalisation"). */
-void sp_front_normalise(const float *rgb, int64_t height, int64_t width, float *out);
-
 /* The position table [1 + grid^2, D] for a gh x gw grid as host [1 + gh gw, D], class element
  * first: bicubic with antialias (src/front/README.md, "Position embedding"). */
 void sp_position_embedding(const float *table, int64_t grid, int64_t gh, int64_t gw, int64_t width,
@@ -109,18 +110,10 @@ void sp_position_embedding(const float *table, int64_t grid, int64_t gh, int64_t
  * cosines, times ratio. */
 void sp_uv_axis(int64_t count, double span, int64_t half, double base, double ratio, float *out);
 
-/* The frames through the patch embedding (src/front/README.md, "Patch embedding"): video as in
- * SpFrontInput; x: device [T, 1 + registers + N, D], then normalised patch tokens to tokens: device
- * [T, P, D] from row P - N of each frame on. `special`: device [1 + registers, D]; `position`:
- * device [N, D]. */
-typedef struct SpEmbedRun {
-    const float *special, *position; /* made by sp_patch_embed_begin */
-} SpEmbedRun;
-SpEmbedRun sp_patch_embed_begin(const SpFront *front, SpNn *nn, const SpFrontDims *dims);
-void sp_patch_embed_tokens(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                           const SpEmbedRun *run, const float *video, float *x);
-void sp_patch_embed_frames(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                           const float *video, float *tokens);
+/* The frames, as in SpFrontInput, through the patch embedding to device tokens [T, P, D]: from row
+ * P - N of each frame on (src/front/README.md, "Patch embedding"). */
+void sp_patch_embed_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const float *video,
+                        float *tokens);
 
 /* Positions of a frame's tokens (src/front/README.md, "RoPE"). */
 SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims *dims);

@@ -21,7 +21,7 @@ SpStatus sp_queries_read(const char *path, int64_t frames, const SpFramePlan *pl
                          int64_t *count);
 
 /* An n x n grid over the working frame of used frame `frame`, row by row, with a margin of a 64th
- * of its width all around (app/app_3rd/spatrack_utils/infer_track.py; docs/model/sam.md section 8).
+ * of its width all around (src/sam/README.md, "How the mask is used").
  * With `mask` (bytes of the working frame's size, or NULL) only the points whose pixel is not zero
  * there; then `values` (NULL: not wanted) gets those bytes, malloc'ed and the caller's. Errors:
  * SP_USAGE when no point is left; SP_MEMORY. *out as above. */

@@ -31,9 +31,9 @@ void sp_dense_normed(SpNn *nn, const SpDense *dense, const SpNorm *norm, const f
                      int64_t rows, int64_t chunk, float *y)
 {
     const SpNnMark mark = sp_nn_mark(nn);
-    float *normed = sp_nn_alloc(nn, sp_min_i64(rows, chunk) * norm->width);
+    float *normed = sp_nn_alloc(nn, sp_min(rows, chunk) * norm->width);
     for (int64_t at = 0; at < rows; at += chunk) {
-        const int64_t count = sp_min_i64(chunk, rows - at);
+        const int64_t count = sp_min(chunk, rows - at);
         sp_norm_run(nn, norm, x + at * norm->width, count, normed);
         sp_dense_run(nn, dense, normed, count, SP_IDENTITY, y + at * dense->w.dim[0]);
     }
@@ -52,12 +52,12 @@ void sp_mlp_run(SpNn *nn, const SpMlp *mlp, const float *x, int64_t rows, float 
 void sp_mlp_add(SpNn *nn, const SpMlp *mlp, const SpNorm *norm, const float *gain, float *x,
                 int64_t rows, int64_t chunk)
 {
-    const int64_t width = mlp->fc1.w.dim[1], together = sp_min_i64(rows, chunk);
+    const int64_t width = mlp->fc1.w.dim[1], together = sp_min(rows, chunk);
     const SpNnMark mark = sp_nn_mark(nn);
     float *normed = norm ? sp_nn_alloc(nn, together * width) : NULL;
     float *hidden = sp_nn_alloc(nn, together * mlp->fc1.w.dim[0]);
     for (int64_t at = 0; at < rows; at += chunk, x += chunk * width) {
-        const int64_t count = sp_min_i64(chunk, rows - at);
+        const int64_t count = sp_min(chunk, rows - at);
         if (norm)
             sp_norm_run(nn, norm, x, count, normed);
         sp_dense_run(nn, &mlp->fc1, norm ? normed : x, count, mlp->act, hidden);

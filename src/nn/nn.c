@@ -19,7 +19,7 @@ SpStatus sp_nn_open(SpDevice *device, size_t device_bytes, size_t host_bytes, Sp
     device_bytes = arena_round(device_bytes);
     host_bytes = arena_round(host_bytes);
     if (device_bytes) {
-        out->memory[0] = device->take_memory(device, device_bytes);
+        out->memory[0] = device->alloc(device, device_bytes);
         if (!out->memory[0])
             return sp_error(SP_MEMORY, "%s: cannot get %zu MB for the models", device->name,
                             device_bytes >> 20);
@@ -40,7 +40,7 @@ SpStatus sp_nn_open(SpDevice *device, size_t device_bytes, size_t host_bytes, Sp
 void sp_nn_close(SpNn *nn)
 {
     if (nn->memory[0])
-        nn->device->give_memory(nn->device, nn->memory[0], nn->arena.size);
+        nn->device->free(nn->device, nn->memory[0], nn->arena.size);
     free(nn->memory[1]);
     nn->memory[0] = nn->memory[1] = NULL;
 }
@@ -112,26 +112,7 @@ int64_t sp_nn_chunk_rows(int64_t rows, int64_t max)
     return (even + SP_ROW_TILE - 1) / SP_ROW_TILE * SP_ROW_TILE;
 }
 
-void sp_nn_linear(SpNn *nn, const float *x, int64_t rows, SpTensor w, const float *b,
-                  SpActivation act, float *y)
-{
-    sp_nn_run(nn, linear,
-              &(SpLinear){.x = x,
-                          .rows = rows,
-                          .ldx = w.dim[1],
-                          .w = w,
-                          .b = b,
-                          .act = act,
-                          .y = y,
-                          .ldy = w.dim[0]});
-}
-
-void sp_nn_layer_norm(SpNn *nn, const float *x, int64_t rows, int64_t width, const float *weight,
-                      const float *bias, float eps, float *y)
-{
-    sp_nn_run(nn, layer_norm, &(SpLayerNorm){x, rows, width, width, weight, bias, eps, y, width});
-}
-
+/* Eight parameters: two places, each with its stride, and a size. */
 void sp_nn_copy_rows(SpNn *nn, SpCopyKind kind, float *to, int64_t to_stride, const float *from,
                      int64_t from_stride, int64_t count, int64_t rows)
 {

@@ -71,37 +71,11 @@ void sp_nn_release(SpNn *nn, SpNnMark mark);
 
 /* The ops of kernels/ops.h: sp_nn_run(nn, linear, &(SpLinear){...}). Unless live they are skipped,
  * but when dry counted. Weights are named by where the model has them, and read where the plan has
- * brought them; SP_DEVICE in nn->status, also of a dry run, when it has not. */
+ * placed them; SP_DEVICE in nn->status, also of a dry run, when it has not. */
 #define sp_nn_run(nn, op, ...) sp_nn_op_##op(nn, __VA_ARGS__)
 
-#define SP_EACH_OP(X)                                                                              \
-    X(linear, SpLinear)                                                                            \
-    X(layer_norm, SpLayerNorm)                                                                     \
-    X(attention, SpAttention)                                                                      \
-    X(grid_attention, SpGridAttention)                                                             \
-    X(qk_norm_rope, SpQkNormRope)                                                                  \
-    X(conv_pack, SpConvPack)                                                                       \
-    X(conv2d, SpConv2d)                                                                            \
-    X(deconv_pack, SpConvPack)                                                                     \
-    X(deconv, SpDeconv)                                                                            \
-    X(resize, SpResize)                                                                            \
-    X(instance_norm, SpInstanceNorm)                                                               \
-    X(map, SpMap)                                                                                  \
-    X(axis_add, SpAxisAdd)                                                                         \
-    X(modulate, SpModulate)                                                                        \
-    X(copy, SpCopy)                                                                                \
-    X(sample_patches, SpSamplePatches)                                                             \
-    X(correlate, SpCorrelate)                                                                      \
-    X(neighbours, SpNeighbours)                                                                    \
-    X(posenc, SpPosenc)                                                                            \
-    X(group_mean, SpGroupMean)                                                                     \
-    X(pick_rows, SpPickRows)                                                                       \
-    X(add_rows, SpAddRows)                                                                         \
-    X(scale_rows, SpScaleRows)                                                                     \
-    X(unit_rows, SpUnitRows)                                                                       \
-    X(halve, SpHalve)
-#define SP_DECLARE_OP(op, type) void sp_nn_op_##op(SpNn *nn, const type *call);
-SP_EACH_OP(SP_DECLARE_OP)
+#define SP_NN_OP(op, type) void sp_nn_op_##op(SpNn *nn, const type *call);
+SP_EACH_OP(SP_NN_OP)
 
 /* The format for the ops issued from now on: `precision` where the plan allows one as coarse, else
  * F32. */
@@ -120,19 +94,11 @@ int64_t sp_nn_chunk_rows(int64_t rows, int64_t max);
 enum { SP_NN_ROWS = 8 * SP_ROW_TILE };
 int64_t sp_nn_mlp_rows(const SpNn *nn, int64_t rows);
 
-/* Rows x [rows, in] through w [out, in], b [out] (or NULL) and an activation to y [rows, out],
- * all dense: the common case of SpLinear. */
-void sp_nn_linear(SpNn *nn, const float *x, int64_t rows, SpTensor w, const float *b,
-                  SpActivation act, float *y);
-
-/* Layer norm of dense rows, [rows, width]; weight and bias may be NULL. */
-void sp_nn_layer_norm(SpNn *nn, const float *x, int64_t rows, int64_t width, const float *weight,
-                      const float *bias, float eps, float *y);
-
 /* Copies `count` floats. */
 void sp_nn_copy(SpNn *nn, SpCopyKind kind, float *to, const float *from, int64_t count);
 
-/* Copies `rows` rows of `count` floats, rows to_stride / from_stride floats apart. */
+/* Copies `rows` rows of `count` floats, rows to_stride / from_stride floats apart. Eight
+ * parameters: two places, each with its stride, and a size. */
 void sp_nn_copy_rows(SpNn *nn, SpCopyKind kind, float *to, int64_t to_stride, const float *from,
                      int64_t from_stride, int64_t count, int64_t rows);
 

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "nn/layers.h"
 
 /* Candidates from the fastest to the leanest, but for the weights. What each step costs: taps on
  * the host two copies of them; features on the host a copy of them whenever they are read; queries
@@ -119,9 +120,9 @@ enum { ROWS = 4 * SP_ROW_TILE, W = 1024, HEADS = 16, SIDE = 64, CHANNELS = 256 }
 /* Runs one op of each kind on nn, whose arena lies over memory of the device. */
 static void run_one(SpNn *nn, SpWork kind, float *x, float *w, float *y)
 {
-    const SpTensor weights = {w, SP_F32, 2, {W, W}};
+    const SpDense weights = {.w = {w, SP_F32, 2, {W, W}}};
     if (kind == SP_WORK_PRODUCT)
-        sp_nn_linear(nn, x, ROWS, weights, NULL, SP_IDENTITY, y);
+        sp_dense_run(nn, &weights, x, ROWS, SP_IDENTITY, y);
     else if (kind == SP_WORK_ATTENTION)
         sp_nn_run(nn, attention,
                   &(SpAttention){.batch = 1,
@@ -188,9 +189,9 @@ SpStatus sp_rates_measure(SpDevice *device, SpPrecision precision, SpRates *rate
     SpStatus status = sp_ok();
     for (int i = 0; i < 2; i++) {
         const double start = sp_clock();
-        device->spent(device, 0);
-        device->fetch(device, 0, i ? w : x, host, bytes);
-        device->fetched(device, 0);
+        device->release_slot(device, 0);
+        device->prefetch(device, 0, i ? w : x, host, bytes);
+        device->wait_slot(device, 0);
         status = device->status(device);
         rates->moved_bytes = (double)bytes / fmax(sp_clock() - start, 1e-9);
     }

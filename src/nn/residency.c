@@ -157,7 +157,8 @@ void sp_weights_prefetch(SpWeights *weights, SpDevice *device, int slot, int gro
     for (int i = 0; i < weights->ranges; i++) {
         const Range *range = &weights->range[i];
         if (range->group == group)
-            device->fetch(device, slot, (char *)memory + range->offset, range->data, range->bytes);
+            device->prefetch(device, slot, (char *)memory + range->offset, range->data,
+                             range->bytes);
     }
 }
 
@@ -176,19 +177,19 @@ SpStatus sp_weights_load(SpWeights *weights, SpDevice *device)
     const size_t bytes = sp_weights_bytes(weights, 1, weights->groups - 1);
     if (weights->loaded || bytes == 0)
         return sp_ok();
-    weights->loaded = device->take_memory(device, bytes);
+    weights->loaded = device->alloc(device, bytes);
     if (!weights->loaded)
         return sp_error(SP_MEMORY, "%s: cannot get %zu MB for the weights", device->name,
                         bytes >> 20);
     weights->loaded_bytes = bytes;
     char *at = weights->loaded;
-    device->spent(device, 0);
+    device->release_slot(device, 0);
     for (int i = 1; i < weights->groups; i++) {
         sp_weights_prefetch(weights, device, 0, i, at);
         weights->group[i].address = at;
         at += weights->group[i].bytes;
     }
-    device->fetched(device, 0);
+    device->wait_slot(device, 0);
     return sp_ok();
 }
 
@@ -196,7 +197,7 @@ void sp_weights_drop(SpWeights *weights, SpDevice *device)
 {
     if (!weights->loaded)
         return;
-    device->give_memory(device, weights->loaded, weights->loaded_bytes);
+    device->free(device, weights->loaded, weights->loaded_bytes);
     weights->loaded = NULL;
     weights->loaded_bytes = 0;
     for (int i = 1; i < weights->groups; i++)

@@ -50,7 +50,7 @@ size_t sp_weights_bytes(const SpWeights *weights, int first, int count);
 size_t sp_weights_max_bytes(const SpWeights *weights, int first, int count);
 
 /* Starts to copy a group through `slot` of the device to `memory`, which has
- * sp_weights_bytes(weights, group, 1) bytes; ops may read it after device->fetched(slot). */
+ * sp_weights_bytes(weights, group, 1) bytes; ops may read it after device->wait_slot(slot). */
 void sp_weights_prefetch(SpWeights *weights, SpDevice *device, int slot, int group, void *memory);
 
 /* From now on ops find the group at `memory` of the device, or (NULL) not at all. */

@@ -24,7 +24,7 @@ static void prefetch_group(SpNn *nn, int slot, int group, char *memory)
     if (!sp_nn_live(nn))
         return;
     const double start = sp_clock();
-    nn->device->spent(nn->device, slot);
+    nn->device->release_slot(nn->device, slot);
     sp_weights_prefetch(nn->weights, nn->device, slot, group, memory);
     nn->moving_seconds += sp_clock() - start;
 }
@@ -36,8 +36,8 @@ void sp_stream_prefetch(SpNn *nn, int slot, float *to, const float *from, int64_
     if (!sp_nn_live(nn))
         return;
     const double start = sp_clock();
-    nn->device->spent(nn->device, slot);
-    nn->device->fetch(nn->device, slot, to, from, bytes);
+    nn->device->release_slot(nn->device, slot);
+    nn->device->prefetch(nn->device, slot, to, from, bytes);
     nn->moving_seconds += sp_clock() - start;
 }
 
@@ -45,7 +45,7 @@ void sp_stream_wait(SpNn *nn, int slot)
 {
     const double start = sp_clock();
     if (sp_nn_live(nn))
-        nn->device->fetched(nn->device, slot);
+        nn->device->wait_slot(nn->device, slot);
     nn->moving_seconds += sp_clock() - start;
 }
 
@@ -83,7 +83,7 @@ SpStream sp_stream_begin(SpNn *nn, int first, int count, bool loops)
         return sp_stream_load(nn, first, count);
     SpStream stream = {.first = first, .count = count, .loops = loops, .group = {-1, -1}};
     const size_t bytes = sp_weights_max_bytes(nn->weights, first, count);
-    for (int slot = 0; slot < SP_FETCH_SLOTS; slot++)
+    for (int slot = 0; slot < SP_PREFETCH_SLOTS; slot++)
         stream.memory[slot] = alloc(nn, bytes);
     return stream;
 }
@@ -121,7 +121,7 @@ void sp_stream_end(SpNn *nn, SpStream *stream)
 {
     if (!streams(nn))
         return;
-    for (int slot = 0; slot < SP_FETCH_SLOTS; slot++)
+    for (int slot = 0; slot < SP_PREFETCH_SLOTS; slot++)
         wait(nn, stream, slot);
     for (int i = stream->first; i < stream->first + stream->count; i++)
         sp_weights_set_address(nn->weights, i, NULL);

@@ -13,9 +13,9 @@ typedef struct SpStream {
     int first, count;
     bool resident; /* all of them until sp_stream_end: nothing is prefetched */
     bool loops;    /* after the last one the first is read again */
-    char *memory[SP_FETCH_SLOTS];
-    int group[SP_FETCH_SLOTS]; /* in the slot's memory, or in flight to it; -1: none */
-    bool in_flight[SP_FETCH_SLOTS];
+    char *memory[SP_PREFETCH_SLOTS];
+    int group[SP_PREFETCH_SLOTS]; /* in the slot's memory, or in flight to it; -1: none */
+    bool in_flight[SP_PREFETCH_SLOTS];
 } SpStream;
 
 /* Where the groups are not resident, allocates arena memory: a slot for one group and one for the

@@ -9,7 +9,7 @@
 
 #include "base/status.h"
 
-/* What the tracker found, as docs/model/outputs.md names it; views, row-major. */
+/* What the tracker found, named as in src/output/README.md, "The arrays"; views, row-major. */
 typedef struct SpTrackTable {
     int64_t frames, tracks;     /* T, N */
     const double *time;         /* [T] presentation time, seconds */

@@ -12,7 +12,7 @@ typedef struct Entry {
     bool written;
     SpProduct product;  /* of what is written */
     const char *ending; /* of the video's own name in a folder; NULL: it cannot be named by one */
-    bool any_ending, always;
+    bool any_ending, always, folder;
 } Entry;
 
 static const Entry table[SP_FILE_ROLES] = {
@@ -28,6 +28,7 @@ static const Entry table[SP_FILE_ROLES] = {
                          SP_PRODUCT_OVERLAY},
     [SP_FILE_MASK_OUT] = {"SAM's mask", "--mask-out", offsetof(SpJob, mask_out), true,
                           SP_PRODUCT_MASK},
+    [SP_FILE_DUMP] = {"the tensors", "--dump", offsetof(SpJob, dump), true, .folder = true},
 };
 
 static const char *asked(const SpJob *job, SpFileRole role)
@@ -106,7 +107,7 @@ SpStatus sp_files_name(const SpJob *job, SpRunFiles *files)
         SpRunFile *file = &files->file[role];
         file->path[0] = 0;
         SP_TRY(name_file(job, role, file->path));
-        if (file->path[0] && table[role].written)
+        if (file->path[0] && table[role].written && !table[role].folder)
             SP_TRY(choose_format(job, role, file));
     }
     return sp_ok();
@@ -186,7 +187,7 @@ static SpStatus check_replaces(const SpRunFiles *files, SpFileRole role)
             return sp_error(SP_USAGE, "%.400s: %s would replace %s; name another file", path, flag,
                             table[other].what);
     folder_of(path, folder);
-    if (strcmp(files->file[role].format->ending, ".png") == 0 &&
+    if (files->file[role].format && strcmp(files->file[role].format->ending, ".png") == 0 &&
         same(folder, files->file[SP_FILE_VIDEO].path))
         return sp_error(SP_USAGE, "%.400s: %s would lie among the images of the video", path, flag);
     return sp_ok();
@@ -197,6 +198,8 @@ static SpStatus check_written(const SpJob *job, const SpRunFiles *files, SpFileR
     const SpRunFile *file = &files->file[role];
     SpAtomicFile probe;
     SP_TRY(check_replaces(files, role));
+    if (!file->format)
+        return sp_ok();
     if (job->no_clobber && access(file->path, F_OK) == 0)
         return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", file->path);
     SP_TRY(sp_atomic_open_for(file->path, table[role].flag, &probe));
@@ -215,7 +218,7 @@ SpStatus sp_files_check(const SpJob *job, const SpRunFiles *files)
 SpStatus sp_files_write(SpRunFiles *files, SpFileRole role, const SpOutput *output)
 {
     SpRunFile *file = &files->file[role];
-    if (!is_written(files, role))
+    if (!file->path[0])
         return sp_ok();
     SP_TRY(sp_atomic_open_for(file->path, table[role].flag, &file->written));
     SP_TRY(file->format->write(&file->written, output));

@@ -18,6 +18,7 @@ typedef enum SpFileRole {
     SP_FILE_REPORT,
     SP_FILE_OVERLAY,
     SP_FILE_MASK_OUT,
+    SP_FILE_DUMP,
     SP_FILE_ROLES
 } SpFileRole;
 
@@ -25,7 +26,7 @@ enum { SP_PATH_CAPACITY = 4096 };
 
 typedef struct SpRunFile {
     char path[SP_PATH_CAPACITY]; /* "": not part of the run */
-    const SpFormat *format;      /* of what is written */
+    const SpFormat *format;      /* of what is written; NULL: a folder, which who writes it opens */
     SpAtomicFile written;        /* beside its place until sp_files_commit */
 } SpRunFile;
 
@@ -51,7 +52,8 @@ SpStatus sp_files_check_shared(const SpJob *job);
  * check gives. */
 SpStatus sp_files_check(const SpJob *job, const SpRunFiles *files);
 
-/* Writes one of them, whole but not yet in its place. SP_OUTPUT; SP_MEMORY; SP_INPUT. */
+/* Writes one of them that has a format, whole but not yet in its place. SP_OUTPUT; SP_MEMORY;
+ * SP_INPUT. */
 SpStatus sp_files_write(SpRunFiles *files, SpFileRole role, const SpOutput *output);
 
 /* Puts what was written into its place, or removes it (also after a commit). SP_OUTPUT. */

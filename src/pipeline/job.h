@@ -42,7 +42,7 @@ typedef struct SpJob {
     const char *output;  /* .npz or .csv; NULL: the video's name with .npz */
     const char *overlay; /* .mp4 or .png */
     const char *geometry, *queries, *mask, *report, *weights;
-    const char *mask_out;
+    const char *mask_out, *dump;
     const SpPrompts *prompts; /* from --point and --box */
     int64_t prompt_frame;     /* used frame that they are on */
     SpSamChoice sam;

@@ -157,7 +157,7 @@ SpStatus sp_models_memory_limits(SpModels *models, size_t reserved, SpMemoryLimi
         limits->device = budget > device->workspace_bytes ? budget - device->workspace_bytes : 0;
     }
     if (!device->reads_host) {
-        const size_t free = device->free_memory(device) + loaded(models);
+        const size_t free = device->available_memory(device) + loaded(models);
         const size_t rest = free > margin(free) ? free - margin(free) : 0;
         limits->device = rest < limits->device ? rest : limits->device;
     }
@@ -289,6 +289,7 @@ SpStatus sp_models_run(SpModels *models, SpStage stage, const SpFootprint *footp
     nn.plan = footprint->plan;
     nn.weights = weights_of(model);
     nn.progress = &models->console->progress;
+    nn.dump = models->dump;
     SpStatus status = run(self, &nn);
     if (status.code == SP_OK)
         status = device->status(device);

@@ -32,8 +32,9 @@ typedef struct SpModel {
 typedef struct SpModels {
     const SpJob *job; /* whose flags hold for all videos */
     SpConsole *console;
-    SpDevice *device; /* NULL: closed */
-    bool reported;    /* that there is no GPU */
+    SpDevice *device;   /* NULL: closed */
+    bool reported;      /* that there is no GPU */
+    const SpDump *dump; /* of the video that runs; NULL: nobody asks */
     SpModel model[SP_STAGES];
     SpCacheEvent event[SP_REPORT_EVENTS]; /* of the video that runs */
     int events;

@@ -11,6 +11,7 @@ void sp_run_free(SpRun *run)
     free(run->working);
     free(run->memory);
     free(run->version);
+    sp_tensor_folder_close(run->dumped);
     sp_files_abandon(&run->files);
 }
 

@@ -7,6 +7,7 @@
 #include "input/geometry_file.h"
 #include "media/clip.h"
 #include "output/report.h"
+#include "output/tensors.h"
 #include "pipeline/files.h"
 #include "pipeline/models.h"
 
@@ -32,6 +33,7 @@ typedef struct SpRun {
     SpGeometry geometry;    /* from the front or the user */
     SpTrackerOutput tracks; /* its depth and validity stand in those of `geometry` */
     char *version;
+    SpTensorFolder *dumped; /* NULL: no --dump */
     SpReport report;
 } SpRun;
 

@@ -9,6 +9,7 @@
 #include "geometry/camera.h"
 #include "input/masks.h"
 #include "input/queries.h"
+#include "nn/dump.h"
 #include "pipeline/libraries.h"
 #include "pipeline/plan_table.h"
 #include "pipeline/planning.h"
@@ -279,8 +280,11 @@ static SpStatus begin(SpRun *run)
 {
     const SpJob *job = run->job;
     SP_TRY(sp_files_name(job, &run->files));
-    if (!job->plan)
+    if (!job->plan) {
         SP_TRY(sp_files_check(job, &run->files));
+        if (job->dump)
+            SP_TRY(sp_tensor_folder_open(job->dump, &run->dumped));
+    }
     return job->prompts->objects ? sp_segmentation_check_weights(job) : sp_ok();
 }
 
@@ -340,16 +344,29 @@ static SpStatus run_all(SpRun *run)
     SP_TRY(compute(run));
     sp_models_end_video(run->models);
     SP_TRY(write_report(run, sp_clock() - began));
+    if (run->dumped)
+        SP_TRY(sp_tensor_folder_finish(run->dumped));
     SP_TRY(sp_files_commit(&run->files));
     report_end(run, sp_clock() - began);
     return sp_ok();
 }
 
+static void dump_tensor(void *self, const char *name, int rank, const int64_t *dims,
+                        const float *data)
+{
+    SpRun *run = self;
+    if (run->dumped)
+        sp_tensor_folder_add(run->dumped, name, rank, dims, data);
+}
+
 SpStatus sp_video_run(const SpJob *job, SpModels *models, SpConsole *console)
 {
     SpRun run = {.job = job, .models = models, .console = console};
+    const SpDump dump = {dump_tensor, &run};
     models->events = 0;
+    models->dump = job->dump ? &dump : NULL;
     const SpStatus status = run_all(&run);
+    models->dump = NULL;
     sp_run_free(&run);
     return status;
 }

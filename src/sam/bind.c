@@ -20,13 +20,13 @@ static void bind_layer(SpBinder *b, int64_t width, const char *prefix, SpSamLaye
     const int64_t head = sp_bind_dim(b, 1, 2, any, "%sattn.rel_pos_h", prefix);
     if (b->status.code != SP_OK)
         return;
-    if (head > SP_GRID_HEAD || width % head)
+    if (head > SP_MAX_WINDOW_HEAD || width % head)
         sp_bind_fail(b, "tensor %sattn.rel_pos_h: heads of %lld values do not divide %lld", prefix,
                      (long long)head, (long long)width);
     layer->width = width;
     layer->heads = width / head;
     layer->side = (entries + 1) / 2;
-    if (entries % 2 == 0 || layer->side > SP_GRID_SIDE)
+    if (entries % 2 == 0 || layer->side > SP_MAX_WINDOW)
         sp_bind_fail(b, "tensor %sattn.rel_pos_h has %lld rows, not 2 * side - 1 of a window",
                      prefix, (long long)entries);
     layer->rel_pos_h = sp_bind_floats(b, entries * head, "%sattn.rel_pos_h", prefix);
@@ -49,7 +49,7 @@ static void bind_vision(SpBinder *b, SpSam *sam)
     v->patch = v->embed.w.dim[2];
     sam->side = v->grid * v->patch;
     if (b->status.code == SP_OK &&
-        (v->embed.w.dim[3] != v->patch || v->grid > SP_GRID_SIDE || v->patch > 64))
+        (v->embed.w.dim[3] != v->patch || v->grid > SP_MAX_WINDOW || v->patch > 64))
         sp_bind_fail(b, "patches of %lldx%lld pixels on a grid of %lld are not supported",
                      (long long)v->embed.w.dim[3], (long long)v->patch, (long long)v->grid);
     v->layers = sp_bind_count(b, VISION "layers.", ".attn.qkv.weight", MAX_LAYERS);
@@ -102,7 +102,7 @@ static SpSamAttention bind_attention(SpBinder *b, const SpSam *sam, const char *
     a.k = sp_dense_bind(b, inner, sam->width, "%sk_proj", path);
     a.v = sp_dense_bind(b, inner, sam->width, "%sv_proj", path);
     a.out = sp_dense_bind(b, sam->width, inner, "%sout_proj", path);
-    if (inner % heads || inner / heads > SP_GRID_HEAD)
+    if (inner % heads || inner / heads > SP_MAX_WINDOW_HEAD)
         sp_bind_fail(b, "%s: %lld values do not make %lld heads", path, (long long)inner,
                      (long long)heads);
     return a;

@@ -30,11 +30,11 @@ typedef struct Span {
 static Span span_of(int64_t begin, int64_t crop, int64_t extent, int64_t side)
 {
     const double scale = (double)side / (double)crop;
-    Span s = {sp_max_i64(begin, 0), sp_min_i64(begin + crop, extent), 0, 0};
+    Span s = {sp_max(begin, 0), sp_min(begin + crop, extent), 0, 0};
     s.first = (int64_t)floor((double)(s.from - begin) * scale + 0.5);
     s.last = (int64_t)floor((double)(s.to - begin) * scale + 0.5);
-    s.first = sp_min_i64(s.first, side - 1);
-    s.last = sp_max_i64(s.last, s.first + 1);
+    s.first = sp_min(s.first, side - 1);
+    s.last = sp_max(s.last, s.first + 1);
     return s;
 }
 
@@ -132,9 +132,9 @@ bool sp_sam_crop_mask(const SpSam *sam, const SpSamSizes *s, const float *low, u
             const double right = above[x.next] + y.part * (below[x.next] - above[x.next]);
             if (left + x.part * (right - left) <= sam->threshold)
                 continue;
-            x0 = sp_min_i64(x0, j);
-            x1 = sp_max_i64(x1, j);
-            y0 = sp_min_i64(y0, i);
+            x0 = sp_min(x0, j);
+            x1 = sp_max(x1, j);
+            y0 = sp_min(y0, i);
             y1 = i;
             if (mask && !mask[i * s->width + j])
                 mask[i * s->width + j] = value;

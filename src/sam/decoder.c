@@ -5,7 +5,8 @@
 /* y = a + b. */
 static void add(SpNn *nn, const float *a, const float *b, int64_t count, float *y)
 {
-    sp_nn_run(nn, map, &(SpMap){.x = a, .count = count, .scale = 1, .add = b, .y = y});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){.x = a, .count = count, .scale = 1, .add = b, .y = y});
 }
 
 /* Rows of D values: queries [nq], keys and values [nk]. */
@@ -39,11 +40,18 @@ static void attend(const SpSam *sam, SpNn *nn, const SpSamAttention *a, Rows in,
     sp_nn_release(nn, mark);
 }
 
-SpSamTwoWay sp_sam_two_way_begin(const SpSam *sam, SpNn *nn, const SpSamDecoding *in)
+/* The two-way transformer's state; device arrays. */
+typedef struct TwoWay {
+    int64_t tokens, pixels;
+    const float *position; /* [pixels, D] of the image */
+    float *first;          /* [tokens, D] the tokens as they were: also their position term */
+    float *t, *z;          /* [tokens, D], [pixels, D] */
+} TwoWay;
+
+static TwoWay two_way_begin(const SpSam *sam, SpNn *nn, const SpSamDecoding *in)
 {
     const int64_t d = sam->width, grid = sam->vision.grid, special = 1 + SP_SAM_MASKS;
-    SpSamTwoWay s = {
-        .tokens = special + in->count, .pixels = grid * grid, .position = in->position};
+    TwoWay s = {.tokens = special + in->count, .pixels = grid * grid, .position = in->position};
     s.first = sp_nn_alloc(nn, s.tokens * d);
     s.t = sp_nn_alloc(nn, s.tokens * d);
     s.z = sp_nn_alloc(nn, s.pixels * d);
@@ -51,17 +59,17 @@ SpSamTwoWay sp_sam_two_way_begin(const SpSam *sam, SpNn *nn, const SpSamDecoding
     sp_nn_copy(nn, SP_UPLOAD, s.first + d, sam->decoder.mask_tokens, SP_SAM_MASKS * d);
     sp_nn_copy(nn, SP_UPLOAD, s.first + special * d, in->sparse, in->count * d);
     sp_nn_copy(nn, SP_ON_DEVICE, s.t, s.first, s.tokens * d);
-    sp_nn_run(nn, map,
-              &(SpMap){.x = in->embedding,
-                       .count = s.pixels * d,
-                       .scale = 1,
-                       .add = sam->prompt.no_mask,
-                       .period = d,
-                       .y = s.z});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){.x = in->embedding,
+                               .count = s.pixels * d,
+                               .scale = 1,
+                               .add = sam->prompt.no_mask,
+                               .period = d,
+                               .y = s.z});
     return s;
 }
 
-void sp_sam_two_way_block(const SpSam *sam, SpNn *nn, int64_t index, const SpSamTwoWay *s)
+static void two_way_block(const SpSam *sam, SpNn *nn, int64_t index, const TwoWay *s)
 {
     const SpSamBlock *block = &sam->decoder.block[index];
     const int64_t d = sam->width, n = s->tokens, pixels = s->pixels;
@@ -88,7 +96,7 @@ void sp_sam_two_way_block(const SpSam *sam, SpNn *nn, int64_t index, const SpSam
     sp_nn_release(nn, mark);
 }
 
-void sp_sam_two_way_end(const SpSam *sam, SpNn *nn, const SpSamTwoWay *s)
+static void two_way_end(const SpSam *sam, SpNn *nn, const TwoWay *s)
 {
     const int64_t d = sam->width, n = s->tokens, pixels = s->pixels;
     const SpNnMark mark = sp_nn_mark(nn);
@@ -99,11 +107,6 @@ void sp_sam_two_way_end(const SpSam *sam, SpNn *nn, const SpSamTwoWay *s)
     sp_norm_run(nn, &sam->decoder.final_norm, s->t, n, s->t);
     sp_nn_dump(nn, s->t, 2, SP_DIMS(n, d), "sam/decoder/tokens");
     sp_nn_release(nn, mark);
-}
-
-int64_t sp_sam_upscaled_width(const SpSam *sam)
-{
-    return sam->decoder.up2.w.dim[1];
 }
 
 static void deconvolve(SpNn *nn, const SpConvWeights *conv, SpFeatureMap x, SpFeatureMap y)
@@ -117,15 +120,17 @@ static void deconvolve(SpNn *nn, const SpConvWeights *conv, SpFeatureMap x, SpFe
 static void gelu(SpNn *nn, SpFeatureMap x)
 {
     const int64_t count = x.h * x.w * x.c;
-    sp_nn_run(nn, map, &(SpMap){.x = x.x, .count = count, .scale = 1, .act = SP_GELU, .y = x.x});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){.x = x.x, .count = count, .scale = 1, .act = SP_GELU, .y = x.x});
 }
 
-void sp_sam_upscale(const SpSam *sam, SpNn *nn, const float *z, float *out)
+/* z [G, G, D] to out [4G, 4G, U]. */
+static void upscale(const SpSam *sam, SpNn *nn, const float *z, float *out)
 {
     const SpSamDecoder *d = &sam->decoder;
     const int64_t grid = sam->vision.grid;
     const SpFeatureMap image = {(float *)(uintptr_t)z, grid, grid, sam->width};
-    const SpFeatureMap upscaled = {out, 4 * grid, 4 * grid, sp_sam_upscaled_width(sam)};
+    const SpFeatureMap upscaled = {out, 4 * grid, 4 * grid, sam->decoder.up2.w.dim[1]};
     const SpNnMark mark = sp_nn_mark(nn);
     const SpFeatureMap twice = sp_nn_feature_map(nn, 2 * grid, 2 * grid, d->up1.w.dim[1]);
     deconvolve(nn, &d->up1, image, twice);
@@ -154,9 +159,10 @@ static void head_run(SpNn *nn, const SpSamHead *head, const float *token, float 
     sp_nn_release(nn, mark);
 }
 
-void sp_sam_hyper(const SpSam *sam, SpNn *nn, const float *t, float *out)
+/* The final tokens to out [4, U]. */
+static void hypernetworks(const SpSam *sam, SpNn *nn, const float *t, float *out)
 {
-    const int64_t width = sp_sam_upscaled_width(sam);
+    const int64_t width = sam->decoder.up2.w.dim[1];
     for (int64_t m = 0; m < SP_SAM_MASKS; m++)
         head_run(nn, &sam->decoder.hyper[m], t + (1 + m) * sam->width, out + m * width);
     sp_nn_dump(nn, out, 2, SP_DIMS(SP_SAM_MASKS, width), "sam/decoder/hyper");
@@ -164,20 +170,20 @@ void sp_sam_hyper(const SpSam *sam, SpNn *nn, const float *t, float *out)
 
 void sp_sam_decode(const SpSam *sam, SpNn *nn, const SpSamDecoding *in, float *masks, float *iou)
 {
-    const int64_t width = sp_sam_upscaled_width(sam), side = 4 * sam->vision.grid;
+    const int64_t width = sam->decoder.up2.w.dim[1], side = 4 * sam->vision.grid;
     const int64_t pixels = side * side;
     const SpNnMark mark = sp_nn_mark(nn);
     sp_nn_dump_host(nn, in->sparse, 2, SP_DIMS(in->count, sam->width), "sam/decoder/sparse");
-    const SpSamTwoWay s = sp_sam_two_way_begin(sam, nn, in);
+    const TwoWay s = two_way_begin(sam, nn, in);
     for (int64_t i = 0; i < sam->decoder.blocks; i++)
-        sp_sam_two_way_block(sam, nn, i, &s);
-    sp_sam_two_way_end(sam, nn, &s);
+        two_way_block(sam, nn, i, &s);
+    two_way_end(sam, nn, &s);
     float *upscaled = sp_nn_alloc(nn, pixels * width);
     float *hyper = sp_nn_alloc(nn, SP_SAM_MASKS * width);
     float *logits = sp_nn_alloc(nn, SP_SAM_MASKS * pixels);
     float *scores = sp_nn_alloc(nn, SP_SAM_MASKS);
-    sp_sam_upscale(sam, nn, s.z, upscaled);
-    sp_sam_hyper(sam, nn, s.t, hyper);
+    upscale(sam, nn, s.z, upscaled);
+    hypernetworks(sam, nn, s.t, hyper);
     /* The pixels take the weights' place, so that each mask comes out whole. */
     const SpDense map = {.w = {upscaled, SP_F32, 2, {pixels, width}}};
     sp_dense_run(nn, &map, hyper, SP_SAM_MASKS, SP_IDENTITY, logits);

@@ -8,15 +8,16 @@
 /* Tokens that go through the norm and the MLP together, unless the plan says otherwise. */
 enum { MAX_ROWS = 4 * SP_ROW_TILE };
 
-void sp_sam_embed(const SpSam *sam, SpNn *nn, const float *image, float *x)
+/* Patches with their positions: host image [S, S, 3] to device x [G, G, C]. */
+static void embed(const SpSam *sam, SpNn *nn, const float *image, float *x)
 {
     const SpSamVision *v = &sam->vision;
     const SpNnMark mark = sp_nn_mark(nn);
     const SpFeatureMap pixels = sp_nn_feature_map(nn, sam->side, sam->side, 3);
-    const SpConvWeights embed = sp_nn_conv_pack(nn, &v->embed);
+    const SpConvWeights projection = sp_nn_conv_pack(nn, &v->embed);
     sp_nn_copy(nn, SP_UPLOAD, pixels.x, image, 3 * sam->side * sam->side);
     sp_nn_dump_map(nn, pixels, "sam/vision/pixel_values");
-    sp_nn_convolve(nn, pixels, &embed, v->patch, SP_IDENTITY, v->positions,
+    sp_nn_convolve(nn, pixels, &projection, v->patch, SP_IDENTITY, v->positions,
                    (SpFeatureMap){x, v->grid, v->grid, v->width});
     sp_nn_dump(nn, x, 3, SP_DIMS(v->grid, v->grid, v->width), "sam/vision/patches_plus_position");
     sp_nn_release(nn, mark);
@@ -25,19 +26,19 @@ void sp_sam_embed(const SpSam *sam, SpNn *nn, const float *image, float *x)
 void sp_sam_layer_attention(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *qkv, float *x)
 {
     const int64_t width = layer->width, head = width / layer->heads;
-    sp_nn_run(nn, grid_attention,
-              &(SpGridAttention){.qkv = qkv,
-                                 .h = grid,
-                                 .w = grid,
-                                 .side = layer->side,
-                                 .heads = layer->heads,
-                                 .head = head,
-                                 .scale = 1 / sqrtf((float)head),
-                                 .beyond = layer->qkv.b,
-                                 .rows = layer->rel_pos_h,
-                                 .columns = layer->rel_pos_w,
-                                 .y = qkv,
-                                 .y_row = 3 * width});
+    sp_nn_run(nn, window_attention,
+              &(SpWindowAttention){.qkv = qkv,
+                                   .h = grid,
+                                   .w = grid,
+                                   .side = layer->side,
+                                   .heads = layer->heads,
+                                   .head = head,
+                                   .scale = 1 / sqrtf((float)head),
+                                   .padding = layer->qkv.b,
+                                   .rel_pos_h = layer->rel_pos_h,
+                                   .rel_pos_w = layer->rel_pos_w,
+                                   .y = qkv,
+                                   .y_row = 3 * width});
     sp_dense_call(
         nn, &layer->proj,
         (SpLinear){.x = qkv, .rows = grid * grid, .ldx = 3 * width, .residual = x, .y = x});
@@ -55,7 +56,8 @@ void sp_sam_layer_run(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *x)
     sp_mlp_add(nn, &layer->mlp, &layer->norm2, NULL, x, rows, chunk);
 }
 
-void sp_sam_neck(const SpSam *sam, SpNn *nn, const float *x, float *embedding)
+/* Device x [G, G, C] to embedding [G, G, D]. */
+static void neck(const SpSam *sam, SpNn *nn, const float *x, float *embedding)
 {
     const SpSamVision *v = &sam->vision;
     const int64_t pixels = v->grid * v->grid, d = sam->width;
@@ -78,7 +80,7 @@ void sp_sam_encode(const SpSam *sam, SpNn *nn, const float *image, float *embedd
     float *x = sp_nn_alloc(nn, v->grid * v->grid * v->width);
     SpStream rest = sp_stream_load(nn, v->group, 1);
     SpStream stream = sp_stream_begin(nn, v->layer->group, (int)v->layers, false);
-    sp_sam_embed(sam, nn, image, x);
+    embed(sam, nn, image, x);
     for (int64_t i = 0; i < v->layers; i++) {
         sp_stream_use(nn, &stream, v->layer[i].group);
         sp_sam_layer_run(nn, &v->layer[i], v->grid, x);
@@ -86,7 +88,7 @@ void sp_sam_encode(const SpSam *sam, SpNn *nn, const float *image, float *embedd
         sp_progress(nn->progress, (double)(i + 1), (double)v->layers);
     }
     sp_stream_end(nn, &stream);
-    sp_sam_neck(sam, nn, x, embedding);
+    neck(sam, nn, x, embedding);
     sp_stream_end(nn, &rest);
     sp_nn_release(nn, mark);
 }

@@ -10,15 +10,15 @@ SpSamSizes sp_sam_sizes(const SpSam *sam, int64_t height, int64_t width, int64_t
 {
     SpSamSizes s = {.height = height, .width = width, .frame_height = height, .frame_width = width};
     if (short_side) {
-        const double scale = (double)short_side / (double)sp_min_i64(height, width);
+        const double scale = (double)short_side / (double)sp_min(height, width);
         s.frame_height = (int64_t)((double)height * scale) / 2 * 2;
         s.frame_width = (int64_t)((double)width * scale) / 2 * 2;
     }
-    const int64_t longest = sp_max_i64(s.frame_height, s.frame_width);
+    const int64_t longest = sp_max(s.frame_height, s.frame_width);
     const double scale = (double)sam->side / (double)longest;
     /* At least 1, for images of more than twice S to one. */
-    s.model_height = sp_max_i64((int64_t)((double)s.frame_height * scale + 0.5), 1);
-    s.model_width = sp_max_i64((int64_t)((double)s.frame_width * scale + 0.5), 1);
+    s.model_height = sp_max((int64_t)((double)s.frame_height * scale + 0.5), 1);
+    s.model_width = sp_max((int64_t)((double)s.frame_width * scale + 0.5), 1);
     return s;
 }
 

@@ -146,18 +146,12 @@ bool sp_sam_crop_mask(const SpSam *sam, const SpSamSizes *sizes, const float *lo
 void sp_sam_model_image(const SpSam *sam, SpNn *nn, const SpSamSizes *sizes, const uint8_t *rgb,
                         float *out);
 
-/* Patches with their positions: host image [S, S, 3] to device x [G, G, C]. */
-void sp_sam_embed(const SpSam *sam, SpNn *nn, const float *image, float *x);
-
 /* The attention of a layer, x += proj(...): device [G, G, C]; qkv: the packed q, k and v of its
  * norm, device [G, G, 3 C], which it overwrites. */
 void sp_sam_layer_attention(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *qkv, float *x);
 
 /* One layer in place on device x [G, G, C]. */
 void sp_sam_layer_run(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *x);
-
-/* The neck: device x [G, G, C] to embedding [G, G, D]. */
-void sp_sam_neck(const SpSam *sam, SpNn *nn, const float *x, float *embedding);
 
 /* src/sam/README.md, "Vision encoder": host image [S, S, 3] to device embedding [G, G, D]. */
 void sp_sam_encode(const SpSam *sam, SpNn *nn, const float *image, float *embedding);
@@ -177,24 +171,6 @@ typedef struct SpSamDecoding {
     const float *sparse;               /* host [count, D] */
     int64_t count;
 } SpSamDecoding;
-
-/* The two-way transformer's state (src/sam/README.md, "Mask decoder"); device arrays. */
-typedef struct SpSamTwoWay {
-    int64_t tokens, pixels;
-    const float *position; /* [pixels, D] of the image */
-    float *first;          /* [tokens, D] the tokens as they were: also their position term */
-    float *t, *z;          /* [tokens, D], [pixels, D] */
-} SpSamTwoWay;
-SpSamTwoWay sp_sam_two_way_begin(const SpSam *sam, SpNn *nn, const SpSamDecoding *in);
-void sp_sam_two_way_block(const SpSam *sam, SpNn *nn, int64_t index, const SpSamTwoWay *state);
-void sp_sam_two_way_end(const SpSam *sam, SpNn *nn, const SpSamTwoWay *state);
-
-/* z device [G, G, D] to device out [4G, 4G, U]; U: sp_sam_upscaled_width. */
-int64_t sp_sam_upscaled_width(const SpSam *sam);
-void sp_sam_upscale(const SpSam *sam, SpNn *nn, const float *z, float *out);
-
-/* Final tokens device [tokens, D] to device out [4, U]. */
-void sp_sam_hyper(const SpSam *sam, SpNn *nn, const float *t, float *out);
 
 /* src/sam/README.md, "Mask decoder": host masks [4, 4G, 4G] and iou [4], of which the first belong
  * to the single mask. */

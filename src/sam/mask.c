@@ -16,14 +16,17 @@ static Tap tap_of(int64_t i, int64_t in, int64_t out)
     return (Tap){at, at < in - 1 ? at + 1 : at, from - (float)at};
 }
 
-/* Output row i of [h, w] scaled to [ho, wo]; only its first `columns` values. */
-static void scaled_row(const float *in, int64_t h, int64_t w, int64_t ho, int64_t wo, int64_t i,
-                       int64_t columns, float *out)
+typedef struct Scaling {
+    int64_t h, w, ho, wo; /* [h, w] to [ho, wo] */
+} Scaling;
+
+/* Output row i; only its first `columns` values. */
+static void scaled_row(const float *in, Scaling s, int64_t i, int64_t columns, float *out)
 {
-    const Tap y = tap_of(i, h, ho);
-    const float *above = in + y.at * w, *below = in + y.next * w;
+    const Tap y = tap_of(i, s.h, s.ho);
+    const float *above = in + y.at * s.w, *below = in + y.next * s.w;
     for (int64_t j = 0; j < columns; j++) {
-        const Tap x = tap_of(j, w, wo);
+        const Tap x = tap_of(j, s.w, s.wo);
         out[j] = (1 - y.part) * ((1 - x.part) * above[x.at] + x.part * above[x.next]) +
                  y.part * ((1 - x.part) * below[x.at] + x.part * below[x.next]);
     }
@@ -37,9 +40,9 @@ void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const f
     float *model = sp_nn_alloc_host(nn, (size_t)(h * w) * sizeof *model);
     float *row = sp_nn_alloc_host(nn, (size_t)s->width * sizeof *row);
     for (int64_t i = 0; sp_nn_live(nn) && i < h; i++)
-        scaled_row(low, side, side, sam->side, sam->side, i, w, model + i * w);
+        scaled_row(low, (Scaling){side, side, sam->side, sam->side}, i, w, model + i * w);
     for (int64_t i = 0; sp_nn_live(nn) && i < s->height; i++) {
-        scaled_row(model, h, w, s->height, s->width, i, s->width, row);
+        scaled_row(model, (Scaling){h, w, s->height, s->width}, i, s->width, row);
         sp_nn_dump_host(nn, row, 1, &s->width, "sam/postprocess/logits");
         for (int64_t j = 0; j < s->width; j++)
             if ((double)row[j] > sam->threshold && !mask[i * s->width + j])

@@ -207,7 +207,7 @@ static Found segment_crop(const Run *run, SpSamSizes s, int64_t object, SpSamCro
 static Found best_crop(const Run *run, const SpSamSizes *s, int64_t object)
 {
     const SpPrompt *prompt = &run->input->prompt[object];
-    const double extent = (double)sp_max_i64(s->height, s->width);
+    const double extent = (double)sp_max(s->height, s->width);
     int64_t first = 0;
     while (first < prompt->points - 1 && prompt->label[first] != 1)
         first++;

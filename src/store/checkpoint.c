@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/half.h"
+#include "base/tensor.h"
 #include "store/compact.h"
 
 enum { NAME_CAPACITY = 256, PATH_CAPACITY = 4096, JSON_LIMIT = 64 << 20 };

@@ -48,14 +48,14 @@ static void attend_to_many(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tr
                            const float *context, int64_t others, int64_t frames)
 {
     const int64_t width = b->width, rows = tracks * frames;
-    const int64_t group = sp_min_i64(sp_max_i64(GROUP_ROWS / others, 1), frames);
+    const int64_t group = sp_min(sp_max(GROUP_ROWS / others, 1), frames);
     const SpNnMark mark = sp_nn_mark(nn);
     float *q = sp_nn_alloc(nn, rows * width);
     float *normed = sp_nn_alloc(nn, group * others * width);
     float *kv = sp_nn_alloc(nn, group * others * 2 * width);
     project(nn, &b->to_q, &b->norm, x, rows, q);
     for (int64_t first = 0; first < frames; first += group) {
-        const int64_t count = sp_min_i64(group, frames - first);
+        const int64_t count = sp_min(group, frames - first);
         for (int64_t t = 0; t < count; t++)
             sp_norm_rows(nn, &b->context_norm, context + (first + t) * width, frames * width,
                          others, normed + t * others * width);
@@ -81,12 +81,12 @@ static void attend_to_few(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tra
                           const float *context, int64_t others, int64_t frames)
 {
     const int64_t width = b->width, track = frames * width;
-    const int64_t group = sp_min_i64(tracks, SP_ROW_TILE);
+    const int64_t group = sp_min(tracks, SP_ROW_TILE);
     const SpNnMark mark = sp_nn_mark(nn);
     float *q = sp_nn_alloc(nn, group * track), *kv = sp_nn_alloc(nn, others * 2 * track);
     project(nn, &b->to_kv, &b->context_norm, context, others * frames, kv);
     for (int64_t n = 0; n < tracks; n += group) {
-        const int64_t count = sp_min_i64(group, tracks - n), rows = count * frames;
+        const int64_t count = sp_min(group, tracks - n), rows = count * frames;
         project(nn, &b->to_q, &b->norm, x + n * track, rows, q);
         sp_attention_run(nn, b->heads, width,
                          (SpAttention){.batch = frames,
@@ -113,8 +113,8 @@ static int64_t tracks_together(const SpNn *nn, int64_t frames)
     while (unit * frames % SP_ROW_TILE)
         unit++;
     if (unit * frames > GROUP_ROWS)
-        return sp_max_i64(GROUP_ROWS / frames, 1);
-    return unit * sp_max_i64(rows / (unit * frames), 1);
+        return sp_max(GROUP_ROWS / frames, 1);
+    return unit * sp_max(rows / (unit * frames), 1);
 }
 
 static void add_mlp(SpNn *nn, const SpTrackBlock *b, float *x, int64_t rows)
@@ -127,7 +127,7 @@ void sp_track_self(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tracks, in
 {
     const int64_t group = axis == SP_OVER_TIME ? tracks_together(nn, frames) : tracks;
     for (int64_t n = 0; n < tracks; n += group)
-        attend_self(nn, b, x + n * frames * b->width, sp_min_i64(group, tracks - n), frames, axis);
+        attend_self(nn, b, x + n * frames * b->width, sp_min(group, tracks - n), frames, axis);
     add_mlp(nn, b, x, tracks * frames);
 }
 

@@ -21,19 +21,18 @@ void sp_correlation_query(const SpTracker *t, SpNn *nn, const SpCorrelationLevel
 {
     const int64_t c = t->channels, knn = t->knn, patch = t->patch_side * t->patch_side;
     for (int64_t first = 0; first < tracks; first += SP_ROW_TILE) {
-        const int64_t count = sp_min_i64(SP_ROW_TILE, tracks - first), rows = count * knn;
+        const int64_t count = sp_min(SP_ROW_TILE, tracks - first), rows = count * knn;
         const float *points = level->template_points + first * patch * 3;
         const SpNnMark mark = sp_nn_mark(nn);
         float *centres = sp_nn_alloc(nn, count * 3), *vectors = sp_nn_alloc(nn, rows * 3);
         int32_t *index = (int32_t *)(void *)sp_nn_alloc(nn, rows);
         float *both = sp_nn_alloc(nn, rows * 2 * c), *query = level->query + first * knn * c;
         sp_nn_copy_rows(nn, SP_ON_DEVICE, centres, 3, points + patch / 2 * 3, patch * 3, 3, count);
-        sp_nn_run(nn, neighbours,
-                  &(SpNeighbours){points, centres, count, patch, knn, index, vectors});
+        sp_nn_run(nn, knn, &(SpKnn){points, centres, count, patch, knn, index, vectors});
         encode_vectors(t, nn, vectors, rows, both);
-        sp_nn_run(nn, pick_rows,
-                  &(SpPickRows){level->templates + first * patch * c, index, count, patch, knn, c,
-                                both + c, 2 * c});
+        sp_nn_run(nn, gather_rows,
+                  &(SpGatherRows){level->templates + first * patch * c, index, count, patch, knn, c,
+                                  both + c, 2 * c});
         sp_mlp_run(nn, &t->corr_xyz_mlp, both, rows, query, c);
         sp_dense_normed(nn, &t->cross.to_q, &t->cross.norm, query, rows, rows,
                         level->query_projected + first * knn * c);
@@ -84,7 +83,7 @@ static void target_side(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *
                                .out = points,
                                .ldy = 3};
     sp_nn_run(nn, sample_patches, &samples);
-    sp_nn_run(nn, neighbours, &(SpNeighbours){points, p->origin, m, patch, knn, index, vectors});
+    sp_nn_run(nn, knn, &(SpKnn){points, p->origin, m, patch, knn, index, vectors});
     encode_vectors(t, nn, vectors, m * knn, both);
     samples.map = level->features;
     samples.c = t->channels;
@@ -183,7 +182,8 @@ void sp_correlation_run(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *
     const int64_t m = p->tracks * p->frames;
     const SpNnMark mark = sp_nn_mark(nn);
     float *xy = sp_nn_alloc(nn, 2 * m);
-    sp_nn_run(nn, map, &(SpMap){p->xy, 2 * m, level->scale, NULL, 0, SP_IDENTITY, xy});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){p->xy, 2 * m, level->scale, NULL, 0, SP_IDENTITY, xy});
     branch_2d(t, nn, level, p, xy, token);
     branch_3d(t, nn, level, p, xy, token3);
     sp_nn_release(nn, mark);

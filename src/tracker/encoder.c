@@ -38,7 +38,8 @@ static void residual_block(SpNn *nn, const SpEncoderBlock *block, SpFeatureMap i
         skip = strided(nn, in, &block->skip, block->stride);
         normalise(nn, skip, false);
     }
-    sp_nn_run(nn, map, &(SpMap){out.x, out.h * out.w * out.c, 1, skip.x, 0, SP_RELU, out.x});
+    sp_nn_run(nn, elementwise,
+              &(SpElementwise){out.x, out.h * out.w * out.c, 1, skip.x, 0, SP_RELU, out.x});
     sp_nn_release(nn, mark);
 }
 
@@ -67,6 +68,6 @@ void sp_encoder_run(const SpEncoder *e, SpNn *nn, const float *image, int64_t h,
     normalise(nn, mixed, true);
     const SpFeatureMap out = {features, mixed.h, mixed.w, e->conv3.w.dim[0]};
     convolve(nn, mixed, &e->conv3, 1, out);
-    sp_nn_run(nn, unit_rows, &(SpUnitRows){features, out.h * out.w, out.c});
+    sp_nn_run(nn, l2_normalize, &(SpL2Normalize){features, out.h * out.w, out.c});
     sp_nn_release(nn, mark);
 }

@@ -92,9 +92,9 @@ static void pool_features(SpNn *nn, const SpFeatureCache *c)
 {
     for (int l = 1; l < SP_CORRELATION_LEVELS; l++) {
         const SpCorrelationLevel *finer = &c->level[l - 1];
-        sp_nn_run(nn, halve,
-                  &(SpHalve){finer->features, finer->frames, finer->h, finer->w, c->channels,
-                             c->level[l].features});
+        sp_nn_run(nn, average_pool,
+                  &(SpAveragePool){finer->features, finer->frames, finer->h, finer->w, c->channels,
+                                   c->level[l].features});
     }
 }
 
@@ -124,7 +124,7 @@ void sp_feature_cache_read(SpNn *nn, SpFeatureCache *c)
 
 static int slot_of(int64_t first)
 {
-    return (int)(first / SP_CHUNK_FRAMES % SP_FETCH_SLOTS);
+    return (int)(first / SP_CHUNK_FRAMES % SP_PREFETCH_SLOTS);
 }
 
 /* Begins to copy the chunk from `first` on to its slot, if there is such a chunk. */

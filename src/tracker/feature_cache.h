@@ -24,8 +24,8 @@ typedef struct SpFeatureCache {
     int64_t frames, channels;
     bool on_host;
     float *stored;
-    float *slot[SP_FETCH_SLOTS]; /* device: copies of what is stored on the host */
-    float *pooled;               /* device: features of levels 1 .. */
+    float *slot[SP_PREFETCH_SLOTS]; /* device: copies of what is stored on the host */
+    float *pooled;                  /* device: features of levels 1 .. */
     SpCorrelationLevel level[SP_CORRELATION_LEVELS];
 } SpFeatureCache;
 

@@ -180,7 +180,7 @@ static void embed_window(const Run *r)
 {
     SpNn *nn = r->nn;
     SpWindow *w = r->window;
-    const int64_t max = nn->plan.rows ? sp_min_i64(nn->plan.rows, MAX_PAIRS) : MAX_PAIRS;
+    const int64_t max = nn->plan.rows ? sp_min(nn->plan.rows, MAX_PAIRS) : MAX_PAIRS;
     const int64_t rows = sp_nn_chunk_rows(w->tracks * sp_chunk_frames(w->frames, 0), max);
     const double times = nn->times, pairs = (double)(w->tracks * w->frames);
     const SpNnMark mark = sp_nn_mark(nn);
@@ -189,7 +189,7 @@ static void embed_window(const Run *r)
         const int64_t frames = sp_chunk_frames(w->frames, frame), group = rows / frames;
         sp_feature_cache_use(nn, &w->cache, frame);
         for (int64_t n = 0; n < w->tracks && !(nn->dry && n + frame > 0); n += group) {
-            const int64_t count = sp_min_i64(group, w->tracks - n);
+            const int64_t count = sp_min(group, w->tracks - n);
             nn->times = nn->dry ? times * pairs / (double)(count * frames) : times;
             embed_pairs(r, frame, n, count);
             nn->times = times;

@@ -42,8 +42,8 @@ void sp_tokens_finish(const SpTracker *t, SpNn *nn, const SpTokenInputs *in, con
     sp_mlp_run(nn, &t->proj_xyz_embed, out->token3, m, out->projected, width);
     float *const embedded[] = {out->token, out->projected};
     for (int i = 0; i < 2; i++)
-        sp_nn_run(nn, map,
-                  &(SpMap){embedded[i], m * width, 1, in->time, in->frames * width, SP_IDENTITY,
-                           embedded[i]});
+        sp_nn_run(nn, elementwise,
+                  &(SpElementwise){embedded[i], m * width, 1, in->time, in->frames * width,
+                                   SP_IDENTITY, embedded[i]});
     sp_nn_release(nn, mark);
 }

@@ -4,7 +4,7 @@
 
 static int64_t query_frame(const SpWindow *w, int64_t n)
 {
-    return sp_max_i64(0, sp_min_i64((int64_t)w->query[3 * n], w->frames - 1));
+    return sp_max(0, sp_min((int64_t)w->query[3 * n], w->frames - 1));
 }
 
 /* The order of rows, and where they sample: xy [levels, fresh, 2], then zeros [fresh]. */
@@ -84,9 +84,9 @@ void sp_patches_sample(const SpTracker *t, SpNn *nn, const SpWindow *w, int64_t 
 static void sort_patches(SpNn *nn, const SpPatches *p, const float *patches, int64_t width,
                          float *templates)
 {
-    sp_nn_run(nn, pick_rows,
-              &(SpPickRows){patches, p->row, 1, p->fresh, p->fresh, width,
-                            templates + p->continued * width, width});
+    sp_nn_run(nn, gather_rows,
+              &(SpGatherRows){patches, p->row, 1, p->fresh, p->fresh, width,
+                              templates + p->continued * width, width});
 }
 
 void sp_window_templates(const SpTracker *t, SpNn *nn, const SpWindow *w,

@@ -85,14 +85,14 @@ static int64_t static_tracks(const SpTracker *t, const SpWindow *w, const float 
         }
     }
     qsort(out, (size_t)count, sizeof *out, nearer);
-    return sp_min_i64(count, MAX_STATIC);
+    return sp_min(count, MAX_STATIC);
 }
 
 /* Bundle adjustment: c2w and intrinsics become the adjusted ones. */
 static void adjust(const SpTracker *t, SpNn *nn, const float *visibility, const float *dynamic,
                    SpWindow *w)
 {
-    const int64_t frames = w->frames, max_points = sp_min_i64(w->tracks, MAX_STATIC);
+    const int64_t frames = w->frames, max_points = sp_min(w->tracks, MAX_STATIC);
     const SpNnMark mark = sp_nn_mark(nn);
     Static *list = sp_nn_alloc_host(nn, (size_t)w->tracks * sizeof *list);
     float *query = sp_host_floats(nn, 3 * w->tracks), *k = sp_host_floats(nn, 9 * frames);

@@ -138,7 +138,7 @@ static void init_state(const SpTracker *t, const SpWindowCarry *carry, const flo
     const int64_t pairs = w->frames * w->tracks;
     for (int64_t i = 0; i < pairs; i++) {
         const int64_t f = i / w->tracks, n = i % w->tracks;
-        const int64_t at = 3 * (sp_min_i64(f, t->overlap - 1) * carry->users + n);
+        const int64_t at = 3 * (sp_min(f, t->overlap - 1) * carry->users + n);
         const bool continued = n < w->continued;
         float *xyz = w->coords + 3 * i;
         if (continued) {

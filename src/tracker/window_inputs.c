@@ -150,8 +150,8 @@ static int32_t grid_at(int64_t i, int64_t margin, int64_t size)
 
 static bool is_valid(const SpWindow *window, const int32_t candidate[3])
 {
-    const int64_t x = sp_min_i64(candidate[1], window->width - 1);
-    const int64_t y = sp_min_i64(candidate[2], window->height - 1);
+    const int64_t x = sp_min(candidate[1], window->width - 1);
+    const int64_t y = sp_min(candidate[2], window->height - 1);
     return window->valid[(candidate[0] * window->height + y) * window->width + x];
 }
 
@@ -181,7 +181,7 @@ void sp_window_support(SpWindow *window, SpRandom *random, int32_t *scratch)
         for (count = 0; count < all; count++)
             chosen[count] = (int32_t)count;
     sp_random_permute(random, count, order);
-    window->tracks = window->users + sp_min_i64(wanted, count);
+    window->tracks = window->users + sp_min(wanted, count);
     for (int64_t n = window->users; n < window->tracks; n++) {
         float *query = window->query + 3 * n;
         candidate(window, frame, chosen[order[n - window->users]], point);

@@ -96,15 +96,15 @@ SpStatus front_need(const Front *front, SpDevice *device, const SpPlan *plan, Cl
     return sp_plan_footprint(device, &run, plan, need);
 }
 
-bool front_fit(const Front *front, SpDevice *device, size_t room, SpPrecision precision, Clip *clip,
-               SpFootprint *need)
+bool front_fit(const Front *front, SpDevice *device, size_t budget, SpPrecision precision,
+               Clip *clip, SpFootprint *need)
 {
     Stage stage;
     bool fits = false;
     const SpDryRun run = stage_of(front, clip, &stage);
     const SpPlanConstraints wish = {.precision = precision};
-    const SpMemoryLimits rooms = {.device = room, .host = SIZE_MAX};
-    return sp_plan_choose(device, &run, &wish, &rooms, need, &fits).code == SP_OK && fits;
+    const SpMemoryLimits limits = {.device = budget, .host = SIZE_MAX};
+    return sp_plan_choose(device, &run, &wish, &limits, need, &fits).code == SP_OK && fits;
 }
 
 SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip, Took *took)

@@ -38,8 +38,9 @@ SpStatus front_need(const Front *front, SpDevice *device, const SpPlan *plan, Cl
 SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
                    Took *took);
 
-/* The plan that fits into `room` bytes of device memory beside the workspace; false: none does. */
-bool front_fit(const Front *front, SpDevice *device, size_t room, SpPrecision precision, Clip *clip,
-               SpFootprint *need);
+/* The plan that fits into `budget` bytes of device memory beside the workspace; false: none does.
+ */
+bool front_fit(const Front *front, SpDevice *device, size_t budget, SpPrecision precision,
+               Clip *clip, SpFootprint *need);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/half.h"
+#include "base/tensor.h"
 #include "gpu/check.h"
 #include "media/frame_plan.h"
 
@@ -33,12 +33,18 @@ void golden_end(Golden *golden)
     sp_safetensors_close(golden->file);
 }
 
-/* `ours` [t, h, w], of which the golden has every step-th row and column. */
-static void compare(const Golden *golden, const char *tensor, const float *ours, int64_t t,
-                    int64_t h, int64_t w, int64_t step, const char *name, double tolerance)
+/* [t, h, w], of which the golden has every step-th row and column. */
+typedef struct Ours {
+    const float *x;
+    int64_t t, h, w, step;
+} Ours;
+
+static void compare(const Golden *golden, const char *tensor, Ours ours, const char *name,
+                    double tolerance)
 {
+    const int64_t h = ours.h, w = ours.w, step = ours.step;
     const SpTensor *theirs = sp_safetensors_find(golden->file, tensor);
-    const int64_t ho = (h + step - 1) / step, wo = (w + step - 1) / step, count = t * ho * wo;
+    const int64_t ho = (h + step - 1) / step, wo = (w + step - 1) / step, count = ours.t * ho * wo;
     if (!theirs || sp_tensor_count(theirs) != count) {
         check(false, "%s: the golden's %s has another shape", name, tensor);
         return;
@@ -47,7 +53,7 @@ static void compare(const Golden *golden, const char *tensor, const float *ours,
     if (!a || !b)
         abort();
     for (int64_t i = 0; i < count; i++) {
-        a[i] = ours[(i / (ho * wo) * h + i / wo % ho * step) * w + i % wo * step];
+        a[i] = ours.x[(i / (ho * wo) * h + i / wo % ho * step) * w + i % wo * step];
         b[i] = (float)sp_tensor_at(theirs, i);
     }
     const double error = worst_error(a, b, count);
@@ -57,9 +63,10 @@ static void compare(const Golden *golden, const char *tensor, const float *ours,
 
 void golden_check(const Golden *golden, const Clip *c, const char *name, double tolerance)
 {
-    compare(golden, "poses_pred", c->c2w, c->frames, 4, 4, 1, name, tolerance);
-    compare(golden, "intrs", c->intrinsics, c->frames, 3, 3, 1, name, tolerance);
-    compare(golden, "depth", c->depth, c->frames, c->height, c->width, 7, name, tolerance);
-    compare(golden, "unc_metric", c->confidence, c->frames, c->height, c->width, 7, name,
-            tolerance);
+    const Ours depth = {c->depth, c->frames, c->height, c->width, 7};
+    const Ours confidence = {c->confidence, c->frames, c->height, c->width, 7};
+    compare(golden, "poses_pred", (Ours){c->c2w, c->frames, 4, 4, 1}, name, tolerance);
+    compare(golden, "intrs", (Ours){c->intrinsics, c->frames, 3, 3, 1}, name, tolerance);
+    compare(golden, "depth", depth, name, tolerance);
+    compare(golden, "unc_metric", confidence, name, tolerance);
 }

@@ -60,20 +60,20 @@ static void ops(SpDevice *cpu, SpDevice *gpu)
             gpu->set_precision(gpu, p);
             sp_cuda_prefer_own(gpu, own);
             for (size_t i = 0; op_case(i); i++)
-                if (op_tolerance(op_case(i), p) > 0)
+                if (op_tolerance(op_case(i), p) >= 0)
                     one_op(op_case(i), cpu, gpu, op_tolerance(op_case(i), p), how);
         }
     sp_cuda_prefer_own(gpu, false);
     gpu->set_precision(gpu, SP_PRECISION_F32);
     check_status(gpu->status(gpu), "after all ops");
     printf("# %lld products that cuBLASLt had no algorithm for\n",
-           (long long)sp_cuda_own_products(gpu));
+           (long long)sp_cuda_own_gemms(gpu));
 }
 
 static float *on_device(SpDevice *gpu, const char *name, int64_t count)
 {
     const size_t bytes = (size_t)count * sizeof(float);
-    float *x = op_noise(name, count), *memory = gpu->take_memory(gpu, bytes);
+    float *x = op_noise(name, count), *memory = gpu->alloc(gpu, bytes);
     if (!memory)
         abort();
     gpu->ops.copy(gpu, &(SpCopy){SP_UPLOAD, memory, bytes, x, bytes, bytes, 1});
@@ -109,8 +109,8 @@ static void row_split(SpDevice *gpu, SpPrecision precision)
     check(memcmp(a, b, N * OUTS * sizeof *a) == 0, "rows split, %s: the same bits",
           format_name[precision]);
     gpu->set_precision(gpu, SP_PRECISION_F32);
-    gpu->give_memory(gpu, x, 0), gpu->give_memory(gpu, w, 0);
-    gpu->give_memory(gpu, whole, 0), gpu->give_memory(gpu, parts, 0);
+    gpu->free(gpu, x, 0), gpu->free(gpu, w, 0);
+    gpu->free(gpu, whole, 0), gpu->free(gpu, parts, 0);
     free(a), free(b);
 }
 
@@ -155,7 +155,7 @@ static void long_attention(SpDevice *gpu, int64_t head)
           correlation(result[2], result[0], count));
     for (int i = 0; i < 3; i++)
         free(result[i]);
-    gpu->give_memory(gpu, qkv, 0), gpu->give_memory(gpu, y, 0);
+    gpu->free(gpu, qkv, 0), gpu->free(gpu, y, 0);
 }
 
 /* Weights through both slots in turn while ops run: every byte arrives, and no slot is filled
@@ -165,22 +165,22 @@ static void fetches(SpDevice *gpu)
     enum { COUNT = 3 << 20, ROUNDS = 6 };
     const size_t bytes = COUNT * sizeof(float);
     float *host = op_noise("weights", COUNT * ROUNDS), *back = floats(COUNT);
-    float *slot[SP_FETCH_SLOTS], *y = on_device(gpu, "zero", COUNT);
+    float *slot[SP_PREFETCH_SLOTS], *y = on_device(gpu, "zero", COUNT);
     double worst = 0;
     float *sum = floats(COUNT);
-    gpu->ops.map(gpu, &(SpMap){y, COUNT, 0, NULL, 0, SP_IDENTITY, y});
-    for (int s = 0; s < SP_FETCH_SLOTS; s++) {
-        slot[s] = gpu->take_memory(gpu, bytes);
-        gpu->spent(gpu, s);
+    gpu->ops.elementwise(gpu, &(SpElementwise){y, COUNT, 0, NULL, 0, SP_IDENTITY, y});
+    for (int s = 0; s < SP_PREFETCH_SLOTS; s++) {
+        slot[s] = gpu->alloc(gpu, bytes);
+        gpu->release_slot(gpu, s);
     }
-    gpu->fetch(gpu, 0, slot[0], host, bytes);
+    gpu->prefetch(gpu, 0, slot[0], host, bytes);
     for (int i = 0; i < ROUNDS; i++) {
-        const int s = i % SP_FETCH_SLOTS, next = (i + 1) % SP_FETCH_SLOTS;
+        const int s = i % SP_PREFETCH_SLOTS, next = (i + 1) % SP_PREFETCH_SLOTS;
         if (i + 1 < ROUNDS)
-            gpu->fetch(gpu, next, slot[next], host + (i + 1) * COUNT, bytes);
-        gpu->fetched(gpu, s);
+            gpu->prefetch(gpu, next, slot[next], host + (i + 1) * COUNT, bytes);
+        gpu->wait_slot(gpu, s);
         gpu->ops.add_rows(gpu, &(SpAddRows){y, slot[s], COUNT, 1, COUNT});
-        gpu->spent(gpu, s);
+        gpu->release_slot(gpu, s);
     }
     off_device(gpu, y, COUNT, back);
     for (int64_t i = 0; i < COUNT * ROUNDS; i++)
@@ -188,9 +188,9 @@ static void fetches(SpDevice *gpu)
     for (int64_t i = 0; i < COUNT; i++)
         worst = fmax(worst, fabs((double)back[i] - (double)sum[i]));
     check(worst == 0, "weights through two slots: %.2g", worst);
-    for (int s = 0; s < SP_FETCH_SLOTS; s++)
-        gpu->give_memory(gpu, slot[s], bytes);
-    gpu->give_memory(gpu, y, bytes);
+    for (int s = 0; s < SP_PREFETCH_SLOTS; s++)
+        gpu->free(gpu, slot[s], bytes);
+    gpu->free(gpu, y, bytes);
     free(host), free(back), free(sum);
 }
 
@@ -200,7 +200,7 @@ static void fetches(SpDevice *gpu)
 static void too_much_memory(SpDevice *gpu)
 {
     SpStatus fell = sp_ok();
-    check(!gpu->take_memory(gpu, (size_t)1 << 50), "memory that no card has is refused");
+    check(!gpu->alloc(gpu, (size_t)1 << 50), "memory that no card has is refused");
     fell = gpu->status(gpu);
     check(fell.code == SP_OK, "and the device goes on");
 }
@@ -271,10 +271,10 @@ static void open_and_close(void)
         if (status.code != SP_OK)
             break;
         longest = fmax(longest, sp_clock() - began);
-        left[i] = gpu->free_memory(gpu);
+        left[i] = gpu->available_memory(gpu);
         use_libraries(gpu);
         status = gpu->status(gpu);
-        gpu->close(gpu); /* what was taken with it */
+        gpu->close(gpu); /* what was allocated with it */
     }
     check_status(status, "opened, used and closed");
     check(left[TIMES - 1] + (16 << 20) >= left[0] && left[0] > 0,

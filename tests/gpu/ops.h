@@ -19,7 +19,7 @@ typedef struct OpCase {
     bool slow; /* too much for an emulated device */
 } OpCase;
 
-/* What the case may differ by in a format; 0: it is left out there. */
+/* What the case may differ by in a format; negative: it is left out there. */
 double op_tolerance(const OpCase *c, SpPrecision precision);
 
 /* The i-th case, NULL behind the last. */

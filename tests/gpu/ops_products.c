@@ -128,58 +128,53 @@ static void linear_pieces(SpDevice *device, float *y)
     linear_halves(device, y, SP_F16, 3, 16384, 1600);
 }
 
-static void conv_case(SpDevice *device, float *y, int64_t cin, int64_t cout, int64_t k,
-                      int64_t stride, int64_t pad, bool in_place)
+typedef struct Conv {
+    int64_t cin, cout, k, stride, pad;
+    bool in_place;
+} Conv;
+
+static void conv_case(SpDevice *device, float *y, Conv c)
 {
     enum { N = 2, H = 13, W = 17 };
-    const int64_t ho = (H + 2 * pad - k) / stride + 1, wo = (W + 2 * pad - k) / stride + 1;
-    const int64_t ldy = in_place ? cout : cout + 3, count = cout * cin * k * k;
+    const int64_t ho = (H + 2 * c.pad - c.k) / c.stride + 1,
+                  wo = (W + 2 * c.pad - c.k) / c.stride + 1;
+    const int64_t ldy = c.in_place ? c.cout : c.cout + 3, count = c.cout * c.cin * c.k * c.k;
     Scope s = {.device = device};
     float *packed = put_noise(&s, "packed", count);
     float *out = put(&s, y, (size_t)(N * ho * wo * ldy) * sizeof *y);
-    const float *other = put_noise(&s, "residual", N * ho * wo * cout);
-    const SpTensor w = {put_noise(&s, "w", count), SP_F32, 4, {cout, cin, k, k}};
+    const float *other = put_noise(&s, "residual", N * ho * wo * c.cout);
+    const SpTensor w = {put_noise(&s, "w", count), SP_F32, 4, {c.cout, c.cin, c.k, c.k}};
     device->ops.conv_pack(device, &(SpConvPack){w, packed});
-    device->ops.conv2d(device, &(SpConv2d){.x = put_noise(&s, "x", N * H * W * (cin + 1)),
+    device->ops.conv2d(device, &(SpConv2d){.x = put_noise(&s, "x", N * H * W * (c.cin + 1)),
                                            .n = N,
                                            .h = H,
                                            .w = W,
-                                           .cin = cin,
-                                           .ldx = in_place ? cin : cin + 1,
+                                           .cin = c.cin,
+                                           .ldx = c.in_place ? c.cin : c.cin + 1,
                                            .packed = packed,
-                                           .cout = cout,
-                                           .kh = k,
-                                           .kw = k,
-                                           .stride = stride,
-                                           .pad = pad,
-                                           .b = put_noise(&s, "b", cout),
+                                           .cout = c.cout,
+                                           .kh = c.k,
+                                           .kw = c.k,
+                                           .stride = c.stride,
+                                           .pad = c.pad,
+                                           .b = put_noise(&s, "b", c.cout),
                                            .act = SP_RELU,
-                                           .residual = in_place ? out : other,
+                                           .residual = c.in_place ? out : other,
                                            .y = out,
                                            .ldy = ldy});
     get(&s, out, y, N * ho * wo * ldy);
     end(&s);
 }
 
-static void conv_stem(SpDevice *device, float *y)
-{
-    conv_case(device, y, 3, 11, 7, 2, 3, false);
-}
-
-static void conv_fours(SpDevice *device, float *y)
-{
-    conv_case(device, y, 20, 17, 3, 1, 1, true);
-}
-
-static void conv_pointwise(SpDevice *device, float *y)
-{
-    conv_case(device, y, 6, 13, 1, 1, 0, false);
-}
-
-static void conv_strided(SpDevice *device, float *y)
-{
-    conv_case(device, y, 6, 13, 1, 2, 0, true);
-}
+#define CONV(name, ...)                                                                            \
+    static void name(SpDevice *device, float *y)                                                   \
+    {                                                                                              \
+        conv_case(device, y, (Conv){__VA_ARGS__});                                                 \
+    }
+CONV(conv_stem, 3, 11, 7, 2, 3, false)
+CONV(conv_fours, 20, 17, 3, 1, 1, true)
+CONV(conv_pointwise, 6, 13, 1, 1, 0, false)
+CONV(conv_strided, 6, 13, 1, 2, 0, true)
 
 enum { DECONV_COUT = 9, DECONV_S = 4 };
 static void deconv(SpDevice *device, float *y)
@@ -252,52 +247,46 @@ ATTENTION(attention_narrow, 1, 9, 90, 3, 12, 0, 1)
 ATTENTION(attention_256, 1, 17, 33, 1, 200, 0, 3)
 ATTENTION(attention_wide, 1, 3, 7, 2, 300, 0, 0)
 
-static void grid_case(SpDevice *device, float *y, int64_t h, int64_t w, int64_t side, int64_t heads,
-                      int64_t head, bool in_place)
+typedef struct Windows {
+    int64_t h, w, side, heads, head;
+    bool in_place;
+} Windows;
+
+static void window_case(SpDevice *device, float *y, Windows n)
 {
-    const int64_t width = heads * head, entries = 2 * side - 1;
+    const int64_t width = n.heads * n.head, entries = 2 * n.side - 1;
     Scope s = {.device = device};
-    float *qkv = put_noise(&s, "qkv", h * w * 3 * width);
-    SpGridAttention a = {qkv,
-                         h,
-                         w,
-                         side,
-                         heads,
-                         head,
-                         2.5f / sqrtf((float)head),
-                         put_noise(&s, "beyond", 3 * width),
-                         put_noise(&s, "rows", entries * head),
-                         put_noise(&s, "columns", entries * head),
-                         qkv,
-                         3 * width};
-    if (!in_place) {
-        a.y = put(&s, y, (size_t)(h * w * width) * sizeof *y);
+    float *qkv = put_noise(&s, "qkv", n.h * n.w * 3 * width);
+    SpWindowAttention a = {qkv,
+                           n.h,
+                           n.w,
+                           n.side,
+                           n.heads,
+                           n.head,
+                           2.5f / sqrtf((float)n.head),
+                           put_noise(&s, "padding", 3 * width),
+                           put_noise(&s, "rel_pos_h", entries * n.head),
+                           put_noise(&s, "rel_pos_w", entries * n.head),
+                           qkv,
+                           3 * width};
+    if (!n.in_place) {
+        a.y = put(&s, y, (size_t)(n.h * n.w * width) * sizeof *y);
         a.y_row = width;
     }
-    device->ops.grid_attention(device, &a);
-    get(&s, a.y, y, h * w * a.y_row);
+    device->ops.window_attention(device, &a);
+    get(&s, a.y, y, n.h * n.w * a.y_row);
     end(&s);
 }
 
-static void grid_windows(SpDevice *device, float *y)
-{
-    grid_case(device, y, 16, 16, 14, 2, 16, false);
-}
-
-static void grid_global(SpDevice *device, float *y)
-{
-    grid_case(device, y, 12, 12, 12, 1, 80, true);
-}
-
-static void grid_ragged(SpDevice *device, float *y)
-{
-    grid_case(device, y, 9, 13, 5, 2, 64, true);
-}
-
-static void grid_one_window(SpDevice *device, float *y)
-{
-    grid_case(device, y, 3, 4, 7, 1, 130, false);
-}
+#define WINDOWS(name, ...)                                                                         \
+    static void name(SpDevice *device, float *y)                                                   \
+    {                                                                                              \
+        window_case(device, y, (Windows){__VA_ARGS__});                                            \
+    }
+WINDOWS(windows, 16, 16, 14, 2, 16, false)
+WINDOWS(window_global, 12, 12, 12, 1, 80, true)
+WINDOWS(window_ragged, 9, 13, 5, 2, 64, true)
+WINDOWS(window_one, 3, 4, 7, 1, 130, false)
 
 static void rope_case(SpDevice *device, float *y, int64_t head, bool norm)
 {
@@ -365,10 +354,10 @@ const OpCase op_products[] = {
     {"attention narrow", attention_narrow, 9 * 37, 1e-5, 4e-3, false},
     {"attention 256", attention_256, 17 * 203, 1e-5, 4e-3, false},
     {"attention wide", attention_wide, 3 * 600, 1e-5, 4e-3, false},
-    {"grid windows", grid_windows, 16 * 16 * 32, 1e-5, 4e-3, false},
-    {"grid global", grid_global, 12 * 12 * 240, 2e-5, 4e-3, false},
-    {"grid ragged", grid_ragged, 9 * 13 * 384, 2e-5, 4e-3, false},
-    {"grid one window", grid_one_window, 3 * 4 * 130, 2e-5, 4e-3, false},
+    {"windows", windows, 16 * 16 * 32, 1e-5, 4e-3, false},
+    {"window global", window_global, 12 * 12 * 240, 2e-5, 4e-3, false},
+    {"windows ragged", window_ragged, 9 * 13 * 384, 2e-5, 4e-3, false},
+    {"window one", window_one, 3 * 4 * 130, 2e-5, 4e-3, false},
     {"rope normed", rope_normed, 21 * 9 * 64, 1e-5, 0, false},
     {"rope plain", rope_plain, 21 * 9 * 20, 1e-5, 0, false},
 };

@@ -49,9 +49,9 @@ static void map_case(SpDevice *device, float *y, float scale, int64_t period, Sp
 {
     Scope s = {.device = device};
     float *out = put(&s, y, MAP * sizeof *y);
-    device->ops.map(device, &(SpMap){put_noise(&s, "x", MAP), MAP, scale,
-                                     period < 0 ? NULL : put_noise(&s, "add", MAP),
-                                     period < 0 ? 0 : period, act, out});
+    device->ops.elementwise(device, &(SpElementwise){put_noise(&s, "x", MAP), MAP, scale,
+                                                     period < 0 ? NULL : put_noise(&s, "add", MAP),
+                                                     period < 0 ? 0 : period, act, out});
     get(&s, out, y, MAP);
     end(&s);
 }
@@ -106,11 +106,12 @@ static void resize(SpDevice *device, float *y)
     end(&s);
 }
 
-static void halve(SpDevice *device, float *y)
+static void average_pool(SpDevice *device, float *y)
 {
     Scope s = {.device = device};
     float *out = put(&s, y, 2 * 3 * 4 * 5 * sizeof *y);
-    device->ops.halve(device, &(SpHalve){put_noise(&s, "x", 2 * 7 * 9 * 5), 2, 7, 9, 5, out});
+    device->ops.average_pool(device,
+                             &(SpAveragePool){put_noise(&s, "x", 2 * 7 * 9 * 5), 2, 7, 9, 5, out});
     get(&s, out, y, 2 * 3 * 4 * 5);
     end(&s);
 }
@@ -205,20 +206,20 @@ static void correlate_large(SpDevice *device, float *y)
 }
 
 enum { POINTS = 49, KEEP = 16 };
-static void neighbours(SpDevice *device, float *y)
+static void knn(SpDevice *device, float *y)
 {
     int32_t index[PAIRS * KEEP];
     float *cloud = op_noise("points", PAIRS * POINTS * 3);
     memcpy(cloud + 3 * 40, cloud + 3 * 7, 3 * sizeof *cloud); /* as far as an earlier one */
     Scope s = {.device = device};
-    SpNeighbours a = {.points = put(&s, cloud, PAIRS * POINTS * 3 * sizeof *cloud),
-                      .origin = put_noise(&s, "origin", PAIRS * 3),
-                      .pairs = PAIRS,
-                      .count = POINTS,
-                      .keep = KEEP,
-                      .index = put(&s, index, sizeof index),
-                      .vector = put(&s, y, PAIRS * KEEP * 3 * sizeof *y)};
-    device->ops.neighbours(device, &a);
+    SpKnn a = {.points = put(&s, cloud, PAIRS * POINTS * 3 * sizeof *cloud),
+               .origin = put_noise(&s, "origin", PAIRS * 3),
+               .pairs = PAIRS,
+               .count = POINTS,
+               .keep = KEEP,
+               .index = put(&s, index, sizeof index),
+               .vector = put(&s, y, PAIRS * KEEP * 3 * sizeof *y)};
+    device->ops.knn(device, &a);
     transfer(&s, SP_DOWNLOAD, index, a.index, sizeof index);
     get(&s, a.vector, y, PAIRS * KEEP * 3);
     for (int i = 0; i < PAIRS * KEEP; i++)
@@ -249,7 +250,7 @@ static void group_mean(SpDevice *device, float *y)
     end(&s);
 }
 
-static void pick_rows(SpDevice *device, float *y)
+static void gather_rows(SpDevice *device, float *y)
 {
     enum { GROUPS = 4, COUNT = 9, PICKS = 3 };
     int32_t index[GROUPS * PICKS];
@@ -257,9 +258,9 @@ static void pick_rows(SpDevice *device, float *y)
         index[i] = i * 5 % COUNT;
     Scope s = {.device = device};
     float *out = put(&s, y, GROUPS * PICKS * SMALL_LD * sizeof *y);
-    device->ops.pick_rows(device, &(SpPickRows){put_noise(&s, "x", GROUPS * COUNT * SMALL_C),
-                                                put(&s, index, sizeof index), GROUPS, COUNT, PICKS,
-                                                SMALL_C, out, SMALL_LD});
+    device->ops.gather_rows(device, &(SpGatherRows){put_noise(&s, "x", GROUPS * COUNT * SMALL_C),
+                                                    put(&s, index, sizeof index), GROUPS, COUNT,
+                                                    PICKS, SMALL_C, out, SMALL_LD});
     get(&s, out, y, GROUPS * PICKS * SMALL_LD);
     end(&s);
 }
@@ -285,12 +286,12 @@ static void scale_rows(SpDevice *device, float *y)
     end(&s);
 }
 
-static void unit_rows(SpDevice *device, float *y)
+static void l2_normalize(SpDevice *device, float *y)
 {
     Scope s = {.device = device};
     memset(y, 0, SMALL_C * sizeof *y); /* a row without a length */
     float *x = put(&s, y, SMALL_ROWS * SMALL_C * sizeof *y);
-    device->ops.unit_rows(device, &(SpUnitRows){x, SMALL_ROWS, SMALL_C});
+    device->ops.l2_normalize(device, &(SpL2Normalize){x, SMALL_ROWS, SMALL_C});
     get(&s, x, y, SMALL_ROWS * SMALL_C);
     end(&s);
 }
@@ -320,18 +321,18 @@ const OpCase op_small[] = {
     {"axis add", axis_add, MAP_H *MAP_W *MAP_C, 0, 0, false},
     {"modulate", modulate, 7 * 31, 1e-6, 0, false},
     {"resize", resize, 2 * RESIZE_H *RESIZE_W *RESIZE_LD, 5e-6, 0, false},
-    {"halve", halve, 2 * 3 * 4 * 5, 1e-6, 0, false},
+    {"average pool", average_pool, 2 * 3 * 4 * 5, 1e-6, 0, false},
     {"sample patches", sample_patches, PAIRS * 49 * 5, 2e-6, 0, false},
     {"sample picked", sample_picked, PAIRS * 5 * 22, 2e-6, 0, false},
     {"correlate", correlate, PAIRS * 49 * 49, 1e-5, 0, false},
     {"correlate large", correlate_large, PAIRS * 81 * 81, 1e-5, 0, false},
-    {"neighbours", neighbours, PAIRS *KEEP * 4, 1e-6, 0, false},
+    {"knn", knn, PAIRS *KEEP * 4, 1e-6, 0, false},
     {"posenc", posenc, SMALL_ROWS * 64, 2e-6, 0, false},
     {"group mean", group_mean, 5 * SMALL_C, 1e-6, 0, false},
-    {"pick rows", pick_rows, 4 * 3 * SMALL_LD, 0, 0, false},
+    {"gather rows", gather_rows, 4 * 3 * SMALL_LD, 0, 0, false},
     {"add rows", add_rows, SMALL_ROWS *SMALL_C, 0, 0, false},
     {"scale rows", scale_rows, SMALL_ROWS *SMALL_LD, 1e-6, 0, false},
-    {"unit rows", unit_rows, SMALL_ROWS *SMALL_C, 1e-6, 0, false},
+    {"l2 normalize", l2_normalize, SMALL_ROWS *SMALL_C, 1e-6, 0, false},
     {"copy", copy, SMALL_ROWS *SMALL_LD, 0, 0, false},
 };
 const size_t op_small_count = sizeof op_small / sizeof *op_small;

@@ -22,7 +22,7 @@ static void *copy_of(const void *data, size_t bytes)
     return memcpy(copy, data, bytes);
 }
 
-static void tell(const SpDevice *device, const char *name, const Took *took)
+static void report(const SpDevice *device, const char *name, const Took *took)
 {
     printf("# %-48s %8.3f s, %5zu MB of arena, %3zu MB of workspace, loaded in %.3f s, %.3f s "
            "hidden\n",
@@ -39,7 +39,7 @@ static void tracker_small(const Tracker *tracker, SpDevice *device)
     const size_t bytes = (size_t)(3 * 12 * 40) * sizeof(float);
     if (check_status(track_run(tracker, device, &RESIDENT, &track, &took), "tracker, resident")) {
         check(took.planned == took.peak, "tracker: %zu MB, as planned", took.peak >> 20);
-        tell(device, "tracker, 12 frames, 40 + 60 points", &took);
+        report(device, "tracker, 12 frames, 40 + 60 points", &took);
         float *first = copy_of(track.output.tracks, bytes);
         if (check_status(track_run(tracker, device, &STREAMED, &track, &took), "tracker, streamed"))
             check(memcmp(first, track.output.tracks, bytes) == 0,
@@ -57,19 +57,19 @@ static void tracker_large(const Tracker *tracker, SpDevice *device)
     for (size_t i = 0; i < 2; i++)
         if (check_status(track_run(tracker, device, &RESIDENT, &track, &took),
                          "tracker, 80 frames"))
-            tell(device, "tracker, 80 frames, 256 + 756 points", &took);
+            report(device, "tracker, 80 frames, 256 + 756 points", &took);
     const int64_t values = 3 * track.input.frames * track.input.queries;
     float *exact = copy_of(track.output.tracks, (size_t)values * sizeof *exact);
     if (check_status(track_run(tracker, device, &FAST, &track, &took), "tracker, TF32")) {
         const double alike = correlation(track.output.tracks, exact, values);
         check(alike >= 0.999, "tracker, TF32: correlation of tracks %.6f", alike);
-        tell(device, "tracker, 80 frames, 256 + 756 points, TF32", &took);
+        report(device, "tracker, 80 frames, 256 + 756 points, TF32", &took);
     }
     free(exact);
-    const size_t room = ((size_t)1 << 30) - device->workspace_bytes;
-    if (check(track_fit(tracker, device, room, &track, &need), "tracker: fits into 1 GB") &&
+    const size_t budget = ((size_t)1 << 30) - device->workspace_bytes;
+    if (check(track_fit(tracker, device, budget, &track, &need), "tracker: fits into 1 GB") &&
         check_status(track_run(tracker, device, &need.plan, &track, &took), "tracker, 1 GB"))
-        tell(device, "tracker, 80 frames, within 1 GB", &took);
+        report(device, "tracker, 80 frames, within 1 GB", &took);
     track_end(&track);
 }
 
@@ -86,9 +86,9 @@ void tracker_runs(const char *goldens, SpDevice *device, bool full)
 
 /* ---- SAM ---- */
 
-/* Streamed it stays within `most` bytes. */
+/* Streamed it stays within `max_bytes`. */
 static void sam_run(const char *goldens, const char *manifest, SpDevice *device, int64_t height,
-                    int64_t width, size_t most)
+                    int64_t width, size_t max_bytes)
 {
     Sam sam;
     Mask mask = mask_of_disc(height, width);
@@ -102,9 +102,9 @@ static void sam_run(const char *goldens, const char *manifest, SpDevice *device,
         if (check_status(mask_run(&sam, device, &STREAMED, &mask, &took), "streamed"))
             check(memcmp(first, mask.mask, bytes) == 0 && memcmp(&iou, &mask.iou, sizeof iou) == 0,
                   "%s, streamed: the same bits", manifest);
-        check(took.peak + device->workspace_bytes <= most, "%s, streamed: %zu MB", manifest,
+        check(took.peak + device->workspace_bytes <= max_bytes, "%s, streamed: %zu MB", manifest,
               (took.peak + device->workspace_bytes) >> 20);
-        tell(device, manifest, &took);
+        report(device, manifest, &took);
         if (check_status(mask_run(&sam, device, &FAST, &mask, &took), "TF32")) {
             char name[40];
             size_t others = 0;
@@ -113,7 +113,7 @@ static void sam_run(const char *goldens, const char *manifest, SpDevice *device,
             check(others <= bytes / 100, "%s, TF32: %zu of %zu pixels differ", manifest, others,
                   bytes);
             snprintf(name, sizeof name, "%s, TF32", manifest);
-            tell(device, name, &took);
+            report(device, name, &took);
         }
         free(first);
     }
@@ -217,7 +217,7 @@ void many_videos(OpenDevice open, SpDevice **device, int count)
 {
     Video v;
     bool good = video_open(&v);
-    size_t settled = 0, least = SIZE_MAX;
+    size_t settled = 0, min_left = SIZE_MAX;
     uint64_t first = 0;
     int others = 0;
     for (int i = 0; i < count && good; i++) {
@@ -230,13 +230,13 @@ void many_videos(OpenDevice open, SpDevice **device, int count)
             break;
         first = i ? first : fingerprint(&v);
         others += fingerprint(&v) != first;
-        const size_t left = (*device)->free_memory(*device);
+        const size_t left = (*device)->available_memory(*device);
         settled = i < SETTLED ? left : settled;
-        least = left < least || i <= SETTLED ? left : least;
+        min_left = left < min_left || i <= SETTLED ? left : min_left;
     }
     check(good && others == 0, "%d videos: %d differ from the first", count, others);
-    check(good && least + (2 << 20) >= settled,
+    check(good && min_left + (2 << 20) >= settled,
           "%d videos: %zu MB free after ten, %zu at least later", count, settled >> 20,
-          least >> 20);
+          min_left >> 20);
     video_close(&v);
 }

@@ -9,7 +9,9 @@ double op_tolerance(const OpCase *c, SpPrecision precision)
 {
     if (precision == SP_PRECISION_F32)
         return c->tolerance;
-    if (precision == SP_PRECISION_BF16 || c->half_tolerance == 0)
+    if (c->half_tolerance == 0)
+        return -1;
+    if (precision == SP_PRECISION_BF16)
         return c->half_tolerance;
     return c->half_tolerance / 4 > c->tolerance ? c->half_tolerance / 4 : c->tolerance;
 }
@@ -45,7 +47,7 @@ void transfer(Scope *s, SpCopyKind kind, void *to, const void *from, size_t byte
 
 void *put(Scope *s, const void *data, size_t bytes)
 {
-    void *memory = checked(s->device->take_memory(s->device, bytes));
+    void *memory = checked(s->device->alloc(s->device, bytes));
     s->bytes[s->used] = bytes;
     s->memory[s->used++] = memory;
     transfer(s, SP_UPLOAD, memory, data, bytes);
@@ -70,5 +72,5 @@ void end(Scope *s)
 {
     s->device->status(s->device);
     for (int i = 0; i < s->used; i++)
-        s->device->give_memory(s->device, s->memory[i], s->bytes[i]);
+        s->device->free(s->device, s->memory[i], s->bytes[i]);
 }

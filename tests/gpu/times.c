@@ -90,19 +90,19 @@ static void convolution(const Bench *b)
                                            .ldy = 256});
 }
 
-/* Seconds of one call: the least of three after a first one, which may choose and compile. */
+/* Seconds of one call: the shortest of three after a first one, which may choose and compile. */
 static double time_of(const Bench *b, void (*run)(const Bench *), double *first)
 {
-    double least = 1e9;
+    double shortest = 1e9;
     for (int i = 0; i < 4; i++) {
         const double began = sp_clock();
         run(b);
         b->gpu->status(b->gpu);
         const double seconds = sp_clock() - began;
         *first = i == 0 ? seconds : *first;
-        least = i > 0 && seconds < least ? seconds : least;
+        shortest = i > 0 && seconds < shortest ? seconds : shortest;
     }
-    return least;
+    return shortest;
 }
 
 void times_of_ops(SpDevice *gpu)
@@ -123,8 +123,7 @@ void times_of_ops(SpDevice *gpu)
          false},
     };
     const size_t bytes = (size_t)GLOBAL * 3 * WIDTH * sizeof(float);
-    Bench b = {gpu, gpu->take_memory(gpu, bytes), gpu->take_memory(gpu, bytes),
-               gpu->take_memory(gpu, bytes)};
+    Bench b = {gpu, gpu->alloc(gpu, bytes), gpu->alloc(gpu, bytes), gpu->alloc(gpu, bytes)};
     if (!check(b.x && b.w && b.y, "memory for the timing of ops"))
         return;
     sp_cuda_library_keys(gpu, 1);
@@ -147,8 +146,8 @@ void times_of_ops(SpDevice *gpu)
     sp_cuda_library_keys(gpu, 0);
     gpu->set_precision(gpu, SP_PRECISION_F32);
     sp_cuda_prefer_own(gpu, false);
-    gpu->give_memory(gpu, b.x, bytes), gpu->give_memory(gpu, b.w, bytes);
-    gpu->give_memory(gpu, b.y, bytes);
+    gpu->free(gpu, b.x, bytes), gpu->free(gpu, b.w, bytes);
+    gpu->free(gpu, b.y, bytes);
     check_status(gpu->status(gpu), "timing of ops");
 }
 
@@ -156,40 +155,40 @@ void times_of_ops(SpDevice *gpu)
 static double bus_rate(void *device, size_t bytes)
 {
     void *pinned = NULL;
-    double least = 1e9;
+    double shortest = 1e9;
     if (cudaMallocHost(&pinned, bytes) != cudaSuccess)
         return 0;
     for (int i = 0; i < 4; i++) {
         const double began = sp_clock();
         cudaMemcpy(device, pinned, bytes, cudaMemcpyHostToDevice);
-        least = i && sp_clock() - began < least ? sp_clock() - began : least;
+        shortest = i && sp_clock() - began < shortest ? sp_clock() - began : shortest;
     }
     cudaFreeHost(pinned);
-    return (double)bytes / least;
+    return (double)bytes / shortest;
 }
 
 void times_of_bus(SpDevice *gpu)
 {
     const size_t bytes = (size_t)1 << 30;
     float *host = calloc(1, bytes);
-    void *memory = gpu->take_memory(gpu, bytes);
-    double least = 1e9;
+    void *memory = gpu->alloc(gpu, bytes);
+    double shortest = 1e9;
     if (!check(host && memory, "memory for the timing of the bus"))
         return;
     for (size_t i = 0; i < bytes / sizeof *host; i += 1024)
         host[i] = 1; /* or all pages were one page of zeros */
     for (int i = 0; i < 4; i++) {
         const double began = sp_clock();
-        gpu->spent(gpu, 0);
-        gpu->fetch(gpu, 0, memory, host, bytes);
-        gpu->fetched(gpu, 0);
+        gpu->release_slot(gpu, 0);
+        gpu->prefetch(gpu, 0, memory, host, bytes);
+        gpu->wait_slot(gpu, 0);
         gpu->status(gpu);
-        least = i && sp_clock() - began < least ? sp_clock() - began : least;
+        shortest = i && sp_clock() - began < shortest ? sp_clock() - began : shortest;
     }
-    const double ours = (double)bytes / least, bus = bus_rate(memory, bytes);
+    const double ours = (double)bytes / shortest, bus = bus_rate(memory, bytes);
     check(ours >= 0.8 * bus, "weights come at %.1f GB/s, %.0f %% of the bus's %.1f", ours / 1e9,
           100 * ours / bus, bus / 1e9);
-    gpu->give_memory(gpu, memory, bytes);
+    gpu->free(gpu, memory, bytes);
     free(host);
 }
 
@@ -198,20 +197,20 @@ static double timed_run(const Front *front, SpDevice *gpu, const SpPlan *plan, C
 {
     Took took = {0};
     SpFootprint need = {0};
-    double least = 1e9, first = 0;
+    double shortest = 1e9, first = 0;
     front_need(front, gpu, plan, clip, &need);
     for (int i = 0; i < 2; i++) { /* the second one knows all its kernels and plans */
         if (!check_status(front_run(front, gpu, plan, clip, &took), name))
             return 0;
         first = i == 0 ? took.seconds : first;
-        least = took.seconds < least ? took.seconds : least;
+        shortest = took.seconds < shortest ? took.seconds : shortest;
     }
     printf("# %-48s %8.3f s (first %.3f), %5zu MB of arena, %5zu MB of weights, %3zu MB of "
            "workspace, %.3f s "
            "hidden\n",
-           name, least, first, took.peak >> 20, need.weights >> 20, gpu->workspace_bytes >> 20,
+           name, shortest, first, took.peak >> 20, need.weights >> 20, gpu->workspace_bytes >> 20,
            took.hidden);
-    return least;
+    return shortest;
 }
 
 void times_of_front(const char *goldens, SpDevice *gpu)
@@ -228,11 +227,11 @@ void times_of_front(const char *goldens, SpDevice *gpu)
     plan.weights = SP_STREAMED;
     timed_run(&front, gpu, &plan, &clip, "front, 80 frames of 294x518, streamed");
     for (size_t gb = 2; gb >= 1; gb--) {
-        const size_t room = (gb << 30) - gpu->workspace_bytes;
-        if (!check(front_fit(&front, gpu, room, SP_PRECISION_BF16, &clip, &need),
+        const size_t budget = (gb << 30) - gpu->workspace_bytes;
+        if (!check(front_fit(&front, gpu, budget, SP_PRECISION_BF16, &clip, &need),
                    "80 frames of 294x518 fit into %zu GB", gb))
             continue;
-        check(need.device + need.weights <= room, "with %zu MB",
+        check(need.device + need.weights <= budget, "with %zu MB",
               (need.device + need.weights + gpu->workspace_bytes) >> 20);
         const double within =
             timed_run(&front, gpu, &need.plan, &clip, "front, 80 frames, within the budget");

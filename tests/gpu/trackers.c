@@ -143,14 +143,14 @@ SpStatus track_run(const Tracker *tracker, SpDevice *device, const SpPlan *plan,
     return stage_run(&stage, device, plan, took);
 }
 
-bool track_fit(const Tracker *tracker, SpDevice *device, size_t room, Track *track,
+bool track_fit(const Tracker *tracker, SpDevice *device, size_t budget, Track *track,
                SpFootprint *need)
 {
     TrackStage self = {tracker, track};
     bool fits = false;
     const SpDryRun stage = {run_tracker, &self, sp_checkpoint_weights(tracker->checkpoint)};
-    const SpMemoryLimits rooms = {.device = room, .host = SIZE_MAX};
-    return sp_plan_choose(device, &stage, &(SpPlanConstraints){0}, &rooms, need, &fits).code ==
+    const SpMemoryLimits limits = {.device = budget, .host = SIZE_MAX};
+    return sp_plan_choose(device, &stage, &(SpPlanConstraints){0}, &limits, need, &fits).code ==
                SP_OK &&
            fits;
 }
@@ -198,7 +198,7 @@ static SpStatus run_sam(void *self, SpNn *nn)
     Mask *m = stage->mask;
     const double point[2] = {0.5 * (double)m->width, 0.5 * (double)m->height};
     const int label = 1;
-    const SpPrompt prompt = {1, point, &label, NULL};
+    const SpSamPrompt prompt = {1, point, &label, NULL};
     const SpSamInput input = {.height = m->height,
                               .width = m->width,
                               .rgb = m->rgb,

@@ -29,8 +29,9 @@ Track track_of_waves(int64_t frames, int64_t height, int64_t width, int64_t quer
 void track_end(Track *track);
 SpStatus track_run(const Tracker *tracker, SpDevice *device, const SpPlan *plan, Track *track,
                    Took *took);
-/* The plan that fits into `room` bytes of device memory beside the workspace; false: none does. */
-bool track_fit(const Tracker *tracker, SpDevice *device, size_t room, Track *track,
+/* The plan that fits into `budget` bytes of device memory beside the workspace; false: none does.
+ */
+bool track_fit(const Tracker *tracker, SpDevice *device, size_t budget, Track *track,
                SpFootprint *need);
 
 typedef struct Sam {

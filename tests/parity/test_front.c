@@ -11,7 +11,7 @@
 #include "front/internal.h"
 #include "geometry/camera.h"
 #include "media/frame_plan.h"
-#include "nn/dump.h"
+#include "support/dumped.h"
 #include "support/golden.h"
 #include "support/model.h"
 
@@ -54,37 +54,17 @@ static void patch_embedding(void **state)
     (void)state;
     Golden *g = golden_open("front/patch_embed.safetensors");
     const SpTensor *images = golden_tensor(g, "images");
-    const int64_t n = sp_tensor_count(images), height = images->dim[2], width = images->dim[3];
-    const SpFrontDims dims = sp_front_dims(front, 2, height, width);
-    const int64_t row = front->width, first = 1 + front->embed.registers;
-    const int64_t length = first + dims.patches;
-    float *video = video_of(golden_f32(g, "images", NULL), n);
+    const SpFrontDims dims = sp_front_dims(front, 2, images->dim[2], images->dim[3]);
+    float *video = video_of(golden_f32(g, "images", NULL), sp_tensor_count(images));
     SpNn nn = model_context(64);
-
-    float *hwc = golden_zeros(n / 2);
-    sp_front_normalise(video, height, width, hwc);
-    float *chw = golden_channels_first(hwc, 1, height * width, 3);
-    golden_compare(g, "normalised", chw, UNIT);
-
-    const SpEmbedRun run = sp_patch_embed_begin(front, &nn, &dims);
-    float *x = sp_nn_alloc(&nn, 2 * length * row);
-    sp_patch_embed_tokens(front, &nn, &dims, &run, video, x);
-    golden_compare(g, "tokens_in", x, UNIT);
-    sp_block_run(&nn, &front->embed.block[0], x, 2, length, NULL);
-    golden_compare(g, "block0", x, UNIT);
-    sp_block_run(&nn, &front->embed.block[1], x, 2, length, NULL);
-    golden_compare(g, "block1", x, UNIT);
-
-    float *tokens = sp_nn_alloc(&nn, 2 * dims.tokens * row),
-          *patches = golden_zeros(2 * dims.patches * row);
-    sp_patch_embed_frames(front, &nn, &dims, video, tokens);
+    float *tokens = sp_nn_alloc(&nn, 2 * dims.tokens * front->width);
+    Dumped *dumped = dumped_begin(&nn);
+    sp_patch_embed_run(front, &nn, &dims, video, tokens);
     model_check(&nn);
-    for (int64_t t = 0; t < 2; t++)
-        memcpy(patches + t * dims.patches * row,
-               tokens + ((t + 1) * dims.tokens - dims.patches) * row,
-               (size_t)(dims.patches * row) * sizeof *patches);
-    golden_compare(g, "patch_tokens", patches, UNIT);
-    free(video), free(hwc), free(chw), free(patches);
+    /* normalised, tokens_in, block0, block1, patch_tokens */
+    assert_int_equal(dumped_compare(dumped, "front/patch_embed", g, NULL, UNIT), 5);
+    dumped_end(&nn, dumped);
+    free(video);
     model_close(&nn);
     golden_close(g);
 }
@@ -188,8 +168,11 @@ static void aggregator(void **state)
     for (int k = 0; k < SP_FRONT_TAPS; k++)
         features.tap[k] = golden_zeros(2 * plane);
     features.camera = golden_zeros(dims.frames * 2 * width);
+    Dumped *dumped = dumped_begin(&nn);
     sp_aggregator_run(front, &nn, &dims, video, &features);
     model_check(&nn);
+    assert_int_equal(dumped_compare(dumped, "front/aggregator", g, NULL, UNIT), SP_FRONT_TAPS);
+    dumped_end(&nn, dumped);
     for (int k = 0; k < SP_FRONT_TAPS; k++) {
         char name[20];
         snprintf(name, sizeof name, "out%d", k);
@@ -214,50 +197,29 @@ static void aggregator(void **state)
     golden_close(g);
 }
 
-/* What a run dumps under one name, one after another. */
-typedef struct Captured {
-    const char *name;
-    float *values;
-    int64_t count, capacity;
-} Captured;
-
-static void capture(void *self, const char *name, int rank, const int64_t *dims, const float *data)
-{
-    int64_t count = 1;
-    for (int i = 0; i < rank; i++)
-        count *= dims[i];
-    for (Captured *c = self; c->name; c++)
-        if (strcmp(c->name, name) == 0) {
-            assert_true(c->count + count <= c->capacity);
-            memcpy(c->values + c->count, data, (size_t)count * sizeof *data);
-            c->count += count;
-        }
-}
-
 static void camera_head(void **state)
 {
     (void)state;
-    enum { T = 5, ROUNDS = 4, VALUES = 9 * T * ROUNDS };
+    enum { T = 5, ROUNDS = 4 };
     Golden *g = golden_open("front/camera.safetensors");
     const float *tokens = golden_f32(g, "tokens", NULL);
     SpNn nn = model_context(64);
-    float encoding[9 * T], deltas[VALUES], poses[VALUES];
-    Captured seen[] = {{"front/camera/delta", deltas, 0, VALUES},
-                       {"front/camera/poses", poses, 0, VALUES},
-                       {NULL, NULL, 0, 0}};
-    const SpDump dump = {capture, seen};
-    nn.dump = &dump;
+    float encoding[9 * T];
+    Dumped *dumped = dumped_begin(&nn);
     sp_camera_head_run(front, &nn, T, tokens, encoding);
-    assert_true(seen[0].count == VALUES && seen[1].count == VALUES);
-    golden_compare(g, "delta", deltas, UNIT);
-    golden_compare(g, "poses", poses, UNIT);
+    /* token_norm, modulation0, trunk0, delta, poses */
+    assert_int_equal(dumped_compare(dumped, "front/camera", g, NULL, UNIT), 5);
+    dumped_end(&nn, dumped);
     const float *published = front->camera.pose_branch.fc2.b;
     front->camera.pose_branch.fc2.b = golden_f32(g, "low.bias", NULL);
-    seen[0].count = seen[1].count = 0;
+    dumped = dumped_begin(&nn);
     sp_camera_head_run(front, &nn, T, tokens, encoding);
     front->camera.pose_branch.fc2.b = published;
     model_check(&nn);
-    golden_compare(g, "low.poses", poses, UNIT);
+    int64_t count;
+    golden_compare(g, "low.poses", dumped_values(dumped, "front/camera/poses", &count), UNIT);
+    assert_int_equal(count, 9 * T * ROUNDS);
+    dumped_end(&nn, dumped);
     model_close(&nn);
     golden_close(g);
 }
@@ -305,6 +267,7 @@ static void depth_head(void **state)
     const SpDepthHead head = sp_depth_head_pack(front, &nn);
     const int64_t image = dims.height * dims.width;
     float *depth = golden_zeros(2 * image), *confidence = golden_zeros(2 * image);
+    Dumped *dumped = dumped_begin(&nn);
     for (int64_t t = 0; t < 2; t++) {
         const float *frame[SP_FRONT_TAPS];
         for (int k = 0; k < SP_FRONT_TAPS; k++)
@@ -315,6 +278,9 @@ static void depth_head(void **state)
     model_check(&nn);
     golden_compare(g, "depth", depth, UNIT);
     golden_compare(g, "conf", confidence, UNIT);
+    /* norm0, four each of project, resize, rn and fuse, conv1, before_activation, depth, conf */
+    assert_int_equal(dumped_compare(dumped, "front/dpt", g, NULL, UNIT), 21);
+    dumped_end(&nn, dumped);
 
     const float *input = golden_f32(g, "rcu.input", NULL); /* [1, 32, 6, 5] */
     float *x = sp_nn_alloc(&nn, 30 * 32);

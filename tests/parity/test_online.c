@@ -159,8 +159,8 @@ static void most_within(const Recorded *r, const char *name, const float *ours, 
     tracker_most_within(r->golden, path, ours, count, pixels, limit);
 }
 
-/* After four iterations from the recorded state of the window before: golden README, it3. 3D points
- * are left to whole_run: moving a given camera by 1e-6 moves them by hundredths here. */
+/* After four iterations from the recorded state of the window before: tests/golden/README.md, it3.
+ * 3D points are left to whole_run: moving a given camera by 1e-6 moves them by hundredths here. */
 static void compare_end(const Recorded *r, const SpWindow *w)
 {
     float *xy = golden_zeros(2 * w->frames * w->tracks);

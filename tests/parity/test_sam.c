@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "base/half.h"
-#include "nn/dump.h"
 #include "sam/internal.h"
+#include "support/dumped.h"
 #include "support/golden.h"
 #include "support/model.h"
 
@@ -170,7 +170,7 @@ static void layers(void **state)
         sp_norm_run(&nn, &layer->norm1, x, grid * grid, y);
         golden_compare(g, golden_name(unit, "norm1"), y, limit);
         sp_dense_run(&nn, &layer->qkv, y, grid * grid, SP_IDENTITY, qkv);
-        sp_nn_run(&nn, map, &(SpMap){.x = y, .count = count, .y = y}); /* zeros */
+        sp_nn_run(&nn, elementwise, &(SpElementwise){.x = y, .count = count, .y = y}); /* zeros */
         sp_sam_layer_attention(&nn, layer, grid, qkv, y);
         /* The reference's windows hold tokens beyond the grid, which nobody reads. */
         const char *attn = golden_name(unit, "attn");
@@ -207,19 +207,13 @@ static void vision(void **state)
     SpNn nn = model_context(16);
     float *model_image = golden_zeros(3 * sam->side * sam->side);
     sp_sam_model_image(sam, &nn, &s, image->data, model_image);
-    compare_map(g, "pixel_values", model_image, sam->side * sam->side, 3);
-    float *x = sp_nn_alloc(&nn, pixels * sam->vision.width);
-    sp_sam_embed(sam, &nn, model_image, x);
-    golden_compare(g, "patches_plus_position", x, limit);
-    for (int64_t i = 0; i < sam->vision.layers; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "layer%d", (int)i);
-        sp_sam_layer_run(&nn, &sam->vision.layer[i], sam->vision.grid, x);
-        golden_compare(g, name, x, limit);
-    }
     float *embedding = sp_nn_alloc(&nn, pixels * sam->width);
-    sp_sam_neck(sam, &nn, x, embedding);
+    Dumped *dumped = dumped_begin(&nn);
+    sp_sam_encode(sam, &nn, model_image, embedding);
+    /* pixel_values, patches_plus_position, four layers, output */
+    assert_int_equal(dumped_compare(dumped, "sam/vision", g, NULL, limit), 7);
     compare_map(g, "output", embedding, pixels, sam->width);
+    dumped_end(&nn, dumped);
     model_check(&nn);
     model_close(&nn);
     free(model_image);
@@ -314,40 +308,7 @@ static void decoder_maps(Golden *g, SpNn *nn, float **embedding, float **positio
     free(host);
 }
 
-/* The two-way transformer, upscaling and hypernetworks block by block. */
-static void decoder_parts(void **state)
-{
-    (void)state;
-    Golden *g = golden_open("sam/decoder_tiny.safetensors");
-    const int64_t pixels = 16 * sam->vision.grid * sam->vision.grid;
-    const int64_t width = sp_sam_upscaled_width(sam);
-    SpNn nn = model_context(32);
-    float *embedding, *position;
-    decoder_maps(g, &nn, &embedding, &position);
-    const SpTensor *sparse = golden_tensor(g, "box_points.sparse");
-    const SpSamDecoding in = {embedding, position, golden_f32(g, "box_points.sparse", NULL),
-                              sparse->dim[0]};
-    const SpSamTwoWay s = sp_sam_two_way_begin(sam, &nn, &in);
-    for (int i = 0; i < 2; i++) {
-        char unit[30];
-        snprintf(unit, sizeof unit, "box_points.block%d", i);
-        sp_sam_two_way_block(sam, &nn, i, &s);
-        golden_compare(g, golden_name(unit, "tokens"), s.t, limit);
-        golden_compare(g, golden_name(unit, "image"), s.z, limit);
-    }
-    sp_sam_two_way_end(sam, &nn, &s);
-    golden_compare(g, "box_points.tokens", s.t, limit);
-    float *upscaled = sp_nn_alloc(&nn, pixels * width);
-    float *hyper = sp_nn_alloc(&nn, SP_SAM_MASKS * width);
-    sp_sam_upscale(sam, &nn, s.z, upscaled);
-    sp_sam_hyper(sam, &nn, s.t, hyper);
-    compare_map(g, "box_points.upscaled", upscaled, pixels, width);
-    golden_compare(g, "box_points.hyper", hyper, limit);
-    model_check(&nn);
-    model_close(&nn);
-    golden_close(g);
-}
-
+/* The decoder from the inside as well: blocks, tokens, upscaling and hypernetworks of one kind. */
 static void decoder(void **state)
 {
     (void)state;
@@ -361,11 +322,17 @@ static void decoder(void **state)
         const SpSamDecoding in = {embedding, position,
                                   golden_f32(g, golden_name(KINDS[k], "sparse"), NULL),
                                   sparse->dim[0]};
+        Dumped *dumped = dumped_begin(&nn);
         sp_sam_decode(sam, &nn, &in, masks, iou);
         golden_compare(g, golden_name(KINDS[k], "single_mask"), masks, limit);
         golden_compare(g, golden_name(KINDS[k], "masks"), masks + pixels, limit);
         golden_compare(g, golden_name(KINDS[k], "single_iou"), iou, limit);
         golden_compare(g, golden_name(KINDS[k], "iou"), iou + 1, limit);
+        /* sparse and these four; of a box with points two blocks' tokens and images, tokens,
+         * upscaled and hyper */
+        assert_int_equal(dumped_compare(dumped, "sam/decoder", g, KINDS[k], limit),
+                         strcmp(KINDS[k], "box_points") == 0 ? 12 : 5);
+        dumped_end(&nn, dumped);
     }
     model_check(&nn);
     model_close(&nn);
@@ -373,27 +340,17 @@ static void decoder(void **state)
     golden_close(g);
 }
 
-/* Collects the rows of logits that post-processing dumps; self: where the next one goes. */
-static void append_row(void *self, const char *name, int rank, const int64_t *dims,
-                       const float *data)
-{
-    float **next = self;
-    assert_string_equal(name, "sam/postprocess/logits");
-    assert_int_equal(rank, 1);
-    memcpy(*next, data, (size_t)dims[0] * sizeof *data);
-    *next += dims[0];
-}
-
 /* Post-processing, whose logits go to `logits` [height, width]. */
 static void postprocess_logits(SpNn *nn, const SpSamSizes *s, const float *low, float *logits,
                                uint8_t *mask)
 {
-    float *next = logits;
-    const SpDump dump = {append_row, &next};
-    nn->dump = &dump;
+    int64_t count;
+    Dumped *dumped = dumped_begin(nn);
     sp_sam_postprocess(sam, nn, s, low, 1, mask);
-    nn->dump = NULL;
-    assert_true(next == logits + s->height * s->width);
+    const float *rows = dumped_values(dumped, "sam/postprocess/logits", &count);
+    assert_int_equal(count, s->height * s->width);
+    memcpy(logits, rows, (size_t)count * sizeof *logits);
+    dumped_end(nn, dumped);
 }
 
 static void postprocess(void **state)
@@ -564,20 +521,23 @@ static void base_size(void **state)
     float *masks = golden_zeros(SP_SAM_MASKS * 16 * pixels);
     float *logits = golden_zeros(s.height * s.width);
     uint8_t *mask = bytes(s.height * s.width);
-    float *x = sp_nn_alloc(&nn, pixels * width), *embedding = sp_nn_alloc(&nn, pixels * sam->width);
+    float *embedding = sp_nn_alloc(&nn, pixels * sam->width);
     sp_sam_model_image(sam, &nn, &s, image->data, model_image);
     float *planes = golden_channels_first(model_image, 1, sam->side * sam->side, 3);
     compare_sampled(frame, "pixel_values_sample", planes, 3, sam->side, sam->side,
                     (int64_t[]){1, 16, 16}, limit);
     free(planes);
-    sp_sam_embed(sam, &nn, model_image, x);
+    Dumped *dumped = dumped_begin(&nn);
+    sp_sam_encode(sam, &nn, model_image, embedding);
     for (int64_t i = 0; i < sam->vision.layers; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "layer%d_sample", (int)i);
-        sp_sam_layer_run(&nn, &sam->vision.layer[i], grid, x);
-        compare_sampled(g, name, x, grid, grid, width, (int64_t[]){7, 7, 16}, limit);
+        char name[2][32];
+        int64_t count;
+        snprintf(name[0], sizeof name[0], "sam/vision/layer%d", (int)i);
+        snprintf(name[1], sizeof name[1], "layer%d_sample", (int)i);
+        compare_sampled(g, name[1], dumped_values(dumped, name[0], &count), grid, grid, width,
+                        (int64_t[]){7, 7, 16}, limit);
     }
-    sp_sam_neck(sam, &nn, x, embedding);
+    dumped_end(&nn, dumped);
     planes = golden_channels_first(embedding, 1, pixels, sam->width);
     compare_sampled(g, "image_embedding_sample", planes, sam->width, grid, grid,
                     (int64_t[]){4, 7, 7}, limit);
@@ -605,11 +565,10 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest base[] = {cmocka_unit_test(prompts_base), cmocka_unit_test(base_size)};
     const struct CMUnitTest units[] = {
-        cmocka_unit_test(model_resize),  cmocka_unit_test(frame_resize),
-        cmocka_unit_test(frame_sizes),   cmocka_unit_test(layers),
-        cmocka_unit_test(vision),        cmocka_unit_test(prompts_tiny),
-        cmocka_unit_test(decoder_parts), cmocka_unit_test(decoder),
-        cmocka_unit_test(postprocess)};
+        cmocka_unit_test(model_resize), cmocka_unit_test(frame_resize),
+        cmocka_unit_test(frame_sizes),  cmocka_unit_test(layers),
+        cmocka_unit_test(vision),       cmocka_unit_test(prompts_tiny),
+        cmocka_unit_test(decoder),      cmocka_unit_test(postprocess)};
     const struct CMUnitTest whole[] = {cmocka_unit_test(end_to_end),
                                        cmocka_unit_test(low_resolution)};
     const struct CMUnitTest halves[] = {cmocka_unit_test(vision)};

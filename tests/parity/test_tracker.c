@@ -316,7 +316,7 @@ static void expect_recorded(void *self, const char *name, int rank, const int64_
     assert_true(isfinite(data[0]));
 }
 
-/* One iteration from the reference's state: golden README, "teacher-forced". */
+/* One iteration from the reference's state: tests/golden/README.md (teacher-forced). */
 static void forced_iterations(void **state)
 {
     (void)state;
@@ -345,7 +345,7 @@ static void forced_iterations(void **state)
     golden_close(g);
 }
 
-/* The whole run, tolerances of the golden README. */
+/* The whole run, tolerances of tests/golden/README.md. */
 static void free_run(void **state)
 {
     (void)state;

@@ -13,7 +13,8 @@
 #include "tracker/correlation.h"
 #include "tracker/tokens.h"
 
-/* golden README, "Tolerances": layers; what contains position encodings of degree 10 and 12. */
+/* tests/golden/README.md, "Tolerances": layers; what contains position encodings of degree 10 and
+ * 12. */
 static const double UNIT = 2e-5, ENCODED = 1e-3;
 
 static SpCheckpoint *checkpoint;
@@ -70,7 +71,7 @@ static void encoder(void **state)
         free(first);
         if (l + 1 < SP_CORRELATION_LEVELS) {
             level[l + 1] = golden_zeros(2 * h * w * C / 4);
-            sp_nn_run(&nn, halve, &(SpHalve){level[l], 2, h, w, C, level[l + 1]});
+            sp_nn_run(&nn, average_pool, &(SpAveragePool){level[l], 2, h, w, C, level[l + 1]});
         }
         free(level[l]);
     }

@@ -31,14 +31,14 @@ static void *take_memory(SpDevice *self, size_t bytes)
     (void)self;
     allocated += bytes;
     max_allocated = allocated > max_allocated ? allocated : max_allocated;
-    return cpu->take_memory(cpu, bytes);
+    return cpu->alloc(cpu, bytes);
 }
 
 static void give_memory(SpDevice *self, void *memory, size_t bytes)
 {
     (void)self;
     allocated -= bytes;
-    cpu->give_memory(cpu, memory, bytes);
+    cpu->free(cpu, memory, bytes);
 }
 
 /* The ops expect the CPU's own SpDevice. One thread: barriers are slow on a busy machine. */
@@ -46,8 +46,8 @@ static void open_device(void)
 {
     assert_int_equal(sp_cpu_open(1, &cpu).code, SP_OK);
     device = *cpu;
-    device.take_memory = take_memory;
-    device.give_memory = give_memory;
+    device.alloc = take_memory;
+    device.free = give_memory;
     allocated = max_allocated = 0;
 }
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "base/half.h"
+#include "base/tensor.h"
 
 enum { MAX_CONVERTED = 256 };
 

@@ -32,7 +32,7 @@ const char *golden_meta(Golden *golden, const char *key);
  * row-major order (tests/golden/cut_sam.py). 1 where there is none. */
 int64_t golden_stride(Golden *golden, const char *name);
 
-/* max |ours - golden| / max(1, max |golden|), the measure of ../shared/golden/README.md. */
+/* max |ours - golden| / max(1, max |golden|), the measure of tests/golden/README.md. */
 double golden_error(Golden *golden, const char *name, const float *ours);
 
 /* Fails unless golden_error is at most `tolerance`. `ours` has the tensor's shape before any

@@ -47,7 +47,7 @@ float *tracker_video(Golden *g, const char *name)
 
 /* The share of tracks all of whose frames are within `limit` of the golden, whose shape is
  * [T, N, width]; `ours` has the first `count` of the width values. The unit is max(1, largest
- * value), as for every error in the golden README; of pixels it is the pixel. */
+ * value), as for every error in tests/golden/README.md; of pixels it is the pixel. */
 static double tracks_within(Golden *g, const char *name, const float *ours, int64_t count,
                             bool pixels, double limit)
 {

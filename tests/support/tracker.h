@@ -25,7 +25,7 @@ size_t tracker_run(const SpTracker *tracker, const SpTrackerInput *input,
 
 /* Whether 95 % of the tracks have all their frames within `limit` of the golden, whose shape is
  * [T, N, width]; `ours` has the first `count` of the width values. The unit is max(1, largest
- * value), as for every error in the golden README; of pixels it is the pixel. */
+ * value), as for every error in tests/golden/README.md; of pixels it is the pixel. */
 void tracker_most_within(Golden *golden, const char *name, const float *ours, int64_t count,
                          bool pixels, double limit);
 

@@ -1,5 +1,5 @@
 /*
- * Host side of the CUDA device (device.c, copy.c, fetch.c) on an emulated runtime that does
+ * Host side of the CUDA device (device.c, copy.c, prefetch.c) on an emulated runtime that does
  * everything as late as it may: copies between host and device, weights that come beside ops, and
  * each call of the runtime made to fail in turn.
  */
@@ -12,8 +12,10 @@
 #include <cmocka.h>
 
 #include "gpu/emulate/runtime.h"
+#include "kernels/cuda/blas.h"
 #include "kernels/cuda/cuda.h"
-#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/dnn.h"
+#include "kernels/cuda/rows.h"
 
 /* ---- in place of kernels and libraries ---- */
 
@@ -97,7 +99,7 @@ static void there_and_back(SpDevice *device, const Shape *s)
 {
     const size_t on_host = s->host_pitch * s->rows, on_device = s->device_pitch * s->rows;
     unsigned char *from = memory_of(on_host), *kept = memory_of(on_host), *to = memory_of(on_host);
-    void *memory = device->take_memory(device, on_device);
+    void *memory = device->alloc(device, on_device);
     assert_non_null(memory);
     fill(from, on_host, (unsigned)s->bytes);
     memcpy(kept, from, on_host);
@@ -112,7 +114,7 @@ static void there_and_back(SpDevice *device, const Shape *s)
         for (size_t i = s->bytes; i < s->host_pitch; i++)
             assert_int_equal(to[r * s->host_pitch + i], 0);
     }
-    device->give_memory(device, memory, on_device);
+    device->free(device, memory, on_device);
     free(from), free(kept), free(to);
 }
 
@@ -145,7 +147,7 @@ static void small_uploads_one_behind_the_other(void **state)
     enum { COUNT = 300, BYTES = 100000 };
     SpDevice *device = open_device();
     unsigned char *host = memory_of(BYTES), *back = memory_of((size_t)COUNT * BYTES);
-    char *memory = device->take_memory(device, (size_t)COUNT * BYTES);
+    char *memory = device->alloc(device, (size_t)COUNT * BYTES);
     for (unsigned i = 0; i < COUNT; i++) {
         fill(host, BYTES, i);
         device->ops.copy(
@@ -156,7 +158,7 @@ static void small_uploads_one_behind_the_other(void **state)
         fill(host, BYTES, i);
         assert_memory_equal(back + (size_t)i * BYTES, host, BYTES);
     }
-    device->give_memory(device, memory, 0);
+    device->free(device, memory, 0);
     free(host), free(back);
     close_device(device);
 }
@@ -168,30 +170,30 @@ enum { COUNT = (2 << 20) + 12345, FEW = 3000, ROUNDS = 6 };
 static float *stream_weights(SpDevice *device, const float *host, size_t count)
 {
     const size_t bytes = count * sizeof(float);
-    float *slot[SP_FETCH_SLOTS] = {0}, *y = device->take_memory(device, bytes);
+    float *slot[SP_PREFETCH_SLOTS] = {0}, *y = device->alloc(device, bytes);
     float *back = memory_of(bytes);
     bool good = y != NULL;
-    for (int s = 0; s < SP_FETCH_SLOTS; s++) {
-        slot[s] = device->take_memory(device, bytes);
+    for (int s = 0; s < SP_PREFETCH_SLOTS; s++) {
+        slot[s] = device->alloc(device, bytes);
         good = good && slot[s];
-        device->spent(device, s);
+        device->release_slot(device, s);
     }
     if (good)
-        device->fetch(device, 0, slot[0], host, bytes);
+        device->prefetch(device, 0, slot[0], host, bytes);
     for (int i = 0; i < ROUNDS && good; i++) {
-        const int s = i % SP_FETCH_SLOTS, next = (i + 1) % SP_FETCH_SLOTS;
+        const int s = i % SP_PREFETCH_SLOTS, next = (i + 1) % SP_PREFETCH_SLOTS;
         if (i + 1 < ROUNDS)
-            device->fetch(device, next, slot[next], host + (size_t)(i + 1) * count, bytes);
-        device->fetched(device, s);
+            device->prefetch(device, next, slot[next], host + (size_t)(i + 1) * count, bytes);
+        device->wait_slot(device, s);
         if (sp_cuda_live(sp_cuda(device)))
             runtime_add(sp_cuda(device)->stream, y, slot[s], count);
-        device->spent(device, s);
+        device->release_slot(device, s);
     }
     if (good)
         device->ops.copy(device, &(SpCopy){SP_DOWNLOAD, back, bytes, y, bytes, bytes, 1});
-    for (int s = 0; s < SP_FETCH_SLOTS; s++)
-        device->give_memory(device, slot[s], bytes);
-    device->give_memory(device, y, bytes);
+    for (int s = 0; s < SP_PREFETCH_SLOTS; s++)
+        device->free(device, slot[s], bytes);
+    device->free(device, y, bytes);
     if (good && device->status(device).code == SP_OK)
         return back;
     free(back);
@@ -250,9 +252,9 @@ static void each_failure_leaves_nothing(void **state)
         }
         /* The last call counted may have been the copying thread's own, which comes when it likes:
          * then it is the run's first allocation that fails here, and there is no sum. */
-        const bool told = status.code == SP_MEMORY || status.code == SP_DEVICE;
+        const bool reported = status.code == SP_MEMORY || status.code == SP_DEVICE;
         if (call <= opening)
-            assert_true(told || (call == opening && !sum));
+            assert_true(reported || (call == opening && !sum));
         free(sum);
         assert_int_equal(runtime_held(), 0);
     }

@@ -179,19 +179,20 @@ static void check_attention(SpDevice *device)
 }
 
 /* Scores of query (qy, qx) against every key of its window, then their softmax, into p. */
-static void grid_weights(const SpGridAttention *a, int64_t qy, int64_t qx, int64_t head, double *p)
+static void window_weights(const SpWindowAttention *a, int64_t qy, int64_t qx, int64_t head,
+                           double *p)
 {
     const int64_t width = a->heads * a->head, side = a->side;
     const float *q = a->qkv + (qy * a->w + qx) * 3 * width + head * a->head;
     double largest = -INFINITY, total = 0;
     for (int64_t j = 0; j < side * side; j++) {
         const int64_t y = qy / side * side + j / side, x = qx / side * side + j % side;
-        const float *key = y < a->h && x < a->w ? a->qkv + (y * a->w + x) * 3 * width : a->beyond;
+        const float *key = y < a->h && x < a->w ? a->qkv + (y * a->w + x) * 3 * width : a->padding;
         p[j] = 0;
         for (int64_t e = 0; e < a->head; e++)
             p[j] += (double)q[e] * ((double)a->scale * (double)key[width + head * a->head + e] +
-                                    (double)a->rows[(qy - y + side - 1) * a->head + e] +
-                                    (double)a->columns[(qx - x + side - 1) * a->head + e]);
+                                    (double)a->rel_pos_h[(qy - y + side - 1) * a->head + e] +
+                                    (double)a->rel_pos_w[(qx - x + side - 1) * a->head + e]);
         largest = fmax(largest, p[j]);
     }
     for (int64_t j = 0; j < side * side; j++)
@@ -200,25 +201,27 @@ static void grid_weights(const SpGridAttention *a, int64_t qy, int64_t qx, int64
         p[j] /= total;
 }
 
-static void check_grid_attention_shape(SpDevice *device, int64_t h, int64_t w, int64_t side,
-                                       int64_t heads, int64_t head)
+static void check_window_attention_shape(SpDevice *device, int64_t h, int64_t w, int64_t side,
+                                         int64_t heads, int64_t head)
 {
     const int64_t width = heads * head, row = 3 * width, entries = 2 * side - 1;
-    float *qkv = noise("qkv", h * w * row), *beyond = noise("beyond", row);
-    float *rows = noise("rows", entries * head), *columns = noise("columns", entries * head);
+    float *qkv = noise("qkv", h * w * row), *padding = noise("padding", row);
+    float *rel_pos_h = noise("rel_pos_h", entries * head),
+          *rel_pos_w = noise("rel_pos_w", entries * head);
     float *in_place = noise("qkv", h * w * row), *y = noise("y", h * w * width);
     double *p = malloc((size_t)(side * side) * sizeof *p), *exact = malloc((size_t)head * 8);
-    SpGridAttention a = {qkv,    h,    w,       side, heads, head, 2.5f / sqrtf((float)head),
-                         beyond, rows, columns, y,    width};
-    device->ops.grid_attention(device, &a);
+    SpWindowAttention a = {
+        qkv,     h,         w,         side, heads, head, 2.5f / sqrtf((float)head),
+        padding, rel_pos_h, rel_pos_w, y,    width};
+    device->ops.window_attention(device, &a);
     for (int64_t u = 0; u < h * w * heads; u++) {
         const int64_t qy = u / heads / w, qx = u / heads % w, which = u % heads;
-        grid_weights(&a, qy, qx, which, p);
+        window_weights(&a, qy, qx, which, p);
         for (int64_t e = 0; e < head; e++) {
             exact[e] = 0;
             for (int64_t j = 0; j < side * side; j++) {
                 const int64_t ky = qy / side * side + j / side, kx = qx / side * side + j % side;
-                const float *key = ky < h && kx < w ? qkv + (ky * w + kx) * row : beyond;
+                const float *key = ky < h && kx < w ? qkv + (ky * w + kx) * row : padding;
                 exact[e] += p[j] * (double)key[2 * width + which * head + e];
             }
         }
@@ -226,19 +229,19 @@ static void check_grid_attention_shape(SpDevice *device, int64_t h, int64_t w, i
     }
     a.qkv = a.y = in_place;
     a.y_row = row;
-    device->ops.grid_attention(device, &a);
+    device->ops.window_attention(device, &a);
     for (int64_t t = 0; t < h * w; t++)
         assert_memory_equal(in_place + t * row, y + t * width, (size_t)width * sizeof *y);
-    free(qkv), free(beyond), free(rows), free(columns), free(in_place), free(y), free(p);
+    free(qkv), free(padding), free(rel_pos_h), free(rel_pos_w), free(in_place), free(y), free(p);
     free(exact);
 }
 
-static void check_grid_attention(SpDevice *device)
+static void check_window_attention(SpDevice *device)
 {
-    check_grid_attention_shape(device, 16, 16, 14, 2, 16);
-    check_grid_attention_shape(device, 30, 30, 30, 1, 20);
-    check_grid_attention_shape(device, 9, 13, 5, 2, 12);
-    check_grid_attention_shape(device, 3, 4, 7, 1, 8);
+    check_window_attention_shape(device, 16, 16, 14, 2, 16);
+    check_window_attention_shape(device, 30, 30, 30, 1, 20);
+    check_window_attention_shape(device, 9, 13, 5, 2, 12);
+    check_window_attention_shape(device, 3, 4, 7, 1, 8);
 }
 
 static void check_layer_norm(SpDevice *device)
@@ -370,13 +373,13 @@ static void check_instance_norm(SpDevice *device)
     free(x), free(y), free(exact), free(ours);
 }
 
-static void check_map(SpDevice *device)
+static void check_elementwise(SpDevice *device)
 {
     enum { COUNT = 12000, PERIOD = 1200 };
     float *x = noise("x", COUNT), *add = noise("add", COUNT), *y = noise("y", COUNT);
     double *exact = malloc(COUNT * sizeof *exact);
     for (int64_t period = 0; period <= PERIOD; period += PERIOD) {
-        device->ops.map(device, &(SpMap){x, COUNT, 3.0f, add, period, SP_GELU, y});
+        device->ops.elementwise(device, &(SpElementwise){x, COUNT, 3.0f, add, period, SP_GELU, y});
         for (int64_t i = 0; i < COUNT; i++)
             exact[i] = activated(3 * (double)x[i] + (double)add[period ? i % period : i], SP_GELU);
         close_to(y, exact, COUNT, 1e-6);
@@ -417,12 +420,12 @@ static void check_row_split(SpDevice *device)
 TEST_OF(linear)
 TEST_OF(linear_halves)
 TEST_OF(attention)
-TEST_OF(grid_attention)
+TEST_OF(window_attention)
 TEST_OF(layer_norm)
 TEST_OF(conv)
 TEST_OF(deconv)
 TEST_OF(instance_norm)
-TEST_OF(map)
+TEST_OF(elementwise)
 TEST_OF(row_split)
 
 /* The same bits for any thread count. */
@@ -450,18 +453,18 @@ static void threads_change_nothing(void **state)
                                                      .v_row = 3 * HEAD,
                                                      .y = threads == 1 ? first : other,
                                                      .y_row = HEAD});
-        device->ops.grid_attention(device, &(SpGridAttention){.qkv = x,
-                                                              .h = 26,
-                                                              .w = 27,
-                                                              .side = SIDE,
-                                                              .heads = 1,
-                                                              .head = HEAD,
-                                                              .scale = 0.125f,
-                                                              .beyond = x,
-                                                              .rows = x,
-                                                              .columns = x + 7,
-                                                              .y = grid[threads > 1],
-                                                              .y_row = HEAD});
+        device->ops.window_attention(device, &(SpWindowAttention){.qkv = x,
+                                                                  .h = 26,
+                                                                  .w = 27,
+                                                                  .side = SIDE,
+                                                                  .heads = 1,
+                                                                  .head = HEAD,
+                                                                  .scale = 0.125f,
+                                                                  .padding = x,
+                                                                  .rel_pos_h = x,
+                                                                  .rel_pos_w = x + 7,
+                                                                  .y = grid[threads > 1],
+                                                                  .y_row = HEAD});
         device->close(device);
         if (threads > 1) {
             assert_memory_equal(first, other, N * HEAD * sizeof *first);
@@ -474,16 +477,11 @@ static void threads_change_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        cmocka_unit_test(linear_agrees),
-        cmocka_unit_test(linear_halves_agrees),
-        cmocka_unit_test(attention_agrees),
-        cmocka_unit_test(grid_attention_agrees),
-        cmocka_unit_test(layer_norm_agrees),
-        cmocka_unit_test(conv_agrees),
-        cmocka_unit_test(deconv_agrees),
-        cmocka_unit_test(instance_norm_agrees),
-        cmocka_unit_test(map_agrees),
-        cmocka_unit_test(row_split_agrees),
+        cmocka_unit_test(linear_agrees),          cmocka_unit_test(linear_halves_agrees),
+        cmocka_unit_test(attention_agrees),       cmocka_unit_test(window_attention_agrees),
+        cmocka_unit_test(layer_norm_agrees),      cmocka_unit_test(conv_agrees),
+        cmocka_unit_test(deconv_agrees),          cmocka_unit_test(instance_norm_agrees),
+        cmocka_unit_test(elementwise_agrees),     cmocka_unit_test(row_split_agrees),
         cmocka_unit_test(threads_change_nothing),
     };
     return cmocka_run_group_tests_name("kernels", cases, NULL, NULL);

@@ -10,7 +10,9 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
-#include "kernels/cuda/internal.h"
+extern "C" {
+#include "kernels/cuda/runtime.h"
+}
 
 struct Bf16 {
 };
@@ -118,7 +120,7 @@ static __device__ inline void sp_mma(F16, float d[4], const uint32_t a[4], const
 }
 
 /* Four 8 x 8 matrices of halves from shared memory: lanes 8 i .. 8 i + 7 point to the rows (16
- * bytes) of matrix i, which goes to out[i]; `turned`: transposed. */
+ * bytes) of matrix i, which goes to out[i]; the second name: transposed. */
 static __device__ inline void sp_load_matrices(uint32_t out[4], const void *row)
 {
     const uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
@@ -128,7 +130,7 @@ static __device__ inline void sp_load_matrices(uint32_t out[4], const void *row)
                  : "memory");
 }
 
-static __device__ inline void sp_load_matrices_turned(uint32_t out[4], const void *row)
+static __device__ inline void sp_load_matrices_transposed(uint32_t out[4], const void *row)
 {
     const uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"

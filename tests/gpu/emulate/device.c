@@ -3,30 +3,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/cuda/internal.h"
+#include "kernels/cuda/blas.h"
+#include "kernels/cuda/dnn.h"
+#include "kernels/cuda/rows.h"
 
-static void set_precision(SpDevice *device, SpPrecision precision)
-{
-    SpCuda *cuda = sp_cuda(device);
-    cuda->format = precision == SP_PRECISION_BF16 ? cuda->half : SP_FORMAT_F32;
-    cuda->tf32 = precision == SP_PRECISION_TF32 && cuda->major >= 8;
-}
-
-static void *take_memory(SpDevice *device, size_t bytes)
+static void *alloc_memory(SpDevice *device, size_t bytes)
 {
     (void)device;
     return aligned_alloc(SP_CUDA_ALIGN,
                          (bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN);
 }
 
-static void give_memory(SpDevice *device, void *memory, size_t bytes)
+static void free_memory(SpDevice *device, void *memory, size_t bytes)
 {
     (void)device;
     (void)bytes;
     free(memory);
 }
 
-static void fetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
+static void prefetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
 {
     (void)device, (void)slot;
     memcpy(to, from, bytes);
@@ -43,7 +38,7 @@ static double none_hidden(SpDevice *device)
     return 0;
 }
 
-static size_t free_memory(SpDevice *device)
+static size_t available_memory(SpDevice *device)
 {
     (void)device;
     return (size_t)1 << 30;
@@ -68,13 +63,13 @@ SpDevice *emulated_open(int major)
     cuda->device = (SpDevice){.name = "emulated",
                               .ops = sp_cuda_ops,
                               .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
-                              .free_memory = free_memory,
-                              .fetch = fetch,
-                              .fetched = no_wait,
-                              .spent = no_wait,
-                              .set_precision = set_precision,
-                              .take_memory = take_memory,
-                              .give_memory = give_memory,
+                              .available_memory = available_memory,
+                              .prefetch = prefetch,
+                              .wait_slot = no_wait,
+                              .release_slot = no_wait,
+                              .set_precision = sp_cuda_set_precision,
+                              .alloc = alloc_memory,
+                              .free = free_memory,
                               .status = status,
                               .hidden_seconds = none_hidden,
                               .close = close_emulated};
@@ -100,30 +95,25 @@ void sp_cuda_copy(SpDevice *device, const SpCopy *a)
                a->bytes);
 }
 
-bool sp_cuda_blas_product(SpCuda *cuda, const SpProduct *p)
+bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *a)
 {
-    (void)cuda;
-    (void)p;
+    (void)cuda, (void)a;
     return false;
 }
 
-bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y)
+bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
 {
-    (void)cuda;
-    (void)a;
-    (void)y;
+    (void)cuda, (void)a, (void)y, (void)own;
     return false;
 }
 
 bool sp_cuda_dnn_has_attention(SpCuda *cuda, const SpFused *a)
 {
-    (void)cuda;
-    (void)a;
+    (void)cuda, (void)a;
     return false;
 }
 
 void sp_cuda_dnn_attention(SpCuda *cuda, const SpFused *a)
 {
-    (void)cuda;
-    (void)a;
+    (void)cuda, (void)a;
 }

@@ -1,6 +1,6 @@
 /*
  * The CUDA device without CUDA: the host code and every own kernel of kernels/cuda, run on the CPU
- * (emulate.h). cuBLASLt and cuDNN are taken to be missing, so our own kernels stand in for them.
+ * (emulate.h). cuBLASLt and cuDNN are assumed to be missing, so our own kernels stand in for them.
  */
 #ifndef SP_TESTS_GPU_DEVICE_H
 #define SP_TESTS_GPU_DEVICE_H

@@ -47,7 +47,7 @@ namespace
 {
 
 enum State { RUNS, WAITS_WARP, WAITS_BLOCK, DONE };
-enum { WARP = 32, STACK = 64 << 10, MOST_SHARED = 64 << 10 };
+enum { WARP = 32, STACK = 64 << 10, MAX_SHARED = 64 << 10 };
 
 struct Copy {
     void *to;
@@ -181,8 +181,8 @@ void emulate_launch(const char *kernel, int64_t grid, int block, size_t shared_b
     kernel_name = kernel;
     kernel_body = &body;
     if (block <= 0 || block % WARP || block > 1024 || grid > INT32_MAX)
-        emulate_fault("a grid or block of a size that no GPU takes");
-    if (shared_bytes > MOST_SHARED)
+        emulate_fault("a grid or block of a size that no GPU accepts");
+    if (shared_bytes > MAX_SHARED)
         emulate_fault("more shared memory than a GPU of capability 7.5 has");
     const size_t threads = (size_t)block;
     if (fibers.size() < threads) {

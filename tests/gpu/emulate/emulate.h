@@ -17,8 +17,8 @@ struct EmulateIndex {
 struct EmulateThread {
     EmulateIndex thread, block, block_size, grid_size;
     int lane;
-    char *shared;            /* the block's dynamic shared memory */
-    unsigned char given[32]; /* what the lane offers to the others of its warp */
+    char *shared;              /* the block's dynamic shared memory */
+    unsigned char offered[32]; /* what the lane offers to the others of its warp */
 };
 
 /* The thread that runs, and a lane of its warp. */
@@ -37,7 +37,7 @@ void emulate_wait_warp();
 void emulate_copy(void *to, const void *from);
 void emulate_copies_done();
 
-/* Says that the kernel does what a GPU would not allow, and ends the program. */
+/* Reports that the kernel does what a GPU would not allow, and ends the program. */
 void emulate_fault(const char *what);
 
 /* Runs `body` as each thread of each block; `kernel` is its name for messages. Shared memory is

@@ -3,6 +3,13 @@
 #include "kernels/cuda/kernel.cuh"
 #include "kernels/cuda/tiled.cuh"
 
+extern "C" {
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/gemm.h"
+#include "kernels/cuda/pack.h"
+#include "kernels/cuda/rows.h"
+}
+
 namespace attention
 {
 #include "kernels/cuda/attention.cu"
@@ -11,15 +18,18 @@ namespace attention_mma
 {
 #include "kernels/cuda/attention_mma.cu"
 }
-namespace grid_attention
+namespace gemm
 {
-#include "kernels/cuda/grid_attention.cu"
+#include "kernels/cuda/gemm.cu"
 }
-namespace maps
+namespace window_attention
 {
-#include "kernels/cuda/maps.cu"
+#include "kernels/cuda/window_attention.cu"
 }
-#undef OP
+namespace image
+{
+#include "kernels/cuda/image.cu"
+}
 namespace norm
 {
 #include "kernels/cuda/norm.cu"
@@ -28,13 +38,9 @@ namespace pack
 {
 #include "kernels/cuda/pack.cu"
 }
-namespace patches
+namespace correlation
 {
-#include "kernels/cuda/patches.cu"
-}
-namespace product
-{
-#include "kernels/cuda/product.cu"
+#include "kernels/cuda/correlation.cu"
 }
 namespace rows
 {

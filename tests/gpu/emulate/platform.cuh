@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "gpu/emulate/emulate.h"
-#include "kernels/cuda/internal.h"
+extern "C" {
+#include "kernels/cuda/core.h"
+}
 
 #define SP_UNROLL
 #define __global__
@@ -65,9 +67,9 @@ template <typename T> static inline T __shfl_xor_sync(uint32_t mask, T value, in
     T other;
     if (mask != 0xffffffffu)
         emulate_fault("a shuffle of part of a warp");
-    memcpy(self->given, &value, sizeof value);
+    memcpy(self->offered, &value, sizeof value);
     emulate_wait_warp();
-    memcpy(&other, emulate_lane(self->lane ^ lanes)->given, sizeof other);
+    memcpy(&other, emulate_lane(self->lane ^ lanes)->offered, sizeof other);
     emulate_wait_warp();
     return other;
 }
@@ -165,15 +167,15 @@ template <typename Half>
 static inline void sp_mma(Half half, float d[4], const uint32_t a[4], const uint32_t b[2])
 {
     EmulateThread *self = emulate_thread();
-    memcpy(self->given, a, 16);
-    memcpy(self->given + 16, b, 8);
+    memcpy(self->offered, a, 16);
+    memcpy(self->offered + 16, b, 8);
     emulate_wait_warp();
     for (int i = 0; i < 4; i++) {
         const int row = self->lane / 4 + i / 2 * 8, column = self->lane % 4 * 2 + i % 2;
         for (int k = 0; k < 16; k++) {
             uint32_t words[6], *left = words, *right = words + 4;
-            memcpy(left, emulate_lane(row % 8 * 4 + k % 8 / 2)->given, 16);
-            memcpy(right, emulate_lane(column * 4 + k % 8 / 2)->given + 16, 8);
+            memcpy(left, emulate_lane(row % 8 * 4 + k % 8 / 2)->offered, 16);
+            memcpy(right, emulate_lane(column * 4 + k % 8 / 2)->offered + 16, 8);
             d[i] += emulate_half(half, left[row / 8 + k / 8 * 2], k % 2) *
                     emulate_half(half, right[k / 8], k % 2);
         }
@@ -182,21 +184,21 @@ static inline void sp_mma(Half half, float d[4], const uint32_t a[4], const uint
 }
 
 /* PTX ISA, "ldmatrix": lane l has row l / 4 and columns 2 (l % 4) and on of each matrix, or,
- * turned, column l / 4 and these rows. */
-static inline void emulate_matrices(uint32_t out[4], const void *row, bool turned)
+ * transposed, column l / 4 and these rows. */
+static inline void emulate_matrices(uint32_t out[4], const void *row, bool transposed)
 {
     EmulateThread *self = emulate_thread();
     if ((uintptr_t)row % 16)
         emulate_fault("a row of ldmatrix that is not aligned to 16 bytes");
-    memcpy(self->given, &row, sizeof row);
+    memcpy(self->offered, &row, sizeof row);
     emulate_wait_warp();
     for (int i = 0; i < 4; i++) {
         uint16_t pair[2];
         for (int e = 0; e < 2; e++) {
-            const int r = turned ? self->lane % 4 * 2 + e : self->lane / 4;
-            const int c = turned ? self->lane / 4 : self->lane % 4 * 2 + e;
+            const int r = transposed ? self->lane % 4 * 2 + e : self->lane / 4;
+            const int c = transposed ? self->lane / 4 : self->lane % 4 * 2 + e;
             const uint16_t *from;
-            memcpy(&from, emulate_lane(8 * i + r)->given, sizeof from);
+            memcpy(&from, emulate_lane(8 * i + r)->offered, sizeof from);
             pair[e] = from[c];
         }
         out[i] = pair[0] | (uint32_t)pair[1] << 16;
@@ -209,7 +211,7 @@ static inline void sp_load_matrices(uint32_t out[4], const void *row)
     emulate_matrices(out, row, false);
 }
 
-static inline void sp_load_matrices_turned(uint32_t out[4], const void *row)
+static inline void sp_load_matrices_transposed(uint32_t out[4], const void *row)
 {
     emulate_matrices(out, row, true);
 }

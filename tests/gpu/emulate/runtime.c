@@ -132,7 +132,7 @@ void runtime_add(cudaStream_t stream, float *y, const float *x, size_t count)
     pthread_mutex_unlock(&lock);
 }
 
-static cudaError_t take(void **out, size_t bytes)
+static cudaError_t alloc(void **out, size_t bytes)
 {
     const bool failed = enter();
     *out = failed ? NULL : calloc(1, bytes);
@@ -141,7 +141,7 @@ static cudaError_t take(void **out, size_t bytes)
 }
 
 /* After all that was issued, as cudaFree waits for it. */
-static cudaError_t give(void *memory)
+static cudaError_t release(void *memory)
 {
     pthread_mutex_lock(&lock);
     drain_all();
@@ -162,22 +162,22 @@ const char *cudaGetErrorString(cudaError_t error)
 
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
-    return take(memory, bytes);
+    return alloc(memory, bytes);
 }
 
 cudaError_t cudaFree(void *memory)
 {
-    return give(memory);
+    return release(memory);
 }
 
 cudaError_t cudaMallocHost(void **memory, size_t bytes)
 {
-    return take(memory, bytes);
+    return alloc(memory, bytes);
 }
 
 cudaError_t cudaFreeHost(void *memory)
 {
-    return give(memory);
+    return release(memory);
 }
 
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream)
@@ -220,7 +220,7 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *all)
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 {
     (void)flags;
-    const cudaError_t error = take((void **)stream, sizeof **stream);
+    const cudaError_t error = alloc((void **)stream, sizeof **stream);
     for (int i = 0; i < STREAMS && error == cudaSuccess; i++)
         if (!streams[i]) {
             streams[i] = *stream;
@@ -234,7 +234,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
     drain_all();
     for (int i = 0; i < STREAMS; i++)
         streams[i] = streams[i] == stream ? NULL : streams[i];
-    return give(stream);
+    return release(stream);
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
@@ -253,20 +253,15 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     return leave(failed);
 }
 
-cudaError_t cudaEventCreate(cudaEvent_t *event)
-{
-    return take((void **)event, sizeof **event);
-}
-
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 {
     (void)flags;
-    return take((void **)event, sizeof **event);
+    return alloc((void **)event, sizeof **event);
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
-    return give(event);
+    return release(event);
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)

@@ -10,7 +10,7 @@ void runtime_fail_at(long call);
 /* Calls since then that could have failed. */
 long runtime_calls(void);
 
-/* Memory, streams and events that have not been given back. */
+/* Memory, streams and events that have not been freed. */
 long runtime_held(void);
 
 /* An op: y[i] += x[i] on a stream, for floats of the device. */

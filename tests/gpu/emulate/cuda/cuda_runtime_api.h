@@ -1,6 +1,6 @@
 /*
- * What kernels/cuda/{device,fetch,copy}.c use of the CUDA runtime, for machines without CUDA;
- * runtime.c has it: streams whose work is done as late as the calls allow.
+ * What kernels/cuda/{runtime,staging,copy,prefetch,device}.c use of the CUDA runtime, for machines
+ * without CUDA; runtime.c has it: streams whose work is done as late as the calls allow.
  */
 #ifndef SP_TESTS_EMULATE_CUDA_RUNTIME_API_H
 #define SP_TESTS_EMULATE_CUDA_RUNTIME_API_H
@@ -21,7 +21,7 @@ enum cudaDeviceAttr {
     cudaDevAttrComputeCapabilityMajor = 75,
     cudaDevAttrComputeCapabilityMinor = 76
 };
-enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
+enum { cudaEventDefault = 0, cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 struct cudaDeviceProp {
     char name[256];
     int major, minor;
@@ -45,7 +45,6 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
-cudaError_t cudaEventCreate(cudaEvent_t *event);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);

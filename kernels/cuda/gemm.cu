@@ -3,16 +3,19 @@
  * 64 of the result a block, 4 x 4 a thread, the same order of sums for every row.
  */
 #include "kernel.cuh"
+extern "C" {
+#include "kernels/cuda/gemm.h"
+}
 
 enum { TILE = 64, DEPTH = 16, PITCH = DEPTH + 1 };
 
-/* To the nearest number of TF32's 10 bits behind the point, as tensor cores take it. */
+/* To the nearest number of TF32's 10 bits behind the point, as tensor cores read it. */
 static __device__ inline float rounded(float value)
 {
     return __uint_as_float((__float_as_uint(value) + 0x1000u) & ~0x1fffu);
 }
 
-static __device__ inline float operand(const SpProduct &a, const void *data, int64_t i)
+static __device__ inline float operand(const SpGemm &a, const void *data, int64_t i)
 {
     const float value = sp_element(data,
                                    a.format == SP_FORMAT_F32    ? SP_F32
@@ -22,8 +25,8 @@ static __device__ inline float operand(const SpProduct &a, const void *data, int
     return a.tf32 ? rounded(value) : value;
 }
 
-static __device__ inline void load_tile(const SpProduct &a, const void *data, int64_t rows,
-                                        int64_t ld, int64_t row, int64_t begin, float *shared)
+static __device__ inline void load_tile(const SpGemm &a, const void *data, int64_t rows, int64_t ld,
+                                        int64_t row, int64_t begin, float *shared)
 {
     for (int i = (int)threadIdx.x; i < TILE * DEPTH; i += SP_BLOCK) {
         const int64_t r = row + i / DEPTH, k = begin + i % DEPTH;
@@ -32,7 +35,7 @@ static __device__ inline void load_tile(const SpProduct &a, const void *data, in
     }
 }
 
-static __device__ inline void write(const SpProduct &a, int64_t r, int64_t o, float v)
+static __device__ inline void write(const SpGemm &a, int64_t r, int64_t o, float v)
 {
     if (r >= a.m || o >= a.n)
         return;
@@ -43,7 +46,7 @@ static __device__ inline void write(const SpProduct &a, int64_t r, int64_t o, fl
     a.y[r * a.ldy + o] = a.relu && v < 0 ? 0 : v;
 }
 
-static __global__ void product_kernel(SpProduct a, int64_t across)
+static __global__ void product_kernel(SpGemm a, int64_t across)
 {
     SP_SHARED(float, shared);
     float *x = shared, *w = shared + TILE * PITCH;
@@ -72,7 +75,7 @@ static __global__ void product_kernel(SpProduct a, int64_t across)
         write(a, row + ty + 16 * i, column + tx + 16 * j, sum[i][j]);
 }
 
-extern "C" void sp_cuda_own_product(SpCuda *cuda, const SpProduct *a)
+extern "C" void sp_cuda_own_gemm(SpCuda *cuda, const SpGemm *a)
 {
     const int64_t across = (a->n + TILE - 1) / TILE, down = (a->m + TILE - 1) / TILE;
     SP_LAUNCH(cuda, "product", product_kernel, across * down, SP_BLOCK,

@@ -1,5 +1,4 @@
-/* The sticky failure and the scratch: what needs nothing of CUDA. */
-#include "kernels/cuda/internal.h"
+#include "kernels/cuda/core.h"
 
 void sp_cuda_fail(SpCuda *cuda, SpCode code, const char *what, const char *where,
                   const char *reason)
@@ -16,7 +15,14 @@ void *sp_cuda_scratch(SpCuda *cuda, size_t bytes)
                      "its operands are larger than any model's");
         return NULL;
     }
-    char *at = cuda->work + cuda->taken;
-    cuda->taken += rounded;
+    char *at = cuda->work + cuda->scratch_used;
+    cuda->scratch_used += rounded;
     return at;
+}
+
+void sp_cuda_set_precision(SpDevice *device, SpPrecision precision)
+{
+    SpCuda *cuda = sp_cuda(device);
+    cuda->format = precision == SP_PRECISION_BF16 ? cuda->half : SP_FORMAT_F32;
+    cuda->tf32 = precision == SP_PRECISION_TF32 && cuda->major >= 8;
 }

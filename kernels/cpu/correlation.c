@@ -117,13 +117,13 @@ void SP_FN(sp_cpu_correlate)(SpDevice *device, const SpCorrelate *a)
     }
 }
 
-void SP_FN(sp_cpu_neighbours)(SpDevice *device, const SpNeighbours *a)
+void SP_FN(sp_cpu_knn)(SpDevice *device, const SpKnn *a)
 {
 #pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
     for (int64_t p = 0; p < a->pairs; p++) {
         const float *points = a->points + p * a->count * 3, *origin = a->origin + 3 * p;
         float length[MAX_SIDE * MAX_SIDE];
-        bool taken[MAX_SIDE * MAX_SIDE] = {false};
+        bool dropped[MAX_SIDE * MAX_SIDE] = {false};
         for (int64_t i = 0; i < a->count; i++) {
             const float x = points[3 * i] - origin[0], y = points[3 * i + 1] - origin[1];
             const float z = points[3 * i + 2] - origin[2];
@@ -132,9 +132,9 @@ void SP_FN(sp_cpu_neighbours)(SpDevice *device, const SpNeighbours *a)
         for (int64_t k = -1; k < a->keep; k++) {
             int64_t nearest = -1;
             for (int64_t i = 0; i < a->count; i++)
-                if (!taken[i] && (nearest < 0 || length[i] < length[nearest]))
+                if (!dropped[i] && (nearest < 0 || length[i] < length[nearest]))
                     nearest = i;
-            taken[nearest] = true;
+            dropped[nearest] = true;
             if (k < 0)
                 continue;
             a->index[p * a->keep + k] = (int32_t)nearest;

@@ -1,5 +1,4 @@
-#include <string.h>
-
+/* Ops on images [n, h, w, c]. */
 #include "kernels/cpu/cpu.h"
 
 void SP_FN(sp_cpu_resize)(SpDevice *device, const SpResize *a)
@@ -27,28 +26,6 @@ void SP_FN(sp_cpu_resize)(SpDevice *device, const SpResize *a)
     }
 }
 
-void SP_FN(sp_cpu_map)(SpDevice *device, const SpMap *a)
-{
-    enum { BLOCK = 4096 };
-    const int64_t period = a->period ? a->period : a->count;
-    const int64_t step = a->period ? a->period : BLOCK;
-    const int64_t blocks = (a->count + step - 1) / step;
-#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
-    for (int64_t b = 0; b < blocks; b++) {
-        const int64_t begin = b * step, rest = a->count - begin;
-        const int64_t n = rest < step ? rest : step;
-        const float *x = a->x + begin;
-        float *y = a->y + begin;
-        if (a->scale != 1.0f) {
-            for (int64_t i = 0; i < n; i++)
-                y[i] = x[i] * a->scale;
-            x = y;
-        }
-        SP_FN(sp_cpu_finish_row)
-        (x, n, a->add ? a->add + begin % period : NULL, a->act, NULL, NULL, y);
-    }
-}
-
 void SP_FN(sp_cpu_axis_add)(SpDevice *device, const SpAxisAdd *a)
 {
     const int64_t half = a->c / 2;
@@ -63,21 +40,16 @@ void SP_FN(sp_cpu_axis_add)(SpDevice *device, const SpAxisAdd *a)
         }
 }
 
-void SP_FN(sp_cpu_modulate)(SpDevice *device, const SpModulate *a)
+void SP_FN(sp_cpu_average_pool)(SpDevice *device, const SpAveragePool *a)
 {
-    (void)device;
-    for (int64_t r = 0; r < a->rows; r++)
-        for (int64_t i = 0; i < a->width; i++) {
-            const float *m = a->m + r * 3 * a->width + i;
-            const int64_t at = r * a->width + i;
-            a->y[at] = a->c[at] + m[2 * a->width] * (a->n[at] * (1 + m[a->width]) + m[0]);
+    const int64_t h = a->h / 2, w = a->w / 2, c = a->c;
+#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+    for (int64_t line = 0; line < a->n * h; line++)
+        for (int64_t j = 0; j < w; j++) {
+            const float *x = a->x + ((line / h * a->h + line % h * 2) * a->w + 2 * j) * c;
+            const float *below = x + a->w * c;
+            float *y = a->y + (line * w + j) * c;
+            for (int64_t i = 0; i < c; i++)
+                y[i] = (x[i] + x[c + i] + below[i] + below[c + i]) / 4;
         }
-}
-
-void SP_FN(sp_cpu_copy)(SpDevice *device, const SpCopy *a)
-{
-    (void)device;
-    for (size_t r = 0; r < a->rows; r++)
-        memcpy((char *)a->to + r * a->to_pitch, (const char *)a->from + r * a->from_pitch,
-               a->bytes);
 }

@@ -1,22 +1,5 @@
-/* Elementwise work on maps of pixels. */
+/* Ops on images [n, h, w, c]. */
 #include "kernel.cuh"
-
-static __global__ void map_kernel(SpMap a)
-{
-    SP_EACH(i, a.count)
-    {
-        float v = a.x[i];
-        if (a.scale != 1.0f)
-            v = sp_times(v, a.scale);
-        if (a.add) {
-            int64_t at = i;
-            if (a.period)
-                sp_divide(i, a.period, &at);
-            v += a.add[at];
-        }
-        a.y[i] = sp_activate(v, a.act);
-    }
-}
 
 static __global__ void axis_add_kernel(SpAxisAdd a)
 {
@@ -30,7 +13,7 @@ static __global__ void axis_add_kernel(SpAxisAdd a)
     }
 }
 
-static __global__ void halve_kernel(SpHalve a)
+static __global__ void average_pool_kernel(SpAveragePool a)
 {
     const int64_t h = a.h / 2, w = a.w / 2, c = a.c;
     SP_EACH(at, a.n * h * w * c)
@@ -65,13 +48,6 @@ static __global__ void resize_kernel(SpResize a)
     }
 }
 
-#define OP(name, type, count)                                                                      \
-    extern "C" void sp_cuda_##name(SpDevice *device, const type *a)                                \
-    {                                                                                              \
-        SpCuda *cuda = sp_cuda(device);                                                            \
-        SP_LAUNCH(cuda, #name, name##_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);            \
-    }
-OP(map, SpMap, a->count)
-OP(axis_add, SpAxisAdd, a->h * a->w * a->c)
-OP(halve, SpHalve, a->n *(a->h / 2) * (a->w / 2) * a->c)
-OP(resize, SpResize, a->n * a->ho * a->wo * a->c)
+SP_OP(axis_add, SpAxisAdd, a->h * a->w * a->c)
+SP_OP(average_pool, SpAveragePool, a->n *(a->h / 2) * (a->w / 2) * a->c)
+SP_OP(resize, SpResize, a->n * a->ho * a->wo * a->c)

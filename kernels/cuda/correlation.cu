@@ -146,9 +146,9 @@ extern "C" void sp_cuda_correlate(SpDevice *device, const SpCorrelate *a)
 
 enum { LANE_POINTS = (MAX_SIDE * MAX_SIDE + SP_WARP - 1) / SP_WARP };
 
-/* A warp a pair: each lane holds some lengths; the least of all, and of equal ones the first, is
- * found and struck out, keep + 1 times. */
-static __global__ void neighbours_kernel(SpNeighbours a)
+/* A warp a pair: each lane holds some lengths; the shortest, and of equal ones the first, is
+ * found and dropped, keep + 1 times. */
+static __global__ void knn_kernel(SpKnn a)
 {
     const int lane = (int)threadIdx.x % SP_WARP;
     const int64_t p = (int64_t)blockIdx.x * SP_BLOCK_WARPS + threadIdx.x / SP_WARP;
@@ -156,39 +156,39 @@ static __global__ void neighbours_kernel(SpNeighbours a)
         return;
     const float *points = a.points + p * a.count * 3, *origin = a.origin + 3 * p;
     float length[LANE_POINTS];
-    bool taken[LANE_POINTS];
+    bool dropped[LANE_POINTS];
     SP_UNROLL
     for (int i = 0; i < LANE_POINTS; i++) {
         const int64_t at = lane + SP_WARP * i;
-        taken[i] = at >= a.count;
+        dropped[i] = at >= a.count;
         length[i] = 0;
-        if (taken[i])
+        if (dropped[i])
             continue;
         const float x = points[3 * at] - origin[0], y = points[3 * at + 1] - origin[1];
         const float z = points[3 * at + 2] - origin[2];
         length[i] = sqrtf(x * x + y * y + z * z);
     }
     for (int64_t k = -1; k < a.keep; k++) {
-        float least = 0;
+        float shortest = 0;
         int nearest = -1;
         SP_UNROLL
         for (int i = 0; i < LANE_POINTS; i++)
-            if (!taken[i] && (nearest < 0 || length[i] < least)) {
-                least = length[i];
+            if (!dropped[i] && (nearest < 0 || length[i] < shortest)) {
+                shortest = length[i];
                 nearest = lane + SP_WARP * i;
             }
         for (int lanes = SP_WARP / 2; lanes; lanes /= 2) {
-            const float other = __shfl_xor_sync(0xffffffffu, least, lanes);
+            const float other = __shfl_xor_sync(0xffffffffu, shortest, lanes);
             const int which = __shfl_xor_sync(0xffffffffu, nearest, lanes);
             if (which >= 0 &&
-                (nearest < 0 || other < least || (!(least < other) && which < nearest))) {
-                least = other;
+                (nearest < 0 || other < shortest || (!(shortest < other) && which < nearest))) {
+                shortest = other;
                 nearest = which;
             }
         }
         SP_UNROLL
         for (int i = 0; i < LANE_POINTS; i++)
-            taken[i] = taken[i] || lane + SP_WARP * i == nearest;
+            dropped[i] = dropped[i] || lane + SP_WARP * i == nearest;
         if (k < 0)
             continue;
         if (lane == 0)
@@ -198,8 +198,7 @@ static __global__ void neighbours_kernel(SpNeighbours a)
     }
 }
 
-extern "C" void sp_cuda_neighbours(SpDevice *device, const SpNeighbours *a)
+extern "C" void sp_cuda_knn(SpDevice *device, const SpKnn *a)
 {
-    SP_LAUNCH(sp_cuda(device), "neighbours", neighbours_kernel, sp_warp_blocks(a->pairs), SP_BLOCK,
-              0, *a);
+    SP_LAUNCH(sp_cuda(device), "knn", knn_kernel, sp_warp_blocks(a->pairs), SP_BLOCK, 0, *a);
 }

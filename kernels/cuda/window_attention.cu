@@ -1,9 +1,9 @@
-/* Attention in windows of a grid: the tiles of tiled.cuh over a window's tokens, with the position
+/* Attention in windows: the tiles of tiled.cuh over a window's tokens, with the position
  * terms of a tile's queries by key row and key column in shared memory. */
 #include "tiled.cuh"
 
-struct Grid {
-    SpGridAttention a;
+struct Windows {
+    SpWindowAttention a;
 
     struct Unit {
         int64_t y, x, head; /* the window's first token, the head's first element */
@@ -27,12 +27,12 @@ struct Grid {
         return Unit{row * a.side, column * a.side, head * a.head};
     }
 
-    /* Part 0, 1, 2 (q, k, v) of a window's token, or of what stands beyond the grid. */
+    /* Part 0, 1, 2 (q, k, v) of a window's token, or of the padding. */
     __device__ const float *token(const Unit &u, int64_t i, int64_t part) const
     {
         int64_t column;
         const int64_t y = u.y + sp_divide(i, a.side, &column), x = u.x + column;
-        return (y < a.h && x < a.w ? a.qkv + (y * a.w + x) * 3 * a.heads * a.head : a.beyond) +
+        return (y < a.h && x < a.w ? a.qkv + (y * a.w + x) * 3 * a.heads * a.head : a.padding) +
                part * a.heads * a.head + u.head;
     }
 
@@ -59,15 +59,15 @@ struct Grid {
     }
 
     /* terms[r] = [by key row | by key column]. */
-    __device__ void prepare(const Unit &, int64_t first, int count, const float *q, int pitch,
-                            float *terms) const
+    __device__ void fill_bias(const Unit &, int64_t first, int count, const float *q, int pitch,
+                              float *terms) const
     {
         const int side = (int)a.side;
         for (int at = (int)threadIdx.x; at < count * 2 * side; at += SP_BLOCK) {
             const int r = at / (2 * side), k = at % side, by_row = at % (2 * side) < side;
             const int i = (int)first + r, place = by_row ? i / side : i % side;
             const float *table =
-                (by_row ? a.rows : a.columns) + (int64_t)(place - k + side - 1) * a.head;
+                (by_row ? a.rel_pos_h : a.rel_pos_w) + (int64_t)(place - k + side - 1) * a.head;
             float sum = 0;
             for (int e = 0; e < a.head; e++)
                 sum += q[r * pitch + e] * table[e];
@@ -75,7 +75,7 @@ struct Grid {
         }
     }
 
-    __device__ float added(const float *terms, int r, int64_t j) const
+    __device__ float bias(const float *terms, int r, int64_t j) const
     {
         const int side = (int)a.side, key = (int)j;
         return terms[r * 2 * side + key / side] + terms[r * 2 * side + side + key % side];
@@ -83,13 +83,13 @@ struct Grid {
 };
 
 /* y may be qkv: a unit writes where only its own queries are read. Keys and values are not. */
-extern "C" void sp_cuda_grid_attention(SpDevice *device, const SpGridAttention *a)
+extern "C" void sp_cuda_window_attention(SpDevice *device, const SpWindowAttention *a)
 {
     SpCuda *cuda = sp_cuda(device);
-    const Grid layout = {*a};
+    const Windows layout = {*a};
     const int64_t windows = ((a->h + a->side - 1) / a->side) * ((a->w + a->side - 1) / a->side);
-    const Tiling t = {"grid_attention", windows * a->heads, a->side * a->side,
-                      a->head,          a->scale,           2 * a->side};
+    const Tiling t = {"window_attention", windows * a->heads, a->side * a->side, a->head,
+                      a->scale,           2 * a->side};
     if (a->head > 128 || a->side > 64) /* the terms of 32 queries would not fit */
         run_tiled<16, 1>(cuda, t, layout);
     else if (a->head <= 32)

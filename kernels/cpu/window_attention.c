@@ -1,10 +1,11 @@
 /*
- * Attention in windows of a grid. A unit of work is some rows of queries of one window and head;
- * the keys come in tiles of whole window rows, so that a position term is one value a row and one
- * vector for all rows of a tile.
+ * Attention in windows. A unit of work is a few rows of queries of one window and head; the keys
+ * come in tiles of whole window rows, so that the position terms of a tile are one value per row
+ * and one vector for all rows.
  */
 #include <string.h>
 
+#include "base/minmax.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/softmax.h"
@@ -14,7 +15,7 @@ enum {
     K_TILE = 512
 };
 
-/* The queries of a unit: rows first .. of the window at (y, x), as far as the grid goes. */
+/* The queries of a unit: rows first .. of the window at (y, x), as far as the image goes. */
 typedef struct Unit {
     int64_t y, x, head, first, columns, queries;
 } Unit;
@@ -27,20 +28,15 @@ typedef struct Work {
     float *row;     /* [Q_TILE, side] position terms by key row */
     float *column;  /* [Q_TILE, side] and by key column */
     float *scores;  /* [Q_TILE, K_TILE] */
-    float *sum;     /* [Q_TILE, head] */
+    float *acc;     /* [Q_TILE, head] */
 } Work;
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static Work divide_work(SpDevice *device, const SpGridAttention *a)
+static Work divide_work(SpDevice *device, const SpWindowAttention *a)
 {
     Work work;
     float *at = sp_cpu_work(device);
     float **const part[] = {&work.q,   &work.k,      &work.v,      &work.product,
-                            &work.row, &work.column, &work.scores, &work.sum};
+                            &work.row, &work.column, &work.scores, &work.acc};
     const int64_t size[] = {
         Q_TILE * a->head, K_TILE * a->head, K_TILE * a->head, Q_TILE * (2 * a->side - 1),
         Q_TILE * a->side, Q_TILE * a->side, Q_TILE * K_TILE,  Q_TILE * a->head};
@@ -51,17 +47,17 @@ static Work divide_work(SpDevice *device, const SpGridAttention *a)
     return work;
 }
 
-/* The qkv of a token, or what stands for it beyond the grid, from the unit's head on. */
-static const float *token(const SpGridAttention *a, const Unit *u, int64_t row, int64_t column)
+/* The qkv of a token, or the padding beyond the image, from the unit's head on. */
+static const float *token(const SpWindowAttention *a, const Unit *u, int64_t row, int64_t column)
 {
     const int64_t y = u->y + row, x = u->x + column;
     const bool inside = y < a->h && x < a->w;
-    return (inside ? a->qkv + (y * a->w + x) * 3 * a->heads * a->head : a->beyond) +
+    return (inside ? a->qkv + (y * a->w + x) * 3 * a->heads * a->head : a->padding) +
            u->head * a->head;
 }
 
 /* out[r, k] = q[r] . table[at - k + side - 1] with `at` the query's place along the axis. */
-static void position_terms(const SpGridAttention *a, const Unit *u, const float *table, bool rows,
+static void position_terms(const SpWindowAttention *a, const Unit *u, const float *table, bool rows,
                            const Work *work, float *out)
 {
     const int64_t side = a->side, entries = 2 * side - 1;
@@ -76,7 +72,7 @@ static void position_terms(const SpGridAttention *a, const Unit *u, const float 
 }
 
 /* Keys and values of window rows first .. first + rows: in place where they lie evenly. */
-static int64_t gather_keys(const SpGridAttention *a, const Unit *u, int64_t first, int64_t rows,
+static int64_t gather_keys(const SpWindowAttention *a, const Unit *u, int64_t first, int64_t rows,
                            const Work *work, const float **k, const float **v)
 {
     const int64_t width = a->heads * a->head;
@@ -104,16 +100,16 @@ static void add_positions(float *scores, int64_t side, int64_t rows, const float
             scores[j] += row[i] + column[j];
 }
 
-static void attend(const SpGridAttention *a, const Unit *u, const Work *work)
+static void attend(const SpWindowAttention *a, const Unit *u, const Work *work)
 {
     const int64_t side = a->side, head = a->head, tile_rows = K_TILE / side;
-    float most[Q_TILE], weight[Q_TILE];
+    float row_max[Q_TILE], row_sum[Q_TILE];
     for (int64_t r = 0; r < u->queries; r++) {
-        most[r] = -INFINITY;
-        weight[r] = 0;
+        row_max[r] = -INFINITY;
+        row_sum[r] = 0;
     }
     for (int64_t first = 0; first < side; first += tile_rows) {
-        const int64_t rows = least(tile_rows, side - first), keys = rows * side;
+        const int64_t rows = sp_min(tile_rows, side - first), keys = rows * side;
         const float *k, *v;
         const int64_t stride = gather_keys(a, u, first, rows, work, &k, &v);
         sp_gemm_nt(u->queries, keys, head, a->scale, work->q, head, k, stride, 0, work->scores,
@@ -122,23 +118,23 @@ static void attend(const SpGridAttention *a, const Unit *u, const Work *work)
             float *scores = work->scores + r * K_TILE;
             add_positions(scores, side, rows, work->row + r * side + first,
                           work->column + r * side);
-            softmax_tile(scores, keys, &most[r], &weight[r], work->sum + r * head, head);
+            online_softmax(scores, keys, &row_max[r], &row_sum[r], work->acc + r * head, head);
         }
         sp_gemm_nn(u->queries, head, keys, 1, work->scores, K_TILE, v, stride, first ? 1.0f : 0.0f,
-                   work->sum, head);
+                   work->acc, head);
     }
     for (int64_t r = 0; r < u->queries; r++) {
         const int64_t y = u->y + u->first + r / u->columns, x = u->x + r % u->columns;
         float *out = a->y + (y * a->w + x) * a->y_row + u->head * head;
         for (int64_t e = 0; e < head; e++)
-            out[e] = work->sum[r * head + e] / weight[r];
+            out[e] = work->acc[r * head + e] / row_sum[r];
     }
 }
 
-void SP_FN(sp_cpu_grid_attention)(SpDevice *device, const SpGridAttention *a)
+void SP_FN(sp_cpu_window_attention)(SpDevice *device, const SpWindowAttention *a)
 {
     const int64_t down = (a->h + a->side - 1) / a->side, across = (a->w + a->side - 1) / a->side;
-    const int64_t rows = least(Q_TILE / a->side, a->side), tiles = (a->side + rows - 1) / rows;
+    const int64_t rows = sp_min(Q_TILE / a->side, a->side), tiles = (a->side + rows - 1) / rows;
 #pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
     for (int64_t i = 0; i < down * across * a->heads * tiles; i++) {
         const int64_t window = i / tiles / a->heads;
@@ -146,17 +142,17 @@ void SP_FN(sp_cpu_grid_attention)(SpDevice *device, const SpGridAttention *a)
                   .x = window % across * a->side,
                   .head = i / tiles % a->heads,
                   .first = i % tiles * rows};
-        const int64_t below = least(a->side, a->h - u.y) - u.first;
+        const int64_t below = sp_min(a->side, a->h - u.y) - u.first;
         if (below <= 0)
             continue;
-        u.columns = least(a->side, a->w - u.x);
-        u.queries = least(rows, below) * u.columns;
+        u.columns = sp_min(a->side, a->w - u.x);
+        u.queries = sp_min(rows, below) * u.columns;
         const Work work = divide_work(device, a);
         for (int64_t r = 0; r < u.queries; r++)
             memcpy(work.q + r * a->head, token(a, &u, u.first + r / u.columns, r % u.columns),
                    (size_t)a->head * sizeof *work.q);
-        position_terms(a, &u, a->rows, true, &work, work.row);
-        position_terms(a, &u, a->columns, false, &work, work.column);
+        position_terms(a, &u, a->rel_pos_h, true, &work, work.row);
+        position_terms(a, &u, a->rel_pos_w, false, &work, work.column);
         attend(a, &u, &work);
     }
 }

@@ -1,0 +1,108 @@
+/*
+ * Convolutions: by cuDNN, or as linear layers over gathered rows. Transposed convolutions: the
+ * products of some pixels with all taps, then each tap's to its place.
+ */
+#include "base/minmax.h"
+#include "kernels/cuda/dnn.h"
+#include "kernels/cuda/linear.h"
+#include "kernels/cuda/pack.h"
+#include "kernels/cuda/rows.h"
+
+enum {
+    MAX_ROWS = 8 * SP_ROW_TILE,
+    TILE_BYTES = 24 << 20 /* of a transposed convolution's products at a time */
+};
+
+/* One image without bias, activation and residual: what cuDNN competes with. */
+static void own_conv(SpCuda *cuda, const SpConv2d *a, float *y)
+{
+    const int64_t ho = (a->h + 2 * a->pad - a->kh) / a->stride + 1;
+    const int64_t wo = (a->w + 2 * a->pad - a->kw) / a->stride + 1;
+    sp_cuda_linear_rows(
+        cuda,
+        &(SpLinear){.rows = ho * wo,
+                    .w = {.data = a->packed, .rank = 2, .dim = {a->cout, a->kh * a->kw * a->cin}},
+                    .y = y,
+                    .ldy = a->cout},
+        a);
+}
+
+/* cuDNN writes dense results: directly into y where y is dense, else through the scratch. It gets
+ * one image at a time, so that no image's bits depend on the others. */
+static bool conv_by_library(SpCuda *cuda, const SpConv2d *a, int64_t pixels)
+{
+    const bool direct = a->ldy == a->cout && a->residual != a->y;
+    const size_t bytes = (size_t)(pixels * a->cout) * sizeof(float);
+    if (cuda->own_kernels || cuda->format != SP_FORMAT_F32 ||
+        (!direct && bytes > SP_CUDA_SCRATCH / 2))
+        return false;
+    const size_t mark = cuda->scratch_used;
+    float *tile = direct ? NULL : sp_cuda_scratch(cuda, bytes);
+    bool done = true;
+    for (int64_t i = 0; i < a->n && done && sp_cuda_live(cuda); i++) {
+        SpConv2d image = *a;
+        image.n = 1;
+        image.x += i * a->h * a->w * a->ldx;
+        float *y = a->y + i * pixels * a->ldy, *result = direct ? y : tile;
+        done = sp_cuda_dnn_conv(cuda, &image, result, own_conv);
+        if (done)
+            sp_cuda_epilogue(
+                cuda,
+                &(SpEpilogue){.x = result,
+                              .rows = pixels,
+                              .width = a->cout,
+                              .ldx = a->cout,
+                              .b = a->b,
+                              .act = a->act,
+                              .residual = a->residual ? a->residual + i * pixels * a->cout : NULL,
+                              .ldr = a->cout,
+                              .y = y,
+                              .ldy = a->ldy});
+    }
+    cuda->scratch_used = mark;
+    return done;
+}
+
+void sp_cuda_conv2d(SpDevice *device, const SpConv2d *a)
+{
+    SpCuda *cuda = sp_cuda(device);
+    const int64_t ho = (a->h + 2 * a->pad - a->kh) / a->stride + 1;
+    const int64_t wo = (a->w + 2 * a->pad - a->kw) / a->stride + 1;
+    const bool pointwise = a->kh == 1 && a->kw == 1 && a->stride == 1 && a->pad == 0;
+    if (!sp_cuda_live(cuda) || (!pointwise && conv_by_library(cuda, a, ho * wo)))
+        return;
+    const SpLinear rows = {
+        .x = a->x,
+        .rows = a->n * ho * wo,
+        .ldx = a->ldx,
+        .w = {.data = a->packed, .rank = 2, .dim = {a->cout, a->kh * a->kw * a->cin}},
+        .b = a->b,
+        .act = a->act,
+        .residual = a->residual,
+        .ldr = a->cout,
+        .y = a->y,
+        .ldy = a->ldy};
+    sp_cuda_linear_rows(cuda, &rows, pointwise ? NULL : a);
+}
+
+void sp_cuda_deconv(SpDevice *device, const SpDeconv *a)
+{
+    SpCuda *cuda = sp_cuda(device);
+    const int64_t pixels = a->n * a->h * a->w, outs = a->s * a->s * a->cout;
+    const int64_t fit = TILE_BYTES / (outs * (int64_t)sizeof(float)) / SP_ROW_TILE * SP_ROW_TILE;
+    const int64_t step = sp_min(MAX_ROWS, fit > 0 ? fit : SP_ROW_TILE);
+    float *tile = sp_cuda_scratch(cuda, (size_t)(sp_min(step, pixels) * outs) * sizeof *tile);
+    for (int64_t first = 0; first < pixels && sp_cuda_live(cuda); first += step) {
+        const int64_t m = sp_min(step, pixels - first);
+        sp_cuda_linear_rows(cuda,
+                            &(SpLinear){.x = a->x + first * a->cin,
+                                        .rows = m,
+                                        .ldx = a->cin,
+                                        .w = {.data = a->packed, .rank = 2, .dim = {outs, a->cin}},
+                                        .y = tile,
+                                        .ldy = outs},
+                            NULL);
+        sp_cuda_scatter(cuda, a, first, m, tile);
+    }
+    cuda->scratch_used = 0;
+}
