@@ -12,7 +12,9 @@ void sp_dump_features(SpNn *nn, const SpWindow *window);
 
 /* The state, start.* and it0.* .., of `online` for one of several windows, else of `offline`. */
 void sp_dump_init(SpNn *nn, const SpWindow *window);
-void sp_dump_iteration(SpNn *nn, const SpTrackerSettings *settings, const SpWindow *window);
+void sp_dump_points(SpNn *nn, const SpWindow *window); /* before replacement */
+void sp_dump_iteration(SpNn *nn, const SpTrackerSettings *settings, const float *replaced,
+                       const SpWindow *window);
 
 /* What the update former returns, of `updateformer`. */
 void sp_dump_updates(SpNn *nn, const SpWindow *window, const SpUpdates *updates);
