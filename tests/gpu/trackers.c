@@ -198,7 +198,7 @@ static SpStatus run_sam(void *self, SpNn *nn)
     Mask *m = stage->mask;
     const double point[2] = {0.5 * (double)m->width, 0.5 * (double)m->height};
     const int label = 1;
-    const SpSamPrompt prompt = {1, point, &label, NULL};
+    const SpPrompt prompt = {1, point, &label, NULL};
     const SpSamInput input = {.height = m->height,
                               .width = m->width,
                               .rgb = m->rgb,
