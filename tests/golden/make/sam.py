@@ -562,7 +562,7 @@ def e2e_base(_folder):
     points, labels, _ = prompts("point", *image.shape[:2])
     arrays = {"points": np.float32(points), "labels": np.int32(labels), "model_points": batch["input_points"][0, 0]}
     arrays.update((f"layer{i}_sample", taps.out(names[i])[0, ::7, ::7, ::16]) for i in range(12))
-    arrays.update(image_embedding_sample=taps.out("vision_encoder")[0, ::4, ::7, ::7],
+    arrays.update(image_embedding_sample=taps.out("vision_encoder")[0][0, ::4, ::7, ::7],
                   low_res_sample=got.pred_masks[0, 0][:, ::4, ::4], iou=got.iou_scores[0, 0],
                   logits_sample=soft[::5, ::5], mask=soft > 0)
     return arrays, {"weights": "sam_base", "image": "frame_1024.safetensors:image", "layer_stride": "7,7,16",
