@@ -28,23 +28,20 @@ static void *alloc(Layout *layout, size_t count, size_t size)
 static size_t lay_out(SpBundleSolver *s, char *base, int64_t frames, int64_t points)
 {
     const size_t t = (size_t)frames, p = (size_t)points, n = POSE * t, d = sizeof(double);
+    const size_t unknowns = n + 3 * p;
     Layout layout = {.base = base};
     s->obs = alloc(&layout, t * p, sizeof *s->obs);
     s->first = alloc(&layout, p + 1, sizeof *s->first);
-    s->camera = alloc(&layout, 3 * t, d);
+    s->camera = alloc(&layout, t, sizeof *s->camera);
     s->pose = alloc(&layout, t, sizeof *s->pose);
     s->next_pose = alloc(&layout, t, sizeof *s->pose);
     s->best_pose = alloc(&layout, t, sizeof *s->pose);
     s->point = alloc(&layout, 3 * p, d);
     s->next_point = alloc(&layout, 3 * p, d);
-    s->scale_c = alloc(&layout, n, d);
-    s->scale_p = alloc(&layout, 3 * p, d);
-    s->diagonal_c = alloc(&layout, n, d);
-    s->diagonal_p = alloc(&layout, 3 * p, d);
-    s->gradient_c = alloc(&layout, n, d);
-    s->gradient_p = alloc(&layout, 3 * p, d);
-    s->step_c = alloc(&layout, n, d);
-    s->step_p = alloc(&layout, 3 * p, d);
+    s->scale = alloc(&layout, unknowns, d);
+    s->diagonal = alloc(&layout, unknowns, d);
+    s->gradient = alloc(&layout, unknowns, d);
+    s->step = alloc(&layout, unknowns, d);
     s->schur = alloc(&layout, n * n, d);
     s->eliminated = alloc(&layout, n * 3 * BLOCK_POINTS, d);
     s->inverse = alloc(&layout, 9 * p, d);
@@ -69,21 +66,20 @@ static void select_observations(const SpBundleProblem *problem, SpBundleSolver *
         const float *xyz = problem->xyz + 3 * p;
         bool in_range = true;
         for (int i = 0; i < 3; i++) {
-            s->point[s->points][i] = (double)xyz[i];
-            in_range = in_range && (double)xyz[i] < MAX_COORDINATE;
+            s->point[s->points][i] = xyz[i];
+            in_range = in_range && xyz[i] < MAX_COORDINATE;
         }
         s->first[s->points] = s->observations;
         for (int64_t t = 0; in_range && t < problem->frames; t++) {
             const float *xy = problem->xy + (t * problem->points + p) * 2;
             if (problem->visible[t * problem->points + p])
-                s->obs[s->observations++] =
-                    (SpBundleObservation){.frame = (int32_t)t,
-                                          .point = (int32_t)s->points,
-                                          .xy = {(double)xy[0], (double)xy[1]}};
+                s->obs[s->observations++] = (SpBundleObservation){
+                    .frame = (int32_t)t, .point = (int32_t)s->points, .xy = {xy[0], xy[1]}};
         }
         s->points++;
     }
     s->first[s->points] = s->observations;
+    s->unknowns = s->pose_unknowns + 3 * s->points;
 }
 
 static void read_poses(const SpBundleProblem *problem, SpBundleSolver *s)
@@ -93,37 +89,35 @@ static void read_poses(const SpBundleProblem *problem, SpBundleSolver *s)
         double r[9];
         sp_pose_invert(problem->c2w + 16 * t, w2c);
         for (int i = 0; i < 9; i++)
-            r[i] = (double)w2c[i / 3 * 4 + i % 3];
+            r[i] = w2c[i / 3 * 4 + i % 3];
         sp_quaternion_of_rotation(r, s->pose[t].q);
         for (int i = 0; i < 3; i++)
-            s->pose[t].t[i] = (double)w2c[4 * i + 3];
+            s->pose[t].t[i] = w2c[4 * i + 3];
         const float *k = problem->k + 9 * t;
-        s->camera[3 * t] = (double)k[0];
-        s->camera[3 * t + 1] = (double)k[2];
-        s->camera[3 * t + 2] = (double)k[5];
+        memcpy(s->camera[t], (const double[]){k[0], k[2], k[5]}, sizeof s->camera[t]);
     }
 }
 
-/* Rotated point R x, and residual; false when it cannot be projected. */
-static bool project(const double camera[3], const double r[9], const double t[3], const double x[3],
-                    const double xy[2], double rotated[3], double residual[2])
+/* The rotation r of the pose, the rotated point R x, and the residual; false when the point cannot
+ * be projected. */
+static bool project(const double camera[3], const SpBundlePose *pose, const double x[3],
+                    const double xy[2], double r[9], double rotated[3], double residual[2])
 {
+    sp_rotation_of_quaternion(pose->q, r);
     for (int i = 0; i < 3; i++)
         rotated[i] = r[3 * i] * x[0] + r[3 * i + 1] * x[1] + r[3 * i + 2] * x[2];
-    const double z = rotated[2] + t[2];
-    residual[0] = camera[0] * ((rotated[0] + t[0]) / z) + camera[1] - xy[0];
-    residual[1] = camera[0] * ((rotated[1] + t[1]) / z) + camera[2] - xy[1];
+    const double z = rotated[2] + pose->t[2];
+    for (int i = 0; i < 2; i++)
+        residual[i] = camera[0] * ((rotated[i] + pose->t[i]) / z) + camera[1 + i] - xy[i];
     return isfinite(residual[0]) && isfinite(residual[1]);
 }
 
 static double cost_of(const SpBundleSolver *s, const SpBundlePose *pose, double (*point)[3])
 {
-    double cost = 0;
+    double cost = 0, r[9], rotated[3], residual[2];
     for (int64_t i = 0; i < s->observations; i++) {
         const SpBundleObservation *o = &s->obs[i];
-        double r[9], rotated[3], residual[2];
-        sp_rotation_of_quaternion(pose[o->frame].q, r);
-        if (!project(s->camera + 3 * o->frame, r, pose[o->frame].t, point[o->point], o->xy, rotated,
+        if (!project(s->camera[o->frame], &pose[o->frame], point[o->point], o->xy, r, rotated,
                      residual))
             return DBL_MAX;
         cost += residual[0] * residual[0] + residual[1] * residual[1];
@@ -137,36 +131,32 @@ static void linearise(SpBundleSolver *s)
     for (int64_t i = 0; i < s->observations; i++) {
         SpBundleObservation *o = &s->obs[i];
         double r[9], v[3];
-        const double *camera = s->camera + 3 * o->frame, *t = s->pose[o->frame].t;
-        sp_rotation_of_quaternion(s->pose[o->frame].q, r);
-        project(camera, r, t, s->point[o->point], o->xy, v, o->r);
+        const double *camera = s->camera[o->frame], *t = s->pose[o->frame].t;
+        project(camera, &s->pose[o->frame], s->point[o->point], o->xy, r, v, o->residual);
         const double x = v[0] + t[0], y = v[1] + t[1], z = v[2] + t[2], f = camera[0] / z;
         const double g[2][3] = {{f, 0, -f * x / z}, {0, f, -f * y / z}}; /* by camera point */
         for (int a = 0; a < 2; a++) {
-            o->jc[a][0] = 2 * (g[a][2] * v[1] - g[a][1] * v[2]);
-            o->jc[a][1] = 2 * (g[a][0] * v[2] - g[a][2] * v[0]);
-            o->jc[a][2] = 2 * (g[a][1] * v[0] - g[a][0] * v[1]);
-            for (int j = 0; j < 3; j++) {
-                o->jc[a][3 + j] = g[a][j];
-                o->jp[a][j] = g[a][0] * r[j] + g[a][1] * r[3 + j] + g[a][2] * r[6 + j];
+            double *j = o->jacobian[a];
+            j[0] = 2 * (g[a][2] * v[1] - g[a][1] * v[2]);
+            j[1] = 2 * (g[a][0] * v[2] - g[a][2] * v[0]);
+            j[2] = 2 * (g[a][1] * v[0] - g[a][0] * v[1]);
+            for (int k = 0; k < 3; k++) {
+                j[3 + k] = g[a][k];
+                j[POSE + k] = g[a][0] * r[k] + g[a][1] * r[3 + k] + g[a][2] * r[6 + k];
             }
         }
     }
 }
 
 /* Squared norms of the columns of the Jacobian. */
-static void column_norms(const SpBundleSolver *s, double *cameras, double *points)
+static void column_norms(const SpBundleSolver *s, double *norm)
 {
-    memset(cameras, 0, (size_t)s->unknowns * sizeof *cameras);
-    memset(points, 0, (size_t)(3 * s->points) * sizeof *points);
+    memset(norm, 0, (size_t)s->unknowns * sizeof *norm);
     for (int64_t i = 0; i < s->observations; i++) {
         const SpBundleObservation *o = &s->obs[i];
-        for (int a = 0; a < 2; a++) {
-            for (int j = 0; j < POSE && o->frame; j++)
-                cameras[POSE * (o->frame - 1) + j] += o->jc[a][j] * o->jc[a][j];
-            for (int j = 0; j < 3; j++)
-                points[3 * o->point + j] += o->jp[a][j] * o->jp[a][j];
-        }
+        for (int a = 0; a < 2; a++)
+            for (int j = sp_bundle_first(o); j < UNKNOWNS; j++)
+                norm[sp_bundle_unknown(s, o, j)] += o->jacobian[a][j] * o->jacobian[a][j];
     }
 }
 
@@ -174,12 +164,9 @@ static void scale_jacobian(SpBundleSolver *s)
 {
     for (int64_t i = 0; i < s->observations; i++) {
         SpBundleObservation *o = &s->obs[i];
-        for (int a = 0; a < 2; a++) {
-            for (int j = 0; j < POSE && o->frame; j++)
-                o->jc[a][j] *= s->scale_c[POSE * (o->frame - 1) + j];
-            for (int j = 0; j < 3; j++)
-                o->jp[a][j] *= s->scale_p[3 * o->point + j];
-        }
+        for (int a = 0; a < 2; a++)
+            for (int j = sp_bundle_first(o); j < UNKNOWNS; j++)
+                o->jacobian[a][j] *= s->scale[sp_bundle_unknown(s, o, j)];
     }
 }
 
@@ -187,21 +174,15 @@ static void scale_jacobian(SpBundleSolver *s)
 static double gradients(SpBundleSolver *s)
 {
     double largest = 0;
-    memset(s->gradient_c, 0, (size_t)s->unknowns * sizeof *s->gradient_c);
-    memset(s->gradient_p, 0, (size_t)(3 * s->points) * sizeof *s->gradient_p);
+    memset(s->gradient, 0, (size_t)s->unknowns * sizeof *s->gradient);
     for (int64_t i = 0; i < s->observations; i++) {
         const SpBundleObservation *o = &s->obs[i];
-        for (int a = 0; a < 2; a++) {
-            for (int j = 0; j < POSE && o->frame; j++)
-                s->gradient_c[POSE * (o->frame - 1) + j] += o->jc[a][j] * o->r[a];
-            for (int j = 0; j < 3; j++)
-                s->gradient_p[3 * o->point + j] += o->jp[a][j] * o->r[a];
-        }
+        for (int a = 0; a < 2; a++)
+            for (int j = sp_bundle_first(o); j < UNKNOWNS; j++)
+                s->gradient[sp_bundle_unknown(s, o, j)] += o->jacobian[a][j] * o->residual[a];
     }
     for (int64_t i = 0; i < s->unknowns; i++)
-        largest = fmax(largest, fabs(s->gradient_c[i] / s->scale_c[i]));
-    for (int64_t i = 0; i < 3 * s->points; i++)
-        largest = fmax(largest, fabs(s->gradient_p[i] / s->scale_p[i]));
+        largest = fmax(largest, fabs(s->gradient[i] / s->scale[i]));
     return largest;
 }
 
@@ -212,7 +193,7 @@ static double take_step(SpBundleSolver *s, double *size)
     double step = 0, norm = 0;
     s->next_pose[0] = s->pose[0];
     for (int64_t t = 1; t < s->frames; t++) {
-        const double *y = s->step_c + POSE * (t - 1), *scale = s->scale_c + POSE * (t - 1);
+        const double *y = s->step + POSE * (t - 1), *scale = s->scale + POSE * (t - 1);
         const double d[3] = {y[0] * scale[0], y[1] * scale[1], y[2] * scale[2]};
         const double length = sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
         const double f = length > 0 ? sin(length) / length : 1, w = cos(length);
@@ -234,7 +215,8 @@ static double take_step(SpBundleSolver *s, double *size)
         }
     }
     for (int64_t i = 0; i < 3 * s->points; i++) {
-        const double move = s->step_p[i] * s->scale_p[i], x = s->point[i / 3][i % 3];
+        const int64_t at = s->pose_unknowns + i;
+        const double move = s->step[at] * s->scale[at], x = s->point[i / 3][i % 3];
         s->next_point[i / 3][i % 3] = x + move;
         step += move * move;
         norm += x * x;
@@ -280,29 +262,20 @@ static void accept(Evaluator *e, double cost, double model)
     }
 }
 
-static double damped(double squares)
-{
-    return fmin(fmax(squares, MIN_DIAGONAL), MAX_DIAGONAL);
-}
-
 /* Linearises, scales the columns (scales fixed at the first call) and prepares the damping;
  * returns the gradient's largest entry. */
 static double prepare_step(SpBundleSolver *s, bool first)
 {
     linearise(s);
     if (first) {
-        column_norms(s, s->scale_c, s->scale_p);
+        column_norms(s, s->scale);
         for (int64_t i = 0; i < s->unknowns; i++)
-            s->scale_c[i] = 1 / (1 + sqrt(s->scale_c[i]));
-        for (int64_t i = 0; i < 3 * s->points; i++)
-            s->scale_p[i] = 1 / (1 + sqrt(s->scale_p[i]));
+            s->scale[i] = 1 / (1 + sqrt(s->scale[i]));
     }
     scale_jacobian(s);
-    column_norms(s, s->diagonal_c, s->diagonal_p);
+    column_norms(s, s->diagonal);
     for (int64_t i = 0; i < s->unknowns; i++)
-        s->diagonal_c[i] = damped(s->diagonal_c[i]);
-    for (int64_t i = 0; i < 3 * s->points; i++)
-        s->diagonal_p[i] = damped(s->diagonal_p[i]);
+        s->diagonal[i] = fmin(fmax(s->diagonal[i], MIN_DIAGONAL), MAX_DIAGONAL);
     return gradients(s);
 }
 
@@ -358,25 +331,16 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
 static void write_result(const SpBundleSolver *s, float *c2w, float *k)
 {
     for (int64_t t = 0; t < s->frames; t++) {
-        double r[9];
-        float w2c[16] = {[15] = 1};
         k[9 * t + 4] = k[9 * t];
-        if (t == 0)
-            continue;
-        sp_rotation_of_quaternion(s->best_pose[t].q, r);
-        for (int i = 0; i < 3; i++) {
-            for (int j = 0; j < 3; j++)
-                w2c[4 * i + j] = (float)r[3 * i + j];
-            w2c[4 * i + 3] = (float)s->best_pose[t].t[i];
-        }
-        sp_pose_invert(w2c, c2w + 16 * t);
+        if (t > 0)
+            sp_c2w_of_quaternion(s->best_pose[t].q, s->best_pose[t].t, c2w + 16 * t);
     }
 }
 
 SpBundleStats sp_bundle_adjust(const SpBundleProblem *problem, void *workspace, float *c2w,
                                float *k)
 {
-    SpBundleSolver s = {.frames = problem->frames, .unknowns = POSE * (problem->frames - 1)};
+    SpBundleSolver s = {.frames = problem->frames, .pose_unknowns = POSE * (problem->frames - 1)};
     SpBundleStats stats = {0};
     lay_out(&s, workspace, problem->frames, problem->points);
     memcpy(c2w, problem->c2w, (size_t)(16 * problem->frames) * sizeof *c2w);
