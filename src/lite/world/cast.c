@@ -70,12 +70,18 @@ static inline Vec move(const float *rows, Vec a)
     return (Vec){out.x + rows[3], out.y + rows[7], out.z + rows[11]};
 }
 
-static float hit_box(Vec o, Vec d)
+/* Where a ray enters the unit box, and where it leaves it. */
+static inline float span_of_box(Vec o, Vec d, float *leave)
 {
     float ix = inverse(d.x), iy = inverse(d.y), iz = inverse(d.z);
     float ax = fabsf(ix), ay = fabsf(iy), az = fabsf(iz);
-    float enter = fmaxf(fmaxf(-o.x * ix - ax, -o.y * iy - ay), -o.z * iz - az);
-    float leave = fminf(fminf(-o.x * ix + ax, -o.y * iy + ay), -o.z * iz + az);
+    *leave = fminf(fminf(-o.x * ix + ax, -o.y * iy + ay), -o.z * iz + az);
+    return fmaxf(fmaxf(-o.x * ix - ax, -o.y * iy - ay), -o.z * iz - az);
+}
+
+static float hit_box(Vec o, Vec d)
+{
+    float leave, enter = span_of_box(o, d, &leave);
     return enter < leave && enter > 1e-4f ? enter : FAR;
 }
 
@@ -124,14 +130,20 @@ static inline Vec at(const float *a, int n, int i)
     return (Vec){a[i], a[n + i], a[2 * n + i]};
 }
 
-static void trace_one(const World *w, int p, Vec eye, const float *d, int n, int i, float *depth,
-                      int64_t *seen)
+typedef struct {
+    int n;
+    const float *d; /* [3][n] */
+    float *depth;   /* [n], as is seen */
+    int64_t *seen;
+} Rays;
+
+/* Ray i and surface p, from whose local axes it starts at `eye`. */
+static void trace_one(const Rays *r, int i, const Surface *surfaces, int p, Vec eye)
 {
-    const Surface *s = w->surfaces + p;
-    float t = hit(s, eye, turn(s->local, at(d, n, i)));
-    if (t < depth[i]) {
-        depth[i] = t;
-        seen[i] = p;
+    float t = hit(surfaces + p, eye, turn(surfaces[p].local, at(r->d, r->n, i)));
+    if (t < r->depth[i]) {
+        r->depth[i] = t;
+        r->seen[i] = p;
     }
 }
 
@@ -140,29 +152,24 @@ static void trace_one(const World *w, int p, Vec eye, const float *d, int n, int
 void trace(const World *w, int n, int width, const float *xy, const float *d, float *depth,
            int64_t *seen)
 {
+    Rays rays = {n, d, depth, seen};
     Vec start = {w->eye[0], w->eye[1], w->eye[2]};
-    const Surface *room = w->surfaces;
-    Vec o = move(room->local, start);
+    const Surface *surfaces = w->surfaces;
+    Vec eye = move(surfaces->local, start); /* the first surface is the room around all */
     for (int i = 0; i < n; i++) {
-        Vec v = turn(room->local, at(d, n, i));
-        float ix = inverse(v.x), iy = inverse(v.y), iz = inverse(v.z);
-        depth[i] =
-            fminf(fminf(-o.x * ix + fabsf(ix), -o.y * iy + fabsf(iy)), -o.z * iz + fabsf(iz));
+        span_of_box(eye, turn(surfaces->local, at(d, n, i)), &depth[i]);
         seen[i] = 0;
     }
     for (int p = 1; p < w->count; p++) {
-        const int32_t *b = w->surfaces[p].bounds;
-        Vec eye = move(w->surfaces[p].local, start);
-        if (width > 0) {
-            for (int y = b[1]; y < b[3]; y++)
-                for (int x = b[0]; x < b[2]; x++)
-                    trace_one(w, p, eye, d, n, y * width + x, depth, seen);
-            continue;
-        }
-        for (int i = 0; i < n; i++)
+        const int32_t *b = surfaces[p].bounds;
+        eye = move(surfaces[p].local, start);
+        for (int y = b[1]; width > 0 && y < b[3]; y++)
+            for (int x = b[0]; x < b[2]; x++)
+                trace_one(&rays, y * width + x, surfaces, p, eye);
+        for (int i = 0; width <= 0 && i < n; i++)
             if (xy[i] > (float)b[0] - 1 && xy[i] < (float)b[2] && xy[n + i] > (float)b[1] - 1 &&
                 xy[n + i] < (float)b[3])
-                trace_one(w, p, eye, d, n, i, depth, seen);
+                trace_one(&rays, i, surfaces, p, eye);
     }
 }
 
@@ -184,36 +191,28 @@ static int shadowed(const World *w, Vec point, Vec way)
 
 static inline int largest(Vec a)
 {
-    return a.x >= fmaxf(a.y, a.z) ? 0 : a.y >= a.z ? 1 : 2;
+    float x = fabsf(a.x), y = fabsf(a.y), z = fabsf(a.z);
+    return x >= fmaxf(y, z) ? 0 : y >= z ? 1 : 2;
 }
 static inline float part(Vec a, int i)
 {
     return i == 0 ? a.x : i == 1 ? a.y : a.z;
 }
-static inline Vec absolute(Vec a)
-{
-    return (Vec){fabsf(a.x), fabsf(a.y), fabsf(a.z)};
-}
-static inline float sign(float a)
-{
-    return a > 0 ? 1 : -1;
-}
 
 /* The outward normal in local axes, not unit, and the face 0..5. */
 static Vec normal_of(const Surface *s, Vec local, int *face)
 {
-    int axis = largest(absolute(local));
+    int axis = largest(local);
     Vec out = local;
     if (s->kind == BOX || s->kind == ROOM) {
-        float v = sign(part(local, axis)) * (s->kind == ROOM ? -1.0f : 1.0f);
+        float v = (part(local, axis) > 0 ? 1.0f : -1.0f) * (s->kind == ROOM ? -1.0f : 1.0f);
         out = (Vec){axis == 0 ? v : 0, axis == 1 ? v : 0, axis == 2 ? v : 0};
     } else {
         if (s->kind == FRUSTUM)
             out = fabsf(local.z) > 1 - 1e-4f
                       ? (Vec){0, 0, local.z}
                       : (Vec){local.x, local.y, s->slope * (1 - s->slope - s->slope * local.z)};
-        axis = largest(
-            absolute((Vec){out.x / s->scales[0], out.y / s->scales[1], out.z / s->scales[2]}));
+        axis = largest((Vec){out.x / s->scales[0], out.y / s->scales[1], out.z / s->scales[2]});
     }
     *face = axis * 2 + (part(local, axis) > 0);
     return out;
@@ -265,7 +264,8 @@ static Vec paint(const World *w, const Surface *s, Vec local, int face, float fo
                  colour.z * (1 - k * (1 - cover.z))};
 }
 
-/* Linear colours [n][3], faces and shadows [n] of what rays from the eye met. */
+/* Linear colours [n][3], faces and shadows [n] of what rays from the eye met. Eight parameters: the
+ * arrays that cast.py hands over one by one. */
 void shade(const World *w, int n, const float *d, const float *depth, const int64_t *seen,
            float *image, int64_t *face, uint8_t *dark)
 {
