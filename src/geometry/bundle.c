@@ -328,15 +328,6 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
     }
 }
 
-static void write_result(const SpBundleSolver *s, float *c2w, float *k)
-{
-    for (int64_t t = 0; t < s->frames; t++) {
-        k[9 * t + 4] = k[9 * t];
-        if (t > 0)
-            sp_c2w_of_quaternion(s->best_pose[t].q, s->best_pose[t].t, c2w + 16 * t);
-    }
-}
-
 SpBundleStats sp_bundle_adjust(const SpBundleProblem *problem, void *workspace, float *c2w,
                                float *k)
 {
@@ -356,6 +347,10 @@ SpBundleStats sp_bundle_adjust(const SpBundleProblem *problem, void *workspace, 
     stats.successful = 1;
     stats.residuals = 2 * s.observations;
     minimise(&s, &stats);
-    write_result(&s, c2w, k);
+    for (int64_t t = 0; t < s.frames; t++) {
+        k[9 * t + 4] = k[9 * t];
+        if (t > 0)
+            sp_c2w_of_quaternion(s.best_pose[t].q, s.best_pose[t].t, c2w + 16 * t);
+    }
     return stats;
 }

@@ -36,9 +36,12 @@ static const struct {
 static SpFfmpeg table;
 static bool loaded;
 
-static SpStatus load(void)
+SpStatus sp_ffmpeg_load(const SpFfmpeg **out)
 {
     void *handles[LIBRARIES];
+    *out = &table;
+    if (loaded)
+        return sp_ok();
     for (int i = 0; i < LIBRARIES; i++) {
         handles[i] = dlopen(names[i].file, RTLD_NOW | RTLD_LOCAL);
         if (!handles[i])
@@ -53,15 +56,6 @@ static SpStatus load(void)
                             functions[i].name);
         memcpy((char *)&table + functions[i].field, &function, sizeof function);
     }
-    return sp_ok();
-}
-
-SpStatus sp_ffmpeg_load(const SpFfmpeg **out)
-{
-    *out = &table;
-    if (loaded)
-        return sp_ok();
-    SP_TRY(load());
     table.av_log_set_level(AV_LOG_QUIET);
     loaded = true;
     return sp_ok();

@@ -55,11 +55,6 @@ static SpStatus failed(const SpWriter *writer, int code)
     return sp_error(SP_OUTPUT, "cannot write %.300s: %s", writer->label, why);
 }
 
-static int64_t even(int64_t side)
-{
-    return side + (side & 1);
-}
-
 /* Whether frame t is shown at t / rate, within what containers round to. */
 static bool keeps_rate(const SpWriterSettings *settings, double rate)
 {
@@ -94,8 +89,8 @@ static void set_times(SpWriter *writer, const SpWriterSettings *settings)
 static void set_codec(SpWriter *writer)
 {
     AVCodecContext *codec = writer->codec;
-    codec->width = (int)even(writer->width);
-    codec->height = (int)even(writer->height);
+    codec->width = (int)(writer->width + writer->width % 2);
+    codec->height = (int)(writer->height + writer->height % 2);
     codec->pix_fmt = AV_PIX_FMT_YUV420P;
     codec->time_base = writer->base;
     codec->framerate = (AVRational){writer->base.den, writer->base.num};
@@ -274,12 +269,12 @@ static SpStatus write_packets(SpWriter *writer, int code)
 /* The frame with its last row and column repeated as far as even sides need. */
 static const uint8_t *padded(const SpWriter *writer, const uint8_t *rgb)
 {
-    const int64_t w = writer->width, h = writer->height, wide = even(w), high = even(h);
+    const int64_t w = writer->width, h = writer->height, wide = writer->codec->width;
     if (!writer->padded)
         return rgb;
-    for (int64_t y = 0; y < high; y++) {
+    for (int64_t y = 0; y < writer->codec->height; y++) {
         uint8_t *row = writer->padded + 3 * wide * y;
-        memcpy(row, rgb + 3 * w * (y < h ? y : h - 1), (size_t)(3 * w));
+        memcpy(row, rgb + 3 * w * sp_min(y, h - 1), (size_t)(3 * w));
         memcpy(row + 3 * (wide - 1), row + 3 * (w - 1), 3);
     }
     return writer->padded;

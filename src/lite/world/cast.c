@@ -9,28 +9,30 @@ enum { SIZE = 256, LEVELS = 7 };
 #define FAR 1e9f
 
 typedef struct {
+    float x, y, z;
+} Vec;
+
+typedef struct {
     int32_t kind;
     float slope, gloss, texels, cover_texels, cover_share;
     float scales[3];
     int32_t textures[6], emissive[6];
     float offsets[6][2];
-    float local[12];        /* world to local, rows [3][4] */
-    float centre[3], reach; /* bounding sphere */
-    int32_t bounds[4];      /* x0, y0, x1, y1 on the image */
+    float local[12];   /* world to local, rows [3][4] */
+    Vec centre;        /* of the bounding sphere */
+    float reach;       /* its radius */
+    int32_t bounds[4]; /* x0, y0, x1, y1 on the image */
 } Surface;
 
 typedef struct {
     int32_t count, textures, lamp, shadows;
-    float eye[3], focal;
-    float place[3]; /* the lamp's position, or the direction to the sun */
+    Vec eye;
+    float focal;
+    Vec place; /* the lamp's position, or the direction to the sun */
     float range, power, ambient, tint[3];
     const Surface *surfaces;
     const float *atlas; /* [.., 3], levels after each other */
 } World;
-
-typedef struct {
-    float x, y, z;
-} Vec;
 
 static inline float dot(Vec a, Vec b)
 {
@@ -153,16 +155,15 @@ void trace(const World *w, int n, int width, const float *xy, const float *d, fl
            int64_t *seen)
 {
     Rays rays = {n, d, depth, seen};
-    Vec start = {w->eye[0], w->eye[1], w->eye[2]};
     const Surface *surfaces = w->surfaces;
-    Vec eye = move(surfaces->local, start); /* the first surface is the room around all */
+    Vec eye = move(surfaces->local, w->eye); /* the first surface is the room around all */
     for (int i = 0; i < n; i++) {
         span_of_box(eye, turn(surfaces->local, at(d, n, i)), &depth[i]);
         seen[i] = 0;
     }
     for (int p = 1; p < w->count; p++) {
         const int32_t *b = surfaces[p].bounds;
-        eye = move(surfaces[p].local, start);
+        eye = move(surfaces[p].local, w->eye);
         for (int y = b[1]; width > 0 && y < b[3]; y++)
             for (int x = b[0]; x < b[2]; x++)
                 trace_one(&rays, y * width + x, surfaces, p, eye);
@@ -179,7 +180,7 @@ static int shadowed(const World *w, Vec point, Vec way)
     float square = 1 / dot(way, way);
     for (int p = 1; p < w->count; p++) {
         const Surface *s = w->surfaces + p;
-        Vec away = {s->centre[0] - point.x, s->centre[1] - point.y, s->centre[2] - point.z};
+        Vec away = minus(s->centre, point);
         float t = fminf(fmaxf(dot(away, way) * square, 0), 1);
         Vec off = along(away, -t, way);
         if (dot(off, off) < s->reach * s->reach &&
@@ -269,10 +270,9 @@ static Vec paint(const World *w, const Surface *s, Vec local, int face, float fo
 void shade(const World *w, int n, const float *d, const float *depth, const int64_t *seen,
            float *image, int64_t *face, uint8_t *dark)
 {
-    Vec eye = {w->eye[0], w->eye[1], w->eye[2]}, place = {w->place[0], w->place[1], w->place[2]};
     for (int i = 0; i < n; i++) {
         const Surface *s = w->surfaces + seen[i];
-        Vec ray = at(d, n, i), point = along(eye, depth[i], ray), local = move(s->local, point);
+        Vec ray = at(d, n, i), point = along(w->eye, depth[i], ray), local = move(s->local, point);
         int side;
         Vec out = normal_of(s, local, &side);
         const float *r = s->local;
@@ -286,8 +286,8 @@ void shade(const World *w, int n, const float *d, const float *depth, const int6
         dark[i] = 0;
         float bright[3] = {1, 1, 1}, shine = 0;
         if (!s->emissive[side]) {
-            Vec way = w->lamp ? minus(place, point) : times(60, place),
-                toward = w->lamp ? unit(way) : place;
+            Vec way = w->lamp ? minus(w->place, point) : times(60, w->place),
+                toward = w->lamp ? unit(way) : w->place;
             float facing = dot(normal, toward);
             float power =
                 w->lamp ? w->power / (0.4f + dot(way, way) / (w->range * w->range)) : w->power;
