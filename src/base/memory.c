@@ -22,16 +22,13 @@ static size_t number_in(const char *path, const char *key, size_t unit)
     return found;
 }
 
-static size_t left_of(size_t limit, size_t used)
+/* The smaller of `left` and limit - used, where both are known. */
+static size_t min_left(size_t left, size_t limit, size_t used)
 {
     if (limit == SIZE_MAX || used == SIZE_MAX)
-        return SIZE_MAX;
-    return limit > used ? limit - used : 0;
-}
-
-static size_t min(size_t a, size_t b)
-{
-    return a < b ? a : b;
+        return left;
+    const size_t rest = limit > used ? limit - used : 0;
+    return rest < left ? rest : left;
 }
 
 size_t sp_memory_available(void)
@@ -43,9 +40,9 @@ size_t sp_memory_available(void)
     struct rlimit limit;
     size_t left = number_in("/proc/meminfo", "MemAvailable:", 1024);
     for (int i = 0; i < 2; i++)
-        left = min(left, left_of(number_in(cgroup[i][0], "", 1), number_in(cgroup[i][1], "", 1)));
+        left = min_left(left, number_in(cgroup[i][0], "", 1), number_in(cgroup[i][1], "", 1));
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        left = min(left, left_of(limit.rlim_cur, number_in("/proc/self/status", "VmSize:", 1024)));
+        left = min_left(left, limit.rlim_cur, number_in("/proc/self/status", "VmSize:", 1024));
     return left;
 }
 

@@ -12,15 +12,10 @@ static const double MIN_DIAGONAL = 1e-3, MAX_DIAGONAL = 1e10, MIN_DECREASE = 1e-
 static const double FUNCTION_TOLERANCE = 1e-8, GRADIENT_TOLERANCE = 1e-12;
 static const double PARAMETER_TOLERANCE = 1e-10, MAX_COORDINATE = 3000;
 
-typedef struct Layout {
-    char *base;  /* NULL: only counts */
-    size_t used; /* bytes */
-} Layout;
-
-static void *alloc(Layout *layout, size_t count, size_t size)
+static void *alloc(char *base, size_t *used, size_t count, size_t size)
 {
-    void *at = layout->base ? layout->base + layout->used : NULL;
-    layout->used += (count * size + 15) / 16 * 16;
+    void *at = base ? base + *used : NULL;
+    *used += (count * size + 15) / 16 * 16;
     return at;
 }
 
@@ -29,23 +24,23 @@ static size_t lay_out(SpBundleSolver *s, char *base, int64_t frames, int64_t poi
 {
     const size_t t = (size_t)frames, p = (size_t)points, n = POSE * t, d = sizeof(double);
     const size_t unknowns = n + 3 * p;
-    Layout layout = {.base = base};
-    s->obs = alloc(&layout, t * p, sizeof *s->obs);
-    s->first = alloc(&layout, p + 1, sizeof *s->first);
-    s->camera = alloc(&layout, t, sizeof *s->camera);
-    s->pose = alloc(&layout, t, sizeof *s->pose);
-    s->next_pose = alloc(&layout, t, sizeof *s->pose);
-    s->best_pose = alloc(&layout, t, sizeof *s->pose);
-    s->point = alloc(&layout, 3 * p, d);
-    s->next_point = alloc(&layout, 3 * p, d);
-    s->scale = alloc(&layout, unknowns, d);
-    s->diagonal = alloc(&layout, unknowns, d);
-    s->gradient = alloc(&layout, unknowns, d);
-    s->step = alloc(&layout, unknowns, d);
-    s->schur = alloc(&layout, n * n, d);
-    s->eliminated = alloc(&layout, n * 3 * BLOCK_POINTS, d);
-    s->inverse = alloc(&layout, 9 * p, d);
-    return layout.used;
+    size_t used = 0;
+    s->obs = alloc(base, &used, t * p, sizeof *s->obs);
+    s->first = alloc(base, &used, p + 1, sizeof *s->first);
+    s->camera = alloc(base, &used, t, sizeof *s->camera);
+    s->pose = alloc(base, &used, t, sizeof *s->pose);
+    s->next_pose = alloc(base, &used, t, sizeof *s->pose);
+    s->best_pose = alloc(base, &used, t, sizeof *s->pose);
+    s->point = alloc(base, &used, 3 * p, d);
+    s->next_point = alloc(base, &used, 3 * p, d);
+    s->scale = alloc(base, &used, unknowns, d);
+    s->diagonal = alloc(base, &used, unknowns, d);
+    s->gradient = alloc(base, &used, unknowns, d);
+    s->step = alloc(base, &used, unknowns, d);
+    s->schur = alloc(base, &used, n * n, d);
+    s->eliminated = alloc(base, &used, n * 3 * BLOCK_POINTS, d);
+    s->inverse = alloc(base, &used, 9 * p, d);
+    return used;
 }
 
 size_t sp_bundle_workspace(int64_t frames, int64_t points)

@@ -50,8 +50,8 @@ static inline int64_t sp_bundle_unknown(const SpBundleSolver *s, const SpBundleO
 }
 
 /* One damped step: solves (J^T J + diagonal / radius) d = -J^T r of the scaled Jacobian into
- * `step` by eliminating the points (Schur complement, Cholesky). *decrease: that of the
- * linear model. False when a block is not positive or the model does not decrease. */
+ * `step` by eliminating the points (Schur complement, Cholesky). *decrease: that of the linear
+ * model. False when a block is not positive or the model does not decrease. */
 bool sp_bundle_step(SpBundleSolver *s, double radius, double *decrease);
 
 #endif

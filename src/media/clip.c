@@ -13,14 +13,11 @@ static SpStatus grow(SpClip *clip, int64_t *capacity)
     const int64_t more = *capacity ? 2 * *capacity : 16;
     const size_t frame = (size_t)(3 * clip->plan.height * clip->plan.width) * sizeof(float);
     float *video = realloc(clip->video, (size_t)more * frame);
-    if (video)
-        clip->video = video;
+    clip->video = video ? video : clip->video;
     double *timestamps = realloc(clip->timestamps, (size_t)more * sizeof *timestamps);
-    if (timestamps)
-        clip->timestamps = timestamps;
+    clip->timestamps = timestamps ? timestamps : clip->timestamps;
     int64_t *index = realloc(clip->index, (size_t)more * sizeof *index);
-    if (index)
-        clip->index = index;
+    clip->index = index ? index : clip->index;
     if (!video || !timestamps || !index)
         return sp_no_memory("the clip's frames; use fewer with --max-frames");
     *capacity = more;

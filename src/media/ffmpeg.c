@@ -4,11 +4,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define TEXT_OF(x) #x
-#define NUMBER(x)  TEXT_OF(x)
 #define LIBRARY(name, major)                                                                       \
     {                                                                                              \
-        "lib" name ".so." NUMBER(major), "lib" name NUMBER(major)                                  \
+        "lib" name ".so." AV_STRINGIFY(major), "lib" name AV_STRINGIFY(major)                      \
     }
 
 typedef enum Library { util, codec, format, scale, LIBRARIES } Library;

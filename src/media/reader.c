@@ -32,6 +32,7 @@ struct SpReader {
     AVPacket *packet;
     AVFrame *frame;
     struct SwsContext *scaler;
+    int width, height;  /* of the first frame before its rotation */
     uint8_t *unrotated; /* a frame before its rotation */
     int quarter_turns;
     SpVideoInfo video;
@@ -306,9 +307,7 @@ static void rotate(const uint8_t *in, int64_t h, int64_t w, int turns, uint8_t *
 static SpStatus convert(SpReader *r, uint8_t *rgb)
 {
     const AVFrame *frame = r->frame;
-    const bool sideways = r->quarter_turns & 1;
-    const int w = (int)(sideways ? r->video.height : r->video.width);
-    const int h = (int)(sideways ? r->video.width : r->video.height);
+    const int w = r->width, h = r->height;
     if (r->images.count && (frame->width != w || frame->height != h))
         return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d", current(r),
                         frame->width, frame->height, w, h);
@@ -347,15 +346,6 @@ static SpStatus find_source(SpReader *r)
     if (S_ISREG(info.st_mode) && info.st_size == 0)
         return sp_error(SP_INPUT, "%.400s: an empty file", r->path);
     return open_video(r);
-}
-
-static SpStatus no_frame(const SpReader *r)
-{
-    const char *why = strcmp(r->path, "-") == 0
-                          ? "; an MP4 with its index at the end cannot come through a pipe: give "
-                            "the file, or remux it with ffmpeg -movflags +faststart"
-                          : "; it is damaged or cut, or larger than can be read";
-    return sp_error(SP_INPUT, "%.300s: no frame of it can be decoded%s", r->path, why);
 }
 
 /* What the container says: its rotation, its rate, and its pixel aspect ratio, which goes before
@@ -401,11 +391,15 @@ static SpStatus start(SpReader *r)
         read_stream(r);
     SP_TRY(next_used(r, &end));
     if (end && r->decoded == 0)
-        return no_frame(r);
+        return sp_error(SP_INPUT, "%.300s: no frame of it can be decoded; %s", r->path,
+                        strcmp(r->path, "-") == 0
+                            ? "an MP4 with its index at the end cannot come through a pipe: give "
+                              "the file, or remux it with ffmpeg -movflags +faststart"
+                            : "it is damaged or cut, or larger than can be read");
     if (end)
         return sp_error(SP_INPUT, "%.300s: ends before --start %g (its last frame is at %.4g s)",
                         r->path, r->settings.start, r->info.timestamp - r->first_time);
-    const int w = r->frame->width, h = r->frame->height;
+    const int w = r->width = r->frame->width, h = r->height = r->frame->height;
     SP_TRY(check_size(r, w, h));
     r->video.width = r->quarter_turns & 1 ? h : w;
     r->video.height = r->quarter_turns & 1 ? w : h;

@@ -298,8 +298,7 @@ SpStatus sp_writer_add(SpWriter *writer, const uint8_t *rgb)
 SpStatus sp_writer_finish(SpWriter *writer)
 {
     SP_TRY(write_packets(writer, ff->avcodec_send_frame(writer->codec, NULL)));
-    int code = ff->av_write_trailer(writer->format);
+    const int code = ff->av_write_trailer(writer->format);
     const int closed = ff->avio_closep(&writer->format->pb);
-    code = code < 0 ? code : closed;
-    return code < 0 ? failed(writer, code) : sp_ok();
+    return code < 0 || closed < 0 ? failed(writer, code < 0 ? code : closed) : sp_ok();
 }
