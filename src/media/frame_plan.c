@@ -42,27 +42,24 @@ SpStatus sp_frame_plan(int64_t height, int64_t width, int64_t size, int64_t patc
 }
 
 /* The first reduction rounds half to even and is kept as float. */
-static SpStatus resize_with(const SpFramePlan *plan, const uint8_t *rgb, float *planes,
-                            float *reduced, float *resized, float *out)
+static SpStatus resize_with(const SpFramePlan *p, const uint8_t *rgb, float *planes, float *reduced,
+                            float *resized, float *out)
 {
-    const int64_t pixels = plan->input_height * plan->input_width;
-    const int64_t h = plan->reduced_height, w = plan->reduced_width;
-    const int64_t area = plan->height * plan->width;
-    for (int64_t p = 0; p < pixels; p++)
+    const int64_t pixels = p->input_height * p->input_width, area = p->height * p->width;
+    const int64_t h = p->reduced_height, w = p->reduced_width;
+    for (int64_t i = 0; i < pixels; i++)
         for (int64_t c = 0; c < 3; c++)
-            planes[c * pixels + p] = rgb[3 * p + c];
-    if (h != plan->input_height || w != plan->input_width) {
-        SP_TRY(
-            sp_resample_antialias(planes, 3, plan->input_height, plan->input_width, reduced, h, w));
+            planes[c * pixels + i] = rgb[3 * i + c];
+    if (h != p->input_height || w != p->input_width) {
+        SP_TRY(sp_resample_antialias(planes, 3, p->input_height, p->input_width, reduced, h, w));
         planes = reduced;
         for (int64_t i = 0; i < 3 * h * w; i++)
             planes[i] = rintf(planes[i]);
     }
-    SP_TRY(
-        sp_resample_bicubic(planes, 3, h, w, resized, plan->resized_height, plan->resized_width));
-    for (int64_t c = 0; c < 3; c++, resized += plan->resized_height * plan->resized_width)
-        memcpy(out + c * area, resized + plan->first_row * plan->resized_width,
-               (size_t)area * sizeof *out);
+    SP_TRY(sp_resample_bicubic(planes, 3, h, w, resized, p->resized_height, p->resized_width));
+    resized += p->first_row * p->resized_width;
+    for (int64_t c = 0; c < 3; c++, resized += p->resized_height * p->resized_width)
+        memcpy(out + c * area, resized, (size_t)area * sizeof *out);
     return sp_ok();
 }
 

@@ -44,6 +44,7 @@ SpStatus sp_reader_open(const char *path, const SpReaderSettings *settings, SpRe
 /* Closes the file; NULL is allowed. */
 void sp_reader_close(SpReader *reader);
 
+/* What is known of the open video. */
 SpVideoInfo sp_reader_video(const SpReader *reader);
 
 /* The next used frame into rgb [h, w, 3], or *end. A damaged frame in the middle is skipped. A

@@ -147,21 +147,21 @@ static SpStatus open_container(SpWriter *writer, const char *path)
     free(url);
     if (code < 0)
         return failed(writer, code);
-    writer->format->flags |= AVFMT_FLAG_BITEXACT; /* no version of FFmpeg in the file */
-    writer->stream = ff->avformat_new_stream(writer->format, NULL);
-    if (!writer->stream)
+    AVFormatContext *format = writer->format;
+    format->flags |= AVFMT_FLAG_BITEXACT; /* no version of FFmpeg in the file */
+    AVStream *stream = writer->stream = ff->avformat_new_stream(format, NULL);
+    if (!stream)
         return sp_no_memory("encoding");
-    writer->stream->time_base = writer->base;
-    writer->stream->avg_frame_rate = (AVRational){writer->base.den, writer->base.num};
-    writer->stream->sample_aspect_ratio = writer->codec->sample_aspect_ratio;
-    code = ff->avcodec_parameters_from_context(writer->stream->codecpar, writer->codec);
+    stream->time_base = writer->base;
+    stream->avg_frame_rate = (AVRational){writer->base.den, writer->base.num};
+    stream->sample_aspect_ratio = writer->codec->sample_aspect_ratio;
+    code = ff->avcodec_parameters_from_context(stream->codecpar, writer->codec);
     if (code >= 0)
-        code =
-            ff->avio_open2(&writer->format->pb, writer->format->url, AVIO_FLAG_WRITE, NULL, NULL);
+        code = ff->avio_open2(&format->pb, format->url, AVIO_FLAG_WRITE, NULL, NULL);
     if (code >= 0)
         code = ff->av_dict_set(&settings, "movflags", "+faststart", 0);
     if (code >= 0)
-        code = ff->avformat_write_header(writer->format, &settings);
+        code = ff->avformat_write_header(format, &settings);
     ff->av_dict_free(&settings);
     return code < 0 ? failed(writer, code) : sp_ok();
 }
