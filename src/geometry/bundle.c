@@ -150,8 +150,9 @@ static void column_norms(const SpBundleSolver *s, double *norm)
     for (int64_t i = 0; i < s->observations; i++) {
         const SpBundleObservation *o = &s->obs[i];
         for (int a = 0; a < 2; a++)
-            for (int j = sp_bundle_first(o); j < UNKNOWNS; j++)
-                norm[sp_bundle_unknown(s, o, j)] += o->jacobian[a][j] * o->jacobian[a][j];
+            for (int j = 0; j < UNKNOWNS; j++)
+                if (sp_bundle_free(o, j))
+                    norm[sp_bundle_unknown(s, o, j)] += o->jacobian[a][j] * o->jacobian[a][j];
     }
 }
 
@@ -160,8 +161,9 @@ static void scale_jacobian(SpBundleSolver *s)
     for (int64_t i = 0; i < s->observations; i++) {
         SpBundleObservation *o = &s->obs[i];
         for (int a = 0; a < 2; a++)
-            for (int j = sp_bundle_first(o); j < UNKNOWNS; j++)
-                o->jacobian[a][j] *= s->scale[sp_bundle_unknown(s, o, j)];
+            for (int j = 0; j < UNKNOWNS; j++)
+                if (sp_bundle_free(o, j))
+                    o->jacobian[a][j] *= s->scale[sp_bundle_unknown(s, o, j)];
     }
 }
 
@@ -173,8 +175,9 @@ static double gradients(SpBundleSolver *s)
     for (int64_t i = 0; i < s->observations; i++) {
         const SpBundleObservation *o = &s->obs[i];
         for (int a = 0; a < 2; a++)
-            for (int j = sp_bundle_first(o); j < UNKNOWNS; j++)
-                s->gradient[sp_bundle_unknown(s, o, j)] += o->jacobian[a][j] * o->residual[a];
+            for (int j = 0; j < UNKNOWNS; j++)
+                if (sp_bundle_free(o, j))
+                    s->gradient[sp_bundle_unknown(s, o, j)] += o->jacobian[a][j] * o->residual[a];
     }
     for (int64_t i = 0; i < s->unknowns; i++)
         largest = fmax(largest, fabs(s->gradient[i] / s->scale[i]));
@@ -240,16 +243,11 @@ static void accept(Evaluator *e, double cost, double model)
     e->current = cost;
     e->candidate_model += model;
     e->reference_model += model;
-    if (cost < e->minimum) {
-        e->minimum = e->candidate = cost;
-        e->nonmonotonic = 0;
+    e->nonmonotonic = cost < e->minimum ? 0 : e->nonmonotonic + 1;
+    e->minimum = fmin(e->minimum, cost);
+    if (e->nonmonotonic == 0 || cost > e->candidate) {
+        e->candidate = cost;
         e->candidate_model = 0;
-    } else {
-        e->nonmonotonic++;
-        if (cost > e->candidate) {
-            e->candidate = cost;
-            e->candidate_model = 0;
-        }
     }
     if (e->nonmonotonic == MAX_NONMONOTONIC) {
         e->reference = e->candidate;
@@ -282,21 +280,19 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
     double gradient = prepare_step(s, true);
     for (int iteration = 0; iteration < MAX_ITERATIONS && radius > MIN_RADIUS; iteration++) {
         double model, size;
-        if (gradient <= GRADIENT_TOLERANCE) {
-            stats->converged = true;
+        stats->converged = gradient <= GRADIENT_TOLERANCE;
+        if (stats->converged)
             return;
-        }
         const bool valid = sp_bundle_step(s, radius, &model);
         double quality = -DBL_MAX, next_cost = DBL_MAX;
         if (valid) {
             invalid = 0;
             const double step = take_step(s, &size);
             next_cost = cost_of(s, s->next_pose, s->next_point);
-            if (step <= PARAMETER_TOLERANCE * (size + PARAMETER_TOLERANCE) ||
-                fabs(cost - next_cost) <= FUNCTION_TOLERANCE * cost) {
-                stats->converged = true;
+            stats->converged = step <= PARAMETER_TOLERANCE * (size + PARAMETER_TOLERANCE) ||
+                               fabs(cost - next_cost) <= FUNCTION_TOLERANCE * cost;
+            if (stats->converged)
                 return;
-            }
             quality = step_quality(&evaluator, next_cost, model);
         } else if (++invalid >= MAX_INVALID) {
             return;

@@ -36,10 +36,10 @@ typedef struct SpBundleSolver {
     double (*inverse)[9];       /* [P] inverse factors of the points' blocks */
 } SpBundleSolver;
 
-/* The first of its unknowns that an observation moves: frame 0 is fixed. */
-static inline int sp_bundle_first(const SpBundleObservation *o)
+/* Whether unknown j of an observation is solved for: frame 0 is fixed. */
+static inline bool sp_bundle_free(const SpBundleObservation *o, int j)
 {
-    return o->frame ? 0 : POSE;
+    return o->frame || j >= POSE;
 }
 
 /* Where unknown j of an observation is among the solver's. */

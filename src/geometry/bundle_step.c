@@ -162,8 +162,9 @@ static double model_decrease(const SpBundleSolver *s)
         const SpBundleObservation *o = &s->obs[i];
         for (int a = 0; a < 2; a++) {
             double along = 0;
-            for (int j = sp_bundle_first(o); j < UNKNOWNS; j++)
-                along += o->jacobian[a][j] * s->step[sp_bundle_unknown(s, o, j)];
+            for (int j = 0; j < UNKNOWNS; j++)
+                if (sp_bundle_free(o, j))
+                    along += o->jacobian[a][j] * s->step[sp_bundle_unknown(s, o, j)];
             sum -= along * (o->residual[a] + along / 2);
         }
     }
