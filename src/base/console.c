@@ -18,13 +18,18 @@ static void clear_bar(SpConsole *console)
     console->drawn = false;
 }
 
-static void show(SpConsole *console, double share, double elapsed)
+static void report(void *self, double done, double total)
 {
-    char bar[BAR + 1] = {0}, pace[80] = "";
-    const int full = (int)(share * BAR);
+    SpConsole *console = self;
+    const double now = sp_clock(), elapsed = now - console->start;
+    const double share = total > 0 ? fmin(done / total, 1) : 0;
     const double left = share > 0 ? elapsed / share - elapsed : 0;
+    char bar[BAR + 1] = {0}, pace[80] = "";
+    if (console->quiet || now - console->reported < (console->terminal ? REDRAW : LINE_EVERY))
+        return;
+    console->reported = now;
     memset(bar, '.', BAR);
-    memset(bar, '#', (size_t)full);
+    memset(bar, '#', (size_t)(share * BAR));
     if (console->frames > 0)
         snprintf(pace, sizeof pace, "  %.0f/%.0f frames  %.2f frames/s",
                  floor(share * console->frames), console->frames,
@@ -37,16 +42,6 @@ static void show(SpConsole *console, double share, double elapsed)
                 floor(100 * share), pace, (int)left / 60, (int)left % 60);
     fflush(console->stream);
     console->drawn = console->terminal;
-}
-
-static void report(void *self, double done, double total)
-{
-    SpConsole *console = self;
-    const double now = sp_clock(), share = total > 0 ? fmin(done / total, 1) : 0;
-    if (console->quiet || now - console->reported < (console->terminal ? REDRAW : LINE_EVERY))
-        return;
-    console->reported = now;
-    show(console, share, now - console->start);
 }
 
 void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose)

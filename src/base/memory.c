@@ -6,55 +6,43 @@
 #include <string.h>
 #include <sys/resource.h>
 
-/* The number of kilobytes behind `key` in a file of "Key:  123 kB" lines. */
-static size_t kilobytes(const char *path, const char *key)
+/* The number behind `key` at the start of a line of the file, times `unit`; else SIZE_MAX. */
+static size_t number_in(const char *path, const char *key, size_t unit)
 {
     char line[256];
     size_t found = SIZE_MAX;
     FILE *file = fopen(path, "re");
     while (file && found == SIZE_MAX && fgets(line, sizeof line, file)) {
         unsigned long long value;
-        if (strncmp(line, key, strlen(key)) == 0 &&
-            sscanf(line + strlen(key), ": %llu", &value) == 1)
-            found = (size_t)value * 1024;
+        if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), "%llu", &value) == 1)
+            found = (size_t)value * unit;
     }
     if (file)
         fclose(file);
     return found;
 }
 
-static size_t number_in(const char *path)
-{
-    unsigned long long value;
-    FILE *file = fopen(path, "re");
-    const int read = file ? fscanf(file, "%llu", &value) : 0;
-    if (file)
-        fclose(file);
-    return read == 1 ? (size_t)value : SIZE_MAX;
-}
-
-static size_t left_of(size_t limit, size_t used)
+/* The smaller of `left` and limit - used, where both are known. */
+static size_t min_left(size_t left, size_t limit, size_t used)
 {
     if (limit == SIZE_MAX || used == SIZE_MAX)
-        return SIZE_MAX;
-    return limit > used ? limit - used : 0;
-}
-
-static size_t min(size_t a, size_t b)
-{
-    return a < b ? a : b;
+        return left;
+    const size_t rest = limit > used ? limit - used : 0;
+    return rest < left ? rest : left;
 }
 
 size_t sp_memory_available(void)
 {
+    static const char *const cgroup[][2] = {
+        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
+        {"/sys/fs/cgroup/memory/memory.limit_in_bytes",
+         "/sys/fs/cgroup/memory/memory.usage_in_bytes"}};
     struct rlimit limit;
-    size_t left = kilobytes("/proc/meminfo", "MemAvailable");
-    left = min(left, left_of(number_in("/sys/fs/cgroup/memory.max"),
-                             number_in("/sys/fs/cgroup/memory.current")));
-    left = min(left, left_of(number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-                             number_in("/sys/fs/cgroup/memory/memory.usage_in_bytes")));
+    size_t left = number_in("/proc/meminfo", "MemAvailable:", 1024);
+    for (int i = 0; i < 2; i++)
+        left = min_left(left, number_in(cgroup[i][0], "", 1), number_in(cgroup[i][1], "", 1));
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        left = min(left, left_of((size_t)limit.rlim_cur, kilobytes("/proc/self/status", "VmSize")));
+        left = min_left(left, limit.rlim_cur, number_in("/proc/self/status", "VmSize:", 1024));
     return left;
 }
 
@@ -66,6 +54,6 @@ size_t sp_memory_peak(void)
 
 size_t sp_memory_resident(void)
 {
-    const size_t resident = kilobytes("/proc/self/status", "VmRSS");
+    const size_t resident = number_in("/proc/self/status", "VmRSS:", 1024);
     return resident == SIZE_MAX ? 0 : resident;
 }

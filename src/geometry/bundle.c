@@ -12,15 +12,10 @@ static const double MIN_DIAGONAL = 1e-3, MAX_DIAGONAL = 1e10, MIN_DECREASE = 1e-
 static const double FUNCTION_TOLERANCE = 1e-8, GRADIENT_TOLERANCE = 1e-12;
 static const double PARAMETER_TOLERANCE = 1e-10, MAX_COORDINATE = 3000;
 
-typedef struct Layout {
-    char *base;  /* NULL: only counts */
-    size_t used; /* bytes */
-} Layout;
-
-static void *alloc(Layout *layout, size_t count, size_t size)
+static void *alloc(char *base, size_t *used, size_t count, size_t size)
 {
-    void *at = layout->base ? layout->base + layout->used : NULL;
-    layout->used += (count * size + 15) / 16 * 16;
+    void *at = base ? base + *used : NULL;
+    *used += (count * size + 15) / 16 * 16;
     return at;
 }
 
@@ -28,27 +23,24 @@ static void *alloc(Layout *layout, size_t count, size_t size)
 static size_t lay_out(SpBundleSolver *s, char *base, int64_t frames, int64_t points)
 {
     const size_t t = (size_t)frames, p = (size_t)points, n = POSE * t, d = sizeof(double);
-    Layout layout = {.base = base};
-    s->obs = alloc(&layout, t * p, sizeof *s->obs);
-    s->first = alloc(&layout, p + 1, sizeof *s->first);
-    s->camera = alloc(&layout, 3 * t, d);
-    s->pose = alloc(&layout, t, sizeof *s->pose);
-    s->next_pose = alloc(&layout, t, sizeof *s->pose);
-    s->best_pose = alloc(&layout, t, sizeof *s->pose);
-    s->point = alloc(&layout, 3 * p, d);
-    s->next_point = alloc(&layout, 3 * p, d);
-    s->scale_c = alloc(&layout, n, d);
-    s->scale_p = alloc(&layout, 3 * p, d);
-    s->diagonal_c = alloc(&layout, n, d);
-    s->diagonal_p = alloc(&layout, 3 * p, d);
-    s->gradient_c = alloc(&layout, n, d);
-    s->gradient_p = alloc(&layout, 3 * p, d);
-    s->step_c = alloc(&layout, n, d);
-    s->step_p = alloc(&layout, 3 * p, d);
-    s->schur = alloc(&layout, n * n, d);
-    s->eliminated = alloc(&layout, n * 3 * BLOCK_POINTS, d);
-    s->inverse = alloc(&layout, 9 * p, d);
-    return layout.used;
+    const size_t unknowns = n + 3 * p;
+    size_t used = 0;
+    s->obs = alloc(base, &used, t * p, sizeof *s->obs);
+    s->first = alloc(base, &used, p + 1, sizeof *s->first);
+    s->camera = alloc(base, &used, t, sizeof *s->camera);
+    s->pose = alloc(base, &used, t, sizeof *s->pose);
+    s->next_pose = alloc(base, &used, t, sizeof *s->pose);
+    s->best_pose = alloc(base, &used, t, sizeof *s->pose);
+    s->point = alloc(base, &used, 3 * p, d);
+    s->next_point = alloc(base, &used, 3 * p, d);
+    s->scale = alloc(base, &used, unknowns, d);
+    s->diagonal = alloc(base, &used, unknowns, d);
+    s->gradient = alloc(base, &used, unknowns, d);
+    s->step = alloc(base, &used, unknowns, d);
+    s->schur = alloc(base, &used, n * n, d);
+    s->eliminated = alloc(base, &used, n * 3 * BLOCK_POINTS, d);
+    s->inverse = alloc(base, &used, 9 * p, d);
+    return used;
 }
 
 size_t sp_bundle_workspace(int64_t frames, int64_t points)
@@ -69,21 +61,20 @@ static void select_observations(const SpBundleProblem *problem, SpBundleSolver *
         const float *xyz = problem->xyz + 3 * p;
         bool in_range = true;
         for (int i = 0; i < 3; i++) {
-            s->point[s->points][i] = (double)xyz[i];
-            in_range = in_range && (double)xyz[i] < MAX_COORDINATE;
+            s->point[s->points][i] = xyz[i];
+            in_range = in_range && xyz[i] < MAX_COORDINATE;
         }
         s->first[s->points] = s->observations;
         for (int64_t t = 0; in_range && t < problem->frames; t++) {
             const float *xy = problem->xy + (t * problem->points + p) * 2;
             if (problem->visible[t * problem->points + p])
-                s->obs[s->observations++] =
-                    (SpBundleObservation){.frame = (int32_t)t,
-                                          .point = (int32_t)s->points,
-                                          .xy = {(double)xy[0], (double)xy[1]}};
+                s->obs[s->observations++] = (SpBundleObservation){
+                    .frame = (int32_t)t, .point = (int32_t)s->points, .xy = {xy[0], xy[1]}};
         }
         s->points++;
     }
     s->first[s->points] = s->observations;
+    s->unknowns = s->pose_unknowns + 3 * s->points;
 }
 
 static void read_poses(const SpBundleProblem *problem, SpBundleSolver *s)
@@ -93,37 +84,35 @@ static void read_poses(const SpBundleProblem *problem, SpBundleSolver *s)
         double r[9];
         sp_pose_invert(problem->c2w + 16 * t, w2c);
         for (int i = 0; i < 9; i++)
-            r[i] = (double)w2c[i / 3 * 4 + i % 3];
+            r[i] = w2c[i / 3 * 4 + i % 3];
         sp_quaternion_of_rotation(r, s->pose[t].q);
         for (int i = 0; i < 3; i++)
-            s->pose[t].t[i] = (double)w2c[4 * i + 3];
+            s->pose[t].t[i] = w2c[4 * i + 3];
         const float *k = problem->k + 9 * t;
-        s->camera[3 * t] = (double)k[0];
-        s->camera[3 * t + 1] = (double)k[2];
-        s->camera[3 * t + 2] = (double)k[5];
+        memcpy(s->camera[t], (const double[]){k[0], k[2], k[5]}, sizeof s->camera[t]);
     }
 }
 
-/* Rotated point R x, and residual; false when it cannot be projected. */
-static bool project(const double camera[3], const double r[9], const double t[3], const double x[3],
-                    const double xy[2], double rotated[3], double residual[2])
+/* The rotation r of the pose, the rotated point R x, and the residual; false when the point cannot
+ * be projected. */
+static bool project(const double camera[3], const SpBundlePose *pose, const double x[3],
+                    const double xy[2], double r[9], double rotated[3], double residual[2])
 {
+    sp_rotation_of_quaternion(pose->q, r);
     for (int i = 0; i < 3; i++)
         rotated[i] = r[3 * i] * x[0] + r[3 * i + 1] * x[1] + r[3 * i + 2] * x[2];
-    const double z = rotated[2] + t[2];
-    residual[0] = camera[0] * ((rotated[0] + t[0]) / z) + camera[1] - xy[0];
-    residual[1] = camera[0] * ((rotated[1] + t[1]) / z) + camera[2] - xy[1];
+    const double z = rotated[2] + pose->t[2];
+    for (int i = 0; i < 2; i++)
+        residual[i] = camera[0] * ((rotated[i] + pose->t[i]) / z) + camera[1 + i] - xy[i];
     return isfinite(residual[0]) && isfinite(residual[1]);
 }
 
 static double cost_of(const SpBundleSolver *s, const SpBundlePose *pose, double (*point)[3])
 {
-    double cost = 0;
+    double cost = 0, r[9], rotated[3], residual[2];
     for (int64_t i = 0; i < s->observations; i++) {
         const SpBundleObservation *o = &s->obs[i];
-        double r[9], rotated[3], residual[2];
-        sp_rotation_of_quaternion(pose[o->frame].q, r);
-        if (!project(s->camera + 3 * o->frame, r, pose[o->frame].t, point[o->point], o->xy, rotated,
+        if (!project(s->camera[o->frame], &pose[o->frame], point[o->point], o->xy, r, rotated,
                      residual))
             return DBL_MAX;
         cost += residual[0] * residual[0] + residual[1] * residual[1];
@@ -137,36 +126,33 @@ static void linearise(SpBundleSolver *s)
     for (int64_t i = 0; i < s->observations; i++) {
         SpBundleObservation *o = &s->obs[i];
         double r[9], v[3];
-        const double *camera = s->camera + 3 * o->frame, *t = s->pose[o->frame].t;
-        sp_rotation_of_quaternion(s->pose[o->frame].q, r);
-        project(camera, r, t, s->point[o->point], o->xy, v, o->r);
+        const double *camera = s->camera[o->frame], *t = s->pose[o->frame].t;
+        project(camera, &s->pose[o->frame], s->point[o->point], o->xy, r, v, o->residual);
         const double x = v[0] + t[0], y = v[1] + t[1], z = v[2] + t[2], f = camera[0] / z;
         const double g[2][3] = {{f, 0, -f * x / z}, {0, f, -f * y / z}}; /* by camera point */
         for (int a = 0; a < 2; a++) {
-            o->jc[a][0] = 2 * (g[a][2] * v[1] - g[a][1] * v[2]);
-            o->jc[a][1] = 2 * (g[a][0] * v[2] - g[a][2] * v[0]);
-            o->jc[a][2] = 2 * (g[a][1] * v[0] - g[a][0] * v[1]);
-            for (int j = 0; j < 3; j++) {
-                o->jc[a][3 + j] = g[a][j];
-                o->jp[a][j] = g[a][0] * r[j] + g[a][1] * r[3 + j] + g[a][2] * r[6 + j];
+            double *j = o->jacobian[a];
+            j[0] = 2 * (g[a][2] * v[1] - g[a][1] * v[2]);
+            j[1] = 2 * (g[a][0] * v[2] - g[a][2] * v[0]);
+            j[2] = 2 * (g[a][1] * v[0] - g[a][0] * v[1]);
+            for (int k = 0; k < 3; k++) {
+                j[3 + k] = g[a][k];
+                j[POSE + k] = g[a][0] * r[k] + g[a][1] * r[3 + k] + g[a][2] * r[6 + k];
             }
         }
     }
 }
 
 /* Squared norms of the columns of the Jacobian. */
-static void column_norms(const SpBundleSolver *s, double *cameras, double *points)
+static void column_norms(const SpBundleSolver *s, double *norm)
 {
-    memset(cameras, 0, (size_t)s->unknowns * sizeof *cameras);
-    memset(points, 0, (size_t)(3 * s->points) * sizeof *points);
+    memset(norm, 0, (size_t)s->unknowns * sizeof *norm);
     for (int64_t i = 0; i < s->observations; i++) {
         const SpBundleObservation *o = &s->obs[i];
-        for (int a = 0; a < 2; a++) {
-            for (int j = 0; j < POSE && o->frame; j++)
-                cameras[POSE * (o->frame - 1) + j] += o->jc[a][j] * o->jc[a][j];
-            for (int j = 0; j < 3; j++)
-                points[3 * o->point + j] += o->jp[a][j] * o->jp[a][j];
-        }
+        for (int a = 0; a < 2; a++)
+            for (int j = 0; j < UNKNOWNS; j++)
+                if (sp_bundle_free(o, j))
+                    norm[sp_bundle_unknown(s, o, j)] += o->jacobian[a][j] * o->jacobian[a][j];
     }
 }
 
@@ -174,12 +160,10 @@ static void scale_jacobian(SpBundleSolver *s)
 {
     for (int64_t i = 0; i < s->observations; i++) {
         SpBundleObservation *o = &s->obs[i];
-        for (int a = 0; a < 2; a++) {
-            for (int j = 0; j < POSE && o->frame; j++)
-                o->jc[a][j] *= s->scale_c[POSE * (o->frame - 1) + j];
-            for (int j = 0; j < 3; j++)
-                o->jp[a][j] *= s->scale_p[3 * o->point + j];
-        }
+        for (int a = 0; a < 2; a++)
+            for (int j = 0; j < UNKNOWNS; j++)
+                if (sp_bundle_free(o, j))
+                    o->jacobian[a][j] *= s->scale[sp_bundle_unknown(s, o, j)];
     }
 }
 
@@ -187,21 +171,16 @@ static void scale_jacobian(SpBundleSolver *s)
 static double gradients(SpBundleSolver *s)
 {
     double largest = 0;
-    memset(s->gradient_c, 0, (size_t)s->unknowns * sizeof *s->gradient_c);
-    memset(s->gradient_p, 0, (size_t)(3 * s->points) * sizeof *s->gradient_p);
+    memset(s->gradient, 0, (size_t)s->unknowns * sizeof *s->gradient);
     for (int64_t i = 0; i < s->observations; i++) {
         const SpBundleObservation *o = &s->obs[i];
-        for (int a = 0; a < 2; a++) {
-            for (int j = 0; j < POSE && o->frame; j++)
-                s->gradient_c[POSE * (o->frame - 1) + j] += o->jc[a][j] * o->r[a];
-            for (int j = 0; j < 3; j++)
-                s->gradient_p[3 * o->point + j] += o->jp[a][j] * o->r[a];
-        }
+        for (int a = 0; a < 2; a++)
+            for (int j = 0; j < UNKNOWNS; j++)
+                if (sp_bundle_free(o, j))
+                    s->gradient[sp_bundle_unknown(s, o, j)] += o->jacobian[a][j] * o->residual[a];
     }
     for (int64_t i = 0; i < s->unknowns; i++)
-        largest = fmax(largest, fabs(s->gradient_c[i] / s->scale_c[i]));
-    for (int64_t i = 0; i < 3 * s->points; i++)
-        largest = fmax(largest, fabs(s->gradient_p[i] / s->scale_p[i]));
+        largest = fmax(largest, fabs(s->gradient[i] / s->scale[i]));
     return largest;
 }
 
@@ -212,7 +191,7 @@ static double take_step(SpBundleSolver *s, double *size)
     double step = 0, norm = 0;
     s->next_pose[0] = s->pose[0];
     for (int64_t t = 1; t < s->frames; t++) {
-        const double *y = s->step_c + POSE * (t - 1), *scale = s->scale_c + POSE * (t - 1);
+        const double *y = s->step + POSE * (t - 1), *scale = s->scale + POSE * (t - 1);
         const double d[3] = {y[0] * scale[0], y[1] * scale[1], y[2] * scale[2]};
         const double length = sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
         const double f = length > 0 ? sin(length) / length : 1, w = cos(length);
@@ -234,7 +213,8 @@ static double take_step(SpBundleSolver *s, double *size)
         }
     }
     for (int64_t i = 0; i < 3 * s->points; i++) {
-        const double move = s->step_p[i] * s->scale_p[i], x = s->point[i / 3][i % 3];
+        const int64_t at = s->pose_unknowns + i;
+        const double move = s->step[at] * s->scale[at], x = s->point[i / 3][i % 3];
         s->next_point[i / 3][i % 3] = x + move;
         step += move * move;
         norm += x * x;
@@ -263,26 +243,16 @@ static void accept(Evaluator *e, double cost, double model)
     e->current = cost;
     e->candidate_model += model;
     e->reference_model += model;
-    if (cost < e->minimum) {
-        e->minimum = e->candidate = cost;
-        e->nonmonotonic = 0;
+    e->nonmonotonic = cost < e->minimum ? 0 : e->nonmonotonic + 1;
+    e->minimum = fmin(e->minimum, cost);
+    if (e->nonmonotonic == 0 || cost > e->candidate) {
+        e->candidate = cost;
         e->candidate_model = 0;
-    } else {
-        e->nonmonotonic++;
-        if (cost > e->candidate) {
-            e->candidate = cost;
-            e->candidate_model = 0;
-        }
     }
     if (e->nonmonotonic == MAX_NONMONOTONIC) {
         e->reference = e->candidate;
         e->reference_model = e->candidate_model;
     }
-}
-
-static double damped(double squares)
-{
-    return fmin(fmax(squares, MIN_DIAGONAL), MAX_DIAGONAL);
 }
 
 /* Linearises, scales the columns (scales fixed at the first call) and prepares the damping;
@@ -291,18 +261,14 @@ static double prepare_step(SpBundleSolver *s, bool first)
 {
     linearise(s);
     if (first) {
-        column_norms(s, s->scale_c, s->scale_p);
+        column_norms(s, s->scale);
         for (int64_t i = 0; i < s->unknowns; i++)
-            s->scale_c[i] = 1 / (1 + sqrt(s->scale_c[i]));
-        for (int64_t i = 0; i < 3 * s->points; i++)
-            s->scale_p[i] = 1 / (1 + sqrt(s->scale_p[i]));
+            s->scale[i] = 1 / (1 + sqrt(s->scale[i]));
     }
     scale_jacobian(s);
-    column_norms(s, s->diagonal_c, s->diagonal_p);
+    column_norms(s, s->diagonal);
     for (int64_t i = 0; i < s->unknowns; i++)
-        s->diagonal_c[i] = damped(s->diagonal_c[i]);
-    for (int64_t i = 0; i < 3 * s->points; i++)
-        s->diagonal_p[i] = damped(s->diagonal_p[i]);
+        s->diagonal[i] = fmin(fmax(s->diagonal[i], MIN_DIAGONAL), MAX_DIAGONAL);
     return gradients(s);
 }
 
@@ -314,21 +280,19 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
     double gradient = prepare_step(s, true);
     for (int iteration = 0; iteration < MAX_ITERATIONS && radius > MIN_RADIUS; iteration++) {
         double model, size;
-        if (gradient <= GRADIENT_TOLERANCE) {
-            stats->converged = true;
+        stats->converged = gradient <= GRADIENT_TOLERANCE;
+        if (stats->converged)
             return;
-        }
         const bool valid = sp_bundle_step(s, radius, &model);
         double quality = -DBL_MAX, next_cost = DBL_MAX;
         if (valid) {
             invalid = 0;
             const double step = take_step(s, &size);
             next_cost = cost_of(s, s->next_pose, s->next_point);
-            if (step <= PARAMETER_TOLERANCE * (size + PARAMETER_TOLERANCE) ||
-                fabs(cost - next_cost) <= FUNCTION_TOLERANCE * cost) {
-                stats->converged = true;
+            stats->converged = step <= PARAMETER_TOLERANCE * (size + PARAMETER_TOLERANCE) ||
+                               fabs(cost - next_cost) <= FUNCTION_TOLERANCE * cost;
+            if (stats->converged)
                 return;
-            }
             quality = step_quality(&evaluator, next_cost, model);
         } else if (++invalid >= MAX_INVALID) {
             return;
@@ -355,28 +319,10 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
     }
 }
 
-static void write_result(const SpBundleSolver *s, float *c2w, float *k)
-{
-    for (int64_t t = 0; t < s->frames; t++) {
-        double r[9];
-        float w2c[16] = {[15] = 1};
-        k[9 * t + 4] = k[9 * t];
-        if (t == 0)
-            continue;
-        sp_rotation_of_quaternion(s->best_pose[t].q, r);
-        for (int i = 0; i < 3; i++) {
-            for (int j = 0; j < 3; j++)
-                w2c[4 * i + j] = (float)r[3 * i + j];
-            w2c[4 * i + 3] = (float)s->best_pose[t].t[i];
-        }
-        sp_pose_invert(w2c, c2w + 16 * t);
-    }
-}
-
 SpBundleStats sp_bundle_adjust(const SpBundleProblem *problem, void *workspace, float *c2w,
                                float *k)
 {
-    SpBundleSolver s = {.frames = problem->frames, .unknowns = POSE * (problem->frames - 1)};
+    SpBundleSolver s = {.frames = problem->frames, .pose_unknowns = POSE * (problem->frames - 1)};
     SpBundleStats stats = {0};
     lay_out(&s, workspace, problem->frames, problem->points);
     memcpy(c2w, problem->c2w, (size_t)(16 * problem->frames) * sizeof *c2w);
@@ -392,6 +338,10 @@ SpBundleStats sp_bundle_adjust(const SpBundleProblem *problem, void *workspace, 
     stats.successful = 1;
     stats.residuals = 2 * s.observations;
     minimise(&s, &stats);
-    write_result(&s, c2w, k);
+    for (int64_t t = 0; t < s.frames; t++) {
+        k[9 * t + 4] = k[9 * t];
+        if (t > 0)
+            sp_c2w_of_quaternion(s.best_pose[t].q, s.best_pose[t].t, c2w + 16 * t);
+    }
     return stats;
 }

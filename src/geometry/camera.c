@@ -61,38 +61,38 @@ void sp_pose_invert(const float m[16], float out[16])
 
 void sp_pose_apply(const float m[16], const float p[3], float out[3])
 {
-    const double x = (double)p[0], y = (double)p[1], z = (double)p[2];
-    for (int i = 0; i < 3; i++)
-        out[i] = (float)((double)m[4 * i] * x + (double)m[4 * i + 1] * y +
-                         (double)m[4 * i + 2] * z + (double)m[4 * i + 3]);
+    const double x = p[0], y = p[1], z = p[2];
+    for (int i = 0; i < 3; i++, m += 4)
+        out[i] = (float)(m[0] * x + m[1] * y + m[2] * z + m[3]);
+}
+
+void sp_c2w_of_quaternion(const double q[4], const double t[3], float c2w[16])
+{
+    double r[9];
+    float w2c[16] = {[15] = 1};
+    sp_rotation_of_quaternion(q, r);
+    for (int i = 0; i < 3; i++) {
+        for (int j = 0; j < 3; j++)
+            w2c[4 * i + j] = (float)r[3 * i + j];
+        w2c[4 * i + 3] = (float)t[i];
+    }
+    sp_pose_invert(w2c, c2w);
 }
 
 bool sp_camera_of_encoding(const float encoding[9], int64_t height, int64_t width, float c2w[16],
                            float k[9])
 {
-    const double fov_h = (double)encoding[7], fov_w = (double)encoding[8];
-    double q[4], r[9];
-    float w2c[16] = {[15] = 1};
-    for (int i = 0; i < 4; i++)
-        q[i] = (double)encoding[3 + i];
-    sp_rotation_of_quaternion(q, r);
-    for (int i = 0; i < 3; i++) {
-        for (int j = 0; j < 3; j++)
-            w2c[4 * i + j] = (float)r[3 * i + j];
-        w2c[4 * i + 3] = encoding[i];
-    }
-    sp_pose_invert(w2c, c2w);
-    const float focal[9] = {(float)((double)width / 2 / tan(fov_w / 2)),
-                            0,
-                            (float)width / 2,
-                            0,
-                            (float)((double)height / 2 / tan(fov_h / 2)),
-                            (float)height / 2,
-                            0,
-                            0,
-                            1};
-    memcpy(k, focal, sizeof focal);
-    return fov_h > 0 && fov_w > 0 && isfinite(k[0]) && isfinite(k[4]) && isfinite(c2w[0]);
+    double e[9];
+    for (int i = 0; i < 9; i++)
+        e[i] = encoding[i];
+    sp_c2w_of_quaternion(e + 3, e, c2w);
+    memset(k, 0, 9 * sizeof *k);
+    k[0] = (float)((double)width / 2 / tan(e[8] / 2));
+    k[2] = (float)width / 2;
+    k[4] = (float)((double)height / 2 / tan(e[7] / 2));
+    k[5] = (float)height / 2;
+    k[8] = 1;
+    return e[7] > 0 && e[8] > 0 && isfinite(k[0]) && isfinite(k[4]) && isfinite(c2w[0]);
 }
 
 void sp_intrinsics_scale(const float *k, int64_t count, double sx, double sy, float *out)
@@ -103,10 +103,9 @@ void sp_intrinsics_scale(const float *k, int64_t count, double sx, double sy, fl
 
 void sp_unproject(const float k[9], float u, float v, float depth, float out[3])
 {
-    const double d = (double)depth;
-    const double y = ((double)v - (double)k[5]) / (double)k[4];
-    const double x = ((double)u - (double)k[2] - (double)k[1] * y) / (double)k[0];
-    out[0] = (float)(x * d);
-    out[1] = (float)(y * d);
+    const double y = ((double)v - k[5]) / k[4];
+    const double x = ((double)u - k[2] - k[1] * y) / k[0];
+    out[0] = (float)(x * depth);
+    out[1] = (float)(y * depth);
     out[2] = depth;
 }

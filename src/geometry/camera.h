@@ -26,6 +26,9 @@ void sp_pose_invert(const float m[16], float out[16]);
 /* out = R p + t for [R | t] = m; out may be p. */
 void sp_pose_apply(const float m[16], const float p[3], float out[3]);
 
+/* c2w [4, 4] of the camera whose w2c is the rotation of q, then the translation t. */
+void sp_c2w_of_quaternion(const double q[4], const double t[3], float c2w[16]);
+
 /* The camera head's encoding of one frame, translation (3), quaternion x y z w (4), vertical and
  * horizontal field of view (radians), as c2w [4, 4] and K [3, 3] in pixels of the height x width
  * frame. Returns false when a field of view is not positive or not finite. */

@@ -106,10 +106,10 @@ static void rigid_fit(const float *x, const float *y, const float *h, int64_t co
     double total = 0, cx[3] = {0}, cy[3] = {0}, covariance[3][3] = {{0}};
     double r[3][3] = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
     for (int64_t n = 0; n < count; n++) {
-        total += (double)h[n];
+        total += h[n];
         for (int i = 0; i < 3; i++) {
-            cx[i] += (double)h[n] * (double)x[3 * n + i];
-            cy[i] += (double)h[n] * (double)y[3 * n + i];
+            cx[i] += (double)h[n] * x[3 * n + i];
+            cy[i] += (double)h[n] * y[3 * n + i];
         }
     }
     for (int i = 0; i < 3 && total > 0; i++) {
@@ -119,8 +119,7 @@ static void rigid_fit(const float *x, const float *y, const float *h, int64_t co
     for (int64_t n = 0; n < count; n++)
         for (int i = 0; i < 3; i++)
             for (int j = 0; j < 3; j++)
-                covariance[i][j] +=
-                    (double)h[n] * ((double)x[3 * n + i] - cx[i]) * ((double)y[3 * n + j] - cy[j]);
+                covariance[i][j] += h[n] * (x[3 * n + i] - cx[i]) * (y[3 * n + j] - cy[j]);
     if (total > 0)
         best_rotation(covariance, r);
     memset(out, 0, 16 * sizeof *out);
@@ -146,7 +145,7 @@ static double overlap(const Tracks *s, int64_t a, int64_t b)
 {
     double sum = 0;
     for (int64_t n = 0; n < s->tracks; n++)
-        sum += (double)s->weight[a * s->tracks + n] * (double)s->weight[b * s->tracks + n];
+        sum += (double)s->weight[a * s->tracks + n] * s->weight[b * s->tracks + n];
     return sum;
 }
 
@@ -174,7 +173,7 @@ static void fit_interval(const Tracks *s, int64_t a, int64_t b, float *out)
     double sum = 0;
     for (int64_t n = 0; n < tracks; n++) {
         h[n] = s->track_weight[n] * s->weight[a * tracks + n] * s->weight[b * tracks + n];
-        sum += (double)h[n];
+        sum += h[n];
     }
     for (int64_t n = 0; n < tracks && sum < 50; n++)
         h[n] = h[n] > 0.05f ? h[n] : 0.05f;
@@ -195,7 +194,6 @@ void sp_procrustes_cameras(const float *points, const float *weight, const float
     fit_interval(&s, k, frames - 1, cameras + 16 * k);
     for (int64_t t = k; t < frames; t++)
         sp_pose_multiply(middle, cameras + 16 * t, cameras + 16 * t);
-    memset(cameras, 0, 16 * sizeof *cameras);
-    for (int i = 0; i < 4; i++)
-        cameras[5 * i] = 1;
+    const float identity[16] = {[0] = 1, [5] = 1, [10] = 1, [15] = 1};
+    memcpy(cameras, identity, sizeof identity);
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
+
 /* Allocates for one more frame. */
 static SpStatus grow(SpClip *clip, int64_t *capacity)
 {
@@ -11,27 +13,14 @@ static SpStatus grow(SpClip *clip, int64_t *capacity)
     const int64_t more = *capacity ? 2 * *capacity : 16;
     const size_t frame = (size_t)(3 * clip->plan.height * clip->plan.width) * sizeof(float);
     float *video = realloc(clip->video, (size_t)more * frame);
-    if (video)
-        clip->video = video;
+    clip->video = video ? video : clip->video;
     double *timestamps = realloc(clip->timestamps, (size_t)more * sizeof *timestamps);
-    if (timestamps)
-        clip->timestamps = timestamps;
+    clip->timestamps = timestamps ? timestamps : clip->timestamps;
     int64_t *index = realloc(clip->index, (size_t)more * sizeof *index);
-    if (index)
-        clip->index = index;
+    clip->index = index ? index : clip->index;
     if (!video || !timestamps || !index)
         return sp_no_memory("the clip's frames; use fewer with --max-frames");
     *capacity = more;
-    return sp_ok();
-}
-
-static SpStatus store_original(SpClip *clip, const uint8_t *rgb)
-{
-    const size_t bytes = (size_t)(3 * clip->plan.input_height * clip->plan.input_width);
-    clip->original = malloc(bytes);
-    if (!clip->original)
-        return sp_no_memory("a frame");
-    memcpy(clip->original, rgb, bytes);
     return sp_ok();
 }
 
@@ -39,7 +28,8 @@ static SpStatus read_frames(SpReader *reader, const SpClipSettings *settings,
                             const SpProgress *progress, uint8_t *rgb, SpClip *clip)
 {
     const int64_t size = 3 * clip->plan.height * clip->plan.width;
-    const int64_t expected = sp_reader_expected(reader);
+    const int64_t input = 3 * clip->plan.input_height * clip->plan.input_width;
+    const int64_t expected = sp_reader_video(reader).expected;
     int64_t capacity = 0;
     for (;;) {
         SpFrameInfo info;
@@ -48,22 +38,25 @@ static SpStatus read_frames(SpReader *reader, const SpClipSettings *settings,
         if (end)
             return sp_reader_left_out(reader, &clip->left_out);
         SP_TRY(grow(clip, &capacity));
-        if (settings->keep_original && settings->original_frame == clip->frames)
-            SP_TRY(store_original(clip, rgb));
+        if (settings->keep_original && settings->original_frame == clip->frames) {
+            if (!(clip->original = malloc((size_t)input)))
+                return sp_no_memory("a frame");
+            memcpy(clip->original, rgb, (size_t)input);
+        }
         SP_TRY(sp_frame_resize(&clip->plan, rgb, clip->video + clip->frames * size));
         clip->timestamps[clip->frames] = info.timestamp;
         clip->index[clip->frames++] = info.index;
-        sp_progress(progress, (double)clip->frames,
-                    (double)(expected > clip->frames ? expected : clip->frames));
+        sp_progress(progress, (double)clip->frames, (double)sp_max(expected, clip->frames));
     }
 }
 
 static SpStatus read_with(const char *path, SpReader *reader, const SpClipSettings *settings,
                           const SpProgress *progress, SpClip *clip)
 {
-    const int64_t height = sp_reader_height(reader), width = sp_reader_width(reader);
-    clip->rate = sp_reader_rate(reader);
-    clip->pixel = sp_reader_pixel_aspect(reader);
+    const SpVideoInfo video = sp_reader_video(reader);
+    const int64_t height = video.height, width = video.width;
+    clip->rate = video.rate;
+    clip->pixel = video.pixel;
     SP_TRY(sp_frame_plan(height, width, settings->size, settings->patch, settings->portrait,
                          settings->max_short_side, &clip->plan));
     if (height < settings->patch || width < settings->patch)
@@ -89,12 +82,6 @@ SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const Sp
     if (status.code != SP_OK)
         sp_clip_free(clip);
     return status;
-}
-
-void sp_clip_free_original(SpClip *clip)
-{
-    free(clip->original);
-    clip->original = NULL;
 }
 
 void sp_clip_free(SpClip *clip)

@@ -36,10 +36,7 @@ typedef struct SpClip {
 SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const SpProgress *progress,
                       SpClip *clip);
 
-/* Frees the arrays and zeroes the clip. */
+/* Frees the arrays and zeroes the clip; `original` may be freed and NULL before. */
 void sp_clip_free(SpClip *clip);
-
-/* Frees `original` alone. */
-void sp_clip_free_original(SpClip *clip);
 
 #endif

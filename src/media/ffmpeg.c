@@ -4,11 +4,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define TEXT_OF(x) #x
-#define NUMBER(x)  TEXT_OF(x)
 #define LIBRARY(name, major)                                                                       \
     {                                                                                              \
-        "lib" name ".so." NUMBER(major), "lib" name NUMBER(major)                                  \
+        "lib" name ".so." AV_STRINGIFY(major), "lib" name AV_STRINGIFY(major)                      \
     }
 
 typedef enum Library { util, codec, format, scale, LIBRARIES } Library;
@@ -36,9 +34,12 @@ static const struct {
 static SpFfmpeg table;
 static bool loaded;
 
-static SpStatus load(void)
+SpStatus sp_ffmpeg_load(const SpFfmpeg **out)
 {
     void *handles[LIBRARIES];
+    *out = &table;
+    if (loaded)
+        return sp_ok();
     for (int i = 0; i < LIBRARIES; i++) {
         handles[i] = dlopen(names[i].file, RTLD_NOW | RTLD_LOCAL);
         if (!handles[i])
@@ -53,15 +54,6 @@ static SpStatus load(void)
                             functions[i].name);
         memcpy((char *)&table + functions[i].field, &function, sizeof function);
     }
-    return sp_ok();
-}
-
-SpStatus sp_ffmpeg_load(const SpFfmpeg **out)
-{
-    *out = &table;
-    if (loaded)
-        return sp_ok();
-    SP_TRY(load());
     table.av_log_set_level(AV_LOG_QUIET);
     loaded = true;
     return sp_ok();

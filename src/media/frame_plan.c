@@ -2,7 +2,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/minmax.h"
 #include "base/nearest.h"
 #include "media/resample.h"
 
@@ -17,17 +19,10 @@ SpStatus sp_frame_plan(int64_t height, int64_t width, int64_t size, int64_t patc
                        SpPortrait portrait, int64_t max_short_side, SpFramePlan *plan)
 {
     *plan = (SpFramePlan){.input_height = height, .input_width = width};
-    int64_t h = height, w = width;
-    if (max_short_side > 0) {
-        const double side = (double)max_short_side;
-        const double s = fmax(side / (double)h, side / (double)w);
-        if (s < 1) {
-            h = (int64_t)((double)h * s);
-            w = (int64_t)((double)w * s);
-        }
-    }
-    plan->reduced_height = h;
-    plan->reduced_width = w;
+    const double side = (double)max_short_side;
+    const double s = side > 0 ? fmin(fmax(side / (double)height, side / (double)width), 1) : 1;
+    const int64_t h = plan->reduced_height = (int64_t)((double)height * s);
+    const int64_t w = plan->reduced_width = (int64_t)((double)width * s);
     if (portrait == SP_PORTRAIT_FIT && h > w) {
         plan->resized_height = size;
         plan->resized_width = patch * patches_along(w, h, size, patch);
@@ -40,41 +35,31 @@ SpStatus sp_frame_plan(int64_t height, int64_t width, int64_t size, int64_t patc
                         "a frame of %lldx%lld is too narrow: scaled to %lld pixels its other side "
                         "is below %lld",
                         (long long)width, (long long)height, (long long)size, (long long)patch);
-    plan->height = plan->resized_height < size ? plan->resized_height : size;
+    plan->height = sp_min(plan->resized_height, size);
     plan->width = plan->resized_width;
     plan->first_row = (plan->resized_height - plan->height) / 2;
     return sp_ok();
 }
 
-/* Antialiased reduction of byte values: rounded half to even, kept as float. */
-static SpStatus reduce(const SpFramePlan *plan, const float *in, float *out)
+/* The first reduction rounds half to even and is kept as float. */
+static SpStatus resize_with(const SpFramePlan *p, const uint8_t *rgb, float *planes, float *reduced,
+                            float *resized, float *out)
 {
-    const int64_t count = 3 * plan->reduced_height * plan->reduced_width;
-    SP_TRY(sp_resample_antialias(in, 3, plan->input_height, plan->input_width, out,
-                                 plan->reduced_height, plan->reduced_width));
-    for (int64_t i = 0; i < count; i++)
-        out[i] = rintf(out[i]);
-    return sp_ok();
-}
-
-static SpStatus resize_with(const SpFramePlan *plan, const uint8_t *rgb, float *planes,
-                            float *reduced, float *resized, float *out)
-{
-    const int64_t pixels = plan->input_height * plan->input_width;
-    const int64_t area = plan->height * plan->width;
-    for (int64_t p = 0; p < pixels; p++)
+    const int64_t pixels = p->input_height * p->input_width, area = p->height * p->width;
+    const int64_t h = p->reduced_height, w = p->reduced_width;
+    for (int64_t i = 0; i < pixels; i++)
         for (int64_t c = 0; c < 3; c++)
-            planes[c * pixels + p] = rgb[3 * p + c];
-    if (plan->reduced_height != plan->input_height || plan->reduced_width != plan->input_width) {
-        SP_TRY(reduce(plan, planes, reduced));
+            planes[c * pixels + i] = rgb[3 * i + c];
+    if (h != p->input_height || w != p->input_width) {
+        SP_TRY(sp_resample_antialias(planes, 3, p->input_height, p->input_width, reduced, h, w));
         planes = reduced;
+        for (int64_t i = 0; i < 3 * h * w; i++)
+            planes[i] = rintf(planes[i]);
     }
-    SP_TRY(sp_resample_bicubic(planes, 3, plan->reduced_height, plan->reduced_width, resized,
-                               plan->resized_height, plan->resized_width));
-    for (int64_t c = 0; c < 3; c++)
-        for (int64_t i = 0; i < area; i++)
-            out[c * area + i] =
-                resized[(c * plan->resized_height + plan->first_row) * plan->resized_width + i];
+    SP_TRY(sp_resample_bicubic(planes, 3, h, w, resized, p->resized_height, p->resized_width));
+    resized += p->first_row * p->resized_width;
+    for (int64_t c = 0; c < 3; c++, resized += p->resized_height * p->resized_width)
+        memcpy(out + c * area, resized, (size_t)area * sizeof *out);
     return sp_ok();
 }
 
@@ -108,20 +93,18 @@ void sp_point_to_input(const SpFramePlan *plan, float wx, float wy, float *x, fl
 
 void sp_mask_to_working(const SpFramePlan *plan, const uint8_t *mask, uint8_t *out)
 {
-    for (int64_t i = 0; i < plan->height; i++)
-        for (int64_t j = 0; j < plan->width; j++) {
-            const int64_t y =
-                sp_nearest_index(i + plan->first_row, plan->input_height, plan->resized_height);
-            const int64_t x = sp_nearest_index(j, plan->input_width, plan->resized_width);
-            out[i * plan->width + j] = mask[y * plan->input_width + x];
-        }
+    const int64_t h = plan->input_height, w = plan->input_width;
+    for (int64_t i = 0; i < plan->height; i++) {
+        const int64_t y = sp_nearest_index(i + plan->first_row, h, plan->resized_height);
+        for (int64_t j = 0; j < plan->width; j++)
+            *out++ = mask[y * w + sp_nearest_index(j, w, plan->resized_width)];
+    }
 }
 
 void sp_saved_size(int64_t height, int64_t width, int64_t max_side, int64_t *h, int64_t *w)
 {
-    const double s = fmin((double)max_side / (double)height, (double)max_side / (double)width);
-    *h = s < 1 ? (int64_t)((double)height * s) : height;
-    *w = s < 1 ? (int64_t)((double)width * s) : width;
-    *h = *h < 1 ? 1 : *h;
-    *w = *w < 1 ? 1 : *w;
+    const double side = (double)max_side;
+    const double s = fmin(fmin(side / (double)height, side / (double)width), 1);
+    *h = sp_max((int64_t)((double)height * s), 1);
+    *w = sp_max((int64_t)((double)width * s), 1);
 }

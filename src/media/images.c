@@ -1,3 +1,5 @@
+#define _GNU_SOURCE /* asprintf */
+
 #include "media/images.h"
 
 #include <dirent.h>
@@ -24,11 +26,8 @@ static SpStatus add_image(SpImages *images, const char *folder, const char *name
     if (!grown)
         return sp_no_memory("the list of images");
     images->path = grown;
-    const size_t size = strlen(folder) + strlen(name) + 2;
-    char *path = images->path[images->count] = malloc(size);
-    if (!path)
+    if (asprintf(&grown[images->count], "%s%s%s", folder, *folder ? "/" : "", name) < 0)
         return sp_no_memory("the list of images");
-    snprintf(path, size, "%s%s%s", folder, *folder ? "/" : "", name);
     images->count++;
     return sp_ok();
 }
@@ -41,9 +40,9 @@ static int by_name(const void *a, const void *b)
 SpStatus sp_images_of_folder(const char *path, SpImages *out)
 {
     DIR *folder = opendir(path);
-    SpStatus status = sp_ok();
     if (!folder)
         return sp_error(SP_INPUT, "cannot open %.400s: %s", path, strerror(errno));
+    SpStatus status = sp_ok();
     for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(folder));)
         if (is_image_name(entry->d_name))
             status = add_image(out, path, entry->d_name);
@@ -61,16 +60,12 @@ bool sp_images_is_pattern(const char *pattern)
 {
     int numbers = 0;
     for (const char *at = strchr(pattern, '%'); at; at = strchr(at, '%')) {
-        at++;
-        if (*at == '%') {
-            at++;
-            continue;
-        }
-        const size_t digits = strspn(at, "0123456789");
-        if (digits > 3 || at[digits] != 'd')
+        const size_t digits = strspn(++at, "0123456789");
+        const bool number = digits <= 3 && at[digits] == 'd';
+        if (!number && *at != '%')
             return false;
+        numbers += number;
         at += digits + 1;
-        numbers++;
     }
     return numbers == 1;
 }
@@ -84,8 +79,7 @@ SpStatus sp_images_of_pattern(const char *pattern, SpImages *out)
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     for (;; number++) { /* sp_images_is_pattern has checked the format */
         const int length = snprintf(path, sizeof path, pattern, number);
-        const bool there = length > 0 && (size_t)length < sizeof path && stat(path, &info) == 0;
-        if (there)
+        if (length > 0 && (size_t)length < sizeof path && stat(path, &info) == 0)
             SP_TRY(add_image(out, "", path));
         else if (out->count || number >= 4)
             break;

@@ -65,8 +65,8 @@ SpStatus sp_png_read_gray(const char *path, int64_t *height, int64_t *width, uin
     return status;
 }
 
-static SpStatus write_png(FILE *stream, const char *label, int64_t h, int64_t w, png_uint_32 format,
-                          const uint8_t *pixels)
+SpStatus sp_png_write(FILE *stream, const char *label, int64_t h, int64_t w, int64_t channels,
+                      const uint8_t *pixels)
 {
     if (h < 1 || w < 1 || h > MAX_SIDE || w > MAX_SIDE)
         return sp_error(SP_OUTPUT, "cannot write %.300s: %lldx%lld pixels; 1 to %d a side", label,
@@ -74,7 +74,7 @@ static SpStatus write_png(FILE *stream, const char *label, int64_t h, int64_t w,
     png_image image = {.version = PNG_IMAGE_VERSION,
                        .width = (png_uint_32)w,
                        .height = (png_uint_32)h,
-                       .format = format};
+                       .format = channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY};
     errno = 0;
     const int written = png_image_write_to_stdio(&image, stream, 0, pixels, 0, NULL);
     const int why = errno;
@@ -82,15 +82,4 @@ static SpStatus write_png(FILE *stream, const char *label, int64_t h, int64_t w,
     return written ? sp_ok()
                    : sp_error(SP_OUTPUT, "cannot write %.300s: %.100s", label,
                               why ? strerror(why) : image.message);
-}
-
-SpStatus sp_png_write_rgb(FILE *stream, const char *label, int64_t h, int64_t w, const uint8_t *rgb)
-{
-    return write_png(stream, label, h, w, PNG_FORMAT_RGB, rgb);
-}
-
-SpStatus sp_png_write_gray(FILE *stream, const char *label, int64_t h, int64_t w,
-                           const uint8_t *gray)
-{
-    return write_png(stream, label, h, w, PNG_FORMAT_GRAY, gray);
 }

@@ -12,14 +12,9 @@
  * and 2^26 in all. SP_INPUT naming the file; SP_MEMORY. */
 SpStatus sp_png_read_gray(const char *path, int64_t *height, int64_t *width, uint8_t **pixels);
 
-/* Writes rgb [h, w, 3] to `stream`, which stays the caller's; `label` is what messages call it.
- * SP_OUTPUT. */
-SpStatus sp_png_write_rgb(FILE *stream, const char *label, int64_t h, int64_t w,
-                          const uint8_t *rgb);
-
-/* Writes gray [h, w] to `stream`, which stays the caller's; `label` is what messages call it.
- * SP_OUTPUT. */
-SpStatus sp_png_write_gray(FILE *stream, const char *label, int64_t h, int64_t w,
-                           const uint8_t *gray);
+/* Writes pixels [h, w, channels], gray (1) or RGB (3), to `stream`, which stays the caller's;
+ * `label` is what messages call it. SP_OUTPUT. */
+SpStatus sp_png_write(FILE *stream, const char *label, int64_t h, int64_t w, int64_t channels,
+                      const uint8_t *pixels);
 
 #endif

@@ -27,6 +27,13 @@ typedef struct SpPixelAspect {
     int wide, high;
 } SpPixelAspect;
 
+typedef struct SpVideoInfo {
+    int64_t height, width; /* of a frame in pixels, rotated as the file says */
+    double rate;           /* frames a second by the container, 0 unknown */
+    SpPixelAspect pixel;   /* rotated as the frames are; square where the file has none */
+    int64_t expected;      /* used frames by the container's word, 0 unknown */
+} SpVideoInfo;
+
 /* Opens a file of any container and codec FFmpeg reads, a folder of images (png, jpg, jpeg, bmp,
  * tif, tiff, webp, ppm; sorted by name), a printf pattern of images ("frames/%04d.png") or "-"
  * for standard input. Images get the timestamps of 30 frames a second. Networks are never used.
@@ -37,20 +44,8 @@ SpStatus sp_reader_open(const char *path, const SpReaderSettings *settings, SpRe
 /* Closes the file; NULL is allowed. */
 void sp_reader_close(SpReader *reader);
 
-/* Pixels of a frame from top to bottom, rotated as the file says. */
-int64_t sp_reader_height(const SpReader *reader);
-
-/* Pixels from left to right. */
-int64_t sp_reader_width(const SpReader *reader);
-
-/* Frames a second of the file by its container; 0 when that is unknown. */
-double sp_reader_rate(const SpReader *reader);
-
-/* The pixel aspect ratio, rotated as the frames are; square where the file has none. */
-SpPixelAspect sp_reader_pixel_aspect(const SpReader *reader);
-
-/* How many used frames to expect by the container's word; 0 when that is unknown. */
-int64_t sp_reader_expected(const SpReader *reader);
+/* What is known of the open video. */
+SpVideoInfo sp_reader_video(const SpReader *reader);
 
 /* The next used frame into rgb [h, w, 3], or *end. A damaged frame in the middle is skipped. A
  * frame of another size than the first is scaled to it in a video, and an error among images.

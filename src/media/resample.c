@@ -2,26 +2,30 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* For each output sample of an axis the inputs it reads: `taps` indices and weights. */
+#include "base/minmax.h"
+
+/* An input that an output sample reads. */
+typedef struct Tap {
+    int32_t index;
+    float weight;
+} Tap;
+
 typedef struct Axis {
     int64_t taps;
-    int32_t *index; /* [outputs, taps] */
-    float *weight;
+    Tap *tap; /* [outputs, taps] */
 } Axis;
-
-static void free_axis(Axis *axis)
-{
-    free(axis->index);
-    free(axis->weight);
-}
 
 static SpStatus new_axis(int64_t outputs, int64_t taps, Axis *axis)
 {
-    axis->taps = taps;
-    axis->index = calloc((size_t)(outputs * taps), sizeof *axis->index);
-    axis->weight = calloc((size_t)(outputs * taps), sizeof *axis->weight);
-    return axis->index && axis->weight ? sp_ok() : sp_no_memory("resampling");
+    *axis = (Axis){taps, calloc((size_t)(outputs * taps), sizeof *axis->tap)};
+    return axis->tap ? sp_ok() : sp_no_memory("resampling");
+}
+
+static double triangle(double d)
+{
+    return fmax(0, 1 - fabs(d));
 }
 
 static SpStatus antialias_axis(int64_t n, int64_t m, Axis *axis)
@@ -32,16 +36,14 @@ static SpStatus antialias_axis(int64_t n, int64_t m, Axis *axis)
         const double c = scale * ((double)i + 0.5);
         const int64_t from = (int64_t)fmax(trunc(c - support + 0.5), 0);
         const int64_t to = (int64_t)fmin(trunc(c + support + 0.5), (double)n);
-        int32_t *index = axis->index + i * axis->taps;
-        float *weight = axis->weight + i * axis->taps;
+        Tap *tap = axis->tap + i * axis->taps;
         double sum = 0;
         for (int64_t j = from; j < to; j++)
-            sum += fmax(0, 1 - fabs(((double)j - c + 0.5) / support));
-        for (int64_t k = 0; k < axis->taps; k++) {
-            const int64_t j = from + k;
-            index[k] = (int32_t)(j < n ? j : n - 1);
+            sum += triangle(((double)j - c + 0.5) / support);
+        for (int64_t j = from; j < from + axis->taps; j++, tap++) {
+            tap->index = (int32_t)sp_min(j, n - 1);
             if (j < to)
-                weight[k] = (float)(fmax(0, 1 - fabs(((double)j - c + 0.5) / support)) / sum);
+                tap->weight = (float)(triangle(((double)j - c + 0.5) / support) / sum);
         }
     }
     return sp_ok();
@@ -62,11 +64,9 @@ static SpStatus bicubic_axis(int64_t n, int64_t m, Axis *axis)
     for (int64_t i = 0; i < m; i++) {
         const float x = (float)((double)scale * ((double)i + 0.5) - 0.5);
         const float f = fminf(floorf(x), (float)(n - 1)), t = fminf(fmaxf(x - f, 0), 1);
-        for (int64_t k = 0; k < 4; k++) {
-            const int64_t j = (int64_t)f + k - 1;
-            axis->index[4 * i + k] = (int32_t)(j < 0 ? 0 : j < n ? j : n - 1);
-            axis->weight[4 * i + k] = (float)cubic(fabs((double)(k - 1) - (double)t));
-        }
+        for (int64_t k = 0; k < 4; k++)
+            axis->tap[4 * i + k] = (Tap){(int32_t)sp_max(0, sp_min((int64_t)f + k - 1, n - 1)),
+                                         (float)cubic(fabs((double)(k - 1) - (double)t))};
     }
     return sp_ok();
 }
@@ -81,23 +81,21 @@ typedef struct Filter {
 /* One plane: along x into rows, then along y. */
 static void apply(const Filter *f, const float *in, float *out)
 {
-    const Axis *x = &f->x, *y = &f->y;
-    for (int64_t i = 0; i < f->h; i++)
+    float *row = f->rows;
+    for (int64_t i = 0; i < f->h; i++, in += f->w)
         for (int64_t j = 0; j < f->wo; j++) {
+            const Tap *tap = f->x.tap + j * f->x.taps;
             float sum = 0;
-            for (int64_t k = 0; k < x->taps; k++)
-                sum += x->weight[j * x->taps + k] * in[i * f->w + x->index[j * x->taps + k]];
-            f->rows[i * f->wo + j] = sum;
+            for (int64_t k = 0; k < f->x.taps; k++)
+                sum += tap[k].weight * in[tap[k].index];
+            *row++ = sum;
         }
-    for (int64_t i = 0; i < f->ho; i++) {
-        float *to = out + i * f->wo;
-        for (int64_t j = 0; j < f->wo; j++)
-            to[j] = 0;
-        for (int64_t k = 0; k < y->taps; k++) {
-            const float weight = y->weight[i * y->taps + k];
-            const float *from = f->rows + y->index[i * y->taps + k] * f->wo;
-            for (int64_t j = 0; weight != 0 && j < f->wo; j++)
-                to[j] += weight * from[j];
+    for (int64_t i = 0; i < f->ho; i++, out += f->wo) {
+        memset(out, 0, (size_t)f->wo * sizeof *out);
+        for (int64_t k = 0; k < f->y.taps; k++) {
+            const Tap tap = f->y.tap[i * f->y.taps + k];
+            for (int64_t j = 0; tap.weight != 0 && j < f->wo; j++)
+                out[j] += tap.weight * f->rows[tap.index * f->wo + j];
         }
     }
 }
@@ -114,8 +112,8 @@ static SpStatus resample(Filter f, SpStatus (*new_filter_axis)(int64_t, int64_t,
     for (int64_t p = 0; status.code == SP_OK && p < planes; p++)
         apply(&f, in + p * f.h * f.w, out + p * f.ho * f.wo);
     free(f.rows);
-    free_axis(&f.x);
-    free_axis(&f.y);
+    free(f.x.tap);
+    free(f.y.tap);
     return status;
 }
 

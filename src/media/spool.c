@@ -10,23 +10,17 @@
 
 static off_t start; /* standard input belongs to the process, and so does this */
 
-/* Copies until the end. 0 or an errno; *reading tells which side failed. */
+/* Copies until the end. 0 or an errno; *reading: whether it ended at reading. */
 static int copy(int from, int to, int *reading)
 {
     static char buffer[1 << 16];
     for (;;) {
-        ssize_t got, put;
-        *reading = 1;
-        do
-            got = read(from, buffer, sizeof buffer);
-        while (got < 0 && errno == EINTR);
+        const ssize_t got = TEMP_FAILURE_RETRY(read(from, buffer, sizeof buffer));
+        *reading = got <= 0;
         if (got <= 0)
             return got < 0 ? errno : 0;
-        *reading = 0;
-        for (ssize_t done = 0; done < got; done += put) {
-            put = write(to, buffer + done, (size_t)(got - done));
-            if (put < 0 && errno == EINTR)
-                put = 0;
+        for (ssize_t put, done = 0; done < got; done += put) {
+            put = TEMP_FAILURE_RETRY(write(to, buffer + done, (size_t)(got - done)));
             if (put < 0)
                 return errno;
         }
@@ -46,7 +40,7 @@ SpStatus sp_spool_stdin(void)
     start = lseek(STDIN_FILENO, 0, SEEK_CUR);
     if (start >= 0)
         return sp_ok();
-    start = 0;
+    start = 0; /* of the file that takes the pipe's place */
     if (!folder || !*folder)
         folder = "/var/tmp";
     const int file = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);

@@ -1,3 +1,5 @@
+#define _GNU_SOURCE /* asprintf */
+
 #include "media/writer.h"
 
 #include <math.h>
@@ -6,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "media/ffmpeg.h"
 
 /* MPEG-4 allows no more than 65535 ticks a second. The number of threads is fixed because x264's
@@ -24,9 +27,10 @@ static const struct Encoder {
     {"mpeg4", "MPEG-4", "flags=+qscale:global_quality=354:bf=0:g=60"}, /* 3 * FF_QP2LAMBDA */
 };
 
+static const SpFfmpeg *ff; /* since the first writer was opened */
+
 struct SpWriter {
-    const SpFfmpeg *ff;
-    char *label, *url;
+    char *label;
     AVFormatContext *format;
     AVCodecContext *codec;
     AVStream *stream;
@@ -47,13 +51,8 @@ static SpStatus failed(const SpWriter *writer, int code)
     char why[128] = "";
     if (code == AVERROR(ENOMEM))
         return sp_no_memory("encoding");
-    writer->ff->av_strerror(code, why, sizeof why);
+    ff->av_strerror(code, why, sizeof why);
     return sp_error(SP_OUTPUT, "cannot write %.300s: %s", writer->label, why);
-}
-
-static int64_t even(int64_t side)
-{
-    return side + (side & 1);
 }
 
 /* Whether frame t is shown at t / rate, within what containers round to. */
@@ -76,7 +75,7 @@ static void set_times(SpWriter *writer, const SpWriterSettings *settings)
     if (!(settings->rate > 0) && length > 0)
         rate = (double)last / length;
     const bool constant = rate >= 1e-3 && rate <= 1e4 && keeps_rate(settings, rate);
-    const AVRational exact = writer->ff->av_d2q(rate, MAX_TICKS);
+    const AVRational exact = ff->av_d2q(rate, MAX_TICKS);
     writer->base = constant ? (AVRational){exact.den, exact.num} : (AVRational){1, MAX_TICKS};
     for (int64_t t = 0; t <= last; t++) {
         const double ticks = (settings->timestamps[t] - settings->timestamps[0]) * MAX_TICKS;
@@ -90,8 +89,8 @@ static void set_times(SpWriter *writer, const SpWriterSettings *settings)
 static void set_codec(SpWriter *writer)
 {
     AVCodecContext *codec = writer->codec;
-    codec->width = (int)even(writer->width);
-    codec->height = (int)even(writer->height);
+    codec->width = (int)(writer->width + writer->width % 2);
+    codec->height = (int)(writer->height + writer->height % 2);
     codec->pix_fmt = AV_PIX_FMT_YUV420P;
     codec->time_base = writer->base;
     codec->framerate = (AVRational){writer->base.den, writer->base.num};
@@ -107,7 +106,6 @@ static void set_codec(SpWriter *writer)
 /* Opens one encoder: below 0 when the build has none of that name or it refuses. */
 static int open_encoder(SpWriter *writer, const struct Encoder *encoder)
 {
-    const SpFfmpeg *ff = writer->ff;
     const AVCodec *codec = ff->avcodec_find_encoder_by_name(encoder->name);
     AVDictionary *settings = NULL;
     if (!codec)
@@ -130,60 +128,57 @@ static int open_encoder(SpWriter *writer, const struct Encoder *encoder)
 static SpStatus find_encoder(SpWriter *writer, const char *only)
 {
     int code = AVERROR_ENCODER_NOT_FOUND;
-    for (size_t i = 0; i < sizeof encoders / sizeof *encoders; i++) {
-        if (only && strcmp(only, encoders[i].name) != 0)
-            continue;
-        code = open_encoder(writer, encoders + i);
-        if (code >= 0)
-            return sp_ok();
-        if (code == AVERROR(ENOMEM))
-            break;
-    }
+    for (size_t i = 0; i < sizeof encoders / sizeof *encoders; i++)
+        if (code < 0 && code != AVERROR(ENOMEM) && (!only || strcmp(only, encoders[i].name) == 0))
+            code = open_encoder(writer, encoders + i);
     if (code == AVERROR_ENCODER_NOT_FOUND)
         return sp_error(SP_OUTPUT, "cannot write %.300s: this FFmpeg has no encoder for it",
                         writer->label);
-    return failed(writer, code);
+    return code < 0 ? failed(writer, code) : sp_ok();
 }
 
-static SpStatus open_container(SpWriter *writer)
+static SpStatus open_container(SpWriter *writer, const char *path)
 {
-    const SpFfmpeg *ff = writer->ff;
     AVDictionary *settings = NULL;
-    int code = ff->avformat_alloc_output_context2(&writer->format, NULL, "mp4", writer->url);
+    char *url;
+    if (asprintf(&url, "file:%s", path) < 0)
+        return sp_no_memory("the video to write");
+    int code = ff->avformat_alloc_output_context2(&writer->format, NULL, "mp4", url);
+    free(url);
     if (code < 0)
         return failed(writer, code);
-    writer->format->flags |= AVFMT_FLAG_BITEXACT; /* no version of FFmpeg in the file */
-    writer->stream = ff->avformat_new_stream(writer->format, NULL);
-    if (!writer->stream)
+    AVFormatContext *format = writer->format;
+    format->flags |= AVFMT_FLAG_BITEXACT; /* no version of FFmpeg in the file */
+    AVStream *stream = writer->stream = ff->avformat_new_stream(format, NULL);
+    if (!stream)
         return sp_no_memory("encoding");
-    writer->stream->time_base = writer->base;
-    writer->stream->avg_frame_rate = (AVRational){writer->base.den, writer->base.num};
-    writer->stream->sample_aspect_ratio = writer->codec->sample_aspect_ratio;
-    code = ff->avcodec_parameters_from_context(writer->stream->codecpar, writer->codec);
+    stream->time_base = writer->base;
+    stream->avg_frame_rate = (AVRational){writer->base.den, writer->base.num};
+    stream->sample_aspect_ratio = writer->codec->sample_aspect_ratio;
+    code = ff->avcodec_parameters_from_context(stream->codecpar, writer->codec);
     if (code >= 0)
-        code = ff->avio_open2(&writer->format->pb, writer->url, AVIO_FLAG_WRITE, NULL, NULL);
+        code = ff->avio_open2(&format->pb, format->url, AVIO_FLAG_WRITE, NULL, NULL);
     if (code >= 0)
         code = ff->av_dict_set(&settings, "movflags", "+faststart", 0);
     if (code >= 0)
-        code = ff->avformat_write_header(writer->format, &settings);
+        code = ff->avformat_write_header(format, &settings);
     ff->av_dict_free(&settings);
     return code < 0 ? failed(writer, code) : sp_ok();
 }
 
 static SpStatus make_frame(SpWriter *writer)
 {
-    const SpFfmpeg *ff = writer->ff;
     const int w = writer->codec->width, h = writer->codec->height;
-    writer->frame = ff->av_frame_alloc();
+    AVFrame *frame = writer->frame = ff->av_frame_alloc();
     writer->packet = ff->av_packet_alloc();
-    if (!writer->frame || !writer->packet)
+    if (!frame || !writer->packet)
         return sp_no_memory("encoding");
-    writer->frame->format = AV_PIX_FMT_YUV420P;
-    writer->frame->width = w;
-    writer->frame->height = h;
-    writer->frame->color_range = AVCOL_RANGE_MPEG;
-    writer->frame->colorspace = AVCOL_SPC_BT709;
-    const int code = ff->av_frame_get_buffer(writer->frame, 0);
+    frame->format = AV_PIX_FMT_YUV420P;
+    frame->width = w;
+    frame->height = h;
+    frame->color_range = AVCOL_RANGE_MPEG;
+    frame->colorspace = AVCOL_SPC_BT709;
+    const int code = ff->av_frame_get_buffer(frame, 0);
     if (code < 0)
         return failed(writer, code);
     if ((w != writer->width || h != writer->height) &&
@@ -202,40 +197,32 @@ static SpStatus make_frame(SpWriter *writer)
 static SpStatus start(SpWriter *writer, const char *path, const char *label,
                       const SpWriterSettings *settings)
 {
-    const size_t size = strlen(path) + sizeof "file:";
+    const int64_t h = writer->height = settings->height, w = writer->width = settings->width;
+    const SpPixelAspect pixel = settings->pixel;
+    writer->frames = settings->frames;
     writer->label = strdup(label);
-    writer->url = malloc(size);
     writer->pts = malloc((size_t)settings->frames * sizeof *writer->pts);
-    if (!writer->label || !writer->url || !writer->pts)
+    if (!writer->label || !writer->pts)
         return sp_no_memory("the video to write");
-    snprintf(writer->url, size, "file:%s", path);
-    if (writer->height < 1 || writer->width < 1 || writer->height > MAX_SIDE ||
-        writer->width > MAX_SIDE)
+    if (sp_min(h, w) < 1 || sp_max(h, w) > MAX_SIDE)
         return sp_error(SP_OUTPUT, "cannot write %.300s: frames of %lldx%lld; 1 to %d a side",
-                        writer->label, (long long)writer->width, (long long)writer->height,
-                        MAX_SIDE);
-    writer->pixel = (AVRational){1, 1};
-    if (settings->pixel.wide > 0 && settings->pixel.high > 0)
-        writer->pixel = (AVRational){settings->pixel.wide, settings->pixel.high};
+                        label, (long long)w, (long long)h, MAX_SIDE);
+    const bool known = pixel.wide > 0 && pixel.high > 0;
+    writer->pixel = known ? (AVRational){pixel.wide, pixel.high} : (AVRational){1, 1};
     set_times(writer, settings);
     SP_TRY(find_encoder(writer, settings->encoder));
     SP_TRY(make_frame(writer));
-    return open_container(writer);
+    return open_container(writer, path);
 }
 
 SpStatus sp_writer_open(const char *path, const char *label, const SpWriterSettings *settings,
                         SpWriter **out)
 {
-    const SpFfmpeg *ff;
     *out = NULL;
     SP_TRY(sp_ffmpeg_load(&ff));
     SpWriter *writer = calloc(1, sizeof *writer);
     if (!writer)
         return sp_no_memory("the video to write");
-    writer->ff = ff;
-    writer->height = settings->height;
-    writer->width = settings->width;
-    writer->frames = settings->frames;
     const SpStatus status = start(writer, path, label, settings);
     if (status.code == SP_OK)
         *out = writer;
@@ -249,15 +236,14 @@ void sp_writer_close(SpWriter *writer)
     if (!writer)
         return;
     if (writer->format)
-        writer->ff->avio_closep(&writer->format->pb);
-    writer->ff->avformat_free_context(writer->format);
-    writer->ff->avcodec_free_context(&writer->codec);
-    writer->ff->av_frame_free(&writer->frame);
-    writer->ff->av_packet_free(&writer->packet);
-    writer->ff->sws_freeContext(writer->scaler);
+        ff->avio_closep(&writer->format->pb);
+    ff->avformat_free_context(writer->format);
+    ff->avcodec_free_context(&writer->codec);
+    ff->av_frame_free(&writer->frame);
+    ff->av_packet_free(&writer->packet);
+    ff->sws_freeContext(writer->scaler);
     free(writer->padded);
     free(writer->pts);
-    free(writer->url);
     free(writer->label);
     free(writer);
 }
@@ -270,7 +256,6 @@ const char *sp_writer_codec(const SpWriter *writer)
 /* Writes the packets that are ready; `code` is what handing over the frame gave. */
 static SpStatus write_packets(SpWriter *writer, int code)
 {
-    const SpFfmpeg *ff = writer->ff;
     while (code >= 0 && (code = ff->avcodec_receive_packet(writer->codec, writer->packet)) >= 0) {
         writer->packet->stream_index = writer->stream->index;
         writer->packet->duration = writer->last; /* only the last frame's counts */
@@ -284,12 +269,12 @@ static SpStatus write_packets(SpWriter *writer, int code)
 /* The frame with its last row and column repeated as far as even sides need. */
 static const uint8_t *padded(const SpWriter *writer, const uint8_t *rgb)
 {
-    const int64_t w = writer->width, h = writer->height, wide = even(w), high = even(h);
+    const int64_t w = writer->width, h = writer->height, wide = writer->codec->width;
     if (!writer->padded)
         return rgb;
-    for (int64_t y = 0; y < high; y++) {
+    for (int64_t y = 0; y < writer->codec->height; y++) {
         uint8_t *row = writer->padded + 3 * wide * y;
-        memcpy(row, rgb + 3 * w * (y < h ? y : h - 1), (size_t)(3 * w));
+        memcpy(row, rgb + 3 * w * sp_min(y, h - 1), (size_t)(3 * w));
         memcpy(row + 3 * (wide - 1), row + 3 * (w - 1), 3);
     }
     return writer->padded;
@@ -297,7 +282,6 @@ static const uint8_t *padded(const SpWriter *writer, const uint8_t *rgb)
 
 SpStatus sp_writer_add(SpWriter *writer, const uint8_t *rgb)
 {
-    const SpFfmpeg *ff = writer->ff;
     if (writer->added >= writer->frames)
         return sp_error(SP_OUTPUT, "cannot write %.300s: more than %lld frames", writer->label,
                         (long long)writer->frames);
@@ -313,9 +297,8 @@ SpStatus sp_writer_add(SpWriter *writer, const uint8_t *rgb)
 
 SpStatus sp_writer_finish(SpWriter *writer)
 {
-    SP_TRY(write_packets(writer, writer->ff->avcodec_send_frame(writer->codec, NULL)));
-    int code = writer->ff->av_write_trailer(writer->format);
-    const int closed = writer->ff->avio_closep(&writer->format->pb);
-    code = code < 0 ? code : closed;
-    return code < 0 ? failed(writer, code) : sp_ok();
+    SP_TRY(write_packets(writer, ff->avcodec_send_frame(writer->codec, NULL)));
+    const int code = ff->av_write_trailer(writer->format);
+    const int closed = ff->avio_closep(&writer->format->pb);
+    return code < 0 || closed < 0 ? failed(writer, code < 0 ? code : closed) : sp_ok();
 }

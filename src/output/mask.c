@@ -14,7 +14,7 @@ static SpStatus write_mask(const SpAtomicFile *file, const SpOutput *output)
     for (int64_t i = 0; i < pixels; i++)
         gray[i] = (uint8_t)(255 * output->mask[i] / output->result->objects);
     const SpStatus status =
-        sp_png_write_gray(file->stream, file->label, plan->input_height, plan->input_width, gray);
+        sp_png_write(file->stream, file->label, plan->input_height, plan->input_width, 1, gray);
     free(gray);
     return status;
 }

@@ -135,7 +135,8 @@ SpStatus sp_overlay_frames(const SpOverlay *overlay, const SpProgress *progress,
     SpStatus status = strcmp(overlay->video, "-") == 0 ? sp_spool_rewind() : sp_ok();
     SP_TRY(status);
     SP_TRY(sp_reader_open(overlay->video, &overlay->reader, &reader));
-    if (sp_reader_height(reader) != image.height || sp_reader_width(reader) != image.width)
+    const SpVideoInfo now = sp_reader_video(reader);
+    if (now.height != image.height || now.width != image.width)
         status = changed(overlay);
     else if (!(image.rgb = malloc((size_t)(3 * image.height * image.width))))
         status = sp_no_memory("a frame");

@@ -235,8 +235,8 @@ SpStatus sp_sheet_write(const SpAtomicFile *file, const SpOverlay *overlay, cons
     Sheet sheet = {.overlay = overlay};
     SpStatus status = make(&sheet, plan, depth, progress);
     if (status.code == SP_OK)
-        status = sp_png_write_rgb(file->stream, file->label, sheet.page.height, sheet.page.width,
-                                  sheet.page.rgb);
+        status = sp_png_write(file->stream, file->label, sheet.page.height, sheet.page.width, 3,
+                              sheet.page.rgb);
     sp_overlay_brush_close(&sheet.brush);
     free(sheet.cell.rgb);
     free(sheet.plane);

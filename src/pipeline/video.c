@@ -176,7 +176,8 @@ static SpStatus find_mask(SpRun *run)
     if (job->prompts->objects == 0)
         return sp_ok();
     SP_TRY(sp_segmentation_run(run));
-    sp_clip_free_original(&run->clip);
+    free(run->clip.original);
+    run->clip.original = NULL;
     return write_file(run, SP_FILE_MASK_OUT);
 }
 

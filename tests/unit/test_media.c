@@ -48,9 +48,9 @@ static Seen see(const char *path, const SpReaderSettings *settings)
     Seen seen = {.status = sp_reader_open(path, settings, &reader)};
     if (seen.status.code != SP_OK)
         return seen;
-    seen.height = sp_reader_height(reader);
-    seen.width = sp_reader_width(reader);
-    seen.guess = sp_reader_expected(reader);
+    seen.height = sp_reader_video(reader).height;
+    seen.width = sp_reader_video(reader).width;
+    seen.guess = sp_reader_video(reader).expected;
     uint8_t *rgb = malloc((size_t)(3 * seen.height * seen.width));
     assert_non_null(rgb);
     for (bool end = false; seen.status.code == SP_OK;) {
@@ -175,8 +175,8 @@ static void rotation_is_honoured(void **state)
     SpFrameInfo info;
     bool end;
     assert_int_equal(sp_reader_open(scratch_path("turned.mp4"), &all, &reader).code, SP_OK);
-    assert_int_equal(sp_reader_height(reader), 64);
-    assert_int_equal(sp_reader_width(reader), 48);
+    assert_int_equal(sp_reader_video(reader).height, 64);
+    assert_int_equal(sp_reader_video(reader).width, 48);
     uint8_t rgb[3 * 64 * 48], *shown;
     assert_int_equal(sp_reader_next(reader, rgb, &info, &end).code, SP_OK);
     sp_reader_close(reader);

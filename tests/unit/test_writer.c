@@ -49,10 +49,10 @@ static void expect_clip(const char *path, int64_t height, int64_t width, const d
     SpFrameInfo info;
     bool end;
     assert_ok(sp_reader_open(path, &all, &reader));
-    assert_int_equal(sp_reader_height(reader), height);
-    assert_int_equal(sp_reader_width(reader), width);
+    assert_int_equal(sp_reader_video(reader).height, height);
+    assert_int_equal(sp_reader_video(reader).width, width);
     if (rate > 0)
-        assert_true(fabs(sp_reader_rate(reader) / rate - 1) < 1e-6);
+        assert_true(fabs(sp_reader_video(reader).rate / rate - 1) < 1e-6);
     uint8_t *rgb = allocate((size_t)(3 * height * width));
     for (int64_t t = 0; t < FRAMES; t++) {
         assert_ok(sp_reader_next(reader, rgb, &info, &end));

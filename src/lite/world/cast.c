@@ -9,28 +9,30 @@ enum { SIZE = 256, LEVELS = 7 };
 #define FAR 1e9f
 
 typedef struct {
+    float x, y, z;
+} Vec;
+
+typedef struct {
     int32_t kind;
     float slope, gloss, texels, cover_texels, cover_share;
     float scales[3];
     int32_t textures[6], emissive[6];
     float offsets[6][2];
-    float local[12];        /* world to local, rows [3][4] */
-    float centre[3], reach; /* bounding sphere */
-    int32_t bounds[4];      /* x0, y0, x1, y1 on the image */
+    float local[12];   /* world to local, rows [3][4] */
+    Vec centre;        /* of the bounding sphere */
+    float reach;       /* its radius */
+    int32_t bounds[4]; /* x0, y0, x1, y1 on the image */
 } Surface;
 
 typedef struct {
     int32_t count, textures, lamp, shadows;
-    float eye[3], focal;
-    float place[3]; /* the lamp's position, or the direction to the sun */
+    Vec eye;
+    float focal;
+    Vec place; /* the lamp's position, or the direction to the sun */
     float range, power, ambient, tint[3];
     const Surface *surfaces;
     const float *atlas; /* [.., 3], levels after each other */
 } World;
-
-typedef struct {
-    float x, y, z;
-} Vec;
 
 static inline float dot(Vec a, Vec b)
 {
@@ -70,12 +72,18 @@ static inline Vec move(const float *rows, Vec a)
     return (Vec){out.x + rows[3], out.y + rows[7], out.z + rows[11]};
 }
 
-static float hit_box(Vec o, Vec d)
+/* Where a ray enters the unit box, and where it leaves it. */
+static inline float span_of_box(Vec o, Vec d, float *leave)
 {
     float ix = inverse(d.x), iy = inverse(d.y), iz = inverse(d.z);
     float ax = fabsf(ix), ay = fabsf(iy), az = fabsf(iz);
-    float enter = fmaxf(fmaxf(-o.x * ix - ax, -o.y * iy - ay), -o.z * iz - az);
-    float leave = fminf(fminf(-o.x * ix + ax, -o.y * iy + ay), -o.z * iz + az);
+    *leave = fminf(fminf(-o.x * ix + ax, -o.y * iy + ay), -o.z * iz + az);
+    return fmaxf(fmaxf(-o.x * ix - ax, -o.y * iy - ay), -o.z * iz - az);
+}
+
+static float hit_box(Vec o, Vec d)
+{
+    float leave, enter = span_of_box(o, d, &leave);
     return enter < leave && enter > 1e-4f ? enter : FAR;
 }
 
@@ -124,14 +132,20 @@ static inline Vec at(const float *a, int n, int i)
     return (Vec){a[i], a[n + i], a[2 * n + i]};
 }
 
-static void trace_one(const World *w, int p, Vec eye, const float *d, int n, int i, float *depth,
-                      int64_t *seen)
+typedef struct {
+    int n;
+    const float *d; /* [3][n] */
+    float *depth;   /* [n], as is seen */
+    int64_t *seen;
+} Rays;
+
+/* Ray i and surface p, from whose local axes it starts at `eye`. */
+static void trace_one(const Rays *r, int i, const Surface *surfaces, int p, Vec eye)
 {
-    const Surface *s = w->surfaces + p;
-    float t = hit(s, eye, turn(s->local, at(d, n, i)));
-    if (t < depth[i]) {
-        depth[i] = t;
-        seen[i] = p;
+    float t = hit(surfaces + p, eye, turn(surfaces[p].local, at(r->d, r->n, i)));
+    if (t < r->depth[i]) {
+        r->depth[i] = t;
+        r->seen[i] = p;
     }
 }
 
@@ -140,29 +154,23 @@ static void trace_one(const World *w, int p, Vec eye, const float *d, int n, int
 void trace(const World *w, int n, int width, const float *xy, const float *d, float *depth,
            int64_t *seen)
 {
-    Vec start = {w->eye[0], w->eye[1], w->eye[2]};
-    const Surface *room = w->surfaces;
-    Vec o = move(room->local, start);
+    Rays rays = {n, d, depth, seen};
+    const Surface *surfaces = w->surfaces;
+    Vec eye = move(surfaces->local, w->eye); /* the first surface is the room around all */
     for (int i = 0; i < n; i++) {
-        Vec v = turn(room->local, at(d, n, i));
-        float ix = inverse(v.x), iy = inverse(v.y), iz = inverse(v.z);
-        depth[i] =
-            fminf(fminf(-o.x * ix + fabsf(ix), -o.y * iy + fabsf(iy)), -o.z * iz + fabsf(iz));
+        span_of_box(eye, turn(surfaces->local, at(d, n, i)), &depth[i]);
         seen[i] = 0;
     }
     for (int p = 1; p < w->count; p++) {
-        const int32_t *b = w->surfaces[p].bounds;
-        Vec eye = move(w->surfaces[p].local, start);
-        if (width > 0) {
-            for (int y = b[1]; y < b[3]; y++)
-                for (int x = b[0]; x < b[2]; x++)
-                    trace_one(w, p, eye, d, n, y * width + x, depth, seen);
-            continue;
-        }
-        for (int i = 0; i < n; i++)
+        const int32_t *b = surfaces[p].bounds;
+        eye = move(surfaces[p].local, w->eye);
+        for (int y = b[1]; width > 0 && y < b[3]; y++)
+            for (int x = b[0]; x < b[2]; x++)
+                trace_one(&rays, y * width + x, surfaces, p, eye);
+        for (int i = 0; width <= 0 && i < n; i++)
             if (xy[i] > (float)b[0] - 1 && xy[i] < (float)b[2] && xy[n + i] > (float)b[1] - 1 &&
                 xy[n + i] < (float)b[3])
-                trace_one(w, p, eye, d, n, i, depth, seen);
+                trace_one(&rays, i, surfaces, p, eye);
     }
 }
 
@@ -172,7 +180,7 @@ static int shadowed(const World *w, Vec point, Vec way)
     float square = 1 / dot(way, way);
     for (int p = 1; p < w->count; p++) {
         const Surface *s = w->surfaces + p;
-        Vec away = {s->centre[0] - point.x, s->centre[1] - point.y, s->centre[2] - point.z};
+        Vec away = minus(s->centre, point);
         float t = fminf(fmaxf(dot(away, way) * square, 0), 1);
         Vec off = along(away, -t, way);
         if (dot(off, off) < s->reach * s->reach &&
@@ -184,36 +192,28 @@ static int shadowed(const World *w, Vec point, Vec way)
 
 static inline int largest(Vec a)
 {
-    return a.x >= fmaxf(a.y, a.z) ? 0 : a.y >= a.z ? 1 : 2;
+    float x = fabsf(a.x), y = fabsf(a.y), z = fabsf(a.z);
+    return x >= fmaxf(y, z) ? 0 : y >= z ? 1 : 2;
 }
 static inline float part(Vec a, int i)
 {
     return i == 0 ? a.x : i == 1 ? a.y : a.z;
 }
-static inline Vec absolute(Vec a)
-{
-    return (Vec){fabsf(a.x), fabsf(a.y), fabsf(a.z)};
-}
-static inline float sign(float a)
-{
-    return a > 0 ? 1 : -1;
-}
 
 /* The outward normal in local axes, not unit, and the face 0..5. */
 static Vec normal_of(const Surface *s, Vec local, int *face)
 {
-    int axis = largest(absolute(local));
+    int axis = largest(local);
     Vec out = local;
     if (s->kind == BOX || s->kind == ROOM) {
-        float v = sign(part(local, axis)) * (s->kind == ROOM ? -1.0f : 1.0f);
+        float v = (part(local, axis) > 0 ? 1.0f : -1.0f) * (s->kind == ROOM ? -1.0f : 1.0f);
         out = (Vec){axis == 0 ? v : 0, axis == 1 ? v : 0, axis == 2 ? v : 0};
     } else {
         if (s->kind == FRUSTUM)
             out = fabsf(local.z) > 1 - 1e-4f
                       ? (Vec){0, 0, local.z}
                       : (Vec){local.x, local.y, s->slope * (1 - s->slope - s->slope * local.z)};
-        axis = largest(
-            absolute((Vec){out.x / s->scales[0], out.y / s->scales[1], out.z / s->scales[2]}));
+        axis = largest((Vec){out.x / s->scales[0], out.y / s->scales[1], out.z / s->scales[2]});
     }
     *face = axis * 2 + (part(local, axis) > 0);
     return out;
@@ -265,14 +265,14 @@ static Vec paint(const World *w, const Surface *s, Vec local, int face, float fo
                  colour.z * (1 - k * (1 - cover.z))};
 }
 
-/* Linear colours [n][3], faces and shadows [n] of what rays from the eye met. */
+/* Linear colours [n][3], faces and shadows [n] of what rays from the eye met. Eight parameters: the
+ * arrays that cast.py hands over one by one. */
 void shade(const World *w, int n, const float *d, const float *depth, const int64_t *seen,
            float *image, int64_t *face, uint8_t *dark)
 {
-    Vec eye = {w->eye[0], w->eye[1], w->eye[2]}, place = {w->place[0], w->place[1], w->place[2]};
     for (int i = 0; i < n; i++) {
         const Surface *s = w->surfaces + seen[i];
-        Vec ray = at(d, n, i), point = along(eye, depth[i], ray), local = move(s->local, point);
+        Vec ray = at(d, n, i), point = along(w->eye, depth[i], ray), local = move(s->local, point);
         int side;
         Vec out = normal_of(s, local, &side);
         const float *r = s->local;
@@ -286,8 +286,8 @@ void shade(const World *w, int n, const float *d, const float *depth, const int6
         dark[i] = 0;
         float bright[3] = {1, 1, 1}, shine = 0;
         if (!s->emissive[side]) {
-            Vec way = w->lamp ? minus(place, point) : times(60, place),
-                toward = w->lamp ? unit(way) : place;
+            Vec way = w->lamp ? minus(w->place, point) : times(60, w->place),
+                toward = w->lamp ? unit(way) : w->place;
             float facing = dot(normal, toward);
             float power =
                 w->lamp ? w->power / (0.4f + dot(way, way) / (w->range * w->range)) : w->power;
