@@ -1,5 +1,5 @@
 /* tracks.npz: every array of the result (src/output/README.md). */
-#include "output/format.h"
+#include "output/formats.h"
 
 #include <math.h>
 #include <stdlib.h>
