@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/minmax.h"
+
 enum { SLOTS = 8, LINK_LIMIT = 40, NAME_KEPT = 200, SUFFIX_LENGTH = 4 };
 
 typedef enum SlotState { SLOT_FREE, SLOT_CLAIMED, SLOT_PENDING } SlotState;
@@ -88,14 +90,14 @@ static mode_t default_mode(void)
  * signal at any moment finds the right one. */
 static int create_temporary(const char *path, int slot)
 {
-    const size_t folder = folder_length(path);
+    const int folder = (int)folder_length(path);
     const char *name = path + folder;
-    size_t kept = strlen(name);
-    if (kept > NAME_KEPT)
-        for (kept = NAME_KEPT; kept > 0 && ((unsigned char)name[kept] & 0xc0) == 0x80;)
+    int kept = (int)strlen(name);
+    if (kept > NAME_KEPT) /* not through a character of UTF-8 */
+        for (kept = NAME_KEPT; kept > 0 && (name[kept] & 0xc0) == 0x80;)
             kept--;
-    const int length = snprintf(slots[slot].path, PATH_MAX, "%.*s.%.*s.XXXXXX.tmp", (int)folder,
-                                path, (int)kept, name);
+    const int length =
+        snprintf(slots[slot].path, PATH_MAX, "%.*s.%.*s.XXXXXX.tmp", folder, path, kept, name);
     if (length >= PATH_MAX) {
         errno = ENAMETOOLONG;
         return -1;
@@ -115,26 +117,17 @@ static SpStatus open_beside(const char *path, const char *flag, SpAtomicFile *fi
                         SLOTS);
     const int fd = create_temporary(path, file->slot);
     if (fd < 0) {
-        const int error = errno;
-        const int folder = (int)folder_length(path);
+        const int error = errno, folder = (int)folder_length(path);
         release_slot(file->slot);
         return sp_error(SP_OUTPUT, "cannot write %.*s: %s; choose another %s",
-                        folder > 400 ? 400
-                        : folder > 1 ? folder - 1
-                                     : 1,
-                        folder ? path : ".", strerror(error), flag);
+                        folder > 1 ? (int)sp_min(folder - 1, 400) : 1, folder ? path : ".",
+                        strerror(error), flag);
     }
     file->temporary = slots[file->slot].path;
     file->stream = fdopen(fd, "wb");
     if (!file->stream)
         close(fd);
     return file->stream ? sp_ok() : sp_no_memory(path);
-}
-
-static SpStatus open_directly(const char *target, SpAtomicFile *file)
-{
-    file->stream = fopen(target, "wbe");
-    return file->stream ? sp_ok() : sp_cannot_write(target);
 }
 
 static SpStatus open_target(const char *target, const char *flag, SpAtomicFile *file)
@@ -152,8 +145,10 @@ static SpStatus open_target(const char *target, const char *flag, SpAtomicFile *
     if (exists && S_ISBLK(info.st_mode))
         return sp_error(SP_OUTPUT, "cannot write %.400s: a block device; choose another %s", target,
                         flag);
-    if (exists && !S_ISREG(info.st_mode))
-        return open_directly(target, file);
+    if (exists && !S_ISREG(info.st_mode)) {
+        file->stream = fopen(target, "wbe");
+        return file->stream ? sp_ok() : sp_cannot_write(target);
+    }
     if (!follow_links(target, path))
         return sp_error(SP_OUTPUT, "cannot write %.400s: %s; choose another %s", target,
                         strerror(errno), flag);

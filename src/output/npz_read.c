@@ -6,7 +6,6 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "base/minmax.h"
 #include "output/npy.h"
 #include "output/npz_internal.h"
 
@@ -238,12 +237,11 @@ void sp_npz_close(SpNpz *npz)
 
 static const Member *find_member(const SpNpz *npz, const char *name)
 {
-    static const char ending[] = ".npy";
-    const size_t length = strlen(name), tail = sizeof ending - 1;
+    const size_t length = strlen(name);
     for (size_t i = 0; i < npz->count; i++) {
         const Member *m = &npz->member[i];
-        if (m->name_length == length + tail && memcmp(m->name, name, length) == 0 &&
-            memcmp(m->name + length, ending, tail) == 0)
+        if (m->name_length == length + 4 && memcmp(m->name, name, length) == 0 &&
+            memcmp(m->name + length, ".npy", 4) == 0)
             return m;
     }
     return NULL;
@@ -403,27 +401,17 @@ static SpStatus check_shape(const Pipe *pipe, const SpNpy *npy, int rank, const 
     return sp_ok();
 }
 
-static SpStatus read_elements(Pipe *pipe, const SpNpy *npy, float **out)
+/* The rest of the bytes as float32. */
+static SpStatus read_elements(Pipe *pipe, const SpNpy *npy, float *out)
 {
-    unsigned char chunk[4096];
-    const uint64_t count = pipe->bytes / npy->element;
-    float *values = malloc(count ? count * sizeof *values : 1);
-    if (!values)
-        return sp_no_memory(pipe->npz->path);
-    SpStatus status = sp_ok();
-    for (uint64_t done = 0; status.code == SP_OK && done < count;) {
-        const int64_t capacity = (int64_t)(sizeof chunk / npy->element);
-        const size_t part = (size_t)sp_min(capacity, (int64_t)(count - done));
-        status = pull(pipe, chunk, part * npy->element);
-        for (size_t i = 0; status.code == SP_OK && i < part; i++)
-            values[done + i] = sp_npy_element(npy, chunk + i * npy->element);
-        done += part;
+    unsigned char chunk[4096]; /* of whole elements */
+    while (pipe->bytes) {
+        const size_t bytes = pipe->bytes < sizeof chunk ? (size_t)pipe->bytes : sizeof chunk;
+        SP_TRY(pull(pipe, chunk, bytes));
+        for (size_t at = 0; at < bytes; at += npy->element)
+            *out++ = sp_npy_element(npy, chunk + at);
     }
-    if (status.code == SP_OK)
-        *out = values;
-    else
-        free(values);
-    return status;
+    return sp_ok();
 }
 
 static SpStatus read_array(Pipe *pipe, int rank, int64_t *dims, float **out)
@@ -432,7 +420,10 @@ static SpStatus read_array(Pipe *pipe, int rank, int64_t *dims, float **out)
     SP_TRY(start_pipe(pipe));
     SP_TRY(parse_header(pipe, &npy));
     SP_TRY(check_shape(pipe, &npy, rank, dims));
-    SP_TRY(read_elements(pipe, &npy, out));
+    *out = malloc(pipe->bytes / npy.element * sizeof **out + 1);
+    if (!*out)
+        return sp_no_memory(pipe->npz->path);
+    SP_TRY(read_elements(pipe, &npy, *out));
     for (int i = 0; i < rank; i++)
         dims[i] = npy.dim[i];
     return sp_ok();
@@ -444,5 +435,9 @@ SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, 
     *out = NULL;
     const SpStatus status = read_array(&pipe, rank, dims, out);
     inflateEnd(&pipe.inflate); /* does nothing to a zeroed one */
+    if (status.code != SP_OK) {
+        free(*out);
+        *out = NULL;
+    }
     return status;
 }

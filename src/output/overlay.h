@@ -1,7 +1,7 @@
 /*
  * The clip with its tracks drawn on it (--overlay FILE.mp4).
  *
- * A track appears with its query frame: a disc where it is visible (above 0.5), a ring where it is
+ * A track appears with its query frame: a disc where it is visible, a ring where it is
  * not, behind it a line through its last places that fades with age. Sizes follow from the size of
  * the image, colours from where tracks start (palette.h).
  */

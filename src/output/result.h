@@ -37,7 +37,7 @@ typedef struct SpResult {
 void sp_result_coords(const SpResult *result, float *coords);
 void sp_result_tracks2d(const SpResult *result, float *tracks2d);
 
-/* Whether track n is visible at frame t. */
+/* Whether track n is visible at frame t (src/output/README.md, "The arrays"). */
 static inline bool sp_result_visible(const SpResult *result, int64_t t, int64_t n)
 {
     return result->visibility[t * result->tracks + n] > 0.5f;

@@ -14,11 +14,9 @@
 enum {
     NAME_CAPACITY = 192,
     PATH_CAPACITY = 4096,
-    FILE_CAPACITY = PATH_CAPACITY + NAME_CAPACITY + 16
+    FILE_CAPACITY = PATH_CAPACITY + NAME_CAPACITY + 16,
+    HEADER = 512 - 8, /* of a file, after 8 bytes of its length; filled up with spaces */
 };
-
-/* A file's header, after eight bytes of its length; its text is filled up with spaces. */
-enum { HEADER = 512 - 8 };
 
 typedef struct Tensor {
     char name[NAME_CAPACITY];
@@ -47,23 +45,13 @@ static SpStatus make_folders(const char *path)
 
 SpStatus sp_tensor_folder_open(const char *path, SpTensorFolder **out)
 {
-    *out = NULL;
-    SpTensorFolder *folder = calloc(1, sizeof *folder);
+    SpTensorFolder *folder = *out = calloc(1, sizeof *folder);
     if (!folder)
         return sp_no_memory(path);
-    SpStatus status = sp_ok();
-    if (snprintf(folder->path, sizeof folder->path, "%s/", path) >= PATH_CAPACITY)
-        status =
-            sp_error(SP_USAGE, "the folder's name is longer than %d characters", PATH_CAPACITY);
-    else
-        status = make_folders(folder->path);
-    if (status.code == SP_OK && access(folder->path, W_OK) != 0)
-        status = sp_cannot_write(path);
-    if (status.code == SP_OK)
-        *out = folder;
-    else
-        free(folder);
-    return status;
+    if (snprintf(folder->path, PATH_CAPACITY, "%s/", path) >= PATH_CAPACITY)
+        return sp_error(SP_USAGE, "the folder's name is longer than %d characters", PATH_CAPACITY);
+    SP_TRY(make_folders(folder->path));
+    return access(folder->path, W_OK) == 0 ? sp_ok() : sp_cannot_write(path);
 }
 
 /* The tensor of that name, new without parts; NULL without memory. */

@@ -136,7 +136,7 @@ static int find_marker(const Single *track, const char *path)
     return seen;
 }
 
-/* The measure: the marker of a known track, decoded again, within 1 px of the truth. */
+/* The marker of a known track, decoded again, lies within 1 px of the truth. */
 static void markers_are_where_the_truth_is(void **state)
 {
     (void)state;
@@ -231,7 +231,7 @@ static void a_trail_fades_behind_the_marker(void **state)
     free(image.rgb);
 }
 
-static void a_clip_that_changed_is_told(void **state)
+static void a_clip_that_changed_is_reported(void **state)
 {
     (void)state;
     Truth truth = read_truth();
@@ -293,7 +293,7 @@ int main(void)
         cmocka_unit_test(hidden_markers_are_hollow),
         cmocka_unit_test(backgrounds_dim_or_lose_colour),
         cmocka_unit_test(a_trail_fades_behind_the_marker),
-        cmocka_unit_test(a_clip_that_changed_is_told),
+        cmocka_unit_test(a_clip_that_changed_is_reported),
         cmocka_unit_test(the_sheet_shows_depth_and_scale),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

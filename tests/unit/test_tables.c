@@ -55,7 +55,7 @@ static void tracks_as_csv(void **state)
     scratch_empty();
 }
 
-static void a_full_disk_is_told_for_csv(void **state)
+static void a_full_disk_is_reported_for_csv(void **state)
 {
     (void)state;
     FILE *full = fopen("/dev/full", "w");
@@ -148,7 +148,7 @@ static void a_report_is_json(void **state)
     assert_int_equal(scratch_empty(), 1);
 }
 
-static void a_report_that_cannot_be_written_is_told(void **state)
+static void a_report_that_cannot_be_written_is_reported(void **state)
 {
     (void)state;
     SpReport bad = REPORT;
@@ -168,9 +168,9 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(tracks_as_csv),
-        cmocka_unit_test(a_full_disk_is_told_for_csv),
+        cmocka_unit_test(a_full_disk_is_reported_for_csv),
         cmocka_unit_test(a_report_is_json),
-        cmocka_unit_test(a_report_that_cannot_be_written_is_told),
+        cmocka_unit_test(a_report_that_cannot_be_written_is_reported),
     };
     return cmocka_run_group_tests_name("tables", cases, scratch_make, scratch_remove);
 }
