@@ -1,9 +1,9 @@
 /*
  * The clip with its tracks drawn on it (--overlay FILE.mp4).
  *
- * A track appears with its query frame: a disc where it is visible, a ring where it is
- * not, behind it a line through its last places that fades with age. Sizes follow from the size of
- * the image, colours from where tracks start (palette.h).
+ * A track appears with its query frame: a disc where it is visible, a ring where it is not, behind
+ * it a line through its last places that fades with age. Sizes follow from the size of the image,
+ * colours from where tracks start (palette.h).
  */
 #ifndef SP_OUTPUT_OVERLAY_H
 #define SP_OUTPUT_OVERLAY_H
