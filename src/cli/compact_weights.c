@@ -17,7 +17,7 @@ static SpStatus compact_model(const SpLocated *place, SpConsole *console)
         sp_console_note(console, "%s is up to date", path);
         return sp_ok();
     }
-    SP_TRY(sp_atomic_open_for(path, "--weights", &file));
+    SP_TRY(sp_atomic_open(path, "--weights", &file));
     SpStatus status = sp_compact_write(place->folder, file.stream, &bytes);
     if (status.code == SP_OK)
         status = sp_atomic_commit(&file);

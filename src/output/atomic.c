@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/minmax.h"
+
 enum { SLOTS = 8, LINK_LIMIT = 40, NAME_KEPT = 200, SUFFIX_LENGTH = 4 };
 
 typedef enum SlotState { SLOT_FREE, SLOT_CLAIMED, SLOT_PENDING } SlotState;
@@ -46,9 +48,9 @@ void sp_atomic_remove_pending(void)
     errno = saved;
 }
 
-static SpStatus cannot_write(const char *what, int error)
+SpStatus sp_cannot_write(const char *what)
 {
-    return sp_error(SP_OUTPUT, "cannot write %.400s: %s", what, strerror(error));
+    return sp_error(SP_OUTPUT, "cannot write %.400s: %s", what, strerror(errno ? errno : EIO));
 }
 
 /* Length of the folder's part of a path, with its last slash; 0 for a bare name. */
@@ -58,41 +60,22 @@ static size_t folder_length(const char *path)
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
-/* Puts where the symbolic link `path` leads into `path` itself: 1 when it is one, 0 when not (what
- * is wrong with a path that cannot be read, creating the file tells better), -1 with errno. */
-static int follow(char path[PATH_MAX])
+/* Where `target` leads through symbolic links, also to a file that does not exist yet, which
+ * realpath() would not follow; false with errno. What is wrong with a path that cannot be read,
+ * creating the file reports better. */
+static bool follow_links(const char *target, char path[PATH_MAX])
 {
-    char link[PATH_MAX], joined[PATH_MAX];
-    const ssize_t length = readlink(path, link, sizeof link - 1);
-    if (length < 0)
-        return 0;
-    link[length] = 0;
-    const size_t folder = link[0] == '/' ? 0 : folder_length(path);
-    if (folder + (size_t)length >= sizeof joined) {
-        errno = ENAMETOOLONG;
-        return -1;
+    char link[PATH_MAX];
+    size_t length = (size_t)snprintf(path, PATH_MAX, "%s", target);
+    for (int i = 0; i < LINK_LIMIT && length < PATH_MAX; i++) {
+        const ssize_t bytes = readlink(path, link, sizeof link - 1);
+        if (bytes < 0)
+            return true;
+        link[bytes] = 0;
+        const size_t folder = link[0] == '/' ? 0 : folder_length(path);
+        length = folder + (size_t)snprintf(path + folder, PATH_MAX - folder, "%s", link);
     }
-    memcpy(joined, path, folder);
-    memcpy(joined + folder, link, (size_t)length + 1);
-    memcpy(path, joined, folder + (size_t)length + 1);
-    return 1;
-}
-
-/* Also follows a link to a file that does not exist yet, which realpath() would not. */
-static bool follow_all(const char *target, char path[PATH_MAX])
-{
-    const size_t length = strlen(target);
-    if (length >= PATH_MAX) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    memcpy(path, target, length + 1);
-    for (int i = 0; i < LINK_LIMIT; i++) {
-        const int followed = follow(path);
-        if (followed <= 0)
-            return followed == 0;
-    }
-    errno = ELOOP;
+    errno = length < PATH_MAX ? ELOOP : ENAMETOOLONG;
     return false;
 }
 
@@ -107,14 +90,14 @@ static mode_t default_mode(void)
  * signal at any moment finds the right one. */
 static int create_temporary(const char *path, int slot)
 {
-    const size_t folder = folder_length(path);
+    const int folder = (int)folder_length(path);
     const char *name = path + folder;
-    size_t kept = strlen(name);
-    if (kept > NAME_KEPT)
-        for (kept = NAME_KEPT; kept > 0 && ((unsigned char)name[kept] & 0xc0) == 0x80;)
+    int kept = (int)strlen(name);
+    if (kept > NAME_KEPT) /* not through a character of UTF-8 */
+        for (kept = NAME_KEPT; kept > 0 && (name[kept] & 0xc0) == 0x80;)
             kept--;
-    const int length = snprintf(slots[slot].path, PATH_MAX, "%.*s.%.*s.XXXXXX.tmp", (int)folder,
-                                path, (int)kept, name);
+    const int length =
+        snprintf(slots[slot].path, PATH_MAX, "%.*s.%.*s.XXXXXX.tmp", folder, path, kept, name);
     if (length >= PATH_MAX) {
         errno = ENAMETOOLONG;
         return -1;
@@ -134,26 +117,17 @@ static SpStatus open_beside(const char *path, const char *flag, SpAtomicFile *fi
                         SLOTS);
     const int fd = create_temporary(path, file->slot);
     if (fd < 0) {
-        const int error = errno;
-        const int folder = (int)folder_length(path);
+        const int error = errno, folder = (int)folder_length(path);
         release_slot(file->slot);
         return sp_error(SP_OUTPUT, "cannot write %.*s: %s; choose another %s",
-                        folder > 400 ? 400
-                        : folder > 1 ? folder - 1
-                                     : 1,
-                        folder ? path : ".", strerror(error), flag);
+                        folder > 1 ? (int)sp_min(folder - 1, 400) : 1, folder ? path : ".",
+                        strerror(error), flag);
     }
     file->temporary = slots[file->slot].path;
     file->stream = fdopen(fd, "wb");
     if (!file->stream)
         close(fd);
     return file->stream ? sp_ok() : sp_no_memory(path);
-}
-
-static SpStatus open_directly(const char *target, SpAtomicFile *file)
-{
-    file->stream = fopen(target, "wbe");
-    return file->stream ? sp_ok() : cannot_write(target, errno);
 }
 
 static SpStatus open_target(const char *target, const char *flag, SpAtomicFile *file)
@@ -171,9 +145,11 @@ static SpStatus open_target(const char *target, const char *flag, SpAtomicFile *
     if (exists && S_ISBLK(info.st_mode))
         return sp_error(SP_OUTPUT, "cannot write %.400s: a block device; choose another %s", target,
                         flag);
-    if (exists && !S_ISREG(info.st_mode))
-        return open_directly(target, file);
-    if (!follow_all(target, path))
+    if (exists && !S_ISREG(info.st_mode)) {
+        file->stream = fopen(target, "wbe");
+        return file->stream ? sp_ok() : sp_cannot_write(target);
+    }
+    if (!follow_links(target, path))
         return sp_error(SP_OUTPUT, "cannot write %.400s: %s; choose another %s", target,
                         strerror(errno), flag);
     file->target = strdup(path);
@@ -182,7 +158,7 @@ static SpStatus open_target(const char *target, const char *flag, SpAtomicFile *
     return open_beside(path, flag, file);
 }
 
-SpStatus sp_atomic_open_for(const char *target, const char *flag, SpAtomicFile *file)
+SpStatus sp_atomic_open(const char *target, const char *flag, SpAtomicFile *file)
 {
     *file = (SpAtomicFile){0};
     const SpStatus status = open_target(target, flag, file);
@@ -191,34 +167,25 @@ SpStatus sp_atomic_open_for(const char *target, const char *flag, SpAtomicFile *
     return status;
 }
 
-SpStatus sp_atomic_open(const char *target, SpAtomicFile *file)
+/* False with errno. */
+static bool finish_stream(FILE *stream, bool sync)
 {
-    return sp_atomic_open_for(target, "-o", file);
-}
-
-/* 0 or an errno. */
-static int finish_stream(FILE *stream, bool sync)
-{
-    int error = 0;
     errno = 0;
-    if (fflush(stream) != 0 || ferror(stream))
-        error = errno ? errno : EIO;
-    if (!error && sync && fsync(fileno(stream)) != 0)
-        error = errno;
-    if (fclose(stream) != 0 && !error)
-        error = errno;
-    return error;
+    const bool written =
+        fflush(stream) == 0 && !ferror(stream) && (!sync || fsync(fileno(stream)) == 0);
+    const int error = errno;
+    const bool closed = fclose(stream) == 0;
+    if (!written)
+        errno = error;
+    return written && closed;
 }
 
 /* The result is in place by now; a file system that cannot sync a folder does not change that. */
 static void sync_folder(const char *path)
 {
-    char folder[PATH_MAX] = ".";
-    const size_t length = folder_length(path);
-    if (length) {
-        memcpy(folder, path, length);
-        folder[length] = 0;
-    }
+    char folder[PATH_MAX];
+    const int length = (int)folder_length(path);
+    snprintf(folder, sizeof folder, "%.*s", length ? length : 1, length ? path : ".");
     const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return;
@@ -226,9 +193,9 @@ static void sync_folder(const char *path)
     close(fd);
 }
 
-static SpStatus give_up(SpAtomicFile *file, int error)
+static SpStatus give_up(SpAtomicFile *file)
 {
-    const SpStatus status = cannot_write(file->label, error);
+    const SpStatus status = sp_cannot_write(file->label);
     sp_atomic_abandon(file);
     return status;
 }
@@ -237,9 +204,9 @@ SpStatus sp_atomic_settle(SpAtomicFile *file)
 {
     if (!file->stream)
         return sp_ok();
-    const int error = finish_stream(file->stream, file->temporary != NULL);
+    const bool finished = finish_stream(file->stream, file->temporary);
     file->stream = NULL;
-    return error ? give_up(file, error) : sp_ok();
+    return finished ? sp_ok() : give_up(file);
 }
 
 SpStatus sp_atomic_commit(SpAtomicFile *file)
@@ -247,7 +214,7 @@ SpStatus sp_atomic_commit(SpAtomicFile *file)
     SP_TRY(sp_atomic_settle(file));
     if (file->temporary) {
         if (rename(file->temporary, file->target) != 0)
-            return give_up(file, errno);
+            return give_up(file);
         release_slot(file->slot);
         file->temporary = NULL;
         sync_folder(file->target);

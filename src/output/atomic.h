@@ -17,15 +17,15 @@ typedef struct SpAtomicFile {
     int slot;
 } SpAtomicFile;
 
+/* SP_OUTPUT "cannot write WHAT: No space left on device", by errno; by EIO when that is 0. */
+SpStatus sp_cannot_write(const char *what);
+
 /* Opens `.NAME.XXXXXX.tmp` beside `target` (mode 0666 without the umask) for writing. A target that
  * is a symbolic link is followed; one that is a character device, a pipe or a socket's end (such as
  * /dev/null) is written directly. At most 8 files can be open at once in a process.
- * Errors: SP_OUTPUT, naming the folder that cannot be written or the target that is a folder;
- * SP_MEMORY. *file is zeroed then. */
-SpStatus sp_atomic_open(const char *target, SpAtomicFile *file);
-
-/* As sp_atomic_open; `flag` is the flag that messages tell the user to change, there "-o". */
-SpStatus sp_atomic_open_for(const char *target, const char *flag, SpAtomicFile *file);
+ * `flag` is the flag that messages tell the user to change ("-o"). Errors: SP_OUTPUT, naming the
+ * folder that cannot be written or the target that is a folder; SP_MEMORY. *file is zeroed then. */
+SpStatus sp_atomic_open(const char *target, const char *flag, SpAtomicFile *file);
 
 /* Flushes, syncs and closes the stream: all that can fail before commit's rename, so that several
  * files appear together or not at all when each is settled before the first is committed.

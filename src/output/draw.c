@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/minmax.h"
+
 static void blend(uint8_t *pixel, SpColour colour, float opacity)
 {
     for (int c = 0; c < 3; c++)
@@ -124,17 +126,16 @@ void sp_draw_line(const SpImage *image, uint8_t *mask, const SpLinePoint *points
 void sp_draw_box(const SpImage *image, int64_t x, int64_t y, int64_t width, int64_t height,
                  SpColour colour)
 {
-    const int64_t right = x + width < image->width ? x + width : image->width;
-    const int64_t bottom = y + height < image->height ? y + height : image->height;
-    for (int64_t i = y > 0 ? y : 0; i < bottom; i++)
-        for (int64_t j = x > 0 ? x : 0; j < right; j++)
+    const int64_t right = sp_min(x + width, image->width);
+    const int64_t bottom = sp_min(y + height, image->height);
+    for (int64_t i = sp_max(y, 0); i < bottom; i++)
+        for (int64_t j = sp_max(x, 0); j < right; j++)
             memcpy(image->rgb + 3 * (i * image->width + j), colour.rgb, 3);
 }
 
 void sp_draw_image(const SpImage *image, int64_t x, int64_t y, const SpImage *from)
 {
-    const int64_t left = x > 0 ? x : 0;
-    const int64_t right = x + from->width < image->width ? x + from->width : image->width;
+    const int64_t left = sp_max(x, 0), right = sp_min(x + from->width, image->width);
     for (int64_t i = 0; i < from->height && left < right; i++)
         if (y + i >= 0 && y + i < image->height)
             memcpy(image->rgb + 3 * ((y + i) * image->width + left),

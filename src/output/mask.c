@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "media/png.h"
-#include "output/format.h"
+#include "output/formats.h"
 
 static SpStatus write_mask(const SpAtomicFile *file, const SpOutput *output)
 {

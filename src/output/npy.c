@@ -15,14 +15,14 @@ static const char *skip_spaces(const char *at)
     return at;
 }
 
-/* A quoted word of at most `room` - 1 characters; NULL when there is none. */
-static const char *parse_word(const char *at, char *word, size_t room)
+/* A quoted word of at most `capacity` - 1 characters; NULL when there is none. */
+static const char *parse_word(const char *at, char *word, size_t capacity)
 {
     const char quote = *at;
     if (quote != '\'' && quote != '"')
         return NULL;
     const char *end = strchr(at + 1, quote);
-    if (!end || (size_t)(end - at) > room)
+    if (!end || (size_t)(end - at) > capacity)
         return NULL;
     memcpy(word, at + 1, (size_t)(end - at - 1));
     word[end - at - 1] = 0;
@@ -95,38 +95,34 @@ bool sp_npy_parse(const char *at, char descr[16], SpNpy *npy)
 float sp_npy_element(const SpNpy *npy, const unsigned char *at)
 {
     union {
-        uint16_t half;
-        float single;
-        double real;
-        int8_t i1;
-        int32_t i4;
-        int64_t i8;
+        uint64_t bits;
+        float f4;
+        double f8;
     } value = {0};
     memcpy(&value, at, npy->element);
+    const int unused = 64 - 8 * (int)npy->element;
     switch (npy->type) {
     case 'f':
-        return npy->element == 2   ? sp_f16_to_f32(value.half)
-               : npy->element == 4 ? value.single
-                                   : (float)value.real;
-    case 'i':
-        return npy->element == 1   ? (float)value.i1
-               : npy->element == 4 ? (float)value.i4
-                                   : (float)value.i8;
+        return npy->element == 2   ? sp_f16_to_f32((uint16_t)value.bits)
+               : npy->element == 4 ? value.f4
+                                   : (float)value.f8;
+    case 'i': /* the sign moves down again */
+        return (float)((int64_t)(value.bits << unused) >> unused);
     case 'b':
-        return *at ? 1.0f : 0.0f;
+        return value.bits ? 1.0f : 0.0f;
     default:
-        return (float)*at;
+        return (float)value.bits;
     }
 }
 
-void sp_npy_print_shape(char *out, size_t room, int rank, const int64_t *dims)
+void sp_npy_print_shape(char *out, size_t capacity, int rank, const int64_t *dims)
 {
     size_t at = 0;
-    snprintf(out, room, "()");
-    for (int i = 0; i < rank && at < room; i++) {
+    snprintf(out, capacity, "()");
+    for (int i = 0; i < rank && at < capacity; i++) {
         char extent[24] = "*";
         if (dims[i] >= 0)
             snprintf(extent, sizeof extent, "%lld", (long long)dims[i]);
-        at += (size_t)snprintf(out + at, room - at, "%s%s", i ? "," : "", extent);
+        at += (size_t)snprintf(out + at, capacity - at, "%s%s", i ? "," : "", extent);
     }
 }

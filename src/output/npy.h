@@ -29,6 +29,6 @@ bool sp_npy_parse(const char *text, char descr[16], SpNpy *npy);
 float sp_npy_element(const SpNpy *npy, const unsigned char *at);
 
 /* "24,*,3", a dim of -1 as *, or "()" for a scalar. */
-void sp_npy_print_shape(char *out, size_t room, int rank, const int64_t *dims);
+void sp_npy_print_shape(char *out, size_t capacity, int rank, const int64_t *dims);
 
 #endif

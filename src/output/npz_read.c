@@ -34,16 +34,15 @@ struct SpNpz {
     size_t count;
 };
 
-/* One member's bytes on their way to the caller. */
+/* One array's bytes on their way to the caller. */
 typedef struct Pipe {
     const SpNpz *npz;
-    const Member *member;
     const char *name;
+    const Member *member;
     uint64_t at;            /* in the file, of the next packed byte */
     uint64_t packed, bytes; /* still to come */
     uint32_t crc;
-    bool inflating;
-    z_stream inflate;
+    z_stream inflate; /* zeroed where the member is stored */
     unsigned char in[CHUNK];
 } Pipe;
 
@@ -60,9 +59,9 @@ static SpStatus bad_file(const SpNpz *npz, const char *what)
     return sp_error(SP_INPUT, "%.400s: %s", npz->path, what);
 }
 
-static SpStatus bad_array(const SpNpz *npz, const char *name, const char *what)
+static SpStatus bad_array(const Pipe *pipe, const char *what)
 {
-    return sp_error(SP_INPUT, "%.300s: array %.80s %s", npz->path, name, what);
+    return sp_error(SP_INPUT, "%.300s: array %.80s %s", pipe->npz->path, pipe->name, what);
 }
 
 static const char DAMAGED[] = "is damaged or truncated; make the file again";
@@ -105,10 +104,11 @@ static bool apply_zip64(const SpNpz *npz, uint64_t end, Directory *directory)
     return true;
 }
 
-static SpStatus find_directory(const SpNpz *npz, unsigned char *tail, size_t bytes,
-                               Directory *directory)
+static SpStatus find_directory(const SpNpz *npz, Directory *directory)
 {
     static const char not_npz[] = "not an .npz file, or truncated";
+    unsigned char tail[ZIP_END_SIZE + COMMENT_LIMIT];
+    const size_t bytes = npz->size < sizeof tail ? (size_t)npz->size : sizeof tail;
     const uint64_t base = npz->size - bytes;
     if (bytes < ZIP_END_SIZE || !read_at(npz, base, tail, bytes))
         return bad_file(npz, not_npz);
@@ -177,15 +177,17 @@ static bool parse_member(const unsigned char **at, const unsigned char *end, Mem
     return parse_extra(extras, extras + extra, member);
 }
 
-static SpStatus read_directory(SpNpz *npz, const Directory *directory)
+static SpStatus read_directory(SpNpz *npz)
 {
-    npz->directory = malloc(directory->bytes + 1);
-    npz->member = calloc(directory->count + 1, sizeof *npz->member);
+    Directory directory;
+    SP_TRY(find_directory(npz, &directory));
+    npz->directory = malloc(directory.bytes + 1);
+    npz->member = calloc(directory.count + 1, sizeof *npz->member);
     if (!npz->directory || !npz->member)
         return sp_no_memory(npz->path);
-    const unsigned char *at = npz->directory, *end = at + directory->bytes;
-    bool fine = read_at(npz, directory->start, npz->directory, directory->bytes);
-    for (uint64_t i = 0; fine && i < directory->count; i++)
+    const unsigned char *at = npz->directory, *end = at + directory.bytes;
+    bool fine = read_at(npz, directory.start, npz->directory, directory.bytes);
+    for (uint64_t i = 0; fine && i < directory.count; i++)
         fine = parse_member(&at, end, &npz->member[npz->count++]);
     return fine ? sp_ok() : bad_file(npz, "the archive's directory is damaged");
 }
@@ -203,17 +205,7 @@ static SpStatus open_file(SpNpz *npz, const char *path)
     if (fstat(npz->fd, &info) != 0 || !S_ISREG(info.st_mode))
         return bad_file(npz, "not a regular file");
     npz->size = (uint64_t)info.st_size;
-
-    const size_t most = ZIP_END_SIZE + COMMENT_LIMIT;
-    const size_t bytes = npz->size < most ? (size_t)npz->size : most;
-    unsigned char *tail = malloc(bytes + 1);
-    Directory directory = {0};
-    if (!tail)
-        return sp_no_memory(path);
-    const SpStatus status = find_directory(npz, tail, bytes, &directory);
-    free(tail);
-    SP_TRY(status);
-    return read_directory(npz, &directory);
+    return read_directory(npz);
 }
 
 SpStatus sp_npz_open(const char *path, SpNpz **out)
@@ -245,12 +237,11 @@ void sp_npz_close(SpNpz *npz)
 
 static const Member *find_member(const SpNpz *npz, const char *name)
 {
-    static const char ending[] = ".npy";
-    const size_t length = strlen(name), tail = sizeof ending - 1;
+    const size_t length = strlen(name);
     for (size_t i = 0; i < npz->count; i++) {
         const Member *m = &npz->member[i];
-        if (m->name_length == length + tail && memcmp(m->name, name, length) == 0 &&
-            memcmp(m->name + length, ending, tail) == 0)
+        if (m->name_length == length + 4 && memcmp(m->name, name, length) == 0 &&
+            memcmp(m->name + length, ".npy", 4) == 0)
             return m;
     }
     return NULL;
@@ -270,31 +261,40 @@ static bool same_name(Pipe *pipe, uint64_t length)
            memcmp(pipe->in, m->name, (size_t)length) == 0;
 }
 
-/* The local header only tells where the data begins; sizes may be missing there. */
+/* The local header only says where the data begins; sizes may be missing there. */
 static SpStatus start_pipe(Pipe *pipe)
 {
-    const SpNpz *npz = pipe->npz;
-    const Member *m = pipe->member;
+    const uint64_t file = pipe->npz->size;
+    const Member *m = pipe->member = find_member(pipe->npz, pipe->name);
     unsigned char head[ZIP_LOCAL_SIZE];
+    if (!m)
+        return bad_array(pipe, "is missing");
     if (m->flags & ZIP_FLAG_ENCRYPTED)
-        return bad_array(npz, pipe->name, "is encrypted; save it without a password");
+        return bad_array(pipe, "is encrypted; save it without a password");
     if (m->method != ZIP_STORED && m->method != ZIP_DEFLATED)
-        return bad_array(npz, pipe->name,
+        return bad_array(pipe,
                          "is packed by another method than deflate; save it with numpy.savez");
-    if (!read_at(npz, m->offset, head, sizeof head) || get(head, 4) != ZIP_LOCAL ||
+    if (!read_at(pipe->npz, m->offset, head, sizeof head) || get(head, 4) != ZIP_LOCAL ||
         !same_name(pipe, get(head + 26, 2)))
-        return bad_array(npz, pipe->name, DAMAGED);
+        return bad_array(pipe, DAMAGED);
     pipe->at = m->offset + sizeof head + get(head + 26, 2) + get(head + 28, 2);
-    if (pipe->at > npz->size || m->packed > npz->size - pipe->at ||
-        (m->method == ZIP_STORED ? m->packed != m->size
-                                 : m->size / DEFLATE_RATIO_LIMIT > m->packed))
-        return bad_array(npz, pipe->name, DAMAGED);
     pipe->packed = m->packed;
     pipe->bytes = m->size;
-    if (m->method == ZIP_DEFLATED && inflateInit2(&pipe->inflate, -MAX_WBITS) != Z_OK)
-        return sp_no_memory(npz->path);
-    pipe->inflating = m->method == ZIP_DEFLATED;
-    return sp_ok();
+    if (pipe->at > file || m->packed > file - pipe->at ||
+        (m->method == ZIP_STORED ? m->packed != m->size
+                                 : m->size / DEFLATE_RATIO_LIMIT > m->packed))
+        return bad_array(pipe, DAMAGED);
+    return m->method == ZIP_STORED || inflateInit2(&pipe->inflate, -MAX_WBITS) == Z_OK
+               ? sp_ok()
+               : sp_no_memory(pipe->npz->path);
+}
+
+static bool read_packed(Pipe *pipe, void *out, size_t bytes)
+{
+    const bool read = bytes <= pipe->packed && read_at(pipe->npz, pipe->at, out, bytes);
+    pipe->at += bytes;
+    pipe->packed -= bytes;
+    return read;
 }
 
 static bool inflate_exactly(Pipe *pipe, void *out, size_t bytes)
@@ -305,10 +305,8 @@ static bool inflate_exactly(Pipe *pipe, void *out, size_t bytes)
     while (z->avail_out) {
         if (z->avail_in == 0) {
             const size_t more = pipe->packed < CHUNK ? (size_t)pipe->packed : CHUNK;
-            if (more == 0 || !read_at(pipe->npz, pipe->at, pipe->in, more))
+            if (more == 0 || !read_packed(pipe, pipe->in, more))
                 return false;
-            pipe->at += more;
-            pipe->packed -= more;
             z->next_in = pipe->in;
             z->avail_in = (uInt)more;
         }
@@ -322,29 +320,22 @@ static bool inflate_exactly(Pipe *pipe, void *out, size_t bytes)
 /* The next `bytes` bytes, at most a chunk; with the last one the checksum is compared. */
 static SpStatus pull(Pipe *pipe, void *out, size_t bytes)
 {
-    const char *what = DAMAGED;
-    bool fine = bytes <= pipe->bytes;
-    if (fine && pipe->inflating)
-        fine = inflate_exactly(pipe, out, bytes);
-    else if (fine) {
-        fine = read_at(pipe->npz, pipe->at, out, bytes);
-        pipe->at += bytes;
-    }
-    if (fine) {
-        pipe->crc = (uint32_t)crc32_z(pipe->crc, out, bytes);
-        pipe->bytes -= bytes;
-        fine = pipe->bytes || pipe->crc == pipe->member->crc;
-        if (!fine)
-            what = "is damaged: its checksum is wrong; make the file again";
-    }
-    return fine ? sp_ok() : bad_array(pipe->npz, pipe->name, what);
+    const bool stored = pipe->member->method == ZIP_STORED;
+    if (bytes > pipe->bytes ||
+        !(stored ? read_packed(pipe, out, bytes) : inflate_exactly(pipe, out, bytes)))
+        return bad_array(pipe, DAMAGED);
+    pipe->crc = (uint32_t)crc32_z(pipe->crc, out, bytes);
+    pipe->bytes -= bytes;
+    return pipe->bytes || pipe->crc == pipe->member->crc
+               ? sp_ok()
+               : bad_array(pipe, "is damaged: its checksum is wrong; make the file again");
 }
 
 static SpStatus check_type(const Pipe *pipe, const char *descr, SpNpy *npy)
 {
     static const char *const known[] = {"f2", "f4", "f8", "u1", "i1", "i4", "i8", "b1"};
     if (descr[0] == '>')
-        return bad_array(pipe->npz, pipe->name, "is big endian; save it little endian");
+        return bad_array(pipe, "is big endian; save it little endian");
     if (descr[0] && strchr("<|=", descr[0]))
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
             if (strcmp(descr + 1, known[i]) == 0) {
@@ -352,14 +343,13 @@ static SpStatus check_type(const Pipe *pipe, const char *descr, SpNpy *npy)
                 npy->element = (size_t)(descr[2] - '0');
                 return sp_ok();
             }
-    return bad_array(pipe->npz, pipe->name,
-                     "has no usable type; save it as f2, f4, f8, u1, i1, i4, i8 or b1");
+    return bad_array(pipe, "has no usable type; save it as f2, f4, f8, u1, i1, i4, i8 or b1");
 }
 
 static SpStatus parse_header(Pipe *pipe, SpNpy *npy)
 {
     unsigned char prefix[12];
-    char descr[16] = "";
+    char descr[16] = "", text[NPY_HEADER_LIMIT];
     SP_TRY(pull(pipe, prefix, 10));
     const bool magic = memcmp(prefix, "\x93NUMPY", 6) == 0 && prefix[6] >= 1 && prefix[6] <= 3;
     const size_t field = prefix[6] == 1 ? 2 : 4;
@@ -367,17 +357,12 @@ static SpStatus parse_header(Pipe *pipe, SpNpy *npy)
         SP_TRY(pull(pipe, prefix + 10, 2));
     const size_t length = (size_t)get(prefix + 8, field);
     if (!magic || length >= NPY_HEADER_LIMIT)
-        return bad_array(pipe->npz, pipe->name, "is no .npy array");
-    char *text = malloc(length + 1);
-    if (!text)
-        return sp_no_memory(pipe->npz->path);
-    const SpStatus status = length ? pull(pipe, text, length) : sp_ok();
+        return bad_array(pipe, "is no .npy array");
+    if (length)
+        SP_TRY(pull(pipe, text, length));
     text[length] = 0;
-    const bool parsed = status.code == SP_OK && sp_npy_parse(text, descr, npy);
-    free(text);
-    SP_TRY(status);
-    if (!parsed)
-        return bad_array(pipe->npz, pipe->name, "has a header that is no .npy header");
+    if (!sp_npy_parse(text, descr, npy))
+        return bad_array(pipe, "has a header that is no .npy header");
     return check_type(pipe, descr, npy);
 }
 
@@ -385,66 +370,48 @@ static SpStatus parse_header(Pipe *pipe, SpNpy *npy)
 static bool count_elements(const SpNpy *npy, uint64_t *count)
 {
     const uint64_t widest = npy->element > sizeof(float) ? npy->element : sizeof(float);
-    bool fits = true;
+    bool fits = true, empty = false;
     *count = 1;
-    for (int i = 0; i < npy->rank; i++)
-        if (npy->dim[i] == 0) {
-            *count = 0;
-            return true;
-        }
-    for (int i = 0; i < npy->rank; i++)
+    for (int i = 0; i < npy->rank; i++) {
+        empty |= npy->dim[i] == 0;
         fits &= !__builtin_mul_overflow(*count, (uint64_t)npy->dim[i], count);
-    return fits && *count <= ARRAY_LIMIT / widest;
-}
-
-static SpStatus unexpected_shape(const Pipe *pipe, const SpNpy *npy, int rank, const int64_t *dims)
-{
-    char expected[96], found[96];
-    sp_npy_print_shape(expected, sizeof expected, rank, dims);
-    sp_npy_print_shape(found, sizeof found, npy->rank, npy->dim);
-    return sp_error(SP_INPUT, "%.200s: array %.60s: expected shape %s, found %s", pipe->npz->path,
-                    pipe->name, expected, found);
+    }
+    *count = empty ? 0 : *count;
+    return empty || (fits && *count <= ARRAY_LIMIT / widest);
 }
 
 static SpStatus check_shape(const Pipe *pipe, const SpNpy *npy, int rank, const int64_t *dims)
 {
+    char expected[96], found[96];
     uint64_t count;
-    if (npy->rank != rank)
-        return unexpected_shape(pipe, npy, rank, dims);
-    for (int i = 0; i < rank; i++)
-        if (dims[i] >= 0 && dims[i] != npy->dim[i])
-            return unexpected_shape(pipe, npy, rank, dims);
+    bool matches = npy->rank == rank;
+    for (int i = 0; matches && i < rank; i++)
+        matches = dims[i] < 0 || dims[i] == npy->dim[i];
+    sp_npy_print_shape(expected, sizeof expected, rank, dims);
+    sp_npy_print_shape(found, sizeof found, npy->rank, npy->dim);
+    if (!matches)
+        return sp_error(SP_INPUT, "%.200s: array %.60s: expected shape %s, found %s",
+                        pipe->npz->path, pipe->name, expected, found);
     if (!count_elements(npy, &count))
-        return bad_array(pipe->npz, pipe->name, "has more than 16 GiB; cut it");
+        return bad_array(pipe, "has more than 16 GiB; cut it");
     if (count * npy->element != pipe->bytes)
-        return bad_array(pipe->npz, pipe->name, "has another size than its shape says");
+        return bad_array(pipe, "has another size than its shape says");
     if (npy->fortran && rank > 1)
-        return bad_array(pipe->npz, pipe->name,
-                         "is in Fortran order; save it through numpy.ascontiguousarray");
+        return bad_array(pipe, "is in Fortran order; save it through numpy.ascontiguousarray");
     return sp_ok();
 }
 
-static SpStatus read_elements(Pipe *pipe, const SpNpy *npy, float **out)
+/* The rest of the bytes as float32. */
+static SpStatus read_elements(Pipe *pipe, const SpNpy *npy, float *out)
 {
-    unsigned char chunk[4096];
-    const uint64_t count = pipe->bytes / npy->element;
-    float *values = malloc(count ? count * sizeof *values : 1);
-    if (!values)
-        return sp_no_memory(pipe->npz->path);
-    SpStatus status = sp_ok();
-    for (uint64_t done = 0; status.code == SP_OK && done < count;) {
-        const uint64_t left = count - done, most = sizeof chunk / npy->element;
-        const size_t part = (size_t)(left < most ? left : most);
-        status = pull(pipe, chunk, part * npy->element);
-        for (size_t i = 0; status.code == SP_OK && i < part; i++)
-            values[done + i] = sp_npy_element(npy, chunk + i * npy->element);
-        done += part;
+    unsigned char chunk[4096]; /* of whole elements */
+    while (pipe->bytes) {
+        const size_t bytes = pipe->bytes < sizeof chunk ? (size_t)pipe->bytes : sizeof chunk;
+        SP_TRY(pull(pipe, chunk, bytes));
+        for (size_t at = 0; at < bytes; at += npy->element)
+            *out++ = sp_npy_element(npy, chunk + at);
     }
-    if (status.code == SP_OK)
-        *out = values;
-    else
-        free(values);
-    return status;
+    return sp_ok();
 }
 
 static SpStatus read_array(Pipe *pipe, int rank, int64_t *dims, float **out)
@@ -453,7 +420,10 @@ static SpStatus read_array(Pipe *pipe, int rank, int64_t *dims, float **out)
     SP_TRY(start_pipe(pipe));
     SP_TRY(parse_header(pipe, &npy));
     SP_TRY(check_shape(pipe, &npy, rank, dims));
-    SP_TRY(read_elements(pipe, &npy, out));
+    *out = malloc(pipe->bytes / npy.element * sizeof **out + 1);
+    if (!*out)
+        return sp_no_memory(pipe->npz->path);
+    SP_TRY(read_elements(pipe, &npy, *out));
     for (int i = 0; i < rank; i++)
         dims[i] = npy.dim[i];
     return sp_ok();
@@ -461,19 +431,13 @@ static SpStatus read_array(Pipe *pipe, int rank, int64_t *dims, float **out)
 
 SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, float **out)
 {
+    Pipe pipe = {.npz = npz, .name = name};
     *out = NULL;
-    const Member *member = find_member(npz, name);
-    if (!member)
-        return bad_array(npz, name, "is missing");
-    Pipe *pipe = calloc(1, sizeof *pipe);
-    if (!pipe)
-        return sp_no_memory(npz->path);
-    pipe->npz = npz;
-    pipe->member = member;
-    pipe->name = name;
-    const SpStatus status = read_array(pipe, rank, dims, out);
-    if (pipe->inflating)
-        inflateEnd(&pipe->inflate);
-    free(pipe);
+    const SpStatus status = read_array(&pipe, rank, dims, out);
+    inflateEnd(&pipe.inflate); /* does nothing to a zeroed one */
+    if (status.code != SP_OK) {
+        free(*out);
+        *out = NULL;
+    }
     return status;
 }

@@ -1,11 +1,11 @@
 /* tracks.npz: every array of the result (src/output/README.md). */
-#include "output/format.h"
-
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/minmax.h"
 #include "geometry/camera.h"
 #include "media/resample.h"
+#include "output/formats.h"
 #include "output/npz.h"
 
 /* An archive being written, and memory for the arrays that are made for it. */
@@ -96,11 +96,10 @@ static SpStatus write_arrays(const Writing *w)
 static SpStatus write_npz(const SpAtomicFile *file, const SpOutput *output)
 {
     const SpResult *r = output->result;
-    const int64_t frames = r->clip->frames;
     Writing w = {.result = r};
     sp_saved_size(r->clip->plan.height, r->clip->plan.width, output->max_side, &w.h, &w.w);
-    const int64_t row = 3 * r->tracks > 16 ? 3 * r->tracks : 16, maps = 3 * w.h * w.w;
-    w.work = malloc((size_t)(row * frames > maps ? row * frames : maps) * sizeof *w.work);
+    const int64_t rows = r->clip->frames * sp_max(3 * r->tracks, 16);
+    w.work = malloc((size_t)sp_max(rows, 3 * w.h * w.w) * sizeof *w.work);
     SpStatus status = w.work ? sp_npz_create(file->stream, file->label, output->compress, &w.npz)
                              : sp_no_memory("the result");
     if (status.code == SP_OK)

@@ -3,12 +3,12 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "output/atomic.h"
 #include "output/npz_internal.h"
 #include "output/utf8.h"
 
 enum {
     CHUNK = 1 << 16,
-    RECORD_LIMIT = 128, /* of any ZIP record without its name */
     HEADER_LIMIT = 512, /* of an .npy header: SP_MAX_RANK extents of 19 digits fit */
     HEADER_PREFIX = 10,
     HEADER_ALIGN = 64,
@@ -38,26 +38,14 @@ struct SpNpzWriter {
     uint32_t zip64_from;
     uint64_t written;
     Member *member;
-    size_t count, room;
+    size_t count;
     uint64_t missing; /* bytes of the last member still to come */
-    bool open, deflating;
     z_stream deflate;
     SpStatus failed;
     unsigned char chunk[CHUNK];
 };
 
-/* A record being put together. */
-typedef struct Record {
-    unsigned char bytes[RECORD_LIMIT];
-    size_t length;
-} Record;
-
-static void put(Record *record, uint64_t value, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++)
-        record->bytes[record->length++] = (unsigned char)(value >> 8 * i);
-}
-
+/* Keeps the first failure, after which nothing is written. */
 static SpStatus fail(SpNpzWriter *writer, SpStatus status)
 {
     if (writer->failed.code == SP_OK)
@@ -65,19 +53,29 @@ static SpStatus fail(SpNpzWriter *writer, SpStatus status)
     return writer->failed;
 }
 
-static SpStatus emit(SpNpzWriter *writer, const void *data, size_t bytes)
+static void emit(SpNpzWriter *writer, const void *data, size_t bytes)
 {
     errno = 0;
+    if (writer->failed.code != SP_OK)
+        return;
     if (bytes && fwrite(data, 1, bytes, writer->stream) != bytes)
-        return sp_error(SP_OUTPUT, "cannot write %.400s: %s", writer->label,
-                        strerror(errno ? errno : EIO));
+        fail(writer, sp_cannot_write(writer->label));
     writer->written += bytes;
-    return sp_ok();
 }
 
-static SpStatus emit_record(SpNpzWriter *writer, const Record *record)
+/* A number of a record. As arrays, it is written as it lies in memory: the machine is little
+ * endian. */
+typedef struct Field {
+    uint64_t value;
+    size_t bytes;
+} Field;
+
+#define FIELDS(...) ((const Field[]){__VA_ARGS__, {0, 0}})
+
+static void emit_fields(SpNpzWriter *writer, const Field *field)
 {
-    return emit(writer, record->bytes, record->length);
+    for (; field->bytes; field++)
+        emit(writer, &field->value, field->bytes);
 }
 
 /* The value of a 32-bit field whose ZIP64 extra field may hold the real one. */
@@ -96,7 +94,10 @@ SpStatus sp_npz_create_limited(FILE *stream, const char *label, bool compress, u
     writer->compress = compress;
     writer->zip64_from = zip64_from;
     writer->label = strdup(label);
-    if (writer->label)
+    /* Negative window bits: a raw deflate stream, as ZIP has it. */
+    if (writer->label &&
+        (!compress || deflateInit2(&writer->deflate, DEFLATE_LEVEL, Z_DEFLATED, -MAX_WBITS,
+                                   MAX_MEM_LEVEL - 1, Z_DEFAULT_STRATEGY) == Z_OK))
         return sp_ok();
     sp_npz_discard(writer);
     *out = NULL;
@@ -112,8 +113,7 @@ void sp_npz_discard(SpNpzWriter *writer)
 {
     if (!writer)
         return;
-    if (writer->deflating)
-        deflateEnd(&writer->deflate);
+    deflateEnd(&writer->deflate); /* does nothing to a zeroed one */
     for (size_t i = 0; i < writer->count; i++)
         free(writer->member[i].name);
     free(writer->member);
@@ -123,14 +123,10 @@ void sp_npz_discard(SpNpzWriter *writer)
 
 static SpStatus add_member(SpNpzWriter *writer, const char *name, uint64_t size)
 {
-    if (writer->count == writer->room) {
-        const size_t room = writer->room ? 2 * writer->room : 16;
-        Member *grown = realloc(writer->member, room * sizeof *grown);
-        if (!grown)
-            return sp_no_memory(writer->label);
-        writer->member = grown;
-        writer->room = room;
-    }
+    Member *grown = realloc(writer->member, (writer->count + 1) * sizeof *grown);
+    if (!grown)
+        return sp_no_memory(writer->label);
+    writer->member = grown;
     const size_t length = strlen(name) + sizeof ".npy";
     if (length > UINT16_MAX)
         return sp_error(SP_OUTPUT, "%.200s: array %.100s...: the name is too long", writer->label,
@@ -146,111 +142,75 @@ static SpStatus add_member(SpNpzWriter *writer, const char *name, uint64_t size)
     return sp_ok();
 }
 
-/* The fields that local and central header share, from "version needed" on. */
-static void put_common(Record *record, const SpNpzWriter *writer, const Member *member, bool wide,
-                       uint32_t crc, uint64_t packed, uint64_t size, size_t extra)
+/* What local and central header share, from "version needed" to the name; crc and sizes as `shown`
+ * has them. */
+static void emit_common(SpNpzWriter *writer, const Member *shown, bool wide, size_t extra)
 {
-    put(record, wide ? VERSION_ZIP64 : VERSION_PLAIN, 2);
-    put(record, FLAG_DESCRIPTOR | FLAG_UTF8, 2);
-    put(record, writer->compress ? ZIP_DEFLATED : ZIP_STORED, 2);
-    put(record, 0, 2);
-    put(record, DOS_DATE, 2);
-    put(record, crc, 4);
-    put(record, packed, 4);
-    put(record, size, 4);
-    put(record, strlen(member->name), 2);
-    put(record, extra, 2);
+    emit_fields(writer,
+                FIELDS({wide ? VERSION_ZIP64 : VERSION_PLAIN, 2}, {FLAG_DESCRIPTOR | FLAG_UTF8, 2},
+                       {writer->compress ? ZIP_DEFLATED : ZIP_STORED, 2}, {0, 2}, {DOS_DATE, 2},
+                       {shown->crc, 4}, {shown->packed, 4}, {shown->size, 4},
+                       {strlen(shown->name), 2}, {extra, 2}));
 }
 
-static SpStatus emit_local(SpNpzWriter *writer, const Member *member)
+static void emit_local(SpNpzWriter *writer, const Member *member)
 {
     const uint64_t unknown = member->wide ? UINT32_MAX : 0;
-    Record head = {0}, extra = {0};
-    if (member->wide) {
-        put(&extra, ZIP64_EXTRA, 2);
-        put(&extra, 16, 2);
-        put(&extra, 0, 8);
-        put(&extra, 0, 8);
-    }
-    put(&head, ZIP_LOCAL, 4);
-    put_common(&head, writer, member, member->wide, 0, unknown, unknown, extra.length);
-    SP_TRY(emit_record(writer, &head));
-    SP_TRY(emit(writer, member->name, strlen(member->name)));
-    return emit_record(writer, &extra);
+    const Member shown = {.name = member->name, .packed = unknown, .size = unknown};
+    emit_fields(writer, FIELDS({ZIP_LOCAL, 4}));
+    emit_common(writer, &shown, member->wide, member->wide ? 20 : 0);
+    emit(writer, member->name, strlen(member->name));
+    if (member->wide)
+        emit_fields(writer, FIELDS({ZIP64_EXTRA, 2}, {16, 2}, {0, 8}, {0, 8}));
 }
 
-static SpStatus emit_descriptor(SpNpzWriter *writer, const Member *member)
+static void emit_descriptor(SpNpzWriter *writer, const Member *member)
 {
     const size_t bytes = member->wide ? 8 : 4;
-    Record record = {0};
-    put(&record, ZIP_DESCRIPTOR, 4);
-    put(&record, member->crc, 4);
-    put(&record, member->packed, bytes);
-    put(&record, member->size, bytes);
-    return emit_record(writer, &record);
+    emit_fields(writer, FIELDS({ZIP_DESCRIPTOR, 4}, {member->crc, 4}, {member->packed, bytes},
+                               {member->size, bytes}));
 }
 
-static SpStatus emit_central(SpNpzWriter *writer, const Member *member)
+static void emit_central(SpNpzWriter *writer, const Member *member)
 {
     const uint64_t value[] = {member->size, member->packed, member->offset};
-    Record head = {0}, fields = {0}, extra = {0};
-    for (size_t i = 0; i < sizeof value / sizeof *value; i++)
+    Field wide[4] = {{0, 0}};
+    size_t count = 0;
+    for (int i = 0; i < 3; i++)
         if (value[i] >= writer->zip64_from)
-            put(&fields, value[i], 8);
-    if (fields.length) {
-        put(&extra, ZIP64_EXTRA, 2);
-        put(&extra, fields.length, 2);
-        memcpy(extra.bytes + extra.length, fields.bytes, fields.length);
-        extra.length += fields.length;
-    }
-    put(&head, ZIP_CENTRAL, 4);
-    put(&head, MADE_ON_UNIX | VERSION_ZIP64, 2);
-    put_common(&head, writer, member, member->wide || fields.length, member->crc,
-               narrow(writer, member->packed), narrow(writer, member->size), extra.length);
-    put(&head, 0, 2); /* comment length, disk, internal attributes */
-    put(&head, 0, 2);
-    put(&head, 0, 2);
-    put(&head, FILE_MODE, 4);
-    put(&head, narrow(writer, member->offset), 4);
-    SP_TRY(emit_record(writer, &head));
-    SP_TRY(emit(writer, member->name, strlen(member->name)));
-    return emit_record(writer, &extra);
+            wide[count++] = (Field){value[i], 8};
+    Member shown = *member;
+    shown.packed = narrow(writer, member->packed);
+    shown.size = narrow(writer, member->size);
+    emit_fields(writer, FIELDS({ZIP_CENTRAL, 4}, {MADE_ON_UNIX | VERSION_ZIP64, 2}));
+    emit_common(writer, &shown, member->wide || count, count ? 4 + 8 * count : 0);
+    emit_fields(writer, FIELDS({0, 2}, {0, 2}, {0, 2}, /* comment length, disk, attributes */
+                               {FILE_MODE, 4}, {narrow(writer, member->offset), 4}));
+    emit(writer, member->name, strlen(member->name));
+    if (count)
+        emit_fields(writer, FIELDS({ZIP64_EXTRA, 2}, {8 * count, 2}));
+    emit_fields(writer, wide);
 }
 
-static SpStatus emit_end(SpNpzWriter *writer, uint64_t start)
+static void emit_end(SpNpzWriter *writer, uint64_t start)
 {
-    const uint64_t end = writer->written, count = writer->count;
-    const bool many = count >= UINT16_MAX || count >= writer->zip64_from;
-    Record record = {0};
-    if (many || end - start >= writer->zip64_from || start >= writer->zip64_from) {
-        put(&record, ZIP64_END, 4);
-        put(&record, ZIP64_END_SIZE - 12, 8);
-        put(&record, MADE_ON_UNIX | VERSION_ZIP64, 2);
-        put(&record, VERSION_ZIP64, 2);
-        put(&record, 0, 8); /* disks */
-        put(&record, count, 8);
-        put(&record, count, 8);
-        put(&record, end - start, 8);
-        put(&record, start, 8);
-        put(&record, ZIP64_LOCATOR, 4);
-        put(&record, 0, 4);
-        put(&record, end, 8);
-        put(&record, 1, 4);
-    }
-    put(&record, ZIP_END, 4);
-    put(&record, 0, 4); /* disks */
-    put(&record, many ? UINT16_MAX : count, 2);
-    put(&record, many ? UINT16_MAX : count, 2);
-    put(&record, narrow(writer, end - start), 4);
-    put(&record, narrow(writer, start), 4);
-    put(&record, 0, 2);
-    return emit_record(writer, &record);
+    const uint64_t end = writer->written, size = end - start, count = writer->count;
+    const uint64_t zip64_from = writer->zip64_from;
+    const bool many = count >= UINT16_MAX || count >= zip64_from;
+    const uint64_t shown = many ? UINT16_MAX : count;
+    if (many || size >= zip64_from || start >= zip64_from)
+        emit_fields(writer, FIELDS({ZIP64_END, 4}, {ZIP64_END_SIZE - 12, 8},
+                                   {MADE_ON_UNIX | VERSION_ZIP64, 2}, {VERSION_ZIP64, 2},
+                                   {0, 8}, /* disks */
+                                   {count, 8}, {count, 8}, {size, 8}, {start, 8},
+                                   {ZIP64_LOCATOR, 4}, {0, 4}, {end, 8}, {1, 4}));
+    emit_fields(writer, FIELDS({ZIP_END, 4}, {0, 4}, {shown, 2}, {shown, 2},
+                               {narrow(writer, size), 4}, {narrow(writer, start), 4}, {0, 2}));
 }
 
-static SpStatus deflate_bytes(SpNpzWriter *writer, const unsigned char *data, size_t bytes,
-                              int flush)
+static void deflate_bytes(SpNpzWriter *writer, Member *member, const void *data, size_t bytes,
+                          int flush)
 {
-    Member *member = &writer->member[writer->count - 1];
     z_stream *z = &writer->deflate;
     z->next_in = (Bytef *)(uintptr_t)data;
     z->avail_in = (uInt)bytes;
@@ -261,39 +221,8 @@ static SpStatus deflate_bytes(SpNpzWriter *writer, const unsigned char *data, si
         result = deflate(z, flush);
         const size_t packed = sizeof writer->chunk - z->avail_out;
         member->packed += packed;
-        SP_TRY(emit(writer, writer->chunk, packed));
+        emit(writer, writer->chunk, packed);
     } while (flush == Z_FINISH ? result != Z_STREAM_END : z->avail_out == 0);
-    return sp_ok();
-}
-
-static SpStatus pack(SpNpzWriter *writer, const void *data, size_t bytes)
-{
-    static const size_t piece = 1u << 30; /* zlib counts in 32 bits */
-    Member *member = &writer->member[writer->count - 1];
-    const unsigned char *at = data;
-    member->crc = (uint32_t)crc32_z(member->crc, at, bytes);
-    writer->missing -= bytes;
-    if (!writer->compress) {
-        member->packed += bytes;
-        return emit(writer, at, bytes);
-    }
-    for (; bytes > piece; at += piece, bytes -= piece)
-        SP_TRY(deflate_bytes(writer, at, piece, Z_NO_FLUSH));
-    return bytes ? deflate_bytes(writer, at, bytes, Z_NO_FLUSH) : sp_ok();
-}
-
-static SpStatus start_deflate(SpNpzWriter *writer)
-{
-    if (!writer->compress)
-        return sp_ok();
-    if (writer->deflating)
-        return deflateReset(&writer->deflate) == Z_OK ? sp_ok() : sp_no_memory(writer->label);
-    /* Negative window bits: a raw deflate stream, as ZIP has it. */
-    if (deflateInit2(&writer->deflate, DEFLATE_LEVEL, Z_DEFLATED, -MAX_WBITS, MAX_MEM_LEVEL - 1,
-                     Z_DEFAULT_STRATEGY) != Z_OK)
-        return sp_no_memory(writer->label);
-    writer->deflating = true;
-    return sp_ok();
 }
 
 /* An .npy header, padded so that the data behind it is aligned to 64 bytes. */
@@ -311,17 +240,36 @@ static size_t make_header(const char *descr, int rank, const int64_t *dims,
     memset(header + at, ' ', length - at);
     header[length - 1] = '\n';
     memcpy(header, "\x93NUMPY\x01", 8);
-    header[8] = (char)((length - HEADER_PREFIX) & 0xff);
-    header[9] = (char)((length - HEADER_PREFIX) >> 8);
+    memcpy(header + 8, &(uint16_t){(uint16_t)(length - HEADER_PREFIX)}, 2);
     return length;
 }
 
-static SpStatus end_member(SpNpzWriter *writer)
+static SpStatus write_member(SpNpzWriter *writer, const void *data, size_t bytes)
 {
-    if (writer->compress)
-        SP_TRY(deflate_bytes(writer, NULL, 0, Z_FINISH));
-    writer->open = false;
-    return emit_descriptor(writer, &writer->member[writer->count - 1]);
+    static const size_t piece = 1u << 30; /* zlib counts in 32 bits */
+    if (bytes > writer->missing)
+        return sp_error(SP_OUTPUT, "%.300s: more bytes than the array has", writer->label);
+    if (bytes == 0)
+        return sp_ok();
+    Member *member = &writer->member[writer->count - 1];
+    const unsigned char *at = data;
+    member->crc = (uint32_t)crc32_z(member->crc, at, bytes);
+    writer->missing -= bytes;
+    if (!writer->compress) {
+        member->packed += bytes;
+        emit(writer, at, bytes);
+    } else {
+        for (; bytes > piece; at += piece, bytes -= piece)
+            deflate_bytes(writer, member, at, piece, Z_NO_FLUSH);
+        deflate_bytes(writer, member, at, bytes, Z_NO_FLUSH);
+        if (writer->missing == 0) {
+            deflate_bytes(writer, member, NULL, 0, Z_FINISH);
+            deflateReset(&writer->deflate);
+        }
+    }
+    if (writer->missing == 0)
+        emit_descriptor(writer, member);
+    return writer->failed;
 }
 
 static SpStatus begin_member(SpNpzWriter *writer, const char *name, const char *descr,
@@ -329,7 +277,7 @@ static SpStatus begin_member(SpNpzWriter *writer, const char *name, const char *
 {
     uint64_t bytes = element;
     char header[HEADER_LIMIT];
-    if (writer->open)
+    if (writer->missing)
         return sp_error(SP_OUTPUT, "%.200s: array %.100s begins before the one ahead of it ends",
                         writer->label, name);
     bool fits = rank >= 0 && rank <= SP_MAX_RANK;
@@ -340,22 +288,9 @@ static SpStatus begin_member(SpNpzWriter *writer, const char *name, const char *
                         name);
     const size_t length = make_header(descr, rank, dims, header);
     SP_TRY(add_member(writer, name, bytes + length));
-    SP_TRY(emit_local(writer, &writer->member[writer->count - 1]));
-    SP_TRY(start_deflate(writer));
-    writer->open = true;
+    emit_local(writer, &writer->member[writer->count - 1]);
     writer->missing = bytes + length;
-    SP_TRY(pack(writer, header, length));
-    return writer->missing ? sp_ok() : end_member(writer);
-}
-
-static SpStatus write_member(SpNpzWriter *writer, const void *data, size_t bytes)
-{
-    if (bytes == 0)
-        return sp_ok();
-    if (!writer->open || bytes > writer->missing)
-        return sp_error(SP_OUTPUT, "%.300s: more bytes than the array has", writer->label);
-    SP_TRY(pack(writer, data, bytes));
-    return writer->missing ? sp_ok() : end_member(writer);
+    return write_member(writer, header, length);
 }
 
 SpStatus sp_npz_begin(SpNpzWriter *writer, const char *name, SpDtype dtype, int rank,
@@ -434,23 +369,15 @@ SpStatus sp_npz_texts(SpNpzWriter *writer, const char *name, int64_t count, cons
     return fail(writer, write_texts(writer, name, 1, count, utf8, stride));
 }
 
-static SpStatus finish(SpNpzWriter *writer)
-{
-    if (writer->open)
-        return sp_error(SP_OUTPUT, "%.300s: the last array is not complete", writer->label);
-    const uint64_t start = writer->written;
-    for (size_t i = 0; i < writer->count; i++)
-        SP_TRY(emit_central(writer, &writer->member[i]));
-    SP_TRY(emit_end(writer, start));
-    errno = 0;
-    if (fflush(writer->stream) != 0)
-        return sp_error(SP_OUTPUT, "cannot write %.400s: %s", writer->label,
-                        strerror(errno ? errno : EIO));
-    return sp_ok();
-}
-
 SpStatus sp_npz_finish(SpNpzWriter *writer)
 {
+    const uint64_t start = writer->written;
+    if (writer->missing)
+        fail(writer, sp_error(SP_OUTPUT, "%.300s: the last array is not complete", writer->label));
+    for (size_t i = 0; i < writer->count; i++)
+        emit_central(writer, &writer->member[i]);
+    emit_end(writer, start);
     SP_TRY(writer->failed);
-    return fail(writer, finish(writer));
+    errno = 0;
+    return fflush(writer->stream) == 0 ? sp_ok() : fail(writer, sp_cannot_write(writer->label));
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/minmax.h"
 #include "media/spool.h"
 #include "media/writer.h"
 #include "output/palette.h"
@@ -16,23 +17,29 @@ static const float RIM_OPACITY = 0.6f, TRAIL_OPACITY = 0.9f, HIDDEN_OPACITY = 0.
 static const float DIM = 0.4f;
 static const SpColour BLACK = {{0, 0, 0}};
 
-SpStatus sp_overlay_brush_open(const SpOverlay *overlay, int64_t pixels, SpOverlayBrush *brush)
+SpStatus sp_overlay_open(const SpOutput *output, int64_t pixels, SpOverlay *overlay)
 {
-    *brush = (SpOverlayBrush){.overlay = overlay};
-    brush->colours = malloc((size_t)overlay->tracks * sizeof *brush->colours);
-    brush->points = malloc((size_t)(overlay->trail + 1) * sizeof *brush->points);
-    brush->mask = calloc((size_t)pixels, 1);
-    if (!brush->colours || !brush->points || !brush->mask)
+    const SpResult *result = output->result;
+    const size_t tracks = (size_t)result->tracks;
+    *overlay =
+        (SpOverlay){.output = output,
+                    .xy = malloc((size_t)result->clip->frames * tracks * 2 * sizeof *overlay->xy),
+                    .colours = malloc(tracks * sizeof *overlay->colours),
+                    .points = malloc((size_t)(output->trail + 1) * sizeof *overlay->points),
+                    .mask = calloc((size_t)pixels, 1)};
+    if (!overlay->xy || !overlay->colours || !overlay->points || !overlay->mask)
         return sp_no_memory("the overlay");
-    return sp_palette_tracks(overlay->queries, overlay->tracks, brush->colours);
+    sp_result_tracks2d(result, overlay->xy);
+    return sp_palette_tracks(result->queries, result->tracks, overlay->colours);
 }
 
-void sp_overlay_brush_close(SpOverlayBrush *brush)
+void sp_overlay_close(SpOverlay *overlay)
 {
-    free(brush->colours);
-    free(brush->points);
-    free(brush->mask);
-    *brush = (SpOverlayBrush){0};
+    free(overlay->xy);
+    free(overlay->colours);
+    free(overlay->points);
+    free(overlay->mask);
+    *overlay = (SpOverlay){0};
 }
 
 static void draw_background(const SpImage *image, SpBackground background)
@@ -46,42 +53,38 @@ static void draw_background(const SpImage *image, SpBackground background)
             image->rgb[i] = (uint8_t)(DIM * (float)image->rgb[i] + 0.5f);
 }
 
-static bool is_visible(const SpOverlay *overlay, int64_t t, int64_t n)
-{
-    return overlay->visibility[t * overlay->tracks + n] > 0.5f;
-}
-
 /* Where track n is at frame t, in pixels of an image of any size. */
 static SpLinePoint position(const SpOverlay *overlay, int64_t t, int64_t n, const SpImage *image)
 {
-    const float *xy = overlay->xy + 2 * (t * overlay->tracks + n);
-    const float sx = (float)image->width / (float)overlay->width;
-    const float sy = (float)image->height / (float)overlay->height;
+    const SpResult *result = overlay->output->result;
+    const SpFramePlan *plan = &result->clip->plan;
+    const float *xy = overlay->xy + 2 * (t * result->tracks + n);
+    const float sx = (float)image->width / (float)plan->input_width;
+    const float sy = (float)image->height / (float)plan->input_height;
     return (SpLinePoint){(xy[0] + 0.5f) * sx - 0.5f, (xy[1] + 0.5f) * sy - 0.5f,
-                         is_visible(overlay, t, n) ? 1 : HIDDEN_OPACITY};
+                         sp_result_visible(result, t, n) ? 1 : HIDDEN_OPACITY};
 }
 
-static void draw_trail(const SpOverlayBrush *brush, int64_t t, int64_t n, const SpImage *image,
+static void draw_trail(const SpOverlay *overlay, int64_t t, int64_t n, const SpImage *image,
                        float width)
 {
-    const SpOverlay *overlay = brush->overlay;
-    const int64_t start = (int64_t)overlay->queries[3 * n];
+    const int64_t start = (int64_t)overlay->output->result->queries[3 * n];
+    const int64_t trail = overlay->output->trail;
     int64_t count = 0;
-    for (int64_t age = 0; age <= overlay->trail && t - age >= start; age++) {
+    for (int64_t age = 0; age <= trail && t - age >= start; age++) {
         SpLinePoint point = position(overlay, t - age, n, image);
-        point.opacity *= TRAIL_OPACITY * (1 - (float)age / (float)(overlay->trail + 1));
-        brush->points[count++] = point;
+        point.opacity *= TRAIL_OPACITY * (1 - (float)age / (float)(trail + 1));
+        overlay->points[count++] = point;
     }
-    sp_draw_line(image, brush->mask, brush->points, count, width, brush->colours[n]);
+    sp_draw_line(image, overlay->mask, overlay->points, count, width, overlay->colours[n]);
 }
 
 /* A dark rim keeps the marker apart from a background of its colour. */
-static void draw_marker(const SpOverlay *overlay, int64_t t, int64_t n, const SpImage *image,
-                        float radius, SpColour colour)
+static void draw_marker(const SpImage *image, SpLinePoint at, bool visible, float radius,
+                        SpColour colour)
 {
-    const SpLinePoint at = position(overlay, t, n, image);
     const float rim = fmaxf(RIM * radius, 0.7f), ring = fmaxf(RING_WIDTH * radius, 1.2f);
-    if (is_visible(overlay, t, n)) {
+    if (visible) {
         sp_draw_disc(image, at.x, at.y, radius + rim, BLACK, RIM_OPACITY);
         sp_draw_disc(image, at.x, at.y, radius, colour, 1);
     } else {
@@ -90,58 +93,60 @@ static void draw_marker(const SpOverlay *overlay, int64_t t, int64_t n, const Sp
     }
 }
 
-void sp_overlay_draw(const SpOverlayBrush *brush, int64_t t, const SpImage *image)
+void sp_overlay_draw(const SpOverlay *overlay, int64_t t, const SpImage *image)
 {
-    const SpOverlay *overlay = brush->overlay;
-    const float side = (float)(image->height < image->width ? image->height : image->width);
-    const float radius = fmaxf(RADIUS * side, MIN_RADIUS);
-    draw_background(image, overlay->background);
-    for (int64_t n = 0; n < overlay->tracks; n++)
-        draw_trail(brush, t, n, image, TRAIL_WIDTH * radius);
+    const SpResult *result = overlay->output->result;
+    const float radius = fmaxf(RADIUS * (float)sp_min(image->height, image->width), MIN_RADIUS);
+    draw_background(image, overlay->output->background);
+    for (int64_t n = 0; n < result->tracks; n++)
+        draw_trail(overlay, t, n, image, TRAIL_WIDTH * radius);
     for (int pass = 0; pass < 2; pass++) /* what is visible lies above what is not */
-        for (int64_t n = 0; n < overlay->tracks; n++)
-            if ((float)t >= overlay->queries[3 * n] && is_visible(overlay, t, n) == pass)
-                draw_marker(overlay, t, n, image, radius, brush->colours[n]);
+        for (int64_t n = 0; n < result->tracks; n++)
+            if ((float)t >= result->queries[3 * n] && sp_result_visible(result, t, n) == pass)
+                draw_marker(image, position(overlay, t, n, image), pass, radius,
+                            overlay->colours[n]);
 }
 
-static SpStatus changed(const SpOverlay *overlay)
+static SpStatus changed(const SpOutput *output)
 {
     return sp_error(SP_INPUT, "%.300s: not the same frames the second time it is read",
-                    overlay->video);
+                    output->video);
 }
 
-static SpStatus frames_of(const SpOverlay *overlay, SpReader *reader, const SpProgress *progress,
-                          const SpImage *image,
+static SpStatus frames_of(const SpOutput *output, SpReader *reader, const SpImage *image,
                           SpStatus (*each)(void *self, int64_t t, const SpImage *image), void *self)
 {
-    for (int64_t t = 0; t < overlay->frames; t++) {
+    const int64_t frames = output->result->clip->frames;
+    for (int64_t t = 0; t < frames; t++) {
         SpFrameInfo info;
         bool end;
         SP_TRY(sp_reader_next(reader, image->rgb, &info, &end));
         if (end)
-            return changed(overlay);
+            return changed(output);
         SP_TRY(each(self, t, image));
-        sp_progress(progress, (double)(t + 1), (double)overlay->frames);
+        sp_progress(&output->console->progress, (double)(t + 1), (double)frames);
     }
     return sp_ok();
 }
 
-SpStatus sp_overlay_frames(const SpOverlay *overlay, const SpProgress *progress,
+SpStatus sp_overlay_frames(const SpOutput *output,
                            SpStatus (*each)(void *self, int64_t t, const SpImage *image),
                            void *self)
 {
+    const SpFramePlan *plan = &output->result->clip->plan;
+    SpImage image = {plan->input_height, plan->input_width, NULL};
     SpReader *reader;
-    SpImage image = {overlay->height, overlay->width, NULL};
-    SpStatus status = strcmp(overlay->video, "-") == 0 ? sp_spool_rewind() : sp_ok();
-    SP_TRY(status);
-    SP_TRY(sp_reader_open(overlay->video, &overlay->reader, &reader));
+    SpStatus status;
+    if (strcmp(output->video, "-") == 0)
+        SP_TRY(sp_spool_rewind());
+    SP_TRY(sp_reader_open(output->video, &output->reader, &reader));
     const SpVideoInfo now = sp_reader_video(reader);
     if (now.height != image.height || now.width != image.width)
-        status = changed(overlay);
+        status = changed(output);
     else if (!(image.rgb = malloc((size_t)(3 * image.height * image.width))))
         status = sp_no_memory("a frame");
     else
-        status = frames_of(overlay, reader, progress, &image, each, self);
+        status = frames_of(output, reader, &image, each, self);
     free(image.rgb);
     sp_reader_close(reader);
     return status;
@@ -149,42 +154,44 @@ SpStatus sp_overlay_frames(const SpOverlay *overlay, const SpProgress *progress,
 
 /* A video being written. */
 typedef struct Video {
-    SpOverlayBrush brush;
+    SpOverlay overlay;
     SpWriter *writer;
 } Video;
 
 static SpStatus add_frame(void *self, int64_t t, const SpImage *image)
 {
     Video *video = self;
-    sp_overlay_draw(&video->brush, t, image);
+    sp_overlay_draw(&video->overlay, t, image);
     return sp_writer_add(video->writer, image->rgb);
 }
 
-static SpStatus write_video(const SpAtomicFile *file, const SpOverlay *overlay,
-                            const SpProgress *progress, Video *video)
+static SpStatus write_frames(const SpAtomicFile *file, const SpOutput *output, Video *video)
 {
-    const SpWriterSettings settings = {.height = overlay->height,
-                                       .width = overlay->width,
-                                       .frames = overlay->frames,
-                                       .timestamps = overlay->timestamps,
-                                       .rate = overlay->rate,
-                                       .pixel = overlay->pixel};
-    SP_TRY(sp_overlay_brush_open(overlay, overlay->height * overlay->width, &video->brush));
+    const SpClip *clip = output->result->clip;
+    const SpWriterSettings settings = {.height = clip->plan.input_height,
+                                       .width = clip->plan.input_width,
+                                       .frames = clip->frames,
+                                       .timestamps = clip->timestamps,
+                                       .rate = clip->rate / (double)output->reader.stride,
+                                       .pixel = clip->pixel};
+    SP_TRY(sp_overlay_open(output, settings.height * settings.width, &video->overlay));
     SP_TRY(sp_writer_open(file->temporary ? file->temporary : file->label, file->label, &settings,
                           &video->writer));
-    SP_TRY(sp_overlay_frames(overlay, progress, add_frame, video));
-    return sp_writer_finish(video->writer);
+    SP_TRY(sp_overlay_frames(output, add_frame, video));
+    SP_TRY(sp_writer_finish(video->writer));
+    const char *codec = sp_writer_codec(video->writer);
+    if (strcmp(codec, "H.264") != 0)
+        sp_console_note(output->console, "this FFmpeg cannot encode H.264; %.300s is %s",
+                        file->label, codec);
+    return sp_ok();
 }
 
-SpStatus sp_overlay_write(const SpAtomicFile *file, const SpOverlay *overlay,
-                          const SpProgress *progress, const char **codec)
+static SpStatus write_video(const SpAtomicFile *file, const SpOutput *output)
 {
     Video video = {0};
-    const SpStatus status = write_video(file, overlay, progress, &video);
-    if (status.code == SP_OK)
-        *codec = sp_writer_codec(video.writer);
+    const SpStatus status = write_frames(file, output, &video);
     sp_writer_close(video.writer);
-    sp_overlay_brush_close(&video.brush);
+    sp_overlay_close(&video.overlay);
     return status;
 }
 
@@ -201,46 +208,9 @@ SpStatus sp_overlay_check(const char *video)
     return sp_ok();
 }
 
-SpOverlay sp_overlay_of(const SpOutput *output, float *xy)
-{
-    const SpResult *result = output->result;
-    const SpClip *clip = result->clip;
-    sp_result_tracks2d(result, xy);
-    return (SpOverlay){.video = output->video,
-                       .reader = output->reader,
-                       .frames = clip->frames,
-                       .height = clip->plan.input_height,
-                       .width = clip->plan.input_width,
-                       .timestamps = clip->timestamps,
-                       .rate = clip->rate / (double)output->reader.stride,
-                       .pixel = clip->pixel,
-                       .tracks = result->tracks,
-                       .xy = xy,
-                       .visibility = result->visibility,
-                       .queries = result->queries,
-                       .trail = output->trail,
-                       .background = output->background};
-}
-
-static SpStatus write(const SpAtomicFile *file, const SpOutput *output)
-{
-    const int64_t pairs = output->result->clip->frames * output->result->tracks;
-    const char *codec;
-    float *xy = malloc((size_t)(2 * pairs) * sizeof *xy);
-    if (!xy)
-        return sp_no_memory("the overlay");
-    const SpOverlay overlay = sp_overlay_of(output, xy);
-    const SpStatus status = sp_overlay_write(file, &overlay, &output->console->progress, &codec);
-    if (status.code == SP_OK && strcmp(codec, "H.264") != 0)
-        sp_console_note(output->console, "this FFmpeg cannot encode H.264; %.300s is %s",
-                        file->label, codec);
-    free(xy);
-    return status;
-}
-
 const SpFormat sp_format_video = {.product = SP_PRODUCT_OVERLAY,
                                   .ending = ".mp4",
                                   .what = "the video",
                                   .needs_tracks = true,
                                   .check = sp_overlay_check,
-                                  .write = write};
+                                  .write = write_video};

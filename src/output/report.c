@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "output/format.h"
+#include "output/formats.h"
 #include "output/utf8.h"
 
 static bool add_text(cJSON *object, const char *key, const char *text)
@@ -45,50 +45,52 @@ static bool add_input(cJSON *root, const SpReport *report)
            add_number(input, "rate", report->rate);
 }
 
+/* A new object at the end of an array; NULL without memory. */
+static cJSON *add_object(cJSON *array)
+{
+    cJSON *object = cJSON_CreateObject();
+    if (cJSON_AddItemToArray(array, object))
+        return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
 static bool add_stages(cJSON *root, const SpReport *report)
 {
     cJSON *stages = cJSON_AddArrayToObject(root, "stages");
-    for (int i = 0; i < report->stage_count; i++) {
+    bool added = stages;
+    for (int i = 0; added && i < report->stage_count; i++) {
         const SpStageReport *stage = &report->stages[i];
-        cJSON *object = cJSON_CreateObject();
-        if (!cJSON_AddItemToArray(stages, object)) {
-            cJSON_Delete(object);
-            return false;
-        }
-        if (!add_text(object, "name", stage->name) ||
-            !add_number(object, "seconds", stage->seconds) ||
-            !add_number(object, "peak_host_bytes", (double)stage->peak_host_bytes) ||
-            !add_number(object, "planned_device_bytes", (double)stage->planned_device_bytes) ||
-            !add_number(object, "peak_device_bytes", (double)stage->peak_device_bytes) ||
-            !add_number(object, "weight_bytes", (double)stage->weight_bytes) ||
-            !add_text(object, "mode", stage->mode) ||
-            !add_number(object, "moved_bytes", stage->moved_bytes) ||
-            !add_number(object, "moving_seconds", stage->moving_seconds) ||
-            !add_number(object, "hidden_seconds", stage->hidden_seconds))
-            return false;
+        cJSON *object = add_object(stages);
+        added = add_text(object, "name", stage->name) &&
+                add_number(object, "seconds", stage->seconds) &&
+                add_number(object, "peak_host_bytes", (double)stage->peak_host_bytes) &&
+                add_number(object, "planned_device_bytes", (double)stage->planned_device_bytes) &&
+                add_number(object, "peak_device_bytes", (double)stage->peak_device_bytes) &&
+                add_number(object, "weight_bytes", (double)stage->weight_bytes) &&
+                add_text(object, "mode", stage->mode) &&
+                add_number(object, "moved_bytes", stage->moved_bytes) &&
+                add_number(object, "moving_seconds", stage->moving_seconds) &&
+                add_number(object, "hidden_seconds", stage->hidden_seconds);
     }
-    return stages;
+    return added;
 }
 
 static bool add_events(cJSON *root, const SpReport *report)
 {
     cJSON *cache = cJSON_AddArrayToObject(root, "cache");
-    for (int i = 0; i < report->event_count; i++) {
+    bool added = cache;
+    for (int i = 0; added && i < report->event_count; i++) {
         const SpCacheEvent *event = &report->events[i];
-        cJSON *object = cJSON_CreateObject();
-        if (!cJSON_AddItemToArray(cache, object)) {
-            cJSON_Delete(object);
-            return false;
-        }
-        if (!add_text(object, "event", event->what) || !add_text(object, "model", event->model) ||
-            !add_number(object, "seconds", event->seconds) ||
-            !add_number(object, "models", event->models) ||
-            !add_number(object, "host_bytes", (double)event->host_bytes) ||
-            !add_number(object, "device_bytes", (double)event->device_bytes) ||
-            !add_number(object, "rss_bytes", (double)event->rss_bytes))
-            return false;
+        cJSON *object = add_object(cache);
+        added = add_text(object, "event", event->what) && add_text(object, "model", event->model) &&
+                add_number(object, "seconds", event->seconds) &&
+                add_number(object, "models", event->models) &&
+                add_number(object, "host_bytes", (double)event->host_bytes) &&
+                add_number(object, "device_bytes", (double)event->device_bytes) &&
+                add_number(object, "rss_bytes", (double)event->rss_bytes);
     }
-    return cache;
+    return added;
 }
 
 static bool add_libraries(cJSON *root, const SpReport *report)
@@ -129,22 +131,15 @@ static SpStatus make_json(const SpReport *report, char **out)
     return *out ? sp_ok() : sp_no_memory("the report");
 }
 
-SpStatus sp_report_write(const SpAtomicFile *file, const SpReport *report)
-{
-    char *text = NULL;
-    SP_TRY(make_json(report, &text));
-    errno = 0;
-    const bool written = fputs(text, file->stream) >= 0 && fputc('\n', file->stream) >= 0 &&
-                         fflush(file->stream) == 0;
-    const int error = errno ? errno : EIO;
-    cJSON_free(text);
-    return written ? sp_ok()
-                   : sp_error(SP_OUTPUT, "cannot write %.400s: %s", file->label, strerror(error));
-}
-
 static SpStatus write_report(const SpAtomicFile *file, const SpOutput *output)
 {
-    return sp_report_write(file, output->report);
+    char *text = NULL;
+    SP_TRY(make_json(output->report, &text));
+    errno = 0;
+    const bool written = fprintf(file->stream, "%s\n", text) >= 0 && fflush(file->stream) == 0;
+    const SpStatus status = written ? sp_ok() : sp_cannot_write(file->label);
+    cJSON_free(text);
+    return status;
 }
 
 const SpFormat sp_format_report = {.product = SP_PRODUCT_REPORT,

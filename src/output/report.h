@@ -1,13 +1,11 @@
 /*
- * What a run did, as JSON (--report).
+ * What a run did (--report, src/output/README.md, "Report").
  */
 #ifndef SP_OUTPUT_REPORT_H
 #define SP_OUTPUT_REPORT_H
 
 #include <stddef.h>
 #include <stdint.h>
-
-#include "output/atomic.h"
 
 enum { SP_REPORT_STAGES = 8, SP_REPORT_LIBRARIES = 16, SP_REPORT_EVENTS = 64 };
 
@@ -37,7 +35,7 @@ typedef struct SpLibraryVersion {
     const char *name, *version;
 } SpLibraryVersion;
 
-/* Views of text; a NULL becomes null. */
+/* Views of text; a NULL becomes null, as does a number that is not finite. */
 typedef struct SpReport {
     const char *program_version;
     const char *settings_json; /* a JSON object, which is put in as such; NULL: null */
@@ -57,15 +55,5 @@ typedef struct SpReport {
     int library_count;
     SpLibraryVersion libraries[SP_REPORT_LIBRARIES];
 } SpReport;
-
-/* Writes `report` to `file`, which stays the caller's to commit or abandon, as an object of
- * program, version, settings, input {path, width, height, used_frames, left_out_frames, rate},
- * device, isa, threads, weights, stages [{name, seconds, peak_host_bytes, planned_device_bytes,
- * peak_device_bytes, weight_bytes, mode, moved_bytes, moving_seconds, hidden_seconds}], cache
- * [{event, model, seconds, models, host_bytes, device_bytes, rss_bytes}], seconds, peak_rss_bytes,
- * libraries {name: version}. Numbers that are not finite become null, bytes of a text that are no
- * UTF-8 U+FFFD. Errors: SP_OUTPUT naming the file or folder, or settings that are no JSON;
- * SP_MEMORY. */
-SpStatus sp_report_write(const SpAtomicFile *file, const SpReport *report);
 
 #endif

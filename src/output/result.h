@@ -4,6 +4,7 @@
 #ifndef SP_OUTPUT_RESULT_H
 #define SP_OUTPUT_RESULT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "media/clip.h"
@@ -35,5 +36,11 @@ typedef struct SpResult {
  * first frame; `tracks2d` [T, N, 2], pixels of the input video. */
 void sp_result_coords(const SpResult *result, float *coords);
 void sp_result_tracks2d(const SpResult *result, float *tracks2d);
+
+/* Whether track n is visible at frame t (src/output/README.md, "The arrays"). */
+static inline bool sp_result_visible(const SpResult *result, int64_t t, int64_t n)
+{
+    return result->visibility[t * result->tracks + n] > 0.5f;
+}
 
 #endif

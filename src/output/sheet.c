@@ -1,11 +1,13 @@
-#include "output/sheet.h"
-
+/* A contact sheet (--overlay FILE.png): the first, the middle and the last used frame with their
+ * tracks, and the depth of the first with its scale (src/output/README.md, "Contact sheet"). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/minmax.h"
 #include "media/png.h"
 #include "media/resample.h"
+#include "output/overlay.h"
 #include "output/palette.h"
 
 enum { MAX_CELL = 800, CELLS = 4, DEPTH = 3, TICKS = 5, TEXT_CAPACITY = 48 };
@@ -15,38 +17,30 @@ static const double NEAR_SHARE = 0.02, FAR_SHARE = 0.98;
 
 /* The sheet being made; its memory is its own. */
 typedef struct Sheet {
-    const SpOverlay *overlay;
-    SpOverlayBrush brush;
+    const SpOutput *output;
+    const SpClip *clip;
+    SpOverlay overlay;
     SpImage cell;         /* one picture */
     float *plane, *small; /* one channel of the frame and of the cell */
     SpImage page;
-    int64_t dot, gap, column; /* pixels of a text's dot, between things, of a column */
-    float near, far;          /* depth of the scale's ends; 0: there is none */
+    int64_t dot, gap;           /* pixels of a text's dot, between things */
+    int64_t x[CELLS], y[CELLS]; /* the upper left corners of the pictures */
+    float near, far;            /* depth of the scale's ends; 0: there is none */
     char caption[CELLS][TEXT_CAPACITY], tick[TICKS][TEXT_CAPACITY];
 } Sheet;
 
-static int64_t frame_of(const SpOverlay *overlay, int cell)
+static int64_t frame_of(const SpClip *clip, int cell)
 {
-    const int64_t last = overlay->frames - 1;
+    const int64_t last = clip->frames - 1;
     return cell == 0 ? 0 : cell == 1 ? last / 2 : last;
 }
 
 static int64_t widest(const Sheet *sheet, char (*text)[TEXT_CAPACITY], int count)
 {
-    int64_t max = 0;
-    for (int i = 0; i < count; i++) {
-        const int64_t width = sp_text_width(sheet->dot, text[i]);
-        max = width > max ? width : max;
-    }
-    return max;
-}
-
-/* The upper left corner of a cell's picture. */
-static void corner(const Sheet *sheet, int cell, int64_t *x, int64_t *y)
-{
-    const int64_t caption = sp_text_height(sheet->dot) + sheet->gap / 2;
-    *x = sheet->gap + cell % 2 * (sheet->column + sheet->gap);
-    *y = sheet->gap + caption + cell / 2 * (sheet->cell.height + caption + sheet->gap);
+    int64_t width = 0;
+    for (int i = 0; i < count; i++)
+        width = sp_max(width, sp_text_width(sheet->dot, text[i]));
+    return width;
 }
 
 static int by_value(const void *a, const void *b)
@@ -55,8 +49,11 @@ static int by_value(const void *a, const void *b)
     return (one > two) - (one < two);
 }
 
-static SpStatus find_range(Sheet *sheet, const float *depth, int64_t pixels)
+/* The depths at the ends of the scale. */
+static SpStatus find_range(Sheet *sheet)
 {
+    const float *depth = sheet->output->result->depth;
+    const int64_t pixels = sheet->clip->plan.height * sheet->clip->plan.width;
     float *sorted = malloc((size_t)pixels * sizeof *sorted);
     int64_t count = 0;
     if (!sorted)
@@ -89,11 +86,10 @@ static SpColour colour_of(const Sheet *sheet, float depth)
 
 static void write_texts(Sheet *sheet)
 {
-    const SpOverlay *overlay = sheet->overlay;
     for (int i = 0; i < DEPTH; i++) {
-        const int64_t t = frame_of(overlay, i);
+        const int64_t t = frame_of(sheet->clip, i);
         snprintf(sheet->caption[i], TEXT_CAPACITY, "frame %lld  %.2f s", (long long)t,
-                 overlay->timestamps[t]);
+                 sheet->clip->timestamps[t]);
     }
     snprintf(sheet->caption[DEPTH], TEXT_CAPACITY, "depth  frame 0");
     for (int i = 0; i < TICKS && sheet->near > 0; i++)
@@ -101,31 +97,37 @@ static void write_texts(Sheet *sheet)
                  (double)depth_at(sheet, 1 - (float)i / (TICKS - 1)));
 }
 
-static SpStatus lay_out(Sheet *sheet)
+/* Decides where everything is: pictures in two columns of two, a caption above each. */
+static void lay_out(Sheet *sheet)
 {
-    const SpOverlay *overlay = sheet->overlay;
-    const int64_t h = overlay->height, w = overlay->width;
-    sp_saved_size(h, w, MAX_CELL, &sheet->cell.height, &sheet->cell.width);
-    const int64_t ch = sheet->cell.height, cw = sheet->cell.width, side = ch < cw ? ch : cw;
-    sheet->dot = side > 270 ? (side + 90) / 180 : 1;
-    sheet->gap = 6 * sheet->dot;
+    SpImage *cell = &sheet->cell, *page = &sheet->page;
+    sp_saved_size(sheet->clip->plan.input_height, sheet->clip->plan.input_width, MAX_CELL,
+                  &cell->height, &cell->width);
+    const int64_t side = sp_min(cell->height, cell->width);
+    const int64_t dot = sheet->dot = side > 270 ? (side + 90) / 180 : 1;
+    const int64_t gap = sheet->gap = 6 * dot, caption = sp_text_height(dot) + gap / 2;
     write_texts(sheet);
-    const int64_t text = widest(sheet, sheet->caption, CELLS);
-    sheet->column = cw > text ? cw : text;
-    int64_t x, y;
-    corner(sheet, DEPTH, &x, &y);
-    sheet->page.height = y + ch + sheet->gap;
-    sheet->page.width = x + cw + 4 * sheet->gap + widest(sheet, sheet->tick, TICKS);
-    if (sheet->page.width < x + sheet->column + sheet->gap)
-        sheet->page.width = x + sheet->column + sheet->gap;
-    sheet->cell.rgb = malloc((size_t)(3 * ch * cw));
+    const int64_t column = sp_max(cell->width, widest(sheet, sheet->caption, CELLS));
+    for (int i = 0; i < CELLS; i++) {
+        sheet->x[i] = gap + i % 2 * (column + gap);
+        sheet->y[i] = gap + caption + i / 2 * (cell->height + caption + gap);
+    }
+    page->height = sheet->y[DEPTH] + cell->height + gap;
+    page->width = sheet->x[DEPTH] + gap +
+                  sp_max(column, cell->width + 3 * gap + widest(sheet, sheet->tick, TICKS));
+}
+
+static SpStatus allocate(Sheet *sheet)
+{
+    const SpFramePlan *plan = &sheet->clip->plan;
+    const int64_t cell = sheet->cell.height * sheet->cell.width;
+    sheet->cell.rgb = malloc((size_t)(3 * cell));
     sheet->page.rgb = malloc((size_t)(3 * sheet->page.height * sheet->page.width));
-    sheet->plane = malloc((size_t)(h * w) * sizeof *sheet->plane);
-    sheet->small = malloc((size_t)(ch * cw) * sizeof *sheet->small);
+    sheet->plane = malloc((size_t)(plan->input_height * plan->input_width) * sizeof *sheet->plane);
+    sheet->small = malloc((size_t)cell * sizeof *sheet->small);
     if (!sheet->cell.rgb || !sheet->page.rgb || !sheet->plane || !sheet->small)
         return sp_no_memory("the contact sheet");
-    sp_draw_box(&sheet->page, 0, 0, sheet->page.width, sheet->page.height, PAPER);
-    return sp_overlay_brush_open(overlay, ch * cw, &sheet->brush);
+    return sp_overlay_open(sheet->output, cell, &sheet->overlay);
 }
 
 /* The frame reduced to the cell. */
@@ -147,8 +149,7 @@ static SpStatus reduce(const Sheet *sheet, const SpImage *frame)
 /* Puts the cell's picture and its caption on the page. */
 static void place_cell(const Sheet *sheet, int cell)
 {
-    int64_t x, y;
-    corner(sheet, cell, &x, &y);
+    const int64_t x = sheet->x[cell], y = sheet->y[cell];
     sp_draw_image(&sheet->page, x, y, &sheet->cell);
     sp_draw_text(&sheet->page, x, y - sheet->gap / 2 - sp_text_height(sheet->dot), sheet->dot,
                  sheet->caption[cell], INK);
@@ -158,9 +159,9 @@ static SpStatus add_frame(void *self, int64_t t, const SpImage *image)
 {
     const Sheet *sheet = self;
     for (int i = 0; i < DEPTH; i++)
-        if (t == frame_of(sheet->overlay, i)) {
+        if (t == frame_of(sheet->clip, i)) {
             SP_TRY(reduce(sheet, image));
-            sp_overlay_draw(&sheet->brush, t, &sheet->cell);
+            sp_overlay_draw(&sheet->overlay, t, &sheet->cell);
             place_cell(sheet, i);
         }
     return sp_ok();
@@ -181,18 +182,20 @@ static float sample(const float *depth, int64_t h, int64_t w, float x, float y)
     return above * (1 - fy) + below * fy;
 }
 
-static void add_depth(const Sheet *sheet, const SpFramePlan *plan, const float *depth)
+static void add_depth(const Sheet *sheet)
 {
+    const SpFramePlan *plan = &sheet->clip->plan;
     const SpImage *cell = &sheet->cell;
-    const float sx = (float)sheet->overlay->width / (float)cell->width;
-    const float sy = (float)sheet->overlay->height / (float)cell->height;
+    const float sx = (float)plan->input_width / (float)cell->width;
+    const float sy = (float)plan->input_height / (float)cell->height;
     for (int64_t i = 0; i < cell->height; i++)
         for (int64_t j = 0; j < cell->width; j++) {
             float x, y;
             sp_point_to_working(plan, ((float)j + 0.5f) * sx - 0.5f, ((float)i + 0.5f) * sy - 0.5f,
                                 &x, &y);
-            const float value = sample(depth, plan->height, plan->width, x, y);
-            sp_draw_box(cell, j, i, 1, 1, colour_of(sheet, value));
+            const float depth =
+                sample(sheet->output->result->depth, plan->height, plan->width, x, y);
+            sp_draw_box(cell, j, i, 1, 1, colour_of(sheet, depth));
         }
     place_cell(sheet, DEPTH);
 }
@@ -201,9 +204,7 @@ static void add_depth(const Sheet *sheet, const SpFramePlan *plan, const float *
 static void add_scale(const Sheet *sheet)
 {
     const int64_t h = sheet->cell.height, gap = sheet->gap, text = sp_text_height(sheet->dot);
-    int64_t x, y;
-    corner(sheet, DEPTH, &x, &y);
-    x += sheet->cell.width + gap;
+    const int64_t x = sheet->x[DEPTH] + sheet->cell.width + gap, y = sheet->y[DEPTH];
     if (!(sheet->near > 0))
         return;
     for (int64_t i = 0; i < h; i++)
@@ -212,49 +213,36 @@ static void add_scale(const Sheet *sheet)
     for (int i = 0; i < TICKS; i++) {
         const int64_t at = y + i * (h - 1) / (TICKS - 1);
         int64_t top = at - text / 2;
-        top = top < y ? y : top + text > y + h ? y + h - text : top;
+        top = top < y ? y : sp_min(top, y + h - text);
         sp_draw_box(&sheet->page, x + gap, at, gap / 2, 1, INK);
         sp_draw_text(&sheet->page, x + 2 * gap, top, sheet->dot, sheet->tick[i], INK);
     }
 }
 
-static SpStatus make(Sheet *sheet, const SpFramePlan *plan, const float *depth,
-                     const SpProgress *progress)
+static SpStatus make(Sheet *sheet)
 {
-    SP_TRY(find_range(sheet, depth, plan->height * plan->width));
-    SP_TRY(lay_out(sheet));
-    SP_TRY(sp_overlay_frames(sheet->overlay, progress, add_frame, sheet));
-    add_depth(sheet, plan, depth);
+    SP_TRY(find_range(sheet));
+    lay_out(sheet);
+    SP_TRY(allocate(sheet));
+    sp_draw_box(&sheet->page, 0, 0, sheet->page.width, sheet->page.height, PAPER);
+    SP_TRY(sp_overlay_frames(sheet->output, add_frame, sheet));
+    add_depth(sheet);
     add_scale(sheet);
     return sp_ok();
 }
 
-SpStatus sp_sheet_write(const SpAtomicFile *file, const SpOverlay *overlay, const SpFramePlan *plan,
-                        const float *depth, const SpProgress *progress)
+static SpStatus write_sheet(const SpAtomicFile *file, const SpOutput *output)
 {
-    Sheet sheet = {.overlay = overlay};
-    SpStatus status = make(&sheet, plan, depth, progress);
+    Sheet sheet = {.output = output, .clip = output->result->clip};
+    SpStatus status = make(&sheet);
     if (status.code == SP_OK)
         status = sp_png_write(file->stream, file->label, sheet.page.height, sheet.page.width, 3,
                               sheet.page.rgb);
-    sp_overlay_brush_close(&sheet.brush);
+    sp_overlay_close(&sheet.overlay);
     free(sheet.cell.rgb);
     free(sheet.plane);
     free(sheet.small);
     free(sheet.page.rgb);
-    return status;
-}
-
-static SpStatus write(const SpAtomicFile *file, const SpOutput *output)
-{
-    const SpResult *result = output->result;
-    float *xy = malloc((size_t)(2 * result->clip->frames * result->tracks) * sizeof *xy);
-    if (!xy)
-        return sp_no_memory("the contact sheet");
-    const SpOverlay overlay = sp_overlay_of(output, xy);
-    const SpStatus status = sp_sheet_write(file, &overlay, &result->clip->plan, result->depth,
-                                           &output->console->progress);
-    free(xy);
     return status;
 }
 
@@ -263,4 +251,4 @@ const SpFormat sp_format_sheet = {.product = SP_PRODUCT_OVERLAY,
                                   .what = "a contact sheet",
                                   .needs_tracks = true,
                                   .check = sp_overlay_check,
-                                  .write = write};
+                                  .write = write_sheet};

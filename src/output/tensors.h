@@ -11,8 +11,8 @@
 
 typedef struct SpTensorFolder SpTensorFolder;
 
-/* Makes the folder where it is missing. SP_OUTPUT naming it; SP_MEMORY. *out is the caller's:
- * sp_tensor_folder_close. */
+/* Makes the folder where it is missing. SP_USAGE when its name is too long; SP_OUTPUT naming it;
+ * SP_MEMORY. *out is the caller's, also after a failure: sp_tensor_folder_close. */
 SpStatus sp_tensor_folder_open(const char *folder, SpTensorFolder **out);
 
 /* Adds float32 data of the shape dims [rank], rank at most 7. A name that comes again, with the

@@ -2,7 +2,7 @@
 
 uint32_t sp_utf8_next(const char **at)
 {
-    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    static const uint32_t smallest[] = {0, 0x80, 0x800, 0x10000};
     const unsigned char *s = (const unsigned char *)*at;
     if (s[0] == 0)
         return 0;
@@ -18,7 +18,7 @@ uint32_t sp_utf8_next(const char **at)
             return SP_UTF8_REPLACEMENT;
         code = code << 6 | (s[i] & 0x3fu);
     }
-    if (code < least[more] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+    if (code < smallest[more] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
         return SP_UTF8_REPLACEMENT;
     *at += more;
     return code;

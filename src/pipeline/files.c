@@ -202,7 +202,7 @@ static SpStatus check_written(const SpJob *job, const SpRunFiles *files, SpFileR
         return sp_ok();
     if (job->no_clobber && access(file->path, F_OK) == 0)
         return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", file->path);
-    SP_TRY(sp_atomic_open_for(file->path, table[role].flag, &probe));
+    SP_TRY(sp_atomic_open(file->path, table[role].flag, &probe));
     sp_atomic_abandon(&probe);
     return file->format->check ? file->format->check(job->video) : sp_ok();
 }
@@ -220,7 +220,7 @@ SpStatus sp_files_write(SpRunFiles *files, SpFileRole role, const SpOutput *outp
     SpRunFile *file = &files->file[role];
     if (!file->path[0])
         return sp_ok();
-    SP_TRY(sp_atomic_open_for(file->path, table[role].flag, &file->written));
+    SP_TRY(sp_atomic_open(file->path, table[role].flag, &file->written));
     SP_TRY(file->format->write(&file->written, output));
     return sp_atomic_settle(&file->written);
 }

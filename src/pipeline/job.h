@@ -10,7 +10,7 @@
 #include "input/prompts.h"
 #include "kernels/devices.h"
 #include "media/frame_plan.h"
-#include "output/format.h"
+#include "output/formats.h"
 #include "sam/sam.h"
 #include "tracker/tracker.h"
 

@@ -23,7 +23,7 @@ static void a_commit_replaces_the_target(void **state)
     SpAtomicFile file;
     const mode_t before = umask(027);
     file_write(path, "old", 3);
-    assert_ok(sp_atomic_open(path, &file));
+    assert_ok(sp_atomic_open(path, "-o", &file));
     assert_true(fputs("new", file.stream) >= 0);
     assert_text(path, "old");
     assert_non_null(strstr(file.temporary, "/.a.txt."));
@@ -44,7 +44,7 @@ static void an_abandoned_file_leaves_the_target(void **state)
     const char *path = scratch_path("a.txt");
     SpAtomicFile file;
     file_write(path, "old", 3);
-    assert_ok(sp_atomic_open(path, &file));
+    assert_ok(sp_atomic_open(path, "-o", &file));
     assert_true(fputs("new", file.stream) >= 0);
     sp_atomic_abandon(&file);
     sp_atomic_abandon(&file);
@@ -59,7 +59,7 @@ static void a_settled_file_waits_for_its_commit(void **state)
     SpAtomicFile file;
     file_write(path, "old", 3);
     for (int commit = 0; commit < 2; commit++) {
-        assert_ok(sp_atomic_open(path, &file));
+        assert_ok(sp_atomic_open(path, "-o", &file));
         assert_true(fputs("new", file.stream) >= 0);
         assert_ok(sp_atomic_settle(&file));
         assert_ok(sp_atomic_settle(&file));
@@ -78,8 +78,8 @@ static void the_last_of_two_runs_wins_whole(void **state)
     (void)state;
     const char *path = scratch_path("a.txt");
     SpAtomicFile first, second;
-    assert_ok(sp_atomic_open(path, &first));
-    assert_ok(sp_atomic_open(path, &second));
+    assert_ok(sp_atomic_open(path, "-o", &first));
+    assert_ok(sp_atomic_open(path, "-o", &second));
     assert_true(fputs("longer first", first.stream) >= 0 && fputs("second", second.stream) >= 0);
     assert_ok(sp_atomic_commit(&second));
     assert_ok(sp_atomic_commit(&first));
@@ -92,7 +92,7 @@ static void a_failed_rename_leaves_nothing(void **state)
     (void)state;
     const char *path = scratch_path("a.txt");
     SpAtomicFile file;
-    assert_ok(sp_atomic_open(path, &file));
+    assert_ok(sp_atomic_open(path, "-o", &file));
     assert_int_equal(mkdir(path, 0777), 0);
     assert_error(sp_atomic_commit(&file), SP_OUTPUT, "cannot write ");
     assert_int_equal(scratch_empty(), 1);
@@ -105,7 +105,7 @@ static void a_failed_write_leaves_the_target(void **state)
     const char *path = scratch_path("a.txt");
     SpAtomicFile file;
     file_write(path, "old", 3);
-    assert_ok(sp_atomic_open(path, &file));
+    assert_ok(sp_atomic_open(path, "-o", &file));
     fclose(file.stream);
     file.stream = fopen("/dev/full", "w");
     assert_non_null(file.stream);
@@ -122,7 +122,7 @@ static void symbolic_links_are_followed(void **state)
     SpAtomicFile file;
     assert_int_equal(symlink("real.txt", link), 0);
     for (int existing = 0; existing < 2; existing++) {
-        assert_ok(sp_atomic_open(link, &file));
+        assert_ok(sp_atomic_open(link, "-o", &file));
         assert_true(fprintf(file.stream, "%d", existing) > 0);
         assert_ok(sp_atomic_commit(&file));
         assert_text(real, existing ? "1" : "0");
@@ -133,7 +133,7 @@ static void symbolic_links_are_followed(void **state)
     assert_int_equal(scratch_empty(), 2);
 
     assert_int_equal(symlink("loop.txt", scratch_path("loop.txt")), 0);
-    assert_error(sp_atomic_open(scratch_path("loop.txt"), &file), SP_OUTPUT, strerror(ELOOP));
+    assert_error(sp_atomic_open(scratch_path("loop.txt"), "-o", &file), SP_OUTPUT, strerror(ELOOP));
     assert_int_equal(scratch_empty(), 1);
 }
 
@@ -141,7 +141,7 @@ static void devices_and_pipes_are_written_directly(void **state)
 {
     (void)state;
     SpAtomicFile file;
-    assert_ok(sp_atomic_open("/dev/null", &file));
+    assert_ok(sp_atomic_open("/dev/null", "-o", &file));
     assert_null(file.temporary);
     assert_true(fputs("gone", file.stream) >= 0);
     assert_ok(sp_atomic_commit(&file));
@@ -150,7 +150,7 @@ static void devices_and_pipes_are_written_directly(void **state)
     assert_int_equal(mkfifo(pipe, 0666), 0);
     const int reader = open(pipe, O_RDONLY | O_NONBLOCK);
     char text[8] = "";
-    assert_ok(sp_atomic_open(pipe, &file));
+    assert_ok(sp_atomic_open(pipe, "-o", &file));
     assert_true(fputs("through", file.stream) >= 0);
     assert_ok(sp_atomic_commit(&file));
     assert_int_equal(read(reader, text, sizeof text), 7);
@@ -161,7 +161,7 @@ static void devices_and_pipes_are_written_directly(void **state)
     assert_true(S_ISFIFO(info.st_mode));
     assert_int_equal(scratch_empty(), 1);
 
-    assert_ok(sp_atomic_open("/dev/full", &file));
+    assert_ok(sp_atomic_open("/dev/full", "-o", &file));
     assert_true(fputs("new", file.stream) >= 0);
     assert_error(sp_atomic_commit(&file), SP_OUTPUT, "/dev/full: No space left on device");
 }
@@ -171,14 +171,14 @@ static void impossible_targets_are_named(void **state)
     (void)state;
     SpAtomicFile file;
     file_write(scratch_path("file"), "", 0);
-    assert_error(sp_atomic_open("", &file), SP_OUTPUT, "not a file name");
-    assert_error(sp_atomic_open(scratch_folder(), &file), SP_OUTPUT, "not a file name");
-    assert_error(sp_atomic_open(scratch_path("new/"), &file), SP_OUTPUT, "not a file name");
-    assert_error(sp_atomic_open(scratch_path("missing/a"), &file), SP_OUTPUT,
+    assert_error(sp_atomic_open("", "-o", &file), SP_OUTPUT, "not a file name");
+    assert_error(sp_atomic_open(scratch_folder(), "-o", &file), SP_OUTPUT, "not a file name");
+    assert_error(sp_atomic_open(scratch_path("new/"), "-o", &file), SP_OUTPUT, "not a file name");
+    assert_error(sp_atomic_open(scratch_path("missing/a"), "-o", &file), SP_OUTPUT,
                  "/missing: No such file or directory; choose another -o");
-    assert_error(sp_atomic_open(scratch_path("file/a"), &file), SP_OUTPUT,
+    assert_error(sp_atomic_open(scratch_path("file/a"), "-o", &file), SP_OUTPUT,
                  "/file: Not a directory; choose another -o");
-    assert_error(sp_atomic_open_for(scratch_path("missing/a"), "--report", &file), SP_OUTPUT,
+    assert_error(sp_atomic_open(scratch_path("missing/a"), "--report", &file), SP_OUTPUT,
                  "choose another --report");
     assert_null(file.stream);
     assert_int_equal(scratch_empty(), 1);
@@ -191,7 +191,7 @@ static void a_folder_without_permission_is_named(void **state)
         skip();
     SpAtomicFile file;
     assert_int_equal(mkdir(scratch_path("locked"), 0555), 0);
-    assert_error(sp_atomic_open(scratch_path("locked/a"), &file), SP_OUTPUT,
+    assert_error(sp_atomic_open(scratch_path("locked/a"), "-o", &file), SP_OUTPUT,
                  "/locked: Permission denied; choose another -o");
     assert_int_equal(scratch_empty(), 1);
 }
@@ -203,14 +203,14 @@ static void names_up_to_the_limit_work(void **state)
     memset(name, 'n', sizeof name);
     name[NAME_MAX] = 0;
     SpAtomicFile file;
-    assert_ok(sp_atomic_open(scratch_path(name), &file));
+    assert_ok(sp_atomic_open(scratch_path(name), "-o", &file));
     assert_ok(sp_atomic_commit(&file));
     assert_int_equal(scratch_empty(), 1);
 
     char *path = calloc(1, 2 * PATH_MAX);
     assert_non_null(path);
     memset(path, 'p', 2 * PATH_MAX - 1);
-    assert_error(sp_atomic_open(path, &file), SP_OUTPUT, strerror(ENAMETOOLONG));
+    assert_error(sp_atomic_open(path, "-o", &file), SP_OUTPUT, strerror(ENAMETOOLONG));
     free(path);
 }
 
@@ -219,12 +219,12 @@ static void more_than_eight_files_are_refused(void **state)
     (void)state;
     SpAtomicFile file[9];
     for (int i = 0; i < 8; i++)
-        assert_ok(sp_atomic_open(scratch_path("a.txt"), &file[i]));
-    assert_error(sp_atomic_open(scratch_path("a.txt"), &file[8]), SP_OUTPUT, "8 files");
+        assert_ok(sp_atomic_open(scratch_path("a.txt"), "-o", &file[i]));
+    assert_error(sp_atomic_open(scratch_path("a.txt"), "-o", &file[8]), SP_OUTPUT, "8 files");
     for (int i = 0; i < 9; i++)
         sp_atomic_abandon(&file[i]);
     assert_int_equal(scratch_empty(), 0);
-    assert_ok(sp_atomic_open(scratch_path("a.txt"), &file[0]));
+    assert_ok(sp_atomic_open(scratch_path("a.txt"), "-o", &file[0]));
     sp_atomic_abandon(&file[0]);
 }
 
@@ -232,9 +232,9 @@ static void pending_files_are_removed_at_once(void **state)
 {
     (void)state;
     SpAtomicFile done, pending[2];
-    assert_ok(sp_atomic_open(scratch_path("done.txt"), &done));
+    assert_ok(sp_atomic_open(scratch_path("done.txt"), "-o", &done));
     for (int i = 0; i < 2; i++)
-        assert_ok(sp_atomic_open(scratch_path("a.txt"), &pending[i]));
+        assert_ok(sp_atomic_open(scratch_path("a.txt"), "-o", &pending[i]));
     assert_ok(sp_atomic_commit(&done));
     errno = E2BIG;
     sp_atomic_remove_pending();
@@ -258,7 +258,7 @@ static void a_signal_leaves_no_temporary(void **state)
     if (child == 0) {
         SpAtomicFile file;
         signal(SIGTERM, end_cleanly);
-        if (sp_atomic_open(scratch_path("a.txt"), &file).code == SP_OK)
+        if (sp_atomic_open(scratch_path("a.txt"), "-o", &file).code == SP_OK)
             raise(SIGTERM);
         _exit(1);
     }

@@ -342,14 +342,14 @@ static SpStatus write_small(FILE *stream, bool compress, uint32_t zip64_from)
 }
 
 /* Every place where the disk can fill up. */
-static void a_full_disk_is_told(void **state)
+static void a_full_disk_is_reported(void **state)
 {
     (void)state;
     for (int w = 0; w < WAY_COUNT; w++) {
         SpStatus status = {.code = SP_OUTPUT};
-        size_t room = 0;
-        for (; status.code != SP_OK; room++) {
-            size_t left = room;
+        size_t capacity = 0;
+        for (; status.code != SP_OK; capacity++) {
+            size_t left = capacity;
             FILE *stream =
                 fopencookie(&left, "w", (cookie_io_functions_t){.write = write_until_full});
             assert_non_null(stream);
@@ -359,7 +359,7 @@ static void a_full_disk_is_told(void **state)
                 assert_error(status, SP_OUTPUT, "cannot write out.npz: No space left on device");
             fclose(stream);
         }
-        assert_in_range(room, 300, 2000);
+        assert_in_range(capacity, 300, 2000);
     }
     FILE *full = fopen("/dev/full", "w");
     assert_non_null(full);
@@ -367,7 +367,7 @@ static void a_full_disk_is_told(void **state)
     fclose(full);
 }
 
-static void wrong_use_of_the_writer_is_told(void **state)
+static void wrong_use_of_the_writer_is_reported(void **state)
 {
     (void)state;
     static const struct {
@@ -492,8 +492,8 @@ int main(void)
         cmocka_unit_test(zipfile_reads_it),
         cmocka_unit_test(numpy_reads_it),
         cmocka_unit_test(numpys_own_files_are_read),
-        cmocka_unit_test(a_full_disk_is_told),
-        cmocka_unit_test(wrong_use_of_the_writer_is_told),
+        cmocka_unit_test(a_full_disk_is_reported),
+        cmocka_unit_test(wrong_use_of_the_writer_is_reported),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(damaged_archives_do_no_harm),
     };

@@ -63,7 +63,7 @@ static void write_lie(const char *path, const Lie *lie)
 #define DICT(descr, order, shape)                                                                  \
     "{'descr': '" descr "', 'fortran_order': " order ", 'shape': " shape ", }\n"
 
-static void lies_are_told(void **state)
+static void lies_are_reported(void **state)
 {
     (void)state;
     static const struct {
@@ -130,7 +130,7 @@ static void lies_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        cmocka_unit_test(lies_are_told),
+        cmocka_unit_test(lies_are_reported),
     };
     return cmocka_run_group_tests_name("npz lies", cases, scratch_make, scratch_remove);
 }

@@ -12,7 +12,6 @@
 #include "media/png.h"
 #include "output/npz.h"
 #include "output/overlay.h"
-#include "output/sheet.h"
 #include "support/picture.h"
 #include "support/scratch.h"
 
@@ -50,42 +49,59 @@ static void free_truth(Truth *truth)
     free(truth->queries);
 }
 
-/* One track of the truth as an overlay of its own. */
+/* A result to draw. */
+typedef struct Drawing {
+    SpClip clip;
+    SpResult result;
+    SpConsole console;
+    SpOutput output;
+} Drawing;
+
+/* Tracks are in pixels of the height x width video, whose working frames are it. */
+static void draw_on(int64_t frames, int64_t height, int64_t width, Drawing *out)
+{
+    *out =
+        (Drawing){.clip = {.plan = {height, width, height, width, height, width, 0, height, width},
+                           .frames = frames},
+                  .result = {.clip = &out->clip, .tracks = 1},
+                  .console = {.quiet = true},
+                  .output = {.result = &out->result, .console = &out->console}};
+}
+
+/* One track of the truth. */
 typedef struct Single {
-    SpOverlay overlay;
-    float xy[2 * BALL_FRAMES], visible[BALL_FRAMES], query[3];
+    Drawing drawing;
+    float track[3 * BALL_FRAMES], visible[BALL_FRAMES], query[3];
 } Single;
 
-static void single(const Truth *truth, int n, float from, Single *out)
+static void single(Truth *truth, int n, float from, Single *out)
 {
     for (int t = 0; t < BALL_FRAMES; t++) {
-        memcpy(out->xy + 2 * t, truth->tracks + 2 * (t * BALL_TRACKS + n), 2 * sizeof(float));
+        memcpy(out->track + 3 * t, truth->tracks + 2 * (t * BALL_TRACKS + n), 2 * sizeof(float));
         out->visible[t] = truth->visible[t * BALL_TRACKS + n];
     }
     memcpy(out->query, truth->queries + 3 * n, sizeof out->query);
     out->query[0] = from;
-    out->overlay = (SpOverlay){.video = truth->video,
-                               .reader = {0, 1, 80},
-                               .frames = BALL_FRAMES,
-                               .height = BALL_HEIGHT,
-                               .width = BALL_WIDTH,
-                               .timestamps = truth->times,
-                               .rate = 12,
-                               .tracks = 1,
-                               .xy = out->xy,
-                               .visibility = out->visible,
-                               .queries = out->query,
-                               .background = SP_BACKGROUND_GRAY};
+    draw_on(BALL_FRAMES, BALL_HEIGHT, BALL_WIDTH, &out->drawing);
+    out->drawing.clip.timestamps = truth->times;
+    out->drawing.clip.rate = 12;
+    out->drawing.result.track = out->track;
+    out->drawing.result.visibility = out->visible;
+    out->drawing.result.queries = out->query;
+    out->drawing.output.video = truth->video;
+    out->drawing.output.reader = (SpReaderSettings){0, 1, 80};
+    out->drawing.output.background = SP_BACKGROUND_GRAY;
 }
 
-static void write_overlay(const SpOverlay *overlay, const char *path)
+static SpStatus write_overlay(const Drawing *drawing, const char *path)
 {
-    const char *codec = NULL;
     SpAtomicFile file;
-    assert_ok(sp_atomic_open_for(path, "--overlay", &file));
-    assert_ok(sp_overlay_write(&file, overlay, NULL, &codec));
-    assert_ok(sp_atomic_commit(&file));
-    assert_non_null(codec);
+    assert_ok(sp_atomic_open(path, "--overlay", &file));
+    const SpStatus status = sp_format_of(SP_PRODUCT_OVERLAY, path)->write(&file, &drawing->output);
+    if (status.code == SP_OK)
+        assert_ok(sp_atomic_commit(&file));
+    sp_atomic_abandon(&file);
+    return status;
 }
 
 /* Decodes the overlay and looks for what is red in it: the first colour, on gray. Returns how many
@@ -97,11 +113,11 @@ static int find_marker(const Single *track, const char *path)
     SpImage image = black(BALL_HEIGHT, BALL_WIDTH);
     bool end;
     int seen = 0;
-    assert_ok(sp_reader_open(path, &track->overlay.reader, &reader));
+    assert_ok(sp_reader_open(path, &track->drawing.output.reader, &reader));
     for (int t = 0; t < BALL_FRAMES; t++) {
         assert_ok(sp_reader_next(reader, image.rgb, &info, &end));
         assert_true(!end && fabs(info.timestamp - t / 12.0) < 1e-4);
-        const double x = (double)track->xy[2 * t], y = (double)track->xy[2 * t + 1];
+        const double x = (double)track->track[3 * t], y = (double)track->track[3 * t + 1];
         const Spot spot = centre_of(&image, redness);
         if ((float)t < track->query[0]) {
             assert_true(spot.weight == 0); /* no marker before its query frame */
@@ -120,7 +136,7 @@ static int find_marker(const Single *track, const char *path)
     return seen;
 }
 
-/* The measure: the marker of a known track, decoded again, within 1 px of the truth. */
+/* The marker of a known track, decoded again, lies within 1 px of the truth. */
 static void markers_are_where_the_truth_is(void **state)
 {
     (void)state;
@@ -129,7 +145,7 @@ static void markers_are_where_the_truth_is(void **state)
     for (int n = 5; n < BALL_TRACKS; n += 23) {
         Single track;
         single(&truth, n, n % 2 ? 0 : 7, &track);
-        write_overlay(&track.overlay, scratch_path("truth.mp4"));
+        assert_ok(write_overlay(&track.drawing, scratch_path("truth.mp4")));
         seen += find_marker(&track, scratch_path("truth.mp4"));
         for (int t = 0; t < BALL_FRAMES; t++)
             hidden += track.visible[t] <= 0.5f;
@@ -142,24 +158,23 @@ static void markers_are_where_the_truth_is(void **state)
 static void hidden_markers_are_hollow(void **state)
 {
     (void)state;
-    static const float xy[] = {40, 50, 120, 50}, visible[] = {0.51f, 0.5f};
+    static const float track[] = {40, 50, 1, 120, 50, 1}, visible[] = {0.51f, 0.5f};
     static const float queries[] = {0, 40, 50, 0, 120, 50};
-    const SpOverlay overlay = {.frames = 1,
-                               .height = 720,
-                               .width = 1280,
-                               .tracks = 2,
-                               .xy = xy,
-                               .visibility = visible,
-                               .queries = queries};
-    SpOverlayBrush brush;
+    Drawing drawing;
+    draw_on(1, 720, 1280, &drawing);
+    drawing.result.tracks = 2;
+    drawing.result.track = track;
+    drawing.result.visibility = visible;
+    drawing.result.queries = queries;
+    SpOverlay overlay;
     SpImage image = black(720, 1280);
     memset(image.rgb, 100, 3 * 720 * 1280);
-    assert_ok(sp_overlay_brush_open(&overlay, 720 * 1280, &brush));
-    sp_overlay_draw(&brush, 0, &image);
-    assert_memory_equal(image.rgb + 3 * (50 * 1280 + 40), brush.colours[0].rgb, 3);
+    assert_ok(sp_overlay_open(&drawing.output, 720 * 1280, &overlay));
+    sp_overlay_draw(&overlay, 0, &image);
+    assert_memory_equal(image.rgb + 3 * (50 * 1280 + 40), overlay.colours[0].rgb, 3);
     assert_int_equal(image.rgb[3 * (50 * 1280 + 120)], 100);
-    assert_memory_equal(image.rgb + 3 * (50 * 1280 + 126), brush.colours[1].rgb, 3);
-    sp_overlay_brush_close(&brush);
+    assert_memory_equal(image.rgb + 3 * (50 * 1280 + 126), overlay.colours[1].rgb, 3);
+    sp_overlay_close(&overlay);
     free(image.rgb);
 }
 
@@ -167,16 +182,18 @@ static void backgrounds_dim_or_lose_colour(void **state)
 {
     (void)state;
     static const uint8_t expected[][3] = {{200, 100, 50}, {80, 40, 20}, {118, 118, 118}};
-    SpOverlay overlay = {.frames = 1, .height = 2, .width = 2};
+    Drawing drawing;
+    draw_on(1, 2, 2, &drawing);
+    drawing.result.tracks = 0;
     for (int i = 0; i < 3; i++) {
-        SpOverlayBrush brush;
+        SpOverlay overlay;
         uint8_t pixels[12] = {200, 100, 50, 200, 100, 50, 200, 100, 50, 200, 100, 50};
         const SpImage image = {2, 2, pixels};
-        overlay.background = (SpBackground)i;
-        assert_ok(sp_overlay_brush_open(&overlay, 4, &brush));
-        sp_overlay_draw(&brush, 0, &image);
+        drawing.output.background = (SpBackground)i;
+        assert_ok(sp_overlay_open(&drawing.output, 4, &overlay));
+        sp_overlay_draw(&overlay, 0, &image);
         assert_memory_equal(pixels + 9, expected[i], 3);
-        sp_overlay_brush_close(&brush);
+        sp_overlay_close(&overlay);
     }
 }
 
@@ -184,57 +201,50 @@ static void a_trail_fades_behind_the_marker(void **state)
 {
     (void)state;
     enum { STEPS = 12 };
-    float xy[2 * STEPS], visible[STEPS];
+    float track[3 * STEPS], visible[STEPS];
     static const float query[] = {2, 20, 30};
     for (int t = 0; t < STEPS; t++) {
-        xy[2 * t] = (float)(10 * t);
-        xy[2 * t + 1] = 30;
+        track[3 * t] = (float)(10 * t);
+        track[3 * t + 1] = 30;
         visible[t] = 1;
     }
-    SpOverlay overlay = {.frames = STEPS,
-                         .height = 60,
-                         .width = 140,
-                         .tracks = 1,
-                         .xy = xy,
-                         .visibility = visible,
-                         .queries = query,
-                         .trail = 20};
-    SpOverlayBrush brush;
+    Drawing drawing;
+    draw_on(STEPS, 60, 140, &drawing);
+    drawing.result.track = track;
+    drawing.result.visibility = visible;
+    drawing.result.queries = query;
+    drawing.output.trail = 20;
+    SpOverlay overlay;
     SpImage image = black(60, 140);
-    assert_ok(sp_overlay_brush_open(&overlay, 60 * 140, &brush));
-    sp_overlay_draw(&brush, 11, &image);
+    assert_ok(sp_overlay_open(&drawing.output, 60 * 140, &overlay));
+    sp_overlay_draw(&overlay, 11, &image);
     const uint8_t *row = image.rgb + 3 * 30 * 140;
     for (int x = 25; x < 95; x += 5)
         assert_true(row[3 * x] > 0 && row[3 * x] < row[3 * (x + 5)]);
     assert_int_equal(row[3 * 15], 0); /* before its query frame */
-    overlay.trail = 3;
+    drawing.output.trail = 3;
     memset(image.rgb, 0, 3 * 60 * 140);
-    sp_overlay_draw(&brush, 11, &image);
+    sp_overlay_draw(&overlay, 11, &image);
     assert_int_equal(row[3 * 75], 0);
     assert_true(row[3 * 90] > 0);
-    sp_overlay_brush_close(&brush);
+    sp_overlay_close(&overlay);
     free(image.rgb);
 }
 
-static void a_clip_that_changed_is_told(void **state)
+static void a_clip_that_changed_is_reported(void **state)
 {
     (void)state;
-    const char *codec;
     Truth truth = read_truth();
     Single track;
-    SpAtomicFile file;
-    single(&truth, 0, 0, &track);
     for (int i = 0; i < 2; i++) {
-        SpOverlay overlay = track.overlay;
+        single(&truth, 0, 0, &track);
         if (i == 0)
-            overlay.reader.max_frames = 20;
+            track.drawing.output.reader.max_frames = 20;
         else
-            overlay.width = 470;
-        assert_ok(sp_atomic_open_for(scratch_path("changed.mp4"), "--overlay", &file));
-        const SpStatus status = sp_overlay_write(&file, &overlay, NULL, &codec);
+            track.drawing.clip.plan.input_width = 470;
+        const SpStatus status = write_overlay(&track.drawing, scratch_path("changed.mp4"));
         assert_int_equal(status.code, SP_INPUT);
         assert_non_null(strstr(status.text, "second time"));
-        sp_atomic_abandon(&file);
         assert_int_not_equal(access(scratch_path("changed.mp4"), F_OK), 0);
     }
     free_truth(&truth);
@@ -248,19 +258,20 @@ static void the_sheet_shows_depth_and_scale(void **state)
     enum { H = 252, W = 336, GAP = 12, CAPTION = 14 + 6 };
     Truth truth = read_truth();
     Single track;
-    SpFramePlan plan;
-    SpAtomicFile file;
+    SpFramePlan *plan = &track.drawing.clip.plan;
     int64_t h, w;
     uint8_t *gray;
     float *depth = allocate(H * W * sizeof *depth);
     for (int i = 0; i < H * W; i++)
         depth[i] = i < 10 * W ? NAN : i % W < W / 2 ? 2 : 8;
     single(&truth, 0, 0, &track);
-    assert_ok(sp_frame_plan(BALL_HEIGHT, BALL_WIDTH, W, 14, SP_PORTRAIT_CROP, 0, &plan));
-    assert_true(plan.height == H && plan.width == W);
-    assert_ok(sp_atomic_open_for(scratch_path("sheet.png"), "--overlay", &file));
-    assert_ok(sp_sheet_write(&file, &track.overlay, &plan, depth, NULL));
-    assert_ok(sp_atomic_commit(&file));
+    assert_ok(sp_frame_plan(BALL_HEIGHT, BALL_WIDTH, W, 14, SP_PORTRAIT_CROP, 0, plan));
+    assert_true(plan->height == H && plan->width == W);
+    for (int t = 0; t < BALL_FRAMES; t++)
+        sp_point_to_working(plan, track.track[3 * t], track.track[3 * t + 1], &track.track[3 * t],
+                            &track.track[3 * t + 1]);
+    track.drawing.result.depth = depth;
+    assert_ok(write_overlay(&track.drawing, scratch_path("sheet.png")));
     assert_ok(sp_png_read_gray(scratch_path("sheet.png"), &h, &w, &gray));
     assert_int_equal(h, 2 * (GAP + CAPTION + BALL_HEIGHT) + GAP);
     const int64_t x = 2 * GAP + BALL_WIDTH, y = 2 * (GAP + CAPTION) + BALL_HEIGHT;
@@ -282,7 +293,7 @@ int main(void)
         cmocka_unit_test(hidden_markers_are_hollow),
         cmocka_unit_test(backgrounds_dim_or_lose_colour),
         cmocka_unit_test(a_trail_fades_behind_the_marker),
-        cmocka_unit_test(a_clip_that_changed_is_told),
+        cmocka_unit_test(a_clip_that_changed_is_reported),
         cmocka_unit_test(the_sheet_shows_depth_and_scale),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

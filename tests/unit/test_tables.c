@@ -10,18 +10,19 @@
 #include <cmocka.h>
 
 #include "output/csv.h"
+#include "output/formats.h"
 #include "output/report.h"
 #include "support/scratch.h"
 
-static const SpTrackTable TABLE = {
-    .frames = 2,
+static const SpClip CLIP = {.frames = 2, .timestamps = (double[]){0, 0.04}};
+static const SpResult RESULT = {
+    .clip = &CLIP,
     .tracks = 2,
-    .time = (const double[]){0, 0.04},
-    .tracks2d = (const float[]){1.5f, 2, 3, 4, 0.1f, -6, 7, 8},
-    .coords = (const float[]){1, 2, 3, 4, 5, 6, 7, 8, 1e-7f, -1, -2, -3},
-    .visibs = (const float[]){1, 0.5f, 0.2f, 1.2f},
+    .visibility = (const float[]){1, 0.5f, 0.2f, 1.2f},
     .confs = (const float[]){0.25f, 1, 0.5f, 0},
 };
+static const float PIXELS[] = {1.5f, 2, 3, 4, 0.1f, -6, 7, 8};
+static const float WORLD[] = {1, 2, 3, 4, 5, 6, 7, 8, 1e-7f, -1, -2, -3};
 static const char TABLE_TEXT[] = "track,frame,time,x,y,X,Y,Z,visible,confidence\n"
                                  "0,0,0,1.5,2,1,2,3,1,0.25\n"
                                  "0,1,0.04,0.100000001,-6,7,8,1.00000001e-07,0,0.5\n"
@@ -34,17 +35,19 @@ static void tracks_as_csv(void **state)
     /* A locale with a decimal comma, where there is one. */
     setlocale(LC_ALL, "de_DE.UTF-8");
     FILE *stream = fopen(scratch_path("a.csv"), "w");
-    assert_ok(sp_csv_write(stream, "a.csv", &TABLE));
+    assert_ok(sp_csv_write(stream, "a.csv", &RESULT, WORLD, PIXELS));
     fclose(stream);
     setlocale(LC_ALL, "C");
     assert_text(scratch_path("a.csv"), TABLE_TEXT);
 
-    SpTrackTable odd = TABLE;
-    odd.frames = odd.tracks = 1;
+    SpClip frame = CLIP;
+    SpResult odd = RESULT;
+    frame.frames = odd.tracks = 1;
+    odd.clip = &frame;
     odd.confs = (const float[]){-(float)NAN};
-    odd.coords = (const float[]){INFINITY, -INFINITY, 3};
+    const float world[] = {INFINITY, -INFINITY, 3};
     stream = fopen(scratch_path("a.csv"), "w");
-    assert_ok(sp_csv_write(stream, "a.csv", &odd));
+    assert_ok(sp_csv_write(stream, "a.csv", &odd, world, PIXELS));
     fclose(stream);
     char *text = file_read(scratch_path("a.csv"), NULL);
     assert_non_null(strstr(text, "\n0,0,0,1.5,2,inf,-inf,3,1,nan\n"));
@@ -52,11 +55,11 @@ static void tracks_as_csv(void **state)
     scratch_empty();
 }
 
-static void a_full_disk_is_told_for_csv(void **state)
+static void a_full_disk_is_reported_for_csv(void **state)
 {
     (void)state;
     FILE *full = fopen("/dev/full", "w");
-    assert_error(sp_csv_write(full, "a.csv", &TABLE), SP_OUTPUT,
+    assert_error(sp_csv_write(full, "a.csv", &RESULT, WORLD, PIXELS), SP_OUTPUT,
                  "cannot write a.csv: No space left on device");
     fclose(full);
 }
@@ -93,6 +96,11 @@ static const SpReport REPORT = {
     .libraries = {{"zlib", "1.2.13"}},
 };
 
+static SpStatus write_report(const SpAtomicFile *file, const SpReport *report)
+{
+    return sp_format_of(SP_PRODUCT_REPORT, "a.json")->write(file, &(SpOutput){.report = report});
+}
+
 static const cJSON *item(const cJSON *object, const char *key)
 {
     const cJSON *found = cJSON_GetObjectItemCaseSensitive(object, key);
@@ -106,8 +114,8 @@ static void a_report_is_json(void **state)
     (void)state;
     const char *path = scratch_path("report.json");
     SpAtomicFile file;
-    assert_ok(sp_atomic_open(path, &file));
-    assert_ok(sp_report_write(&file, &REPORT));
+    assert_ok(sp_atomic_open(path, "-o", &file));
+    assert_ok(write_report(&file, &REPORT));
     assert_ok(sp_atomic_commit(&file));
     char *text = file_read(path, NULL);
     cJSON *root = cJSON_Parse(text);
@@ -140,18 +148,18 @@ static void a_report_is_json(void **state)
     assert_int_equal(scratch_empty(), 1);
 }
 
-static void a_report_that_cannot_be_written_is_told(void **state)
+static void a_report_that_cannot_be_written_is_reported(void **state)
 {
     (void)state;
     SpReport bad = REPORT;
     bad.settings_json = "{";
     SpAtomicFile file;
-    assert_ok(sp_atomic_open(scratch_path("report.json"), &file));
-    assert_error(sp_report_write(&file, &bad), SP_OUTPUT, "not JSON");
+    assert_ok(sp_atomic_open(scratch_path("report.json"), "-o", &file));
+    assert_error(write_report(&file, &bad), SP_OUTPUT, "not JSON");
     sp_atomic_abandon(&file);
     bad.settings_json = NULL;
-    assert_ok(sp_atomic_open("/dev/full", &file));
-    assert_error(sp_report_write(&file, &bad), SP_OUTPUT, "/dev/full: No space left on device");
+    assert_ok(sp_atomic_open("/dev/full", "-o", &file));
+    assert_error(write_report(&file, &bad), SP_OUTPUT, "/dev/full: No space left on device");
     sp_atomic_abandon(&file);
     assert_int_equal(scratch_empty(), 0);
 }
@@ -160,9 +168,9 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(tracks_as_csv),
-        cmocka_unit_test(a_full_disk_is_told_for_csv),
+        cmocka_unit_test(a_full_disk_is_reported_for_csv),
         cmocka_unit_test(a_report_is_json),
-        cmocka_unit_test(a_report_that_cannot_be_written_is_told),
+        cmocka_unit_test(a_report_that_cannot_be_written_is_reported),
     };
     return cmocka_run_group_tests_name("tables", cases, scratch_make, scratch_remove);
 }
