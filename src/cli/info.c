@@ -1,20 +1,21 @@
 #include "cli/info.h"
 
 #include "kernels/devices.h"
+#include "pipeline/libraries.h"
 #include "store/locate.h"
-#include "store/registry.h"
 
-static void print_model(FILE *stream, const char *weights, const char *name)
+static void print_model(FILE *stream, const char *weights, SpModelId model)
 {
+    const char *name = sp_model_info(model)->name;
     SpLocated place;
     SpCheckpoint *checkpoint;
-    SpStatus status = sp_weights_locate(weights, name, &place);
-    if (status.code == SP_OK && !sp_weights_exist(&place, name)) {
+    SpStatus status = sp_weights_locate(weights, model, &place);
+    if (status.code == SP_OK && !sp_weights_exist(&place)) {
         fprintf(stream, "%s: none\n", name);
         return;
     }
     if (status.code == SP_OK)
-        status = sp_weights_open(&place, name, &checkpoint);
+        status = sp_weights_open(&place, &checkpoint);
     if (status.code != SP_OK) {
         fprintf(stream, "%s: %s\n", name, status.text);
         return;
@@ -30,5 +31,14 @@ void sp_info_print(FILE *stream, const char *weights)
     sp_devices_describe(stream);
     for (SpModelId id = 0; id < SP_MODELS; id++)
         if (sp_model_info(id)->published)
-            print_model(stream, weights, sp_model_info(id)->name);
+            print_model(stream, weights, id);
+}
+
+void sp_version_print(FILE *stream)
+{
+    SpLibraryVersion libraries[SP_REPORT_LIBRARIES];
+    const int count = sp_libraries(libraries);
+    fprintf(stream, "spatrack %s\n", SP_VERSION);
+    for (int i = 0; i < count; i++)
+        fprintf(stream, "%s %s\n", libraries[i].name, libraries[i].version);
 }

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_NUMBERS = 4 };
+enum { MAX_NUMBERS = 4 };
 
 /* One --point or --box taken apart. */
 typedef struct Argument {
     int64_t object;
-    double number[MOST_NUMBERS];
+    double number[MAX_NUMBERS];
     bool background;
 } Argument;
 

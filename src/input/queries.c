@@ -16,8 +16,8 @@ typedef struct Reader {
     int64_t frames;
     const SpFramePlan *plan;
     long long line;
-    float *query; /* [room, 3] */
-    int64_t count, room;
+    SpQueries *out;
+    int64_t capacity; /* of out->query */
 } Reader;
 
 static const char *skip_spaces(const char *at)
@@ -88,17 +88,18 @@ static SpStatus check_query(const Reader *reader, const double query[3])
 
 static SpStatus add_query(Reader *reader, const double query[3])
 {
-    if (reader->count == reader->room) {
-        const int64_t room = reader->room ? 2 * reader->room : 256;
-        float *grown = realloc(reader->query, (size_t)room * 3 * sizeof *grown);
+    SpQueries *out = reader->out;
+    if (out->count == reader->capacity) {
+        const int64_t capacity = out->count ? 2 * out->count : 256;
+        float *grown = realloc(out->query, (size_t)capacity * 3 * sizeof *grown);
         if (!grown)
             return sp_no_memory(reader->path);
-        reader->query = grown;
-        reader->room = room;
+        out->query = grown;
+        reader->capacity = capacity;
     }
     for (int i = 0; i < 3; i++)
-        reader->query[3 * reader->count + i] = (float)query[i];
-    reader->count++;
+        out->query[3 * out->count + i] = (float)query[i];
+    out->count++;
     return sp_ok();
 }
 
@@ -155,7 +156,7 @@ static SpStatus read_lines(Reader *reader, FILE *file)
     }
     if (ferror(file))
         return sp_error(SP_INPUT, "%.400s: %s", reader->path, strerror(errno));
-    if (reader->count == 0)
+    if (reader->out->count == 0)
         return sp_error(SP_USAGE, "%.400s: no queries; a line is t,x,y: used frame and pixel",
                         reader->path);
     return sp_ok();
@@ -178,16 +179,13 @@ static SpStatus read_file(Reader *reader)
     return status;
 }
 
-SpStatus sp_queries_read(const char *path, int64_t frames, const SpFramePlan *plan, float **out,
-                         int64_t *count)
+SpStatus sp_queries_read(const char *path, int64_t frames, const SpFramePlan *plan, SpQueries *out)
 {
-    Reader reader = {.path = path, .frames = frames, .plan = plan};
+    Reader reader = {.path = path, .frames = frames, .plan = plan, .out = out};
+    *out = (SpQueries){0};
     const SpStatus status = read_file(&reader);
-    const bool read = status.code == SP_OK;
-    if (!read)
-        free(reader.query);
-    *out = read ? reader.query : NULL;
-    *count = read ? reader.count : 0;
+    if (status.code != SP_OK)
+        sp_queries_free(out);
     return status;
 }
 
@@ -201,40 +199,54 @@ static float grid_at(int64_t i, int64_t n, int64_t margin, int64_t extent)
     return (float)fmin(at, (double)(extent - 1));
 }
 
-static SpStatus no_point(int64_t n)
+/* The points of the grid that are on `mask`, of the working frame's size or NULL. */
+static void lay_grid(int64_t n, int64_t frame, const SpFramePlan *plan, const uint8_t *mask,
+                     SpQueries *out)
 {
-    return sp_error(
-        SP_USAGE,
-        "no point of the %lld x %lld grid lies on the mask; use a finer --grid, another "
-        "--point or another --mask",
-        (long long)n, (long long)n);
+    const int64_t margin = plan->width / 64;
+    for (int64_t i = 0; i < n * n; i++) {
+        const float x = grid_at(i % n, n, margin, plan->width);
+        const float y = grid_at(i / n, n, margin, plan->height);
+        const uint8_t object = mask ? mask[(int64_t)y * plan->width + (int64_t)x] : 1;
+        if (!object)
+            continue;
+        float *query = out->query + 3 * out->count;
+        query[0] = (float)frame;
+        sp_point_to_input(plan, x, y, query + 1, query + 2);
+        out->object[out->count++] = object;
+    }
 }
 
 SpStatus sp_queries_grid(int64_t n, int64_t frame, const SpFramePlan *plan, const uint8_t *mask,
-                         float **out, int64_t *count, uint8_t **values)
+                         SpQueries *out)
 {
-    const int64_t margin = plan->width / 64;
-    float *query = malloc((size_t)(n * n) * 3 * sizeof *query);
-    uint8_t *value = malloc((size_t)(n * n));
-    const bool room = query && value;
-    int64_t kept = 0;
-    for (int64_t i = 0; room && i < n * n; i++) {
-        const float x = grid_at(i % n, n, margin, plan->width);
-        const float y = grid_at(i / n, n, margin, plan->height);
-        value[kept] = mask ? mask[(int64_t)y * plan->width + (int64_t)x] : 1;
-        if (!value[kept])
-            continue;
-        query[3 * kept] = (float)frame;
-        sp_point_to_input(plan, x, y, query + 3 * kept + 1, query + 3 * kept + 2);
-        kept++;
+    uint8_t *working = mask ? malloc((size_t)(plan->height * plan->width)) : NULL;
+    *out = (SpQueries){.query = malloc((size_t)(n * n) * 3 * sizeof *out->query),
+                       .object = malloc((size_t)(n * n))};
+    SpStatus status = sp_ok();
+    if (mask && !working)
+        status = sp_no_memory("the mask");
+    else if (!out->query || !out->object)
+        status = sp_no_memory("the queries");
+    if (status.code == SP_OK) {
+        if (mask)
+            sp_mask_to_working(plan, mask, working);
+        lay_grid(n, frame, plan, working, out);
+        if (!out->count)
+            status = sp_error(SP_USAGE,
+                              "no point of the %lld x %lld grid lies on the mask; use a finer "
+                              "--grid, another --point or another --mask",
+                              (long long)n, (long long)n);
     }
-    *count = kept;
-    *out = kept ? query : NULL;
-    if (!kept)
-        free(query);
-    if (kept && values)
-        *values = value;
-    else
-        free(value);
-    return kept ? sp_ok() : room ? no_point(n) : sp_no_memory("the queries");
+    free(working);
+    if (status.code != SP_OK)
+        sp_queries_free(out);
+    return status;
+}
+
+void sp_queries_free(SpQueries *queries)
+{
+    free(queries->query);
+    free(queries->object);
+    *queries = (SpQueries){0};
 }
