@@ -132,20 +132,19 @@ static void set_number(SpOptions *out, const Option *option, double value)
         *(int *)field = (int)value;
 }
 
-static const Option *find(const char *name, size_t length)
+/* The flag that "--name", "--name=value", "-n" or "-nvalue" names; *value: what it holds, or NULL.
+ */
+static const Option *find(const char *argument, const char **value)
 {
-    for (int i = 0; i < OPTIONS; i++)
-        if (options[i].kind != HEADING && strlen(options[i].name) == length &&
-            strncmp(options[i].name, name, length) == 0)
-            return options + i;
-    return NULL;
-}
-
-static const Option *find_letter(char letter)
-{
-    for (int i = 0; i < OPTIONS; i++)
-        if (options[i].letter == letter && letter)
-            return options + i;
+    const bool named = argument[1] == '-';
+    const char *name = argument + 2;
+    const size_t length = named ? strcspn(name, "=") : 0;
+    *value = name[length] ? name + length + named : NULL;
+    for (const Option *o = options; o < options + OPTIONS; o++)
+        if (named ? o->kind != HEADING && strlen(o->name) == length &&
+                        strncmp(o->name, name, length) == 0
+                  : o->letter == argument[1])
+            return o;
     return NULL;
 }
 
@@ -196,7 +195,7 @@ static SpStatus read_choice(const Option *option, const char *text, double *valu
 static SpStatus add_text(const Option *option, const char *text, SpTexts *texts)
 {
     if (texts->count == SP_MAX_TEXTS)
-        return sp_error(SP_USAGE, "--%s can be given %d times", option->name, SP_MAX_TEXTS);
+        return sp_error(SP_USAGE, "--%s can be given at most %d times", option->name, SP_MAX_TEXTS);
     texts->item[texts->count++] = text;
     return sp_ok();
 }
@@ -224,16 +223,8 @@ static SpStatus set_value(const Option *option, const char *text, SpOptions *out
 /* One argument that is a flag; *i moves over a value of its own. */
 static SpStatus read_flag(int argc, char **argv, int *i, SpOptions *out)
 {
-    const char *argument = argv[*i], *value = NULL;
-    const Option *option;
-    if (argument[1] == '-') {
-        const size_t length = strcspn(argument + 2, "=");
-        option = find(argument + 2, length);
-        value = argument[2 + length] ? argument + 3 + length : NULL;
-    } else {
-        option = find_letter(argument[1]);
-        value = argument[2] ? argument + 2 : NULL;
-    }
+    const char *argument = argv[*i], *value;
+    const Option *option = find(argument, &value);
     if (!option || (argument[1] != '-' && option->kind == FLAG && value))
         return sp_error(SP_USAGE, "there is no flag %.80s; spatrack --help lists them", argument);
     if (option->kind == FLAG) {
@@ -273,7 +264,8 @@ static SpStatus check_prompts(const SpJob *job)
 static SpStatus check_video(const SpJob *job, SpRunFile files[])
 {
     if (!job->video)
-        return sp_error(SP_USAGE, "which video? spatrack VIDEO -o tracks.npz (or --help)");
+        return sp_error(SP_USAGE,
+                        "no video given; usage: spatrack VIDEO -o tracks.npz (see --help)");
     if (job->queries && (job->grid || job->mask))
         return sp_error(SP_USAGE, "--queries says which points to track; leave out --%s",
                         job->grid ? "grid" : "mask");
@@ -298,7 +290,7 @@ static SpStatus check_all(SpOptions *out)
         out->job.video = out->video[i];
         SP_TRY(check_video(&out->job, files));
         if (out->videos > 1 && strcmp(out->job.video, "-") == 0)
-            return sp_error(SP_USAGE, "several videos cannot come from a pipe");
+            return sp_error(SP_USAGE, "only a single video can come from standard input");
         for (int k = i + 1; k < out->videos; k++) {
             other.video = out->video[k];
             SP_TRY(sp_files_name(&other, other_files));
@@ -314,7 +306,7 @@ static SpStatus read_sleep(const char *text, SpJob *job)
     char *end;
     for (int i = 0; i < 3; i++)
         if (!text || strcmp(text, words[i]) == 0) {
-            job->sleep_after = (SpSleepAfter)i;
+            job->sleep_after = (SpSleep)i;
             return sp_ok();
         }
     job->sleep_after = SP_SLEEP_SECONDS;

@@ -68,10 +68,11 @@ static SpStatus read_intrinsics(const File *file, int64_t height, int64_t width,
     for (int64_t t = 0; t < file->frames && status.code == SP_OK; t++) {
         const float *m = k + 9 * t;
         if (!(m[0] > 0) || !(m[4] > 0) || m[3] != 0 || m[6] != 0 || m[7] != 0 || m[8] != 1)
-            status = sp_error(SP_INPUT,
-                              "%.300s: intrinsics: frame %lld is no matrix fx s cx, 0 fy cy, 0 0 1 "
-                              "with fx, fy > 0",
-                              file->path, (long long)t);
+            status =
+                sp_error(SP_INPUT,
+                         "%.300s: intrinsics: frame %lld is not a matrix fx s cx, 0 fy cy, 0 0 1 "
+                         "with fx, fy > 0",
+                         file->path, (long long)t);
     }
     if (status.code == SP_OK)
         sp_intrinsics_scale(k, file->frames, (double)file->width / (double)width,
@@ -106,10 +107,11 @@ static SpStatus read_extrinsics(const File *file, float *c2w)
         if (is_rigid(w2c + 16 * t))
             sp_pose_invert(w2c + 16 * t, c2w + 16 * t);
         else
-            status = sp_error(SP_INPUT,
-                              "%.300s: extrinsics: frame %lld is no rotation and translation (w2c, "
-                              "last row 0 0 0 1)",
-                              file->path, (long long)t);
+            status =
+                sp_error(SP_INPUT,
+                         "%.300s: extrinsics: frame %lld is not a rotation and translation (w2c, "
+                         "last row 0 0 0 1)",
+                         file->path, (long long)t);
     free(w2c);
     return status;
 }

@@ -1,7 +1,5 @@
 #include "input/prompts.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_NUMBERS = 4 };
@@ -125,7 +123,7 @@ static SpStatus group_points(SpPrompts *out, int64_t index, const Argument *poin
             ++*used;
         }
     if (!any)
-        return sp_error(SP_USAGE, "no --point lies on %s: each has a - behind it",
+        return sp_error(SP_USAGE, "every --point of %s ends in ,-: at least one must lie on it",
                         out->name[index]);
     return sp_ok();
 }

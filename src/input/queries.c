@@ -61,11 +61,10 @@ static bool is_heading(const char *at)
 
 static SpStatus check_query(const Reader *reader, const double query[3])
 {
-    static const char axis[] = {'x', 'y'};
     const int64_t extent[] = {reader->plan->input_width, reader->plan->input_height};
     if (query[0] != floor(query[0]) || query[0] < 0 || query[0] > (double)(reader->frames - 1))
         return sp_error(SP_USAGE,
-                        "%.300s:%lld: t is %.9g; it must be a whole number of the used frames "
+                        "%.300s:%lld: t is %.9g; it must be the number of a used frame, "
                         "0..%lld",
                         reader->path, reader->line, query[0], (long long)reader->frames - 1);
     for (int i = 0; i < 2; i++)
@@ -73,7 +72,7 @@ static SpStatus check_query(const Reader *reader, const double query[3])
             return sp_error(SP_USAGE,
                             "%.300s:%lld: %c is %.9g; it must be 0..%lld, in pixels of the input "
                             "video",
-                            reader->path, reader->line, axis[i], query[1 + i],
+                            reader->path, reader->line, "xy"[i], query[1 + i],
                             (long long)extent[i] - 1);
     const bool crops = reader->plan->height < reader->plan->resized_height;
     float x, y;
@@ -199,15 +198,20 @@ static float grid_at(int64_t i, int64_t n, int64_t margin, int64_t extent)
     return (float)fmin(at, (double)(extent - 1));
 }
 
-/* The points of the grid that are on `mask`, of the working frame's size or NULL. */
-static void lay_grid(int64_t n, int64_t frame, const SpFramePlan *plan, const uint8_t *mask,
-                     SpQueries *out)
+SpStatus sp_queries_grid(int64_t n, int64_t frame, const SpFramePlan *plan, const uint8_t *mask,
+                         SpQueries *out)
 {
     const int64_t margin = plan->width / 64;
-    for (int64_t i = 0; i < n * n; i++) {
+    uint8_t *working = mask ? malloc((size_t)(plan->height * plan->width)) : NULL;
+    *out = (SpQueries){.query = malloc((size_t)(n * n) * 3 * sizeof *out->query),
+                       .object = malloc((size_t)(n * n))};
+    const bool allocated = out->query && out->object && (working || !mask);
+    if (allocated && mask)
+        sp_mask_to_working(plan, mask, working);
+    for (int64_t i = 0; allocated && i < n * n; i++) {
         const float x = grid_at(i % n, n, margin, plan->width);
         const float y = grid_at(i / n, n, margin, plan->height);
-        const uint8_t object = mask ? mask[(int64_t)y * plan->width + (int64_t)x] : 1;
+        const uint8_t object = mask ? working[(int64_t)y * plan->width + (int64_t)x] : 1;
         if (!object)
             continue;
         float *query = out->query + 3 * out->count;
@@ -215,33 +219,15 @@ static void lay_grid(int64_t n, int64_t frame, const SpFramePlan *plan, const ui
         sp_point_to_input(plan, x, y, query + 1, query + 2);
         out->object[out->count++] = object;
     }
-}
-
-SpStatus sp_queries_grid(int64_t n, int64_t frame, const SpFramePlan *plan, const uint8_t *mask,
-                         SpQueries *out)
-{
-    uint8_t *working = mask ? malloc((size_t)(plan->height * plan->width)) : NULL;
-    *out = (SpQueries){.query = malloc((size_t)(n * n) * 3 * sizeof *out->query),
-                       .object = malloc((size_t)(n * n))};
-    SpStatus status = sp_ok();
-    if (mask && !working)
-        status = sp_no_memory("the mask");
-    else if (!out->query || !out->object)
-        status = sp_no_memory("the queries");
-    if (status.code == SP_OK) {
-        if (mask)
-            sp_mask_to_working(plan, mask, working);
-        lay_grid(n, frame, plan, working, out);
-        if (!out->count)
-            status = sp_error(SP_USAGE,
-                              "no point of the %lld x %lld grid lies on the mask; use a finer "
-                              "--grid, another --point or another --mask",
-                              (long long)n, (long long)n);
-    }
     free(working);
-    if (status.code != SP_OK)
-        sp_queries_free(out);
-    return status;
+    if (out->count)
+        return sp_ok();
+    sp_queries_free(out);
+    return allocated ? sp_error(SP_USAGE,
+                                "no point of the %lld x %lld grid lies on the mask; use a finer "
+                                "--grid, another --point or another --mask",
+                                (long long)n, (long long)n)
+                     : sp_no_memory("the queries");
 }
 
 void sp_queries_free(SpQueries *queries)

@@ -1,5 +1,6 @@
 /*
- * Which points to track: read from a file or laid out as a grid.
+ * Which points to track: read from a file or laid out as a grid. Pixel (0, 0) is the centre of the
+ * first one.
  */
 #ifndef SP_INPUT_QUERIES_H
 #define SP_INPUT_QUERIES_H
@@ -9,11 +10,9 @@
 #include "media/frame_plan.h"
 
 typedef struct SpQueries {
-    int64_t count; /* N */
-    float *
-        query; /* [N, 3] used frame, x, y in pixels of the input video, (0, 0) the first's centre */
-    uint8_t
-        *object; /* [N] the mask's value where a query is, 1 without a mask; NULL: from a file */
+    int64_t count;   /* N */
+    float *query;    /* [N, 3] used frame, x, y in pixels of the input video */
+    uint8_t *object; /* [N] the mask's value at a query, 1 without a mask; NULL: from a file */
 } SpQueries;
 
 /* Reads a line `t,x,y` a query from `path`; the first line may be that heading. Blank lines and

@@ -106,7 +106,7 @@ void sp_overlay_draw(const SpOverlayBrush *brush, int64_t t, const SpImage *imag
 
 static SpStatus changed(const SpOverlay *overlay)
 {
-    return sp_error(SP_INPUT, "%.300s: not the same frames the second time it is read",
+    return sp_error(SP_INPUT, "%.300s: its frames changed between the first and the second reading",
                     overlay->video);
 }
 
@@ -194,8 +194,8 @@ SpStatus sp_overlay_check(const char *video)
         return sp_spool_stdin();
     if (stat(video, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
         return sp_error(SP_USAGE,
-                        "%.300s: no file, and --overlay reads the video twice; "
-                        "read it from standard input: spatrack - < %.100s",
+                        "%.300s: not a regular file, but --overlay reads the video twice; "
+                        "use standard input: spatrack - < %.100s",
                         video, video);
     return sp_ok();
 }

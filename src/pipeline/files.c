@@ -124,7 +124,8 @@ SpStatus sp_files_apart(const SpRunFile one[], const SpRunFile other[])
         for (SpFileRole b = 0; b < SP_FILE_ROLES; b++)
             if (is_written(one, a) && is_written(other, b) &&
                 strcmp(one[a].path, other[b].path) == 0)
-                return sp_error(SP_USAGE, "%.200s: two videos would be written there", one[a].path);
+                return sp_error(SP_USAGE, "%.200s: the results of two videos would go there",
+                                one[a].path);
     return sp_ok();
 }
 
@@ -136,7 +137,7 @@ SpStatus sp_files_check_shared(const SpJob *job)
         if (!path || (!entry->written && role != SP_FILE_GEOMETRY))
             continue;
         if (!entry->ending)
-            return sp_error(SP_USAGE, "%s is one video's; give one video", entry->flag);
+            return sp_error(SP_USAGE, "%s works with a single video only", entry->flag);
         if (!is_folder(path))
             return sp_error(SP_USAGE, "several videos: %s takes a folder, \"%.200s/\"", entry->flag,
                             path);
@@ -188,7 +189,9 @@ static SpStatus check_replaces(const SpRunFile files[], SpFileRole role)
     folder_of(path, folder);
     if (files[role].format && strcmp(files[role].format->ending, ".png") == 0 &&
         same(folder, files[SP_FILE_VIDEO].path))
-        return sp_error(SP_USAGE, "%.400s: %s would lie among the images of the video", path, flag);
+        return sp_error(SP_USAGE,
+                        "%.400s: %s would become one of the video's images; choose another folder",
+                        path, flag);
     return sp_ok();
 }
 

@@ -16,12 +16,7 @@
 
 typedef enum SpStopAfter { SP_STOP_NEVER, SP_STOP_FRONT, SP_STOP_SAM } SpStopAfter;
 typedef enum SpPrecisionChoice { SP_WANT_BEST, SP_WANT_F32, SP_WANT_BF16 } SpPrecisionChoice;
-typedef enum SpSleepAfter {
-    SP_SLEEP_STAGE,
-    SP_SLEEP_VIDEO,
-    SP_SLEEP_NEVER,
-    SP_SLEEP_SECONDS
-} SpSleepAfter;
+typedef enum SpSleep { SP_SLEEP_STAGE, SP_SLEEP_VIDEO, SP_SLEEP_NEVER, SP_SLEEP_SECONDS } SpSleep;
 
 /* What the user asks for; paths are views, NULL where nothing was given. */
 typedef struct SpJob {
@@ -48,7 +43,7 @@ typedef struct SpJob {
     SpPrecisionChoice precision;
     int weight_mode;     /* 0: auto; else 1 + SpWeightMode (nn/plan.h) */
     int64_t vram_budget; /* bytes, 0: what is free */
-    SpSleepAfter sleep_after;
+    SpSleep sleep_after;
     double sleep_seconds;
     int64_t sleep_level; /* 1 or 2 */
     bool plan;           /* only print what it would take */

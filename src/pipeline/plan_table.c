@@ -56,10 +56,8 @@ static void print_head(const SpRun *run, int64_t queries, const SpMemoryLimits *
 
 static SpStatus print_limits(SpRun *run, int64_t queries)
 {
-    int64_t frames, points = 0;
-    SP_TRY(sp_stages_max_frames(run, queries, &frames));
-    if (run->has[SP_STAGE_TRACKER])
-        SP_TRY(sp_stages_max_points(run, &points));
+    int64_t frames, points;
+    SP_TRY(sp_stages_max(run, queries, &frames, &points));
     printf("\nlongest clip that fits: %lld%s frames", (long long)frames,
            frames == SP_MAX_FRAMES ? " or more" : "");
     if (run->has[SP_STAGE_TRACKER])

@@ -129,7 +129,7 @@ static SpStatus report_mask(const SpRun *run, const float *iou)
         return sp_error(SP_USAGE, "SAM found nothing there; give other points or a box");
     for (int64_t k = 0; k < prompts->objects; k++)
         if (count[k + 1] == 0)
-            sp_console_warn(run->console, "SAM found nothing of %s", prompts->name[k]);
+            sp_console_warn(run->console, "SAM found no pixel of %s", prompts->name[k]);
         else
             sp_console_detail(run->console,
                               "%s: %lld pixels, %.1f %% of the frame; predicted IoU %.2f",

@@ -109,14 +109,13 @@ static SpStatus find_max(SpRun *run, int64_t frames, int64_t queries, int64_t be
     return sp_ok();
 }
 
-SpStatus sp_stages_max_frames(SpRun *run, int64_t queries, int64_t *frames)
+SpStatus sp_stages_max(SpRun *run, int64_t queries, int64_t *frames, int64_t *points)
 {
-    return find_max(run, 0, queries, SP_MAX_FRAMES + 1, frames);
-}
-
-SpStatus sp_stages_max_points(SpRun *run, int64_t *queries)
-{
-    return find_max(run, run->clip.frames, 0, SP_MAX_POINTS + 1, queries);
+    *points = 0;
+    SP_TRY(find_max(run, 0, queries, SP_MAX_FRAMES + 1, frames));
+    return run->has[SP_STAGE_TRACKER]
+               ? find_max(run, run->clip.frames, 0, SP_MAX_POINTS + 1, points)
+               : sp_ok();
 }
 
 /* What does not fit, and what to do instead. */

@@ -12,11 +12,10 @@
  * or points, would fit. */
 SpStatus sp_stages_plan(SpRun *run, int64_t queries);
 
-/* The longest clip, and the most points on this one, that fit, up to these; 0: not even one. Only
- * after sp_stages_plan. */
+/* The longest clip with `queries` points, and the most points on this one (0: no tracker), that
+ * fit, up to these; 0: not even one. Only after sp_stages_plan. */
 enum { SP_MAX_FRAMES = 10000, SP_MAX_POINTS = 1000000 };
-SpStatus sp_stages_max_frames(SpRun *run, int64_t queries, int64_t *frames);
-SpStatus sp_stages_max_points(SpRun *run, int64_t *queries);
+SpStatus sp_stages_max(SpRun *run, int64_t queries, int64_t *frames, int64_t *points);
 
 /* Front, or the user's geometry, and tracker into `geometry` and `tracks`, whose memory is
  * allocated here. The run is planned. */

@@ -264,10 +264,10 @@ def prepare_makes_a_copy_once():
 def bad_requests_are_refused():
     out = ["-o", os.path.join(place("bad"), "t.npz")]
     both = [BALL, os.path.join(ROOT, "tests", "data", "..", "data", "ball.mp4")]
-    refused(2, "two videos would be written there", *both, "-o", TEMPORARY + "/")
+    refused(2, "the results of two videos would go there", *both, "-o", TEMPORARY + "/")
     refused(2, "-o takes a folder", BALL, "other.mp4", *out)
     refused(2, "--report takes a folder", BALL, "other.mp4", "--report", "r.json")
-    refused(2, "--overlay is one video's", BALL, "other.mp4", "--overlay", "o.mp4")
+    refused(2, "--overlay works with a single video only", BALL, "other.mp4", "--overlay", "o.mp4")
     refused(2, "pipe", BALL, "-", "-o", TEMPORARY + "/")
     for size in ("", "4X", "0", "-1", "1G2", "G", "nan"):
         refused(2, "--vram-budget takes", BALL, "--vram-budget=" + size, *out)

@@ -159,7 +159,7 @@ def bad_cases():
     yield "box without area", [BALL, "--box", "9,9,9,40", *out], 2, "no area"
     yield "box turned round", [BALL, "--box", "90,90,9,9", *out], 2, "no area"
     yield "two boxes", [BALL, "--box", "a=1,1,9,9", "--box", "a=2,2,8,8", *out], 2, "second box for a"
-    yield "background alone", [BALL, *point, "--point", "a=1,2,-", *out], 2, "lies on a"
+    yield "background alone", [BALL, *point, "--point", "a=1,2,-", *out], 2, "every --point of a ends"
     yield "too many", [BALL, *(point * 65), *out], 2, "64 times"
     yield "point outside", [BALL, "--point", "480,10", *out, *mask], 2, "480,10 lies outside"
     yield "box outside", [BALL, "--box", "1,1,20,360", *out, *mask], 2, "20,360 lies outside"

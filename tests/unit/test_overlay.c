@@ -233,7 +233,7 @@ static void a_clip_that_changed_is_told(void **state)
         assert_ok(sp_atomic_open_for(scratch_path("changed.mp4"), "--overlay", &file));
         const SpStatus status = sp_overlay_write(&file, &overlay, NULL, &codec);
         assert_int_equal(status.code, SP_INPUT);
-        assert_non_null(strstr(status.text, "second time"));
+        assert_non_null(strstr(status.text, "second reading"));
         sp_atomic_abandon(&file);
         assert_int_not_equal(access(scratch_path("changed.mp4"), F_OK), 0);
     }

@@ -112,7 +112,7 @@ static void bad_lines_are_named(void **state)
         BAD("0,1,2\nt,x,y\n", ":2: not a query"),
         BAD("t,x,y\nt,x,y\n", ":2: not a query"),
         BAD("x,y,t\n", ":1: not a query"),
-        BAD("5,1,2\n", ":1: t is 5; it must be a whole number of the used frames 0..4"),
+        BAD("5,1,2\n", ":1: t is 5; it must be the number of a used frame, 0..4"),
         BAD("-1,1,2\n", ":1: t is -1;"),
         BAD("0.5,1,2\n", ":1: t is 0.5;"),
         BAD("\n0,-0.1,2\n", ":2: x is -0.1; it must be 0..59"),
