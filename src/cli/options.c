@@ -317,13 +317,6 @@ static SpStatus read_sleep(const char *text, SpJob *job)
     return sp_ok();
 }
 
-/* Defaults that depend on other flags. */
-static void settle(SpJob *job)
-{
-    if (job->max_frames < 0)
-        job->max_frames = job->mode == SP_TRACKER_ONLINE ? DEFAULT_FRAMES_ONLINE : DEFAULT_FRAMES;
-}
-
 static cJSON *json_of(const SpOptions *in, const Option *option)
 {
     const void *field = (const char *)in + option->field;
@@ -375,6 +368,7 @@ static char *make_settings(const SpOptions *in)
 
 SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
 {
+    SpJob *job = &out->job;
     bool only_names = false;
     *out = (SpOptions){0};
     for (int i = 0; i < OPTIONS; i++)
@@ -390,14 +384,15 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
         else
             out->video[out->videos++] = argv[i];
     }
-    settle(&out->job);
-    SP_TRY(read_sleep(out->sleep_after, &out->job));
+    if (job->max_frames < 0)
+        job->max_frames = job->mode == SP_TRACKER_ONLINE ? DEFAULT_FRAMES_ONLINE : DEFAULT_FRAMES;
+    SP_TRY(read_sleep(out->sleep_after, job));
     if (out->help || out->version || out->info || out->prepare)
         return sp_ok();
     SP_TRY(sp_prompts_parse(&out->points, &out->boxes, &out->prompts));
-    out->job.prompts = &out->prompts;
+    job->prompts = &out->prompts;
     SP_TRY(check_all(out));
-    out->job.settings = out->settings = make_settings(out);
+    job->settings = out->settings = make_settings(out);
     return out->settings ? sp_ok() : sp_no_memory("the settings");
 }
 

@@ -85,24 +85,24 @@ static SpStatus plan_both(SpRun *run, int64_t frames, int64_t queries, const SpM
     return sp_ok();
 }
 
-/* The largest count below `beyond` that fits, given that whatever is smaller than one that fits
+/* The largest count below `end` that fits, given that whatever is smaller than one that fits
  * does; 0: none. `frames` 0: counts frames; else points on so many. */
-static SpStatus find_max(SpRun *run, int64_t frames, int64_t queries, int64_t beyond, int64_t *out)
+static SpStatus find_max(SpRun *run, int64_t frames, int64_t queries, int64_t end, int64_t *out)
 {
     SpFootprint footprint[SP_STAGES];
     SpStage failing;
     SpMemoryLimits limits;
-    bool bounded = false; /* `beyond` is known not to fit */
+    bool bounded = false; /* `end` is known not to fit */
     SP_TRY(sp_models_memory_limits(run->models, &limits));
-    for (*out = 0; *out + 1 < beyond;) {
-        const int64_t twice = *out ? 2 * *out : 1, middle = *out + (beyond - *out) / 2;
-        const int64_t count = !bounded && twice < beyond ? twice : middle;
+    for (*out = 0; *out + 1 < end;) {
+        const int64_t twice = *out ? 2 * *out : 1, middle = *out + (end - *out) / 2;
+        const int64_t count = !bounded && twice < end ? twice : middle;
         SP_TRY(plan_both(run, frames ? frames : count, frames ? count : queries, &limits, footprint,
                          &failing));
         if (failing == SP_STAGES) {
             *out = count;
         } else {
-            beyond = count;
+            end = count;
             bounded = true;
         }
     }
@@ -162,36 +162,28 @@ SpStatus sp_stages_plan(SpRun *run, int64_t queries)
     return sp_ok();
 }
 
-/* The next `count` floats of the run's memory. */
-static float *part(float **at, int64_t count)
-{
-    float *begin = *at;
-    *at += count;
-    return begin;
-}
-
 static SpStatus alloc_results(SpRun *run)
 {
     const int64_t t = run->clip.frames, n = run->queries.count;
     const int64_t area = t * run->clip.plan.height * run->clip.plan.width;
     SpGeometry *geometry = &run->geometry;
     SpTrackerOutput *tracks = &run->tracks;
-    float *at = run->memory = malloc(result_bytes(run, t, n));
-    if (!at)
+    run->memory = malloc(result_bytes(run, t, n));
+    if (!run->memory)
         return sp_no_memory("depth and tracks; use fewer frames with --max-frames");
-    geometry->depth = part(&at, area);
-    geometry->confidence = part(&at, area);
-    geometry->intrinsics = part(&at, 9 * t);
-    geometry->c2w = part(&at, 16 * t);
+    geometry->depth = run->memory;
+    geometry->confidence = geometry->depth + area;
+    geometry->intrinsics = geometry->confidence + area;
+    geometry->c2w = geometry->intrinsics + 9 * t;
     if (!run->has[SP_STAGE_TRACKER])
         return sp_ok();
-    tracks->intrinsics = part(&at, 9 * t);
-    tracks->c2w = part(&at, 16 * t);
-    tracks->tracks = part(&at, 3 * t * n);
-    tracks->camera_points = part(&at, 3 * t * n);
-    tracks->visibility = part(&at, t * n);
-    tracks->confidence = part(&at, t * n);
-    tracks->dynamic = part(&at, n);
+    tracks->intrinsics = geometry->c2w + 16 * t;
+    tracks->c2w = tracks->intrinsics + 9 * t;
+    tracks->tracks = tracks->c2w + 16 * t;
+    tracks->camera_points = tracks->tracks + 3 * t * n;
+    tracks->visibility = tracks->camera_points + 3 * t * n;
+    tracks->confidence = tracks->visibility + t * n;
+    tracks->dynamic = tracks->confidence + t * n;
     tracks->depth = geometry->depth; /* in place: see SpTrackerOutput */
     tracks->valid = geometry->confidence;
     return sp_ok();

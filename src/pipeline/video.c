@@ -204,7 +204,7 @@ static void to_first_camera(SpRun *run)
 static SpStatus make_version(SpRun *run)
 {
     static const char form[] = "{\"program\":\"spatrack %s\",\"format\":%d,\"settings\":%s}";
-    const char *settings = run->job->settings ? run->job->settings : "null";
+    const char *settings = run->job->settings;
     const size_t capacity = sizeof form + strlen(SP_VERSION) + strlen(settings) + 16;
     run->version = malloc(capacity);
     if (!run->version)

@@ -107,7 +107,7 @@ def bad_cases():
     yield "geometry: inf", given(**changed("intrinsics", (2, 3, 3), k, 9, inf)), 3, "intrinsics"
     yield "geometry: focal length 0", given(**changed("intrinsics", (2, 3, 3), k, 0, 0)), 3, "fx, fy > 0"
     yield "geometry: stretched pose", given(**changed("extrinsics", (2, 4, 4), pose, 0, 2)), 3, \
-        "no rotation"
+        "not a rotation"
     yield "geometry: mirrored pose", given(**changed("extrinsics", (2, 4, 4), pose, 16, -1)), 3, \
         "frame 1 is not a rotation"
 
