@@ -10,14 +10,11 @@ static void print_model(FILE *stream, const char *weights, SpModelId model)
     SpLocated place;
     SpCheckpoint *checkpoint;
     SpStatus status = sp_weights_locate(weights, model, &place);
-    if (status.code == SP_OK && !sp_weights_exist(&place)) {
-        fprintf(stream, "%s: none\n", name);
-        return;
-    }
-    if (status.code == SP_OK)
+    const bool none = status.code == SP_OK && !sp_weights_exist(&place);
+    if (status.code == SP_OK && !none)
         status = sp_weights_open(&place, &checkpoint);
-    if (status.code != SP_OK) {
-        fprintf(stream, "%s: %s\n", name, status.text);
+    if (none || status.code != SP_OK) {
+        fprintf(stream, "%s: %s\n", name, none ? "none" : status.text);
         return;
     }
     fprintf(stream, "%s: %.1f MB, %s%s%s%s\n", name,

@@ -192,14 +192,6 @@ static SpStatus read_choice(const Option *option, const char *text, double *valu
     return sp_error(SP_USAGE, "--%s takes %s, not \"%.80s\"", option->name, option->value, text);
 }
 
-static SpStatus add_text(const Option *option, const char *text, SpTexts *texts)
-{
-    if (texts->count == SP_MAX_TEXTS)
-        return sp_error(SP_USAGE, "--%s can be given at most %d times", option->name, SP_MAX_TEXTS);
-    texts->item[texts->count++] = text;
-    return sp_ok();
-}
-
 static SpStatus set_value(const Option *option, const char *text, SpOptions *out)
 {
     void *field = (char *)out + option->field;
@@ -211,8 +203,14 @@ static SpStatus set_value(const Option *option, const char *text, SpOptions *out
         *(const char **)field = text;
         return sp_ok();
     }
-    if (option->kind == TEXTS)
-        return add_text(option, text, field);
+    if (option->kind == TEXTS) {
+        SpTexts *texts = field;
+        if (texts->count == SP_MAX_TEXTS)
+            return sp_error(SP_USAGE, "--%s can be given at most %d times", option->name,
+                            SP_MAX_TEXTS);
+        texts->item[texts->count++] = text;
+        return sp_ok();
+    }
     SP_TRY(option->kind == CHOICE ? read_choice(option, text, &value)
            : option->kind == SIZE ? read_size(option, text, &value)
                                   : read_number(option, text, &value));

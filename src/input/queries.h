@@ -1,6 +1,6 @@
 /*
- * Which points to track: read from a file or laid out as a grid. Pixel (0, 0) is the centre of the
- * first one.
+ * Which points to track: read from a file or laid out as a grid. Pixel
+ * coordinates are 0 at the centre of the first pixel.
  */
 #ifndef SP_INPUT_QUERIES_H
 #define SP_INPUT_QUERIES_H

@@ -16,10 +16,11 @@ typedef struct Entry {
 } Entry;
 
 static const Entry table[SP_FILE_ROLES] = {
-    [SP_FILE_VIDEO] = {"the video", "VIDEO", offsetof(SpJob, video)},
-    [SP_FILE_GEOMETRY] = {"the geometry", "--geometry", offsetof(SpJob, geometry)},
-    [SP_FILE_QUERIES] = {"the queries", "--queries", offsetof(SpJob, queries)},
-    [SP_FILE_MASK] = {"the mask", "--mask", offsetof(SpJob, mask)},
+    [SP_FILE_VIDEO] = {"the video", "VIDEO", offsetof(SpJob, video), .written = false},
+    [SP_FILE_GEOMETRY] = {"the geometry", "--geometry", offsetof(SpJob, geometry),
+                          .written = false},
+    [SP_FILE_QUERIES] = {"the queries", "--queries", offsetof(SpJob, queries), .written = false},
+    [SP_FILE_MASK] = {"the mask", "--mask", offsetof(SpJob, mask), .written = false},
     [SP_FILE_RESULT] = {"the result", "-o", offsetof(SpJob, output), true, SP_PRODUCT_RESULT,
                         .ending = ".npz", .always = true},
     [SP_FILE_REPORT] = {"the report", "--report", offsetof(SpJob, report), true, SP_PRODUCT_REPORT,

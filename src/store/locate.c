@@ -67,7 +67,7 @@ SpStatus sp_weights_open(const SpLocated *located, SpCheckpoint **out)
     if (!located->embedded)
         return sp_checkpoint_open(located->folder, out);
     *out = NULL;
-    const void *data = sp_embedded(model->builtin, &size);
+    const void *data = sp_embedded((SpLiteWeights)model->builtin, &size);
     if (!data)
         return sp_error(SP_CHECKPOINT, "there are no built-in weights for %s", model->name);
     snprintf(label, sizeof label, "built-in %s weights", model->name);

@@ -50,7 +50,7 @@ def tensors_are_named_as_the_goldens_are():
         for size in tensor["shape"]:
             count *= size
         assert 4 * count == len(data) == tensor["data_offsets"][1], name
-    assert header("seen/front/camera/delta.safetensors")[0]["delta"]["shape"] == [4, 3, 9]
+    assert header("seen/front/dpt/fuse1.safetensors")[0]["fuse1"]["shape"] == [3, 24, 96, 128]  # a map a frame
     assert not [name for _, _, names in os.walk(folder) for name in names if name.endswith(".part")]
 
 

@@ -322,7 +322,7 @@ static void built_in_weights_open(void **state)
         size_t size;
         assert_int_equal(sp_weights_open(&located, &checkpoint).code, SP_OK);
         sp_checkpoint_close(checkpoint);
-        const void *data = sp_embedded(sp_model_info(id)->builtin, &size);
+        const void *data = sp_embedded((SpLiteWeights)sp_model_info(id)->builtin, &size);
         assert_int_equal(sp_safetensors_open_memory(data, size, "", SP_INPUT, &file).code, SP_OK);
         assert_non_null(sp_safetensors_metadata(file, "trained"));
         sp_safetensors_close(file);
