@@ -7,7 +7,6 @@
 #include "cli/compact_weights.h"
 #include "cli/info.h"
 #include "cli/options.h"
-#include "cli/version.h"
 #include "output/atomic.h"
 #include "pipeline/batch.h"
 
@@ -41,38 +40,33 @@ static void restrain_spinning(char **argv)
         execv("/proc/self/exe", argv); /* where that fails, it only waits worse */
 }
 
-static SpStatus run(SpOptions *options)
+static SpStatus run(const SpOptions *options, char **argv)
 {
+    const SpJob *job = &options->job;
     SpConsole console;
     sp_console_open(&console, stderr, options->quiet, options->verbose);
-    char *settings = sp_options_settings(options);
-    if (!settings)
-        return sp_no_memory("the settings");
-    options->job.settings = settings;
-    const SpStatus status = sp_batch_run(&options->job, options->video, options->videos, &console);
-    free(settings);
-    return status;
+    if (options->help) {
+        sp_options_help(stdout);
+    } else if (options->version) {
+        sp_version_print(stdout);
+    } else if (options->prepare) {
+        return sp_compact_weights(job->weights, &console);
+    } else if (options->info) {
+        sp_info_print(stdout, job->weights);
+    } else {
+        restrain_spinning(argv);
+        return sp_batch_run(job, options->video, options->videos, &console);
+    }
+    return sp_ok();
 }
 
 int main(int argc, char **argv)
 {
     SpOptions options;
-    SpConsole console;
     catch_signals();
     SpStatus status = sp_options_parse(argc, argv, &options);
-    if (status.code == SP_OK && options.help) {
-        sp_options_help(stdout);
-    } else if (status.code == SP_OK && options.version) {
-        sp_version_print(stdout);
-    } else if (status.code == SP_OK && options.prepare) {
-        sp_console_open(&console, stderr, options.quiet, options.verbose);
-        status = sp_compact_weights(options.job.weights, &console);
-    } else if (status.code == SP_OK && options.info) {
-        sp_info_print(stdout, options.job.weights);
-    } else if (status.code == SP_OK) {
-        restrain_spinning(argv);
-        status = run(&options);
-    }
+    if (status.code == SP_OK)
+        status = run(&options, argv);
     if (status.code == SP_OK && fflush(stdout) != 0)
         status = sp_error(SP_OUTPUT, "cannot write to standard output");
     if (status.code != SP_OK)

@@ -5,7 +5,6 @@
 #include "output/atomic.h"
 #include "store/compact.h"
 #include "store/locate.h"
-#include "store/registry.h"
 
 static SpStatus compact_model(const SpLocated *place, SpConsole *console)
 {
@@ -37,7 +36,7 @@ SpStatus sp_compact_weights(const char *weights, SpConsole *console)
         SpLocated place;
         if (!sp_model_info(id)->compact)
             continue;
-        const SpStatus found = sp_weights_locate(weights, sp_model_info(id)->name, &place);
+        const SpStatus found = sp_weights_locate(weights, id, &place);
         if (found.code != SP_OK && id == SP_MODEL_FRONT)
             missing = found;
         if (found.code != SP_OK || place.embedded)

@@ -1,4 +1,4 @@
-/* What there is on this machine (--info). */
+/* What --info and --version print. */
 #ifndef SP_CLI_INFO_H
 #define SP_CLI_INFO_H
 
@@ -6,5 +6,8 @@
 
 /* Devices, then each model's checkpoint with its place and size; `weights` is --weights or NULL. */
 void sp_info_print(FILE *stream, const char *weights);
+
+/* The program's version (meson.build), then a line for each library with its version. */
+void sp_version_print(FILE *stream);
 
 #endif

@@ -17,159 +17,134 @@ typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, SIZE, TEXT, TEXTS, CHOICE, OUT
 
 typedef struct Option {
     Kind kind;
-    const char *name; /* or the heading's text */
-    char letter;
+    const char *name;  /* or the heading's text */
     const char *value; /* what --help calls it; of a CHOICE the words, "crop|fit" */
     const char *help;
-    size_t field; /* in SpOptions */
-    double min, max, default_value;
+    size_t field;        /* in SpOptions */
     bool affects_result; /* and so is written into it */
-    SpProduct product;   /* of an OUTPUT: --help lists its formats */
+    char letter;
+    double min, max, default_value;
+    SpProduct product; /* of an OUTPUT: --help lists its formats */
 } Option;
 
-#define JOB(member) .field = offsetof(SpOptions, job.member)
-#define TOP(member) .field = offsetof(SpOptions, member)
+#define TOP(member)     .field = offsetof(SpOptions, member)
+#define JOB(member)     TOP(job.member)
+#define SETTING(member) JOB(member), .affects_result = true
 
 static const Option options[] = {
     {.kind = HEADING, .name = "Input"},
-    {NUMBER, "start", .value = "SEC", .help = "begin SEC seconds into the video (0)", JOB(start),
-     .max = 1e9, .affects_result = true},
-    {WHOLE, "stride", .value = "N", .help = "use every Nth frame from there (1)", JOB(stride),
-     .min = 1, .max = 1e9, .default_value = 1, .affects_result = true},
-    {WHOLE, "max-frames", .value = "N", .help = "use at most N frames (80; 300 online)",
-     JOB(max_frames), .min = 1, .max = 1e6, .default_value = -1, .affects_result = true},
-    {CHOICE, "portrait", .value = "crop|fit",
-     .help = "frames taller than wide: crop to a square, or fit whole (crop)", JOB(portrait),
-     .affects_result = true},
-    {WHOLE, "max-input-side", .value = "N",
-     .help = "first scale frames down to a shorter side of N pixels (off)", JOB(max_input_side),
-     .min = 14, .max = 1e6, .affects_result = true},
-    {TEXT, "geometry", .value = "FILE.npz",
-     .help = "take depths, intrinsics, extrinsics from FILE; skip the front end", JOB(geometry),
-     .affects_result = true},
+    {NUMBER, "start", "SEC", "begin SEC seconds into the video (0)", SETTING(start), .max = 1e9},
+    {WHOLE, "stride", "N", "use every Nth frame from there (1)", SETTING(stride), .min = 1,
+     .max = 1e9, .default_value = 1},
+    {WHOLE, "max-frames", "N", "use at most N frames (80; 300 online)", SETTING(max_frames),
+     .min = 1, .max = 1e6, .default_value = -1},
+    {CHOICE, "portrait", "crop|fit",
+     "frames taller than wide: crop to a square, or fit whole (crop)", SETTING(portrait)},
+    {WHOLE, "max-input-side", "N", "first scale frames down to a shorter side of N pixels (off)",
+     SETTING(max_input_side), .min = 14, .max = 1e6},
+    {TEXT, "geometry", "FILE.npz",
+     "take depths, intrinsics, extrinsics from FILE; skip the front end", SETTING(geometry)},
     {.kind = HEADING, .name = "Queries"},
-    {WHOLE, "grid", .value = "N",
-     .help = "track N x N points on the first frame (10; 50 within a mask)", JOB(grid), .min = 1,
-     .max = 1000, .affects_result = true},
-    {TEXT, "queries", .value = "FILE.csv",
-     .help = "track the points in FILE, one t,x,y per line: used frame, pixels", JOB(queries),
+    {WHOLE, "grid", "N", "track N x N points on the first frame (10; 50 within a mask)",
+     SETTING(grid), .min = 1, .max = 1000},
+    {TEXT, "queries", "FILE.csv",
+     "track the points in FILE, one t,x,y per line: used frame, pixels", SETTING(queries)},
+    {TEXT, "mask", "FILE.png", "keep only the grid points where FILE is not black", SETTING(mask)},
+    {TEXTS, "point", "X,Y[,-]",
+     "track the object at X,Y; X,Y,- is not part of it (repeat; NAME=X,Y)", TOP(points),
      .affects_result = true},
-    {TEXT, "mask", .value = "FILE.png", .help = "keep only the grid points where FILE is not black",
-     JOB(mask), .affects_result = true},
-    {TEXTS, "point", .value = "X,Y[,-]",
-     .help = "track the object at X,Y; X,Y,- is not part of it (repeat; NAME=X,Y)", TOP(points),
+    {TEXTS, "box", "X0,Y0,X1,Y1", "track the object in this box (NAME=X0,Y0,X1,Y1)", TOP(boxes),
      .affects_result = true},
-    {TEXTS, "box", .value = "X0,Y0,X1,Y1",
-     .help = "track the object in this box (NAME=X0,Y0,X1,Y1)", TOP(boxes), .affects_result = true},
-    {WHOLE, "prompt-frame", .value = "N", .help = "used frame that points and boxes refer to (0)",
-     JOB(prompt_frame), .max = 1e6, .affects_result = true},
-    {CHOICE, "sam", .value = "auto|base|large|huge|lite",
-     .help = "which SAM finds the object (auto: the largest that fits)", JOB(sam),
-     .affects_result = true},
-    {CHOICE, "mask-select", .value = "first|best",
-     .help = "of SAM's three masks, the first or the best rated (first)", JOB(mask_select),
-     .affects_result = true},
-    {OUTPUT, "mask-out", .value = "FILE.png", .help = "write the mask that SAM found",
-     JOB(mask_out), .product = SP_PRODUCT_MASK},
+    {WHOLE, "prompt-frame", "N", "used frame that points and boxes refer to (0)",
+     SETTING(prompt_frame), .max = 1e6},
+    {CHOICE, "sam", "auto|base|large|huge|lite",
+     "which SAM finds the object (auto: the largest that fits)", SETTING(sam)},
+    {CHOICE, "mask-select", "first|best",
+     "of SAM's three masks, the first or the best rated (first)", SETTING(mask_select)},
+    {OUTPUT, "mask-out", "FILE.png", "write the mask that SAM found", JOB(mask_out),
+     .product = SP_PRODUCT_MASK},
     {.kind = HEADING, .name = "Tracking"},
-    {CHOICE, "mode", .value = "offline|online",
-     .help = "online: in windows of 20 frames, for long clips (offline)", JOB(mode),
-     .affects_result = true},
-    {WHOLE, "vo-points", .value = "N",
-     .help = "support points for estimating the cameras (from the weights: 756)", JOB(vo_points),
-     .max = 30000, .default_value = -1, .affects_result = true},
-    {WHOLE, "iters", .value = "N", .help = "refinement steps (4)", JOB(iterations), .min = 1,
-     .max = 64, .default_value = 4, .affects_result = true},
-    {WHOLE, "seed", .value = "N", .help = "seed for the random choice of support points (0)",
-     JOB(seed), .max = 1e15, .affects_result = true},
-    {FLAG, "fixed-camera", .help = "keep the cameras as they are, without refinement",
-     JOB(fixed_camera), .affects_result = true},
+    {CHOICE, "mode", "offline|online", "online: in windows of 20 frames, for long clips (offline)",
+     SETTING(mode)},
+    {WHOLE, "vo-points", "N", "support points for estimating the cameras (from the weights: 756)",
+     SETTING(vo_points), .max = 30000, .default_value = -1},
+    {WHOLE, "iters", "N", "refinement steps (4)", SETTING(iterations), .min = 1, .max = 64,
+     .default_value = 4},
+    {WHOLE, "seed", "N", "seed for the random choice of support points (0)", SETTING(seed),
+     .max = 1e15},
+    {FLAG, "fixed-camera", NULL, "keep the cameras as they are, without refinement",
+     SETTING(fixed_camera)},
     {.kind = HEADING, .name = "Output"},
-    {OUTPUT, "output", .letter = 'o', .value = "FILE",
-     .help = "the result; FOLDER/: there, with the name of the video", JOB(output),
-     .product = SP_PRODUCT_RESULT},
-    {WHOLE, "max-side", .value = "N",
-     .help = "longer side of the saved depth and video, in pixels (336)", JOB(max_side), .min = 1,
-     .max = 16384, .default_value = 336, .affects_result = true},
-    {FLAG, "no-compress", .help = "store the arrays uncompressed", JOB(no_compress)},
-    {OUTPUT, "overlay", .value = "FILE", .help = "draw the tracks", JOB(overlay),
-     .product = SP_PRODUCT_OVERLAY},
-    {WHOLE, "trail", .value = "N", .help = "how many frames a track's trail reaches back (10)",
-     JOB(trail), .max = 1e6, .default_value = 10},
-    {CHOICE, "background", .value = "plain|dim|gray",
-     .help = "how to show the video under the tracks (plain)", JOB(background)},
-    {CHOICE, "stop-after", .value = "never|front|sam",
-     .help = "front: depth and cameras only; sam: --mask-out only (never)", JOB(stop_after),
-     .affects_result = true},
-    {FLAG, "no-clobber", .letter = 'n', .help = "refuse to replace an existing output",
-     JOB(no_clobber)},
-    {OUTPUT, "report", .value = "FILE.json", .help = "what the run did", JOB(report),
-     .product = SP_PRODUCT_REPORT},
-    {TEXT, "dump", .value = "DIR",
-     .help = "write the intermediate tensors of the models to DIR, as safetensors", JOB(dump)},
+    {OUTPUT, "output", "FILE", "the result; FOLDER/: there, with the name of the video",
+     JOB(output), .letter = 'o', .product = SP_PRODUCT_RESULT},
+    {WHOLE, "max-side", "N", "longer side of the saved depth and video, in pixels (336)",
+     SETTING(max_side), .min = 1, .max = 16384, .default_value = 336},
+    {FLAG, "no-compress", NULL, "store the arrays uncompressed", JOB(no_compress)},
+    {OUTPUT, "overlay", "FILE", "draw the tracks", JOB(overlay), .product = SP_PRODUCT_OVERLAY},
+    {WHOLE, "trail", "N", "how many frames a track's trail reaches back (10)", JOB(trail),
+     .max = 1e6, .default_value = 10},
+    {CHOICE, "background", "plain|dim|gray", "how to show the video under the tracks (plain)",
+     JOB(background)},
+    {CHOICE, "stop-after", "never|front|sam",
+     "front: depth and cameras only; sam: --mask-out only (never)", SETTING(stop_after)},
+    {FLAG, "no-clobber", NULL, "refuse to replace an existing output", JOB(no_clobber),
+     .letter = 'n'},
+    {OUTPUT, "report", "FILE.json", "what the run did", JOB(report), .product = SP_PRODUCT_REPORT},
+    {TEXT, "dump", "DIR", "write the intermediate tensors of the models to DIR, as safetensors",
+     JOB(dump)},
     {.kind = HEADING, .name = "Running"},
-    {TEXT, "weights", .value = "DIR",
-     .help = "take the models from DIR/front and DIR/offline or DIR/online", JOB(weights)},
-    {CHOICE, "device", .value = "auto|cpu|cuda", .help = "where to compute (auto)", JOB(device)},
-    {CHOICE, "precision", .value = "auto|f32|bf16",
-     .help = "number formats on a GPU (auto: bf16 and TF32)", JOB(precision),
-     .affects_result = true},
-    {SIZE, "vram-budget", .value = "SIZE",
-     .help = "limit on device memory, such as 4G or 900M (what is free)", JOB(vram_budget),
-     .min = 1, .max = 1e15},
-    {CHOICE, "weight-mode", .value = "auto|in-place|resident|streamed",
-     .help = "how weights reach the device (auto: fastest)", JOB(weight_mode)},
-    {TEXT, "sleep-after", .value = "WHEN",
-     .help = "when models leave the device: stage, video, never, SECONDS (stage)",
-     TOP(sleep_after)},
-    {WHOLE, "sleep-level", .value = "1|2",
-     .help = "2: sleeping also unmaps their files and closes the device (1)", JOB(sleep_level),
-     .min = 1, .max = 2, .default_value = 1},
-    {FLAG, "plan", .help = "print the memory and time it would take and what fits; run nothing",
+    {TEXT, "weights", "DIR", "take the models from DIR/front and DIR/offline or DIR/online",
+     JOB(weights)},
+    {CHOICE, "device", "auto|cpu|cuda", "where to compute (auto)", JOB(device)},
+    {CHOICE, "precision", "auto|f32|bf16", "number formats on a GPU (auto: bf16 and TF32)",
+     SETTING(precision)},
+    {SIZE, "vram-budget", "SIZE", "limit on device memory, such as 4G or 900M (what is free)",
+     JOB(vram_budget), .min = 1, .max = 1e15},
+    {CHOICE, "weight-mode", "auto|in-place|resident|streamed",
+     "how weights reach the device (auto: fastest)", JOB(weight_mode)},
+    {TEXT, "sleep-after", "WHEN",
+     "when models leave the device: stage, video, never, SECONDS (stage)", TOP(sleep_after)},
+    {WHOLE, "sleep-level", "1|2", "2: sleeping also unmaps their files and closes the device (1)",
+     JOB(sleep_level), .min = 1, .max = 2, .default_value = 1},
+    {FLAG, "plan", NULL, "print the memory and time it would take and what fits; run nothing",
      JOB(plan)},
-    {WHOLE, "threads", .value = "N", .help = "CPU threads (one per processor)", JOB(threads),
-     .min = 1, .max = 1024},
-    {FLAG, "quiet", .letter = 'q', .help = "print only warnings and errors", TOP(quiet)},
-    {FLAG, "verbose", .letter = 'v', .help = "print how long each stage took", TOP(verbose)},
-    {FLAG, "prepare", .help = "make compact copies of the published weights for GPUs, and exit",
+    {WHOLE, "threads", "N", "CPU threads (one per processor)", JOB(threads), .min = 1, .max = 1024},
+    {FLAG, "quiet", NULL, "print only warnings and errors", TOP(quiet), .letter = 'q'},
+    {FLAG, "verbose", NULL, "print how long each stage took", TOP(verbose), .letter = 'v'},
+    {FLAG, "prepare", NULL, "make compact copies of the published weights for GPUs, and exit",
      TOP(prepare)},
-    {FLAG, "info", .help = "print the devices and the weights found, and exit", TOP(info)},
-    {FLAG, "version", .help = "print the versions of the program and its libraries, and exit",
+    {FLAG, "info", NULL, "print the devices and the weights found, and exit", TOP(info)},
+    {FLAG, "version", NULL, "print the versions of the program and its libraries, and exit",
      TOP(version)},
-    {FLAG, "help", .letter = 'h', .help = "print this help and exit", TOP(help)},
+    {FLAG, "help", NULL, "print this help and exit", TOP(help), .letter = 'h'},
 };
 
 enum { OPTIONS = sizeof options / sizeof *options };
 
-static void *field_of(SpOptions *out, const Option *option)
-{
-    return (char *)out + option->field;
-}
-
 static void set_number(SpOptions *out, const Option *option, double value)
 {
+    void *field = (char *)out + option->field;
     if (option->kind == NUMBER)
-        *(double *)field_of(out, option) = value;
+        *(double *)field = value;
     else if (option->kind == WHOLE || option->kind == SIZE)
-        *(int64_t *)field_of(out, option) = (int64_t)value;
+        *(int64_t *)field = (int64_t)value;
     else if (option->kind == CHOICE)
-        *(int *)field_of(out, option) = (int)value;
+        *(int *)field = (int)value;
 }
 
-static const Option *find(const char *name, size_t length)
+/* The flag that "--name", "--name=value", "-n" or "-nvalue" names; *value: what it holds, or NULL.
+ */
+static const Option *find(const char *argument, const char **value)
 {
-    for (int i = 0; i < OPTIONS; i++)
-        if (options[i].kind != HEADING && strlen(options[i].name) == length &&
-            strncmp(options[i].name, name, length) == 0)
-            return options + i;
-    return NULL;
-}
-
-static const Option *find_letter(char letter)
-{
-    for (int i = 0; i < OPTIONS; i++)
-        if (options[i].letter == letter && letter)
-            return options + i;
+    const bool named = argument[1] == '-';
+    const char *name = argument + 2;
+    const size_t length = named ? strcspn(name, "=") : 0;
+    *value = name[length] ? name + length + named : NULL;
+    for (const Option *o = options; o < options + OPTIONS; o++)
+        if (named ? o->kind != HEADING && strlen(o->name) == length &&
+                        strncmp(o->name, name, length) == 0
+                  : o->letter == argument[1])
+            return o;
     return NULL;
 }
 
@@ -217,26 +192,25 @@ static SpStatus read_choice(const Option *option, const char *text, double *valu
     return sp_error(SP_USAGE, "--%s takes %s, not \"%.80s\"", option->name, option->value, text);
 }
 
-static SpStatus add_text(const Option *option, const char *text, SpTexts *texts)
-{
-    if (texts->count == SP_MAX_TEXTS)
-        return sp_error(SP_USAGE, "--%s can be given %d times", option->name, SP_MAX_TEXTS);
-    texts->item[texts->count++] = text;
-    return sp_ok();
-}
-
 static SpStatus set_value(const Option *option, const char *text, SpOptions *out)
 {
+    void *field = (char *)out + option->field;
     double value;
     if (option->kind == TEXT || option->kind == OUTPUT) {
         if (!*text)
             return sp_error(SP_USAGE, "--%s takes %s, not an empty name", option->name,
                             option->value);
-        *(const char **)field_of(out, option) = text;
+        *(const char **)field = text;
         return sp_ok();
     }
-    if (option->kind == TEXTS)
-        return add_text(option, text, field_of(out, option));
+    if (option->kind == TEXTS) {
+        SpTexts *texts = field;
+        if (texts->count == SP_MAX_TEXTS)
+            return sp_error(SP_USAGE, "--%s can be given at most %d times", option->name,
+                            SP_MAX_TEXTS);
+        texts->item[texts->count++] = text;
+        return sp_ok();
+    }
     SP_TRY(option->kind == CHOICE ? read_choice(option, text, &value)
            : option->kind == SIZE ? read_size(option, text, &value)
                                   : read_number(option, text, &value));
@@ -247,22 +221,14 @@ static SpStatus set_value(const Option *option, const char *text, SpOptions *out
 /* One argument that is a flag; *i moves over a value of its own. */
 static SpStatus read_flag(int argc, char **argv, int *i, SpOptions *out)
 {
-    const char *argument = argv[*i], *value = NULL;
-    const Option *option;
-    if (argument[1] == '-') {
-        const size_t length = strcspn(argument + 2, "=");
-        option = find(argument + 2, length);
-        value = argument[2 + length] ? argument + 3 + length : NULL;
-    } else {
-        option = find_letter(argument[1]);
-        value = argument[2] ? argument + 2 : NULL;
-    }
+    const char *argument = argv[*i], *value;
+    const Option *option = find(argument, &value);
     if (!option || (argument[1] != '-' && option->kind == FLAG && value))
         return sp_error(SP_USAGE, "there is no flag %.80s; spatrack --help lists them", argument);
     if (option->kind == FLAG) {
         if (value)
             return sp_error(SP_USAGE, "--%s takes no value", option->name);
-        *(bool *)field_of(out, option) = true;
+        *(bool *)((char *)out + option->field) = true;
         return sp_ok();
     }
     if (!value) {
@@ -293,10 +259,11 @@ static SpStatus check_prompts(const SpJob *job)
 }
 
 /* One video's flags; its files' names become `files`. */
-static SpStatus check_video(const SpJob *job, SpRunFiles *files)
+static SpStatus check_video(const SpJob *job, SpRunFile files[])
 {
     if (!job->video)
-        return sp_error(SP_USAGE, "which video? spatrack VIDEO -o tracks.npz (or --help)");
+        return sp_error(SP_USAGE,
+                        "no video given; usage: spatrack VIDEO -o tracks.npz (see --help)");
     if (job->queries && (job->grid || job->mask))
         return sp_error(SP_USAGE, "--queries says which points to track; leave out --%s",
                         job->grid ? "grid" : "mask");
@@ -312,23 +279,23 @@ static SpStatus check_video(const SpJob *job, SpRunFiles *files)
 static SpStatus check_all(SpOptions *out)
 {
     SpJob other = out->job;
-    SpRunFiles files, other_files;
+    SpRunFile files[SP_FILE_ROLES], other_files[SP_FILE_ROLES];
     if (out->quiet && out->verbose)
         return sp_error(SP_USAGE, "--quiet and --verbose exclude each other");
     if (out->videos > 1)
         SP_TRY(sp_files_check_shared(&out->job));
     for (int i = out->videos - 1; i >= 0; i--) {
         out->job.video = out->video[i];
-        SP_TRY(check_video(&out->job, &files));
+        SP_TRY(check_video(&out->job, files));
         if (out->videos > 1 && strcmp(out->job.video, "-") == 0)
-            return sp_error(SP_USAGE, "several videos cannot come from a pipe");
+            return sp_error(SP_USAGE, "only a single video can come from standard input");
         for (int k = i + 1; k < out->videos; k++) {
             other.video = out->video[k];
-            SP_TRY(sp_files_name(&other, &other_files));
-            SP_TRY(sp_files_apart(&files, &other_files));
+            SP_TRY(sp_files_name(&other, other_files));
+            SP_TRY(sp_files_apart(files, other_files));
         }
     }
-    return out->videos ? sp_ok() : check_video(&out->job, &files);
+    return out->videos ? sp_ok() : check_video(&out->job, files);
 }
 
 static SpStatus read_sleep(const char *text, SpJob *job)
@@ -337,7 +304,7 @@ static SpStatus read_sleep(const char *text, SpJob *job)
     char *end;
     for (int i = 0; i < 3; i++)
         if (!text || strcmp(text, words[i]) == 0) {
-            job->sleep_after = (SpSleepAfter)i;
+            job->sleep_after = (SpSleep)i;
             return sp_ok();
         }
     job->sleep_after = SP_SLEEP_SECONDS;
@@ -346,69 +313,6 @@ static SpStatus read_sleep(const char *text, SpJob *job)
         return sp_error(SP_USAGE,
                         "--sleep-after takes stage, video, never or seconds, not \"%.80s\"", text);
     return sp_ok();
-}
-
-/* Defaults that depend on other flags. */
-static void settle(SpJob *job)
-{
-    if (job->max_frames < 0)
-        job->max_frames = job->mode == SP_TRACKER_ONLINE ? DEFAULT_FRAMES_ONLINE : DEFAULT_FRAMES;
-}
-
-SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
-{
-    bool only_names = false;
-    *out = (SpOptions){0};
-    for (int i = 0; i < OPTIONS; i++)
-        set_number(out, options + i, options[i].default_value);
-    out->video = malloc((size_t)(argc + 1) * sizeof *out->video);
-    if (!out->video)
-        return sp_no_memory("the names");
-    for (int i = 1; i < argc; i++) {
-        if (!only_names && strcmp(argv[i], "--") == 0)
-            only_names = true;
-        else if (!only_names && argv[i][0] == '-' && argv[i][1])
-            SP_TRY(read_flag(argc, argv, &i, out));
-        else
-            out->video[out->videos++] = argv[i];
-    }
-    settle(&out->job);
-    SP_TRY(read_sleep(out->sleep_after, &out->job));
-    SP_TRY(sp_prompts_parse(&out->points, &out->boxes, &out->prompts));
-    out->job.prompts = &out->prompts;
-    return out->help || out->version || out->info || out->prepare ? sp_ok() : check_all(out);
-}
-
-void sp_options_free(SpOptions *out)
-{
-    free(out->video);
-}
-
-void sp_options_help(FILE *stream)
-{
-    fputs("usage: spatrack [FLAGS] VIDEO...\n\n"
-          "Turns videos into 3D point tracks, depth and camera poses.\n"
-          "VIDEO: a file, a folder or a printf pattern of images, or - for standard input.\n",
-          stream);
-    for (const Option *o = options; o < options + OPTIONS; o++) {
-        char left[64];
-        if (o->kind == HEADING) {
-            fprintf(stream, "\n%s:\n", o->name);
-            continue;
-        }
-        const char letter[5] = {o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
-                                o->letter ? ',' : ' ', ' ', 0};
-        snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value ? " " : "",
-                 o->value ? o->value : "");
-        fprintf(stream, "  %-30s %s\n", left, o->help);
-        const bool several = o->kind == OUTPUT && sp_format_at(o->product, 1);
-        const SpFormat *format;
-        for (int i = 0; several && (format = sp_format_at(o->product, i)); i++)
-            fprintf(stream, "  %-30s   %s: %s\n", "", format->ending, format->what);
-    }
-    fputs("\nExit status: 0 done, 2 usage, 3 input, 4 weights, 5 memory, 6 device, 7 output,\n"
-          "130 interrupted. See spatrack(1).\n",
-          stream);
 }
 
 static cJSON *json_of(const SpOptions *in, const Option *option)
@@ -443,7 +347,8 @@ static cJSON *json_of(const SpOptions *in, const Option *option)
     }
 }
 
-char *sp_options_settings(const SpOptions *in)
+/* The settings that affect the result as a JSON object; malloc'ed, NULL when memory is short. */
+static char *make_settings(const SpOptions *in)
 {
     cJSON *settings = cJSON_CreateObject();
     bool whole = settings != NULL;
@@ -457,4 +362,67 @@ char *sp_options_settings(const SpOptions *in)
     char *text = whole ? cJSON_PrintUnformatted(settings) : NULL;
     cJSON_Delete(settings);
     return text;
+}
+
+SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
+{
+    SpJob *job = &out->job;
+    bool only_names = false;
+    *out = (SpOptions){0};
+    for (int i = 0; i < OPTIONS; i++)
+        set_number(out, options + i, options[i].default_value);
+    out->video = malloc((size_t)(argc + 1) * sizeof *out->video);
+    if (!out->video)
+        return sp_no_memory("the names");
+    for (int i = 1; i < argc; i++) {
+        if (!only_names && strcmp(argv[i], "--") == 0)
+            only_names = true;
+        else if (!only_names && argv[i][0] == '-' && argv[i][1])
+            SP_TRY(read_flag(argc, argv, &i, out));
+        else
+            out->video[out->videos++] = argv[i];
+    }
+    if (job->max_frames < 0)
+        job->max_frames = job->mode == SP_TRACKER_ONLINE ? DEFAULT_FRAMES_ONLINE : DEFAULT_FRAMES;
+    SP_TRY(read_sleep(out->sleep_after, job));
+    if (out->help || out->version || out->info || out->prepare)
+        return sp_ok();
+    SP_TRY(sp_prompts_parse(&out->points, &out->boxes, &out->prompts));
+    job->prompts = &out->prompts;
+    SP_TRY(check_all(out));
+    job->settings = out->settings = make_settings(out);
+    return out->settings ? sp_ok() : sp_no_memory("the settings");
+}
+
+void sp_options_free(SpOptions *out)
+{
+    free(out->video);
+    free(out->settings);
+}
+
+void sp_options_help(FILE *stream)
+{
+    fputs("usage: spatrack [FLAGS] VIDEO...\n\n"
+          "Turns videos into 3D point tracks, depth and camera poses.\n"
+          "VIDEO: a file, a folder or a printf pattern of images, or - for standard input.\n",
+          stream);
+    for (const Option *o = options; o < options + OPTIONS; o++) {
+        char left[64];
+        if (o->kind == HEADING) {
+            fprintf(stream, "\n%s:\n", o->name);
+            continue;
+        }
+        const char letter[5] = {o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
+                                o->letter ? ',' : ' ', ' ', 0};
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value ? " " : "",
+                 o->value ? o->value : "");
+        fprintf(stream, "  %-30s %s\n", left, o->help);
+        const bool several = o->kind == OUTPUT && sp_format_at(o->product, 1);
+        const SpFormat *format;
+        for (int i = 0; several && (format = sp_format_at(o->product, i)); i++)
+            fprintf(stream, "  %-30s   %s: %s\n", "", format->ending, format->what);
+    }
+    fputs("\nExit status: 0 done, 2 usage, 3 input, 4 weights, 5 memory, 6 device, 7 output,\n"
+          "130 interrupted. See spatrack(1).\n",
+          stream);
 }

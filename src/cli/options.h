@@ -19,6 +19,7 @@ typedef struct SpOptions {
     SpPrompts prompts;     /* and what they say, which the job points to */
     const char *sleep_after;
     bool quiet, verbose;
+    char *settings; /* JSON of those that affect the result, which the job points to */
 } SpOptions;
 
 /* Reads argv into `options`, which must not move then and whose texts are views of argv; release
@@ -30,9 +31,5 @@ void sp_options_free(SpOptions *options);
 
 /* Writes the text of --help. */
 void sp_options_help(FILE *stream);
-
-/* The settings that affect the result as a JSON object, for the result and the report; malloc'ed,
- * NULL when memory is short. */
-char *sp_options_settings(const SpOptions *options);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Geometry that the user brings along (--geometry; src/output/README.md, "Geometry files").
+ * Geometry from a file (--geometry; src/output/README.md, "Geometry files").
  */
 #ifndef SP_INPUT_GEOMETRY_FILE_H
 #define SP_INPUT_GEOMETRY_FILE_H

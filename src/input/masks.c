@@ -20,12 +20,3 @@ SpStatus sp_mask_read(const char *path, const SpFramePlan *plan, uint8_t **mask)
     free(file);
     return *mask ? sp_ok() : sp_no_memory("the mask");
 }
-
-SpStatus sp_mask_working(const SpFramePlan *plan, const uint8_t *mask, uint8_t **working)
-{
-    *working = malloc((size_t)(plan->height * plan->width));
-    if (!*working)
-        return sp_no_memory("the mask");
-    sp_mask_to_working(plan, mask, *working);
-    return sp_ok();
-}

@@ -8,11 +8,8 @@
 #include "media/frame_plan.h"
 
 /* The PNG at `path` as a mask of the input video's size: what is not black is object 1; another
- * size is brought to the video's by nearest. *mask is malloc'ed and the caller's. SP_INPUT,
+ * size is resampled to the video's by nearest. *mask is malloc'ed and the caller's. SP_INPUT,
  * SP_MEMORY. */
 SpStatus sp_mask_read(const char *path, const SpFramePlan *plan, uint8_t **mask);
-
-/* The mask on the working frame. *working is malloc'ed and the caller's. SP_MEMORY. */
-SpStatus sp_mask_working(const SpFramePlan *plan, const uint8_t *mask, uint8_t **working);
 
 #endif

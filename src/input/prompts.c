@@ -1,15 +1,11 @@
 #include "input/prompts.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
-
-enum { MOST_NUMBERS = 4 };
 
 /* One --point or --box taken apart. */
 typedef struct Argument {
     int64_t object;
-    double number[MOST_NUMBERS];
+    double number[4]; /* of a point two */
     bool background;
 } Argument;
 
@@ -75,35 +71,35 @@ static SpStatus read_name(SpPrompts *out, const char *flag, const char **text, i
     return sp_ok();
 }
 
-static SpStatus read_point(SpPrompts *out, const char *text, Argument *prompt)
+static SpStatus read_argument(SpPrompts *out, bool box, const char *text, Argument *prompt)
 {
-    const char *at = text;
-    SP_TRY(read_name(out, "point", &at, &prompt->object));
-    const bool numbers = read_numbers(&at, 2, prompt->number);
-    prompt->background = numbers && strcmp(at, ",-") == 0;
-    if (!numbers || (*at && !prompt->background))
-        return sp_error(SP_USAGE,
-                        "--point takes X,Y or X,Y,- in pixels of the video, with NAME= in front "
-                        "for several objects, not \"%.80s\"",
-                        text);
-    return sp_ok();
+    const char *at = text, *flag = box ? "box" : "point";
+    SP_TRY(read_name(out, flag, &at, &prompt->object));
+    const bool numbers = read_numbers(&at, box ? 4 : 2, prompt->number);
+    prompt->background = !box && numbers && strcmp(at, ",-") == 0;
+    if (numbers && (!*at || prompt->background))
+        return sp_ok();
+    return sp_error(SP_USAGE,
+                    "--%s takes %s in pixels of the video, with NAME= in front for several "
+                    "objects, not \"%.80s\"",
+                    flag, box ? "X0,Y0,X1,Y1" : "X,Y or X,Y,-", text);
 }
 
-static SpStatus read_box(SpPrompts *out, const char *text, Argument *prompt)
+static SpStatus read_box(SpPrompts *out, const char *text, double box[4])
 {
-    const char *at = text;
-    SP_TRY(read_name(out, "box", &at, &prompt->object));
-    const double *n = prompt->number;
-    if (!read_numbers(&at, 4, prompt->number) || *at)
-        return sp_error(SP_USAGE,
-                        "--box takes X0,Y0,X1,Y1 in pixels of the video, with NAME= in front for "
-                        "several objects, not \"%.80s\"",
-                        text);
+    Argument argument;
+    SP_TRY(read_argument(out, true, text, &argument));
+    const double *n = memcpy(box, argument.number, sizeof argument.number);
     if (n[2] <= n[0] || n[3] <= n[1])
         return sp_error(SP_USAGE,
                         "--box %.80s has no area; X0,Y0 is its upper left corner, X1,Y1 its lower "
                         "right one",
                         text);
+    SpPrompt *prompt = &out->prompt[argument.object];
+    if (prompt->box)
+        return sp_error(SP_USAGE, "--box %.80s is a second box for %s", text,
+                        out->name[argument.object]);
+    prompt->box = box;
     return sp_ok();
 }
 
@@ -125,7 +121,7 @@ static SpStatus group_points(SpPrompts *out, int64_t index, const Argument *poin
             ++*used;
         }
     if (!any)
-        return sp_error(SP_USAGE, "no --point lies on %s: each has a - behind it",
+        return sp_error(SP_USAGE, "every --point of %s ends in ,-: at least one must lie on it",
                         out->name[index]);
     return sp_ok();
 }
@@ -136,16 +132,9 @@ SpStatus sp_prompts_parse(const SpTexts *points, const SpTexts *boxes, SpPrompts
     int64_t used = 0;
     memset(out, 0, sizeof *out);
     for (int64_t i = 0; i < points->count; i++)
-        SP_TRY(read_point(out, points->item[i], &point[i]));
-    for (int64_t i = 0; i < boxes->count; i++) {
-        Argument box = {0};
-        SP_TRY(read_box(out, boxes->item[i], &box));
-        SpPrompt *prompt = &out->prompt[box.object];
-        if (prompt->box)
-            return sp_error(SP_USAGE, "--box %.80s is a second box for %s", boxes->item[i],
-                            out->name[box.object]);
-        prompt->box = memcpy(out->box + 4 * i, box.number, sizeof box.number);
-    }
+        SP_TRY(read_argument(out, false, points->item[i], &point[i]));
+    for (int64_t i = 0; i < boxes->count; i++)
+        SP_TRY(read_box(out, boxes->item[i], out->box + 4 * i));
     for (int64_t i = 0; i < out->objects; i++)
         SP_TRY(group_points(out, i, point, points->count, &used));
     return sp_ok();

@@ -16,8 +16,8 @@ typedef struct Reader {
     int64_t frames;
     const SpFramePlan *plan;
     long long line;
-    float *query; /* [room, 3] */
-    int64_t count, room;
+    SpQueries *out;
+    int64_t capacity; /* of out->query */
 } Reader;
 
 static const char *skip_spaces(const char *at)
@@ -61,11 +61,10 @@ static bool is_heading(const char *at)
 
 static SpStatus check_query(const Reader *reader, const double query[3])
 {
-    static const char axis[] = {'x', 'y'};
     const int64_t extent[] = {reader->plan->input_width, reader->plan->input_height};
     if (query[0] != floor(query[0]) || query[0] < 0 || query[0] > (double)(reader->frames - 1))
         return sp_error(SP_USAGE,
-                        "%.300s:%lld: t is %.9g; it must be a whole number of the used frames "
+                        "%.300s:%lld: t is %.9g; it must be the number of a used frame, "
                         "0..%lld",
                         reader->path, reader->line, query[0], (long long)reader->frames - 1);
     for (int i = 0; i < 2; i++)
@@ -73,7 +72,7 @@ static SpStatus check_query(const Reader *reader, const double query[3])
             return sp_error(SP_USAGE,
                             "%.300s:%lld: %c is %.9g; it must be 0..%lld, in pixels of the input "
                             "video",
-                            reader->path, reader->line, axis[i], query[1 + i],
+                            reader->path, reader->line, "xy"[i], query[1 + i],
                             (long long)extent[i] - 1);
     const bool crops = reader->plan->height < reader->plan->resized_height;
     float x, y;
@@ -88,17 +87,18 @@ static SpStatus check_query(const Reader *reader, const double query[3])
 
 static SpStatus add_query(Reader *reader, const double query[3])
 {
-    if (reader->count == reader->room) {
-        const int64_t room = reader->room ? 2 * reader->room : 256;
-        float *grown = realloc(reader->query, (size_t)room * 3 * sizeof *grown);
+    SpQueries *out = reader->out;
+    if (out->count == reader->capacity) {
+        const int64_t capacity = out->count ? 2 * out->count : 256;
+        float *grown = realloc(out->query, (size_t)capacity * 3 * sizeof *grown);
         if (!grown)
             return sp_no_memory(reader->path);
-        reader->query = grown;
-        reader->room = room;
+        out->query = grown;
+        reader->capacity = capacity;
     }
     for (int i = 0; i < 3; i++)
-        reader->query[3 * reader->count + i] = (float)query[i];
-    reader->count++;
+        out->query[3 * out->count + i] = (float)query[i];
+    out->count++;
     return sp_ok();
 }
 
@@ -155,7 +155,7 @@ static SpStatus read_lines(Reader *reader, FILE *file)
     }
     if (ferror(file))
         return sp_error(SP_INPUT, "%.400s: %s", reader->path, strerror(errno));
-    if (reader->count == 0)
+    if (reader->out->count == 0)
         return sp_error(SP_USAGE, "%.400s: no queries; a line is t,x,y: used frame and pixel",
                         reader->path);
     return sp_ok();
@@ -178,16 +178,13 @@ static SpStatus read_file(Reader *reader)
     return status;
 }
 
-SpStatus sp_queries_read(const char *path, int64_t frames, const SpFramePlan *plan, float **out,
-                         int64_t *count)
+SpStatus sp_queries_read(const char *path, int64_t frames, const SpFramePlan *plan, SpQueries *out)
 {
-    Reader reader = {.path = path, .frames = frames, .plan = plan};
+    Reader reader = {.path = path, .frames = frames, .plan = plan, .out = out};
+    *out = (SpQueries){0};
     const SpStatus status = read_file(&reader);
-    const bool read = status.code == SP_OK;
-    if (!read)
-        free(reader.query);
-    *out = read ? reader.query : NULL;
-    *count = read ? reader.count : 0;
+    if (status.code != SP_OK)
+        sp_queries_free(out);
     return status;
 }
 
@@ -201,40 +198,41 @@ static float grid_at(int64_t i, int64_t n, int64_t margin, int64_t extent)
     return (float)fmin(at, (double)(extent - 1));
 }
 
-static SpStatus no_point(int64_t n)
-{
-    return sp_error(
-        SP_USAGE,
-        "no point of the %lld x %lld grid lies on the mask; use a finer --grid, another "
-        "--point or another --mask",
-        (long long)n, (long long)n);
-}
-
 SpStatus sp_queries_grid(int64_t n, int64_t frame, const SpFramePlan *plan, const uint8_t *mask,
-                         float **out, int64_t *count, uint8_t **values)
+                         SpQueries *out)
 {
     const int64_t margin = plan->width / 64;
-    float *query = malloc((size_t)(n * n) * 3 * sizeof *query);
-    uint8_t *value = malloc((size_t)(n * n));
-    const bool room = query && value;
-    int64_t kept = 0;
-    for (int64_t i = 0; room && i < n * n; i++) {
+    uint8_t *working = mask ? malloc((size_t)(plan->height * plan->width)) : NULL;
+    *out = (SpQueries){.query = malloc((size_t)(n * n) * 3 * sizeof *out->query),
+                       .object = malloc((size_t)(n * n))};
+    const bool allocated = out->query && out->object && (working || !mask);
+    if (allocated && mask)
+        sp_mask_to_working(plan, mask, working);
+    for (int64_t i = 0; allocated && i < n * n; i++) {
         const float x = grid_at(i % n, n, margin, plan->width);
         const float y = grid_at(i / n, n, margin, plan->height);
-        value[kept] = mask ? mask[(int64_t)y * plan->width + (int64_t)x] : 1;
-        if (!value[kept])
+        const uint8_t object = mask ? working[(int64_t)y * plan->width + (int64_t)x] : 1;
+        if (!object)
             continue;
-        query[3 * kept] = (float)frame;
-        sp_point_to_input(plan, x, y, query + 3 * kept + 1, query + 3 * kept + 2);
-        kept++;
+        float *query = out->query + 3 * out->count;
+        query[0] = (float)frame;
+        sp_point_to_input(plan, x, y, query + 1, query + 2);
+        out->object[out->count++] = object;
     }
-    *count = kept;
-    *out = kept ? query : NULL;
-    if (!kept)
-        free(query);
-    if (kept && values)
-        *values = value;
-    else
-        free(value);
-    return kept ? sp_ok() : room ? no_point(n) : sp_no_memory("the queries");
+    free(working);
+    if (out->count)
+        return sp_ok();
+    sp_queries_free(out);
+    return allocated ? sp_error(SP_USAGE,
+                                "no point of the %lld x %lld grid lies on the mask; use a finer "
+                                "--grid, another --point or another --mask",
+                                (long long)n, (long long)n)
+                     : sp_no_memory("the queries");
+}
+
+void sp_queries_free(SpQueries *queries)
+{
+    free(queries->query);
+    free(queries->object);
+    *queries = (SpQueries){0};
 }

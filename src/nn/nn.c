@@ -55,8 +55,9 @@ static void *alloc(SpNn *nn, SpArena *arena, size_t bytes, const char *which)
 {
     void *at = sp_arena_alloc(arena, bytes);
     if (!at)
-        sp_nn_fail(nn, sp_error(SP_MEMORY, "the %s memory planned (%zu MB) does not suffice", which,
-                                arena->size >> 20));
+        sp_nn_fail(nn, sp_error(SP_MEMORY,
+                                "internal error: the planned %s memory (%zu MB) is not enough",
+                                which, arena->size >> 20));
     return at;
 }
 

@@ -93,7 +93,7 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage,
     *fits = false;
     *footprint = (SpFootprint){.device = SIZE_MAX};
     if (constraints->forced && constraints->mode == SP_IN_PLACE && !host)
-        return sp_error(SP_USAGE, "%s cannot read weights in place; leave out --weight-mode",
+        return sp_error(SP_USAGE, "%s cannot read weights in place; use another --weight-mode",
                         device->name);
     /* A device of its own memory leaves features to the host, as copies run in parallel to its ops,
      * unless the host lacks the memory. Where device memory is host memory, taps have nowhere else

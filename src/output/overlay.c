@@ -109,7 +109,7 @@ void sp_overlay_draw(const SpOverlay *overlay, int64_t t, const SpImage *image)
 
 static SpStatus changed(const SpOutput *output)
 {
-    return sp_error(SP_INPUT, "%.300s: not the same frames the second time it is read",
+    return sp_error(SP_INPUT, "%.300s: its frames changed between the first and the second reading",
                     output->video);
 }
 
@@ -202,8 +202,8 @@ SpStatus sp_overlay_check(const char *video)
         return sp_spool_stdin();
     if (stat(video, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
         return sp_error(SP_USAGE,
-                        "%.300s: no file, and --overlay reads the video twice; "
-                        "read it from standard input: spatrack - < %.100s",
+                        "%.300s: not a regular file, but --overlay reads the video twice; "
+                        "use standard input: spatrack - < %.100s",
                         video, video);
     return sp_ok();
 }

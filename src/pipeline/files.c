@@ -16,10 +16,11 @@ typedef struct Entry {
 } Entry;
 
 static const Entry table[SP_FILE_ROLES] = {
-    [SP_FILE_VIDEO] = {"the video", "VIDEO", offsetof(SpJob, video)},
-    [SP_FILE_GEOMETRY] = {"the geometry", "--geometry", offsetof(SpJob, geometry)},
-    [SP_FILE_QUERIES] = {"the queries", "--queries", offsetof(SpJob, queries)},
-    [SP_FILE_MASK] = {"the mask", "--mask", offsetof(SpJob, mask)},
+    [SP_FILE_VIDEO] = {"the video", "VIDEO", offsetof(SpJob, video), .written = false},
+    [SP_FILE_GEOMETRY] = {"the geometry", "--geometry", offsetof(SpJob, geometry),
+                          .written = false},
+    [SP_FILE_QUERIES] = {"the queries", "--queries", offsetof(SpJob, queries), .written = false},
+    [SP_FILE_MASK] = {"the mask", "--mask", offsetof(SpJob, mask), .written = false},
     [SP_FILE_RESULT] = {"the result", "-o", offsetof(SpJob, output), true, SP_PRODUCT_RESULT,
                         .ending = ".npz", .always = true},
     [SP_FILE_REPORT] = {"the report", "--report", offsetof(SpJob, report), true, SP_PRODUCT_REPORT,
@@ -101,10 +102,10 @@ static SpStatus choose_format(const SpJob *job, SpFileRole role, SpRunFile *file
     return sp_ok();
 }
 
-SpStatus sp_files_name(const SpJob *job, SpRunFiles *files)
+SpStatus sp_files_name(const SpJob *job, SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
-        SpRunFile *file = &files->file[role];
+        SpRunFile *file = &files[role];
         file->path[0] = 0;
         SP_TRY(name_file(job, role, file->path));
         if (file->path[0] && table[role].written && !table[role].folder)
@@ -113,19 +114,19 @@ SpStatus sp_files_name(const SpJob *job, SpRunFiles *files)
     return sp_ok();
 }
 
-static bool is_written(const SpRunFiles *files, SpFileRole role)
+static bool is_written(const SpRunFile files[], SpFileRole role)
 {
-    return table[role].written && files->file[role].path[0];
+    return table[role].written && files[role].path[0];
 }
 
-SpStatus sp_files_apart(const SpRunFiles *one, const SpRunFiles *other)
+SpStatus sp_files_apart(const SpRunFile one[], const SpRunFile other[])
 {
     for (SpFileRole a = 0; a < SP_FILE_ROLES; a++)
         for (SpFileRole b = 0; b < SP_FILE_ROLES; b++)
             if (is_written(one, a) && is_written(other, b) &&
-                strcmp(one->file[a].path, other->file[b].path) == 0)
-                return sp_error(SP_USAGE, "%.200s: two videos would be written there",
-                                one->file[a].path);
+                strcmp(one[a].path, other[b].path) == 0)
+                return sp_error(SP_USAGE, "%.200s: the results of two videos would go there",
+                                one[a].path);
     return sp_ok();
 }
 
@@ -137,7 +138,7 @@ SpStatus sp_files_check_shared(const SpJob *job)
         if (!path || (!entry->written && role != SP_FILE_GEOMETRY))
             continue;
         if (!entry->ending)
-            return sp_error(SP_USAGE, "%s is one video's; give one video", entry->flag);
+            return sp_error(SP_USAGE, "%s works with a single video only", entry->flag);
         if (!is_folder(path))
             return sp_error(SP_USAGE, "several videos: %s takes a folder, \"%.200s/\"", entry->flag,
                             path);
@@ -178,24 +179,26 @@ static bool same(const char *one, const char *two)
 }
 
 /* Nothing that is read, or named before it in the table, is what `role` would replace. */
-static SpStatus check_replaces(const SpRunFiles *files, SpFileRole role)
+static SpStatus check_replaces(const SpRunFile files[], SpFileRole role)
 {
-    const char *path = files->file[role].path, *flag = table[role].flag;
+    const char *path = files[role].path, *flag = table[role].flag;
     char folder[SP_PATH_CAPACITY];
     for (SpFileRole other = 0; other < role; other++)
-        if (files->file[other].path[0] && same(path, files->file[other].path))
+        if (files[other].path[0] && same(path, files[other].path))
             return sp_error(SP_USAGE, "%.400s: %s would replace %s; name another file", path, flag,
                             table[other].what);
     folder_of(path, folder);
-    if (files->file[role].format && strcmp(files->file[role].format->ending, ".png") == 0 &&
-        same(folder, files->file[SP_FILE_VIDEO].path))
-        return sp_error(SP_USAGE, "%.400s: %s would lie among the images of the video", path, flag);
+    if (files[role].format && strcmp(files[role].format->ending, ".png") == 0 &&
+        same(folder, files[SP_FILE_VIDEO].path))
+        return sp_error(SP_USAGE,
+                        "%.400s: %s would become one of the video's images; choose another folder",
+                        path, flag);
     return sp_ok();
 }
 
-static SpStatus check_written(const SpJob *job, const SpRunFiles *files, SpFileRole role)
+static SpStatus check_written(const SpJob *job, const SpRunFile files[], SpFileRole role)
 {
-    const SpRunFile *file = &files->file[role];
+    const SpRunFile *file = &files[role];
     SpAtomicFile probe;
     SP_TRY(check_replaces(files, role));
     if (!file->format)
@@ -207,7 +210,7 @@ static SpStatus check_written(const SpJob *job, const SpRunFiles *files, SpFileR
     return file->format->check ? file->format->check(job->video) : sp_ok();
 }
 
-SpStatus sp_files_check(const SpJob *job, const SpRunFiles *files)
+SpStatus sp_files_check(const SpJob *job, const SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
         if (is_written(files, role))
@@ -215,9 +218,9 @@ SpStatus sp_files_check(const SpJob *job, const SpRunFiles *files)
     return sp_ok();
 }
 
-SpStatus sp_files_write(SpRunFiles *files, SpFileRole role, const SpOutput *output)
+SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output)
 {
-    SpRunFile *file = &files->file[role];
+    SpRunFile *file = &files[role];
     if (!file->path[0])
         return sp_ok();
     SP_TRY(sp_atomic_open(file->path, table[role].flag, &file->written));
@@ -225,15 +228,15 @@ SpStatus sp_files_write(SpRunFiles *files, SpFileRole role, const SpOutput *outp
     return sp_atomic_settle(&file->written);
 }
 
-SpStatus sp_files_commit(SpRunFiles *files)
+SpStatus sp_files_commit(SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
-        SP_TRY(sp_atomic_commit(&files->file[role].written));
+        SP_TRY(sp_atomic_commit(&files[role].written));
     return sp_ok();
 }
 
-void sp_files_abandon(SpRunFiles *files)
+void sp_files_abandon(SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
-        sp_atomic_abandon(&files->file[role].written);
+        sp_atomic_abandon(&files[role].written);
 }

@@ -30,34 +30,31 @@ typedef struct SpRunFile {
     SpAtomicFile written;        /* beside its place until sp_files_commit */
 } SpRunFile;
 
-typedef struct SpRunFiles {
-    SpRunFile file[SP_FILE_ROLES];
-} SpRunFiles;
+/* Below, `files` are a job's [SP_FILE_ROLES]. */
 
 /* Settles the names of a job's files: as asked; in the folder asked for (a name that ends in /) the
  * video's own name; the result, where nothing is asked, beside the video. Looks at no file.
  * SP_USAGE for a name that is too long or has no known ending, or a format that wants tracks of a
  * job without. */
-SpStatus sp_files_name(const SpJob *job, SpRunFiles *files);
+SpStatus sp_files_name(const SpJob *job, SpRunFile files[]);
 
 /* SP_USAGE when two jobs would write one file. */
-SpStatus sp_files_apart(const SpRunFiles *one, const SpRunFiles *other);
+SpStatus sp_files_apart(const SpRunFile one[], const SpRunFile other[]);
 
 /* Several videos share a job's flags: each must get files of its own. SP_USAGE naming the flag. */
 SpStatus sp_files_check_shared(const SpJob *job);
 
 /* Before any work: nothing that is written would replace something that is read or written, nor,
- * with
- * --no-clobber, anything at all, and all of it can be written. SP_USAGE, SP_OUTPUT; what a format's
- * check gives. */
-SpStatus sp_files_check(const SpJob *job, const SpRunFiles *files);
+ * with --no-clobber, anything at all, and all of it can be written. SP_USAGE, SP_OUTPUT; what a
+ * format's check gives. */
+SpStatus sp_files_check(const SpJob *job, const SpRunFile files[]);
 
 /* Writes one of them that has a format, whole but not yet in its place. SP_OUTPUT; SP_MEMORY;
  * SP_INPUT. */
-SpStatus sp_files_write(SpRunFiles *files, SpFileRole role, const SpOutput *output);
+SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output);
 
 /* Puts what was written into its place, or removes it (also after a commit). SP_OUTPUT. */
-SpStatus sp_files_commit(SpRunFiles *files);
-void sp_files_abandon(SpRunFiles *files);
+SpStatus sp_files_commit(SpRunFile files[]);
+void sp_files_abandon(SpRunFile files[]);
 
 #endif

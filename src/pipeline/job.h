@@ -15,26 +15,8 @@
 #include "tracker/tracker.h"
 
 typedef enum SpStopAfter { SP_STOP_NEVER, SP_STOP_FRONT, SP_STOP_SAM } SpStopAfter;
-typedef enum SpSamChoice {
-    SP_SAM_AUTO,
-    SP_SAM_BASE,
-    SP_SAM_LARGE,
-    SP_SAM_HUGE,
-    SP_SAM_LITE
-} SpSamChoice;
 typedef enum SpPrecisionChoice { SP_WANT_BEST, SP_WANT_F32, SP_WANT_BF16 } SpPrecisionChoice;
-typedef enum SpWeightChoice {
-    SP_WANT_ANY,
-    SP_WANT_IN_PLACE,
-    SP_WANT_RESIDENT,
-    SP_WANT_STREAMED
-} SpWeightChoice;
-typedef enum SpSleepAfter {
-    SP_SLEEP_STAGE,
-    SP_SLEEP_VIDEO,
-    SP_SLEEP_NEVER,
-    SP_SLEEP_SECONDS
-} SpSleepAfter;
+typedef enum SpSleep { SP_SLEEP_STAGE, SP_SLEEP_VIDEO, SP_SLEEP_NEVER, SP_SLEEP_SECONDS } SpSleep;
 
 /* What the user asks for; paths are views, NULL where nothing was given. */
 typedef struct SpJob {
@@ -45,7 +27,7 @@ typedef struct SpJob {
     const char *mask_out, *dump;
     const SpPrompts *prompts; /* from --point and --box */
     int64_t prompt_frame;     /* used frame that they are on */
-    SpSamChoice sam;
+    int sam;                  /* 0: auto; k: the k-th of the SAMs in store/registry.h */
     SpSamSelect mask_select;
     double start; /* seconds */
     int64_t stride, max_frames, max_input_side;
@@ -59,9 +41,9 @@ typedef struct SpJob {
     SpStopAfter stop_after;
     SpDeviceChoice device;
     SpPrecisionChoice precision;
-    SpWeightChoice weight_mode;
+    int weight_mode;     /* 0: auto; else 1 + SpWeightMode (nn/plan.h) */
     int64_t vram_budget; /* bytes, 0: what is free */
-    SpSleepAfter sleep_after;
+    SpSleep sleep_after;
     double sleep_seconds;
     int64_t sleep_level; /* 1 or 2 */
     bool plan;           /* only print what it would take */

@@ -7,7 +7,7 @@
 
 #include "media/ffmpeg.h"
 
-int sp_libraries(SpLibraryVersion *out, int capacity)
+int sp_libraries(SpLibraryVersion out[SP_REPORT_LIBRARIES])
 {
     const SpLibraryVersion all[] = {{"OpenBLAS", openblas_get_config()},
                                     {"cJSON", cJSON_Version()},
@@ -15,7 +15,7 @@ int sp_libraries(SpLibraryVersion *out, int capacity)
                                     {"zlib", zlibVersion()},
                                     {"FFmpeg", sp_ffmpeg_version()}};
     int count = 0;
-    for (size_t i = 0; i < sizeof all / sizeof *all && count < capacity; i++)
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i].version)
             out[count++] = all[i];
     return count;

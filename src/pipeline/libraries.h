@@ -4,8 +4,7 @@
 
 #include "output/report.h"
 
-/* Names and versions of at most `capacity` libraries; that of FFmpeg only when it is loaded. Texts
- * are static. Returns how many. */
-int sp_libraries(SpLibraryVersion *out, int capacity);
+/* Names and versions; that of FFmpeg only when it is loaded. Texts are static. Returns how many. */
+int sp_libraries(SpLibraryVersion out[SP_REPORT_LIBRARIES]);
 
 #endif

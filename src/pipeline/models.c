@@ -1,57 +1,49 @@
 #include "pipeline/models.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/memory.h"
 
-static const char *const stage_name[SP_STAGES] = {"sam", "front", "tracker"};
+const char *const sp_stage_name[SP_STAGES] = {"sam", "front", "tracker"};
 
 void sp_models_init(SpModels *models, const SpJob *job, SpConsole *console)
 {
     *models = (SpModels){.job = job, .console = console};
 }
 
-static SpWeights *weights_of(const SpModel *model)
+/* Bytes of weights that a model has on the device. */
+static size_t loaded(const SpModel *model)
 {
-    return model->checkpoint ? sp_checkpoint_weights(model->checkpoint) : NULL;
+    return model->checkpoint ? sp_weights_loaded(sp_checkpoint_weights(model->checkpoint)) : 0;
 }
 
-static bool is_loaded(const SpModel *model)
-{
-    return model->checkpoint && sp_weights_loaded(weights_of(model));
-}
-
-/* Bytes of weights that all models have on the device. */
-static size_t loaded(const SpModels *models)
+static size_t all_loaded(const SpModels *models)
 {
     size_t bytes = 0;
-    for (int i = 0; i < SP_STAGES; i++)
-        if (models->model[i].checkpoint)
-            bytes += sp_weights_loaded(weights_of(&models->model[i]));
+    for (SpStage stage = 0; stage < SP_STAGES; stage++)
+        bytes += loaded(&models->model[stage]);
     return bytes;
 }
 
 /* Keeps what is cached now, for the report; of very many events the first. */
-static void record(SpModels *models, const char *what, const char *name, double seconds)
+static void record(SpModels *models, const char *what, SpModelId model, double seconds)
 {
     if (models->events == SP_REPORT_EVENTS)
         return;
     SpCacheEvent *event = &models->event[models->events++];
-    *event = (SpCacheEvent){.what = what, .model = name, .seconds = seconds};
-    for (int i = 0; i < SP_STAGES; i++)
-        if (models->model[i].checkpoint) {
+    *event = (SpCacheEvent){.what = what,
+                            .model = sp_model_info(model)->name,
+                            .seconds = seconds,
+                            .device_bytes = all_loaded(models) +
+                                            (models->device ? models->device->workspace_bytes : 0),
+                            .rss_bytes = sp_memory_resident()};
+    for (SpStage stage = 0; stage < SP_STAGES; stage++)
+        if (models->model[stage].checkpoint) {
             event->models++;
-            event->host_bytes += sp_checkpoint_bound_bytes(models->model[i].checkpoint);
+            event->host_bytes += sp_checkpoint_bound_bytes(models->model[stage].checkpoint);
         }
-    event->device_bytes = loaded(models);
-    if (models->device)
-        event->device_bytes += models->device->workspace_bytes;
-    event->rss_bytes = sp_memory_resident();
 }
 
-SpStatus sp_models_device(SpModels *models, SpDevice **device)
+SpStatus sp_models_open_device(SpModels *models)
 {
     const SpJob *job = models->job;
     SpStatus fell_back = sp_ok();
@@ -60,7 +52,6 @@ SpStatus sp_models_device(SpModels *models, SpDevice **device)
     if (fell_back.code != SP_OK && !models->reported)
         sp_console_note(models->console, "%s; using the CPU", fell_back.text);
     models->reported = true;
-    *device = models->device;
     if (job->precision == SP_WANT_BF16 && !sp_devices_bf16(models->device))
         return sp_error(SP_USAGE, "--precision bf16: the %s computes in f32", models->device->name);
     return sp_ok();
@@ -69,7 +60,7 @@ SpStatus sp_models_device(SpModels *models, SpDevice **device)
 static void drop(SpModels *models, SpModel *model)
 {
     if (models->device && model->checkpoint)
-        sp_weights_drop(weights_of(model), models->device);
+        sp_weights_drop(sp_checkpoint_weights(model->checkpoint), models->device);
 }
 
 void sp_models_discard(SpModels *models, SpStage stage)
@@ -106,7 +97,7 @@ static SpPrecision precision_of(const SpModels *models)
 
 static SpStatus open_model(SpModels *models, SpStage stage, SpModel *model)
 {
-    SP_TRY(sp_weights_open(&model->place, model->name, &model->checkpoint));
+    SP_TRY(sp_weights_open(&model->place, &model->checkpoint));
     if (stage != SP_STAGE_TRACKER && precision_of(models) == SP_PRECISION_BF16 &&
         !model->place.embedded)
         SP_TRY(sp_checkpoint_use_compact(model->checkpoint));
@@ -117,24 +108,22 @@ static SpStatus open_model(SpModels *models, SpStage stage, SpModel *model)
     return sp_sam_open(model->checkpoint, &model->sam);
 }
 
-SpStatus sp_models_acquire(SpModels *models, SpStage stage, const char *name,
-                           const SpLocated *place)
+SpStatus sp_models_acquire(SpModels *models, SpStage stage, const SpLocated *place)
 {
     SpModel *model = &models->model[stage];
-    if (model->name && strcmp(model->name, name) == 0) {
+    if (model->checkpoint && model->place.model == place->model) {
         model->idle = false;
         return sp_ok();
     }
-    SpDevice *device;
     sp_models_discard(models, stage);
-    SP_TRY(sp_models_device(models, &device));
+    SP_TRY(sp_models_open_device(models));
     const double began = sp_clock();
-    *model = (SpModel){.name = name, .place = *place};
+    model->place = *place;
     const SpStatus status = open_model(models, stage, model);
     if (status.code != SP_OK)
         sp_models_discard(models, stage);
     else
-        record(models, "wake", name, sp_clock() - began);
+        record(models, "wake", place->model, sp_clock() - began);
     return status;
 }
 
@@ -145,19 +134,17 @@ static size_t margin(size_t bytes)
     return bytes / 32 > min ? bytes / 32 : min;
 }
 
-SpStatus sp_models_memory_limits(SpModels *models, size_t reserved, SpMemoryLimits *limits)
+SpStatus sp_models_memory_limits(SpModels *models, SpMemoryLimits *limits)
 {
-    SpDevice *device;
-    const size_t available = sp_memory_available();
-    SP_TRY(sp_models_device(models, &device));
-    limits->host = available > reserved ? available - reserved : 0;
-    limits->device = SIZE_MAX;
+    *limits = (SpMemoryLimits){.device = SIZE_MAX, .host = sp_memory_available()};
+    SP_TRY(sp_models_open_device(models));
+    SpDevice *device = models->device;
     if (models->job->vram_budget > 0) {
         const size_t budget = (size_t)models->job->vram_budget;
         limits->device = budget > device->workspace_bytes ? budget - device->workspace_bytes : 0;
     }
     if (!device->reads_host) {
-        const size_t free = device->available_memory(device) + loaded(models);
+        const size_t free = device->available_memory(device) + all_loaded(models);
         const size_t rest = free > margin(free) ? free - margin(free) : 0;
         limits->device = rest < limits->device ? rest : limits->device;
     }
@@ -165,21 +152,17 @@ SpStatus sp_models_memory_limits(SpModels *models, size_t reserved, SpMemoryLimi
 }
 
 SpStatus sp_models_plan(SpModels *models, SpStage stage, const SpMemoryLimits *limits,
-                        SpStatus (*run)(void *self, SpNn *nn), void *self, SpFootprint *footprint,
-                        bool *fits)
+                        SpStageRun *run, void *self, SpFootprint *footprint, bool *fits)
 {
     const SpJob *job = models->job;
-    SpDevice *device;
-    SP_TRY(sp_models_device(models, &device));
-    const SpDryRun dry = {run, self, weights_of(&models->model[stage])};
-    const SpPlanConstraints constraints = {.forced = job->weight_mode != SP_WANT_ANY,
-                                           .mode =
-                                               job->weight_mode == SP_WANT_RESIDENT   ? SP_RESIDENT
-                                               : job->weight_mode == SP_WANT_STREAMED ? SP_STREAMED
-                                                                                      : SP_IN_PLACE,
-                                           .keep_weights = job->sleep_after != SP_SLEEP_STAGE,
-                                           .precision = precision_of(models)};
-    return sp_plan_choose(device, &dry, &constraints, limits, footprint, fits);
+    SP_TRY(sp_models_open_device(models));
+    const SpDryRun dry = {run, self, sp_checkpoint_weights(models->model[stage].checkpoint)};
+    const SpPlanConstraints constraints = {
+        .forced = job->weight_mode > 0,
+        .mode = job->weight_mode > 0 ? (SpWeightMode)(job->weight_mode - 1) : SP_IN_PLACE,
+        .keep_weights = job->sleep_after != SP_SLEEP_STAGE,
+        .precision = precision_of(models)};
+    return sp_plan_choose(models->device, &dry, &constraints, limits, footprint, fits);
 }
 
 SpStatus sp_models_do_not_fit(const SpModels *models, const char *subject,
@@ -194,29 +177,28 @@ SpStatus sp_models_do_not_fit(const SpModels *models, const char *subject,
                               ? on_device + overhead
                               : footprint->host + (device->reads_host ? on_device : 0) + results;
     const size_t available = over_budget ? limits->device + overhead : limits->host;
-    return sp_error(SP_MEMORY, "%s %.1f MB%s, %.1f MB are %s%s%s", subject, (double)needed / 0x1p20,
+    const bool by_flag = over_budget && models->job->vram_budget;
+    return sp_error(SP_MEMORY, "%s %.1f MB%s, %.1f MB are %s%s", subject, (double)needed / 0x1p20,
                     over_budget ? " on the device" : "", (double)available / 0x1p20,
-                    over_budget && models->job->vram_budget ? "allowed (--vram-budget)"
-                                                            : "available",
-                    advice ? "; " : "", advice ? advice : "");
+                    by_flag ? "allowed (--vram-budget)" : "available", advice);
 }
 
 /* Sleep at level 1, or in full where that is asked for. */
 static void put_to_sleep(SpModels *models, SpStage stage)
 {
     SpModel *model = &models->model[stage];
-    const char *name = model->name;
+    const SpModelId id = model->place.model;
     const double began = sp_clock();
-    if (!name)
+    if (!model->checkpoint)
         return;
     if (models->job->sleep_level == 2)
         sp_models_discard(models, stage);
     else
         drop(models, model);
     model->idle = false;
-    if (models->job->sleep_level == 2 && loaded(models) == 0)
+    if (models->job->sleep_level == 2 && all_loaded(models) == 0)
         close_device(models);
-    record(models, "sleep", name, sp_clock() - began);
+    record(models, "sleep", id, sp_clock() - began);
 }
 
 /* Those that have not been used for --sleep-after seconds. */
@@ -232,73 +214,69 @@ static void sleep_idle(SpModels *models)
 static SpStatus load(SpModels *models, SpStage stage, const SpFootprint *footprint, double *seconds)
 {
     SpModel *model = &models->model[stage];
-    SpWeights *weights = weights_of(model);
-    SpDevice *device;
     SpMemoryLimits limits;
     *seconds = 0;
-    SP_TRY(sp_models_memory_limits(models, 0, &limits));
-    const size_t others = loaded(models) - sp_weights_loaded(weights);
+    SP_TRY(sp_models_memory_limits(models, &limits));
+    const size_t others = all_loaded(models) - loaded(model);
     for (SpStage other = 0; other < SP_STAGES; other++)
-        if (other != stage && is_loaded(&models->model[other]) &&
+        if (other != stage && loaded(&models->model[other]) &&
             footprint->device + footprint->weights + others > limits.device)
             put_to_sleep(models, other);
-    SP_TRY(sp_models_device(models, &device)); /* the last of them may have closed it */
+    SP_TRY(sp_models_open_device(models)); /* the last of them may have closed it */
     if (footprint->plan.weights != SP_RESIDENT) {
         drop(models, model);
         return sp_ok();
     }
-    if (sp_weights_loaded(weights))
+    if (loaded(model))
         return sp_ok();
     const double began = sp_clock();
-    SP_TRY(sp_weights_load(weights, device));
-    SP_TRY(device->status(device));
+    SP_TRY(sp_weights_load(sp_checkpoint_weights(model->checkpoint), models->device));
+    SP_TRY(models->device->status(models->device));
     *seconds = sp_clock() - began;
-    record(models, "load", model->name, *seconds);
+    record(models, "load", model->place.model, *seconds);
     return sp_ok();
 }
 
-static void report_stage(const SpModels *models, SpStage stage, const SpFootprint *footprint,
-                         const SpNn *nn, SpStageReport *report)
+static SpStageReport report_of(const SpModels *models, SpStage stage, const SpFootprint *footprint,
+                               const SpNn *nn)
 {
-    const SpDevice *device = models->device;
+    SpDevice *device = models->device;
     const size_t overhead = footprint->weights + device->workspace_bytes;
-    const bool shared = device->reads_host;
-    report->name = stage_name[stage];
-    report->mode = sp_plan_mode(&footprint->plan);
-    report->peak_host_bytes = nn->host.peak + (shared ? nn->arena.peak : 0);
-    report->planned_device_bytes = footprint->device + overhead;
-    report->peak_device_bytes = nn->arena.peak + overhead;
-    report->weight_bytes = sp_checkpoint_bound_bytes(models->model[stage].checkpoint);
-    report->moved_bytes = nn->moved_bytes;
-    report->moving_seconds = nn->moving_seconds;
-    report->hidden_seconds = models->device->hidden_seconds(models->device);
+    return (SpStageReport){
+        .name = sp_stage_name[stage],
+        .mode = sp_plan_mode(&footprint->plan),
+        .seconds = sp_console_end(models->console),
+        .peak_host_bytes = nn->host.peak + (device->reads_host ? nn->arena.peak : 0),
+        .planned_device_bytes = footprint->device + overhead,
+        .peak_device_bytes = nn->arena.peak + overhead,
+        .weight_bytes = sp_checkpoint_bound_bytes(models->model[stage].checkpoint),
+        .moved_bytes = nn->moved_bytes,
+        .moving_seconds = nn->moving_seconds,
+        .hidden_seconds = device->hidden_seconds(device)};
 }
 
 SpStatus sp_models_run(SpModels *models, SpStage stage, const SpFootprint *footprint, double frames,
-                       SpStatus (*run)(void *self, SpNn *nn), void *self, SpStageReport *report)
+                       SpStageRun *run, void *self, SpReport *report)
 {
     SpModel *model = &models->model[stage];
-    SpDevice *device;
     SpNn nn;
     double loading;
     sleep_idle(models);
-    sp_console_begin(models->console, stage_name[stage], frames);
+    sp_console_begin(models->console, sp_stage_name[stage], frames);
     SP_TRY(load(models, stage, footprint, &loading));
-    SP_TRY(sp_models_device(models, &device));
-    SP_TRY(sp_nn_open(device, footprint->device, footprint->host, &nn));
+    SP_TRY(sp_nn_open(models->device, footprint->device, footprint->host, &nn));
     nn.plan = footprint->plan;
-    nn.weights = weights_of(model);
+    nn.weights = sp_checkpoint_weights(model->checkpoint);
     nn.progress = &models->console->progress;
     nn.dump = models->dump;
     SpStatus status = run(self, &nn);
     if (status.code == SP_OK)
-        status = device->status(device);
+        status = models->device->status(models->device);
     if (loading > 0) {
         nn.moved_bytes += (double)footprint->weights;
         nn.moving_seconds += loading;
     }
-    report_stage(models, stage, footprint, &nn, report);
-    report->seconds = sp_console_end(models->console);
+    report->stages[report->stage_count++] = report_of(models, stage, footprint, &nn);
     sp_nn_close(&nn);
     model->used = sp_clock();
     model->idle = true;

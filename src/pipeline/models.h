@@ -13,16 +13,21 @@
 #include "output/report.h"
 #include "pipeline/job.h"
 #include "store/locate.h"
-#include "store/registry.h"
 #include "tracker/tracker.h"
 
+/* The stages with a network, in the order in which they run. */
 typedef enum SpStage { SP_STAGE_SAM, SP_STAGE_FRONT, SP_STAGE_TRACKER, SP_STAGES } SpStage;
 
+/* "sam", "front", "tracker". */
+extern const char *const sp_stage_name[SP_STAGES];
+
+/* A stage's forward function, dry or not, on an `nn` for its open model. */
+typedef SpStatus SpStageRun(void *self, SpNn *nn);
+
 typedef struct SpModel {
-    const char *name; /* "front", "offline", "sam-base", ...; NULL: not open */
     SpLocated place;
-    SpCheckpoint *checkpoint;
-    SpFront *front; /* one of the three, as the stage says */
+    SpCheckpoint *checkpoint; /* NULL: not open */
+    SpFront *front;           /* one of the three, as the stage says */
     SpTracker *tracker;
     SpSam *sam;
     double used; /* sp_clock when its stage last ended */
@@ -44,38 +49,37 @@ typedef struct SpModels {
 void sp_models_init(SpModels *models, const SpJob *job, SpConsole *console);
 void sp_models_close(SpModels *models);
 
-/* The device, opened where it is not. SP_DEVICE, SP_MEMORY. */
-SpStatus sp_models_device(SpModels *models, SpDevice **device);
+/* Opens the device where it is closed. SP_DEVICE, SP_MEMORY. */
+SpStatus sp_models_open_device(SpModels *models);
 
-/* The stage's model `name` from `place`, opened where it is not; another one of that stage is
- * closed first. SP_CHECKPOINT, SP_MEMORY. */
-SpStatus sp_models_acquire(SpModels *models, SpStage stage, const char *name,
-                           const SpLocated *place);
+/* Opens the stage's model where it is not open; another one of that stage is closed first.
+ * SP_CHECKPOINT, SP_MEMORY. */
+SpStatus sp_models_acquire(SpModels *models, SpStage stage, const SpLocated *place);
 
 /* Closes a model: weights off the device, file unmapped. */
 void sp_models_discard(SpModels *models, SpStage stage);
 
-/* What there is for a stage: what --vram-budget leaves beside the workspace, or what is free; and
- * of host memory, after `reserved` bytes that the caller will take. */
-SpStatus sp_models_memory_limits(SpModels *models, size_t reserved, SpMemoryLimits *limits);
+/* What there is for a stage: device memory that is free, at most what --vram-budget leaves after
+ * the workspace; and host memory. */
+SpStatus sp_models_memory_limits(SpModels *models, SpMemoryLimits *limits);
 
-/* The fastest plan for the open model of a stage, run dry by `run(self, nn)`. */
+/* The fastest plan for the open model of a stage, run dry by `run(self, nn)`; as sp_plan_choose. */
 SpStatus sp_models_plan(SpModels *models, SpStage stage, const SpMemoryLimits *limits,
-                        SpStatus (*run)(void *self, SpNn *nn), void *self, SpFootprint *footprint,
-                        bool *fits);
+                        SpStageRun *run, void *self, SpFootprint *footprint, bool *fits);
 
 /* SP_MEMORY for a footprint, and `results` bytes of host memory more, that exceed the limits:
- * "SUBJECT 12.0 MB on the device, 8.0 MB are available; ADVICE". Subject: "SAM needs"; advice may
- * be NULL. */
+ * "SUBJECT 12.0 MB on the device, 8.0 MB are available" and the advice. Subject: "SAM needs";
+ * advice:
+ * "" or "; do this instead". */
 SpStatus sp_models_do_not_fit(const SpModels *models, const char *subject,
                               const SpFootprint *footprint, size_t results,
                               const SpMemoryLimits *limits, const char *advice);
 
-/* Runs a stage in exactly the memory planned and says in *report what it took; then models sleep as
- * --sleep-after says. Whatever else is on the device leaves where the budget asks for it. `frames`
- * is what the console shows as the stage's whole; 0: nothing. */
+/* Runs a stage in exactly the memory planned and adds to the report what it took; then models sleep
+ * as --sleep-after says. Whatever else is on the device leaves where the budget asks for it. The
+ * console shows `frames` as the stage's whole; 0: nothing. */
 SpStatus sp_models_run(SpModels *models, SpStage stage, const SpFootprint *footprint, double frames,
-                       SpStatus (*run)(void *self, SpNn *nn), void *self, SpStageReport *report);
+                       SpStageRun *run, void *self, SpReport *report);
 
 /* A video has ended. */
 void sp_models_end_video(SpModels *models);

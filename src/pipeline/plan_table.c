@@ -2,11 +2,11 @@
 
 #include <stdio.h>
 
-#include "pipeline/planning.h"
+#include "pipeline/stages.h"
 
-static double megabytes(double bytes)
+static double megabytes(size_t bytes)
 {
-    return bytes / (1 << 20);
+    return (double)bytes / 0x1p20;
 }
 
 static void duration(double seconds, char *out, size_t size)
@@ -19,18 +19,19 @@ static void duration(double seconds, char *out, size_t size)
         snprintf(out, size, "%.1f h", seconds / 3600);
 }
 
-static void print_stage(const SpRun *run, SpStage stage, const char *name,
-                        const SpFootprint *footprint, const SpRates *rates)
+static void print_stage(const SpRun *run, SpStage stage, const SpRates *rates)
 {
     const SpDevice *device = run->models->device;
-    const SpCheckpoint *weights = run->models->model[stage].checkpoint;
+    const SpModel *model = &run->models->model[stage];
+    const SpFootprint *footprint = &run->footprint[stage];
     char seconds[32];
     duration(sp_plan_seconds(device, footprint, rates), seconds, sizeof seconds);
-    printf("%-9s %-19s %9.1f MB %10.1f MB %9.1f MB %9.1f MB  %s\n", name,
-           sp_plan_mode(&footprint->plan), megabytes((double)sp_checkpoint_bound_bytes(weights)),
-           megabytes((double)footprint->device),
-           megabytes((double)(footprint->device + footprint->weights + device->workspace_bytes)),
-           megabytes((double)footprint->host), seconds);
+    printf("%-9s %-19s %9.1f MB %10.1f MB %9.1f MB %9.1f MB  %s\n",
+           stage == SP_STAGE_SAM ? sp_model_info(model->place.model)->name : sp_stage_name[stage],
+           sp_plan_mode(&footprint->plan), megabytes(sp_checkpoint_bound_bytes(model->checkpoint)),
+           megabytes(footprint->device),
+           megabytes(footprint->device + footprint->weights + device->workspace_bytes),
+           megabytes(footprint->host), seconds);
 }
 
 static void print_head(const SpRun *run, int64_t queries, const SpMemoryLimits *limits)
@@ -39,17 +40,16 @@ static void print_head(const SpRun *run, int64_t queries, const SpMemoryLimits *
     const SpFramePlan *plan = &run->clip.plan;
     printf("%s: %lld frames of %lldx%lld", run->job->video, (long long)run->clip.frames,
            (long long)plan->width, (long long)plan->height);
-    if (run->with_tracker)
-        printf(", %s%lld points and %lld support points",
-               run->job->prompts->objects ? "up to " : "", (long long)queries,
-               (long long)run->support);
+    if (run->has[SP_STAGE_TRACKER])
+        printf(", %s%lld points and %lld support points", run->has[SP_STAGE_SAM] ? "up to " : "",
+               (long long)queries, (long long)run->support);
     printf("\n%s: ", device->name);
     if (run->job->vram_budget)
-        printf("%.1f MB allowed on the device, ", megabytes((double)run->job->vram_budget));
+        printf("%.1f MB allowed on the device, ", megabytes((size_t)run->job->vram_budget));
     else if (!device->reads_host)
-        printf("%.1f MB free on the device, ", megabytes((double)limits->device));
+        printf("%.1f MB free on the device, ", megabytes(limits->device));
     printf("%.1f MB for its workspace, %.1f MB of host memory free\n\n",
-           megabytes((double)device->workspace_bytes), megabytes((double)limits->host));
+           megabytes(device->workspace_bytes), megabytes(limits->host));
     printf("%-9s %-19s %12s %13s %12s %12s  %s\n", "stage", "mode", "weights", "activations",
            "peak", "host", "about");
 }
@@ -57,40 +57,35 @@ static void print_head(const SpRun *run, int64_t queries, const SpMemoryLimits *
 static SpStatus print_limits(SpRun *run, int64_t queries)
 {
     int64_t frames, points;
-    SP_TRY(sp_run_max_frames(run, queries, &frames));
-    SP_TRY(sp_run_max_points(run, &points));
+    SP_TRY(sp_stages_max(run, queries, &frames, &points));
     printf("\nlongest clip that fits: %lld%s frames", (long long)frames,
            frames == SP_MAX_FRAMES ? " or more" : "");
-    if (run->with_tracker)
+    if (run->has[SP_STAGE_TRACKER])
         printf("; most points on this one: %lld%s", (long long)points,
                points == SP_MAX_POINTS ? " or more" : "");
     printf("\n");
     return sp_ok();
 }
 
-SpStatus sp_plan_table_print(SpRun *run, int64_t queries, const SpFootprint *sam,
-                             const char *sam_name)
+SpStatus sp_plan_table_print(SpRun *run, int64_t queries)
 {
     SpRates rates, others; /* of the front, and of what is not computed in bf16 */
     SpMemoryLimits limits;
-    const SpStatus planned = sp_run_plan(run, queries);
+    const SpStatus planned = sp_stages_plan(run, queries);
     if (!run->planned)
         return planned;
     const SpPrecision precision =
-        run->footprint[run->with_front ? SP_STAGE_FRONT : SP_STAGE_TRACKER].plan.precision;
-    SP_TRY(sp_models_memory_limits(run->models, 0, &limits));
+        run->footprint[run->has[SP_STAGE_FRONT] ? SP_STAGE_FRONT : SP_STAGE_TRACKER].plan.precision;
+    SP_TRY(sp_models_memory_limits(run->models, &limits));
     SP_TRY(sp_rates_measure(run->models->device, precision, &rates));
     others = rates;
     if (precision == SP_PRECISION_BF16)
         SP_TRY(sp_rates_measure(run->models->device, SP_PRECISION_TF32, &others));
     print_head(run, queries, &limits);
-    if (sam)
-        print_stage(run, SP_STAGE_SAM, sam_name, sam, &others);
-    if (run->with_front)
-        print_stage(run, SP_STAGE_FRONT, "front", &run->footprint[SP_STAGE_FRONT], &rates);
-    if (run->with_tracker)
-        print_stage(run, SP_STAGE_TRACKER, "tracker", &run->footprint[SP_STAGE_TRACKER], &others);
-    if (run->with_front || run->with_tracker)
+    for (SpStage stage = 0; stage < SP_STAGES; stage++)
+        if (run->has[stage])
+            print_stage(run, stage, stage == SP_STAGE_FRONT ? &rates : &others);
+    if (run->has[SP_STAGE_FRONT] || run->has[SP_STAGE_TRACKER])
         SP_TRY(print_limits(run, queries));
     return planned;
 }

@@ -6,9 +6,8 @@
 
 #include "pipeline/run.h"
 
-/* Plans the run for `queries` points and prints it. `sam`, a model called `sam_name`: NULL where
- * the run has no SAM. SP_MEMORY when the clip does not fit. */
-SpStatus sp_plan_table_print(SpRun *run, int64_t queries, const SpFootprint *sam,
-                             const char *sam_name);
+/* Plans the run for `queries` points and prints it; SAM, where the run has it, is planned already.
+ * SP_MEMORY when the clip does not fit. */
+SpStatus sp_plan_table_print(SpRun *run, int64_t queries);
 
 #endif

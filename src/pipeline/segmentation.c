@@ -2,44 +2,38 @@
 
 #include <stdlib.h>
 
-#include "store/registry.h"
-
 /* What --sam auto tries, best first. */
-static const SpSamChoice preferred[] = {SP_SAM_HUGE, SP_SAM_LARGE, SP_SAM_BASE, SP_SAM_LITE};
+static const SpModelId preferred[] = {SP_MODEL_SAM_HUGE, SP_MODEL_SAM_LARGE, SP_MODEL_SAM_BASE,
+                                      SP_MODEL_SAM_LITE};
 enum { PREFERRED = sizeof preferred / sizeof *preferred };
 
-static const char *name_of(SpSamChoice choice)
+/* What --sam asks for by name. */
+static SpModelId named(const SpJob *job)
 {
-    static const SpModelId id[] = {[SP_SAM_BASE] = SP_MODEL_SAM_BASE,
-                                   [SP_SAM_LARGE] = SP_MODEL_SAM_LARGE,
-                                   [SP_SAM_HUGE] = SP_MODEL_SAM_HUGE,
-                                   [SP_SAM_LITE] = SP_MODEL_SAM_LITE};
-    return sp_model_info(id[choice])->name;
+    return (SpModelId)(SP_MODEL_SAM_BASE + job->sam - 1);
 }
 
 /* Whether the weights are there, and where: for lite at least in the program. */
-static bool locate(const SpJob *job, SpSamChoice choice, SpLocated *place)
+static bool locate(const SpJob *job, SpModelId model, SpLocated *place)
 {
-    if (sp_weights_locate(job->weights, name_of(choice), place).code == SP_OK && !place->embedded)
-        return true;
-    *place = (SpLocated){.embedded = true, .where = "built in"};
-    return choice == SP_SAM_LITE;
+    if (sp_weights_locate(job->weights, model, place).code != SP_OK)
+        *place = (SpLocated){.model = model, .embedded = true, .where = "built in"};
+    return sp_weights_exist(place);
 }
 
-static SpStatus not_there(const SpJob *job, SpSamChoice choice)
+static SpStatus not_there(const SpJob *job)
 {
     SpLocated place;
-    SP_TRY(sp_weights_locate(job->weights, name_of(choice), &place));
+    const char *name = sp_model_info(named(job))->name;
+    SP_TRY(sp_weights_locate(job->weights, named(job), &place));
     return sp_error(SP_CHECKPOINT,
-                    "no %s weights are installed; make -f weights.mk %s fetches them",
-                    name_of(choice), name_of(choice));
+                    "no %s weights are installed; make -f weights.mk %s fetches them", name, name);
 }
 
 SpStatus sp_segmentation_check_weights(const SpJob *job)
 {
     SpLocated place;
-    const bool found = job->sam == SP_SAM_AUTO || locate(job, job->sam, &place);
-    return found ? sp_ok() : not_there(job, job->sam);
+    return !job->sam || locate(job, named(job), &place) ? sp_ok() : not_there(job);
 }
 
 /* What SAM is run on. */
@@ -76,35 +70,34 @@ static SpStatus make_call(const SpRun *run, Call *call)
 }
 
 /* What --sam asks for; with auto the largest that is there and fits. */
-static SpStatus choose_model(SpRun *run, Call *call, SpFootprint *footprint, const char **name)
+static SpStatus choose_model(SpRun *run, Call *call)
 {
     const SpJob *job = run->job;
     SpModels *models = run->models;
-    SpStatus status = job->sam == SP_SAM_AUTO ? sp_ok() : not_there(job, job->sam);
+    SpFootprint *footprint = &run->footprint[SP_STAGE_SAM];
+    SpStatus status = job->sam ? not_there(job) : sp_ok();
     for (int i = 0; i < PREFERRED; i++) {
         SpLocated place;
         SpMemoryLimits limits;
         bool fits;
-        if ((job->sam != SP_SAM_AUTO && preferred[i] != job->sam) ||
-            !locate(job, preferred[i], &place))
+        if ((job->sam && preferred[i] != named(job)) || !locate(job, preferred[i], &place))
             continue;
-        *name = name_of(preferred[i]);
-        SP_TRY(sp_models_acquire(models, SP_STAGE_SAM, *name, &place));
-        SP_TRY(sp_models_memory_limits(models, 0, &limits));
+        SP_TRY(sp_models_acquire(models, SP_STAGE_SAM, &place));
+        SP_TRY(sp_models_memory_limits(models, &limits));
         SP_TRY(sp_models_plan(models, SP_STAGE_SAM, &limits, call_sam, call, footprint, &fits));
         if (fits)
             return sp_ok();
-        status = sp_models_do_not_fit(models, "SAM needs", footprint, 0, &limits, NULL);
+        status = sp_models_do_not_fit(models, "SAM needs", footprint, 0, &limits, "");
         call->too_large = footprint->device + footprint->weights + footprint->host;
     }
     return status;
 }
 
-SpStatus sp_segmentation_plan(SpRun *run, SpFootprint *footprint, const char **name)
+SpStatus sp_segmentation_plan(SpRun *run)
 {
     Call call;
     SP_TRY(make_call(run, &call));
-    return choose_model(run, &call, footprint, name);
+    return choose_model(run, &call);
 }
 
 /* Which weights are used; a note where that is not what might be expected. */
@@ -136,7 +129,7 @@ static SpStatus report_mask(const SpRun *run, const float *iou)
         return sp_error(SP_USAGE, "SAM found nothing there; give other points or a box");
     for (int64_t k = 0; k < prompts->objects; k++)
         if (count[k + 1] == 0)
-            sp_console_warn(run->console, "SAM found nothing of %s", prompts->name[k]);
+            sp_console_warn(run->console, "SAM found no pixel of %s", prompts->name[k]);
         else
             sp_console_detail(run->console,
                               "%s: %lld pixels, %.1f %% of the frame; predicted IoU %.2f",
@@ -147,18 +140,16 @@ static SpStatus report_mask(const SpRun *run, const float *iou)
 
 SpStatus sp_segmentation_run(SpRun *run)
 {
-    const char *name;
     float iou[2 * SP_MAX_TEXTS];
-    SpFootprint footprint;
     Call call;
     SP_TRY(make_call(run, &call));
-    SP_TRY(choose_model(run, &call, &footprint, &name));
+    SP_TRY(choose_model(run, &call));
     report_weights(run, &call);
     run->mask = malloc((size_t)(call.input.height * call.input.width));
     if (!run->mask)
         return sp_no_memory("the mask");
     call.output = (SpSamOutput){run->mask, iou};
-    SP_TRY(sp_models_run(run->models, SP_STAGE_SAM, &footprint, 0, call_sam, &call,
-                         sp_run_new_stage(run)));
+    SP_TRY(sp_models_run(run->models, SP_STAGE_SAM, &run->footprint[SP_STAGE_SAM], 0, call_sam,
+                         &call, &run->report));
     return report_mask(run, iou);
 }

@@ -11,9 +11,8 @@
 SpStatus sp_segmentation_check_weights(const SpJob *job);
 
 /* Opens the model that --sam asks for, with auto the largest that is there and fits, and plans it
- * for the clip's kept frame; *name is what it is called. SP_USAGE for a prompt outside the frame;
- * SP_CHECKPOINT; SP_MEMORY. */
-SpStatus sp_segmentation_plan(SpRun *run, SpFootprint *footprint, const char **name);
+ * for the clip's kept frame. SP_USAGE for a prompt outside the frame; SP_CHECKPOINT; SP_MEMORY. */
+SpStatus sp_segmentation_plan(SpRun *run);
 
 /* Plans and runs SAM on the clip's kept frame: run->mask becomes 0, or k on object k, counted from
  * 1; where objects overlap the first stays. As sp_segmentation_plan, and SP_USAGE when nothing is

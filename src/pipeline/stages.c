@@ -1,146 +1,210 @@
 #include "pipeline/stages.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const double REPLACE_RATIO = 0.2; /* as published */
 
-static SpFrontInput front_input(const SpRun *run, int64_t frames)
+/* A stage for so many frames and points, dry or not. */
+typedef struct Call {
+    SpRun *run;
+    int64_t frames, queries;
+    const SpFrontOutput *front; /* NULL in a dry run */
+} Call;
+
+static SpStatus call_front(void *self, SpNn *nn)
 {
-    return (SpFrontInput){.frames = frames,
-                          .height = run->clip.plan.height,
-                          .width = run->clip.plan.width,
-                          .video = run->clip.video};
+    const Call *call = self;
+    const SpRun *run = call->run;
+    const SpFrontInput input = {.frames = call->frames,
+                                .height = run->clip.plan.height,
+                                .width = run->clip.plan.width,
+                                .video = run->clip.video};
+    return sp_front_run(run->models->model[SP_STAGE_FRONT].front, nn, &input, call->front);
 }
 
-static SpTrackerInput tracker_input(const SpRun *run, int64_t frames, int64_t queries)
+static SpStatus call_tracker(void *self, SpNn *nn)
 {
-    return (SpTrackerInput){.frames = frames,
-                            .height = run->clip.plan.height,
-                            .width = run->clip.plan.width,
-                            .video = run->clip.video,
-                            .depth = run->geometry.depth,
-                            .confident = run->geometry.confidence,
-                            .intrinsics = run->geometry.intrinsics,
-                            .c2w = run->geometry.c2w,
-                            .queries = queries,
-                            .query = run->working};
-}
-
-static SpTrackerSettings tracker_settings(const SpRun *run)
-{
+    const Call *call = self;
+    const SpRun *run = call->run;
     const SpJob *job = run->job;
-    return (SpTrackerSettings){.iterations = (int)job->iterations,
-                               .support = run->support,
-                               .seed = (uint64_t)job->seed,
-                               .fixed_camera = job->fixed_camera,
-                               .replace_ratio = REPLACE_RATIO};
-}
-
-bool sp_stage_is_used(const SpRun *run, SpStage stage)
-{
-    return stage == SP_STAGE_FRONT ? run->with_front : run->with_tracker;
-}
-
-SpStatus sp_stage_run_front(void *self, SpNn *nn)
-{
-    const SpStageCall *call = self;
-    const SpFrontInput input = front_input(call->run, call->frames);
-    return sp_front_run(call->run->models->model[SP_STAGE_FRONT].front, nn, &input, call->front);
-}
-
-SpStatus sp_stage_run_tracker(void *self, SpNn *nn)
-{
-    const SpStageCall *call = self;
-    SpRun *run = call->run;
-    const SpTrackerInput input = tracker_input(run, call->frames, call->queries);
-    const SpTrackerSettings settings = tracker_settings(run);
+    const SpTrackerInput input = {.frames = call->frames,
+                                  .height = run->clip.plan.height,
+                                  .width = run->clip.plan.width,
+                                  .video = run->clip.video,
+                                  .depth = run->geometry.depth,
+                                  .confident = run->geometry.confidence,
+                                  .intrinsics = run->geometry.intrinsics,
+                                  .c2w = run->geometry.c2w,
+                                  .queries = call->queries,
+                                  .query = run->working};
+    const SpTrackerSettings settings = {.iterations = (int)job->iterations,
+                                        .support = run->support,
+                                        .seed = (uint64_t)job->seed,
+                                        .fixed_camera = job->fixed_camera,
+                                        .replace_ratio = REPLACE_RATIO};
     return sp_tracker_run(run->models->model[SP_STAGE_TRACKER].tracker, nn, &input, &settings,
                           &run->tracks);
 }
 
-/* Floats of `geometry` and `tracks`. */
-static size_t result_floats(const SpRun *run, int64_t frames, int64_t queries)
+static SpStageRun *const calls[SP_STAGES] = {
+    [SP_STAGE_FRONT] = call_front, [SP_STAGE_TRACKER] = call_tracker};
+
+/* Bytes of `geometry` and `tracks`. */
+static size_t result_bytes(const SpRun *run, int64_t frames, int64_t queries)
 {
     const int64_t area = run->clip.plan.height * run->clip.plan.width;
     const int64_t geometry = 2 * area + 9 + 9 + 16, pairs = (3 + 3 + 1 + 1) * queries;
-    const int64_t tracks = run->with_tracker ? 9 + 16 + pairs : 0;
-    return (size_t)(frames * (geometry + tracks) + queries);
+    const int64_t tracks = run->has[SP_STAGE_TRACKER] ? 9 + 16 + pairs : 0;
+    return (size_t)(frames * (geometry + tracks) + queries) * sizeof(float);
 }
 
-size_t sp_stages_result_bytes(const SpRun *run, int64_t frames, int64_t queries)
+static SpStatus acquire(SpRun *run, SpStage stage)
 {
-    return result_floats(run, frames, queries) * sizeof(float);
+    return run->has[stage] ? sp_models_acquire(run->models, stage, &run->place[stage]) : sp_ok();
 }
 
-static SpStatus acquire_front(SpRun *run)
+/* Plans of both stages for that many frames and points within `limits`, less the results; *failing
+ * is the first stage that does not fit, or SP_STAGES. */
+static SpStatus plan_both(SpRun *run, int64_t frames, int64_t queries, const SpMemoryLimits *limits,
+                          SpFootprint footprint[SP_STAGES], SpStage *failing)
 {
-    return run->with_front
-               ? sp_models_acquire(run->models, SP_STAGE_FRONT, sp_model_info(SP_MODEL_FRONT)->name,
-                                   &run->front_place)
+    const size_t results = result_bytes(run, frames, queries);
+    const SpMemoryLimits left = {limits->device,
+                                 limits->host > results ? limits->host - results : 0};
+    Call call = {run, frames, queries, NULL};
+    *failing = SP_STAGES;
+    for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++) {
+        bool fits = true;
+        if (run->has[stage])
+            SP_TRY(sp_models_plan(run->models, stage, &left, calls[stage], &call, &footprint[stage],
+                                  &fits));
+        if (!fits && *failing == SP_STAGES)
+            *failing = stage;
+    }
+    return sp_ok();
+}
+
+/* The largest count below `end` that fits, given that whatever is smaller than one that fits
+ * does; 0: none. `frames` 0: counts frames; else points on so many. */
+static SpStatus find_max(SpRun *run, int64_t frames, int64_t queries, int64_t end, int64_t *out)
+{
+    SpFootprint footprint[SP_STAGES];
+    SpStage failing;
+    SpMemoryLimits limits;
+    bool bounded = false; /* `end` is known not to fit */
+    SP_TRY(sp_models_memory_limits(run->models, &limits));
+    for (*out = 0; *out + 1 < end;) {
+        const int64_t twice = *out ? 2 * *out : 1, middle = *out + (end - *out) / 2;
+        const int64_t count = !bounded && twice < end ? twice : middle;
+        SP_TRY(plan_both(run, frames ? frames : count, frames ? count : queries, &limits, footprint,
+                         &failing));
+        if (failing == SP_STAGES) {
+            *out = count;
+        } else {
+            end = count;
+            bounded = true;
+        }
+    }
+    return sp_ok();
+}
+
+SpStatus sp_stages_max(SpRun *run, int64_t queries, int64_t *frames, int64_t *points)
+{
+    *points = 0;
+    SP_TRY(find_max(run, 0, queries, SP_MAX_FRAMES + 1, frames));
+    return run->has[SP_STAGE_TRACKER]
+               ? find_max(run, run->clip.frames, 0, SP_MAX_POINTS + 1, points)
                : sp_ok();
 }
 
-static SpStatus acquire_tracker(SpRun *run)
+/* What does not fit, and what to do instead. */
+static SpStatus does_not_fit(SpRun *run, SpStage stage, int64_t queries,
+                             const SpMemoryLimits *limits)
 {
-    return run->with_tracker
-               ? sp_models_acquire(run->models, SP_STAGE_TRACKER, sp_run_tracker_model(run->job),
-                                   &run->tracker_place)
-               : sp_ok();
+    char subject[80], advice[80] = "; not even one frame fits";
+    int64_t frames, points = 0;
+    SP_TRY(find_max(run, 0, queries, run->clip.frames, &frames));
+    if (stage == SP_STAGE_TRACKER)
+        SP_TRY(find_max(run, run->clip.frames, 0, queries, &points));
+    if (frames && points)
+        snprintf(advice, sizeof advice, "; use --max-frames %lld, or at most %lld points",
+                 (long long)frames, (long long)points);
+    else if (frames || points)
+        snprintf(advice, sizeof advice,
+                 frames ? "; use --max-frames %lld" : "; at most %lld points fit",
+                 (long long)(frames ? frames : points));
+    snprintf(subject, sizeof subject, "%s: %lld frames%s need", sp_stage_name[stage],
+             (long long)run->clip.frames, stage == SP_STAGE_FRONT ? "" : " and these points");
+    return sp_models_do_not_fit(run->models, subject, &run->footprint[stage],
+                                result_bytes(run, run->clip.frames, queries), limits, advice);
 }
 
-SpStatus sp_stages_acquire(SpRun *run)
+SpStatus sp_stages_plan(SpRun *run, int64_t queries)
 {
-    SP_TRY(acquire_front(run));
-    return acquire_tracker(run);
-}
-
-/* The next `count` floats of the run's memory. */
-static float *part(float **at, int64_t count)
-{
-    float *begin = *at;
-    *at += count;
-    return begin;
+    SpMemoryLimits limits;
+    SpStage failing;
+    for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++)
+        SP_TRY(acquire(run, stage));
+    SP_TRY(sp_models_memory_limits(run->models, &limits));
+    SP_TRY(plan_both(run, run->clip.frames, queries, &limits, run->footprint, &failing));
+    run->planned = true;
+    if (failing != SP_STAGES)
+        return does_not_fit(run, failing, queries, &limits);
+    for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++) {
+        const SpFootprint *footprint = &run->footprint[stage];
+        if (run->has[stage])
+            sp_console_detail(run->console,
+                              "%s: plans %zu MB on the device, weights %s, and %zu MB on the host",
+                              sp_stage_name[stage], (footprint->device + footprint->weights) >> 20,
+                              sp_plan_mode(&footprint->plan), footprint->host >> 20);
+    }
+    return sp_ok();
 }
 
 static SpStatus alloc_results(SpRun *run)
 {
-    const int64_t t = run->clip.frames, n = run->queries;
+    const int64_t t = run->clip.frames, n = run->queries.count;
     const int64_t area = t * run->clip.plan.height * run->clip.plan.width;
     SpGeometry *geometry = &run->geometry;
     SpTrackerOutput *tracks = &run->tracks;
-    float *at = run->memory = malloc(sp_stages_result_bytes(run, t, n));
-    if (!at)
+    run->memory = malloc(result_bytes(run, t, n));
+    if (!run->memory)
         return sp_no_memory("depth and tracks; use fewer frames with --max-frames");
-    geometry->depth = part(&at, area);
-    geometry->confidence = part(&at, area);
-    geometry->intrinsics = part(&at, 9 * t);
-    geometry->c2w = part(&at, 16 * t);
-    if (!run->with_tracker)
+    geometry->depth = run->memory;
+    geometry->confidence = geometry->depth + area;
+    geometry->intrinsics = geometry->confidence + area;
+    geometry->c2w = geometry->intrinsics + 9 * t;
+    if (!run->has[SP_STAGE_TRACKER])
         return sp_ok();
-    tracks->intrinsics = part(&at, 9 * t);
-    tracks->c2w = part(&at, 16 * t);
-    tracks->tracks = part(&at, 3 * t * n);
-    tracks->camera_points = part(&at, 3 * t * n);
-    tracks->visibility = part(&at, t * n);
-    tracks->confidence = part(&at, t * n);
-    tracks->dynamic = part(&at, n);
+    tracks->intrinsics = geometry->c2w + 16 * t;
+    tracks->c2w = tracks->intrinsics + 9 * t;
+    tracks->tracks = tracks->c2w + 16 * t;
+    tracks->camera_points = tracks->tracks + 3 * t * n;
+    tracks->visibility = tracks->camera_points + 3 * t * n;
+    tracks->confidence = tracks->visibility + t * n;
+    tracks->dynamic = tracks->confidence + t * n;
     tracks->depth = geometry->depth; /* in place: see SpTrackerOutput */
     tracks->valid = geometry->confidence;
     return sp_ok();
 }
 
+static SpStatus run_stage(SpRun *run, SpStage stage, const SpFrontOutput *front)
+{
+    Call call = {run, run->clip.frames, run->queries.count, front};
+    return sp_models_run(run->models, stage, &run->footprint[stage], (double)call.frames,
+                         calls[stage], &call, &run->report);
+}
+
 static SpStatus run_front(SpRun *run)
 {
-    const int64_t frames = run->clip.frames;
-    float *encoding = malloc((size_t)(9 * frames) * sizeof *encoding);
+    const SpGeometry *geometry = &run->geometry;
+    float *encoding = malloc((size_t)(9 * run->clip.frames) * sizeof *encoding);
     if (!encoding)
         return sp_no_memory("the camera encodings");
-    const SpFrontOutput output = {run->geometry.depth, run->geometry.confidence, encoding,
-                                  run->geometry.c2w, run->geometry.intrinsics};
-    SpStageCall call = {run, frames, run->queries, &output};
-    const SpStatus status =
-        sp_models_run(run->models, SP_STAGE_FRONT, &run->footprint[SP_STAGE_FRONT], (double)frames,
-                      sp_stage_run_front, &call, sp_run_new_stage(run));
+    const SpFrontOutput output = {geometry->depth, geometry->confidence, encoding, geometry->c2w,
+                                  geometry->intrinsics};
+    const SpStatus status = run_stage(run, SP_STAGE_FRONT, &output);
     free(encoding);
     return status;
 }
@@ -148,26 +212,22 @@ static SpStatus run_front(SpRun *run)
 static SpStatus run_tracker(SpRun *run)
 {
     const SpFramePlan *plan = &run->clip.plan;
-    SpStageCall call = {run, run->clip.frames, run->queries, NULL};
+    float *confidence = run->geometry.confidence;
     for (int64_t i = 0; i < run->clip.frames * plan->height * plan->width; i++)
-        run->geometry.confidence[i] = run->geometry.confidence[i] > 0.5f;
-    return sp_models_run(run->models, SP_STAGE_TRACKER, &run->footprint[SP_STAGE_TRACKER],
-                         (double)run->clip.frames, sp_stage_run_tracker, &call,
-                         sp_run_new_stage(run));
+        confidence[i] = confidence[i] > SP_FRONT_CONFIDENCE;
+    return run_stage(run, SP_STAGE_TRACKER, NULL);
 }
 
 SpStatus sp_stages_run(SpRun *run)
 {
-    const SpJob *job = run->job;
     const SpFramePlan *plan = &run->clip.plan;
     SP_TRY(alloc_results(run));
-    SP_TRY(acquire_front(run));
-    if (run->with_front)
-        SP_TRY(run_front(run));
-    else
-        SP_TRY(sp_geometry_file_read(job->geometry, run->clip.frames, plan->height, plan->width,
-                                     &run->geometry));
+    SP_TRY(acquire(run, SP_STAGE_FRONT));
+    SP_TRY(run->has[SP_STAGE_FRONT]
+               ? run_front(run)
+               : sp_geometry_file_read(run->job->geometry, run->clip.frames, plan->height,
+                                       plan->width, &run->geometry));
     /* Open when it was planned, it may have been put to sleep since. */
-    SP_TRY(acquire_tracker(run));
-    return run->with_tracker ? run_tracker(run) : sp_ok();
+    SP_TRY(acquire(run, SP_STAGE_TRACKER));
+    return run->has[SP_STAGE_TRACKER] ? run_tracker(run) : sp_ok();
 }

@@ -8,89 +8,79 @@
 #include "base/memory.h"
 #include "geometry/camera.h"
 #include "input/masks.h"
-#include "input/queries.h"
 #include "nn/dump.h"
 #include "pipeline/libraries.h"
 #include "pipeline/plan_table.h"
-#include "pipeline/planning.h"
 #include "pipeline/segmentation.h"
 #include "pipeline/stages.h"
 
-enum { PUBLISHED_WIDTH = 518, PUBLISHED_PATCH = 14, GRID = 10, GRID_WITH_MASK = 50 };
-
-static SpStatus open_front(SpRun *run)
-{
-    if (!run->with_front)
-        return sp_ok();
-    SP_TRY(sp_weights_locate(run->job->weights, sp_model_info(SP_MODEL_FRONT)->name,
-                             &run->front_place));
-    return sp_models_acquire(run->models, SP_STAGE_FRONT, sp_model_info(SP_MODEL_FRONT)->name,
-                             &run->front_place);
-}
-
-static SpStatus open_tracker(SpRun *run)
-{
-    const SpJob *job = run->job;
-    const char *name = sp_run_tracker_model(job);
-    if (!run->with_tracker)
-        return sp_ok();
-    SP_TRY(sp_weights_locate(job->weights, name, &run->tracker_place));
-    SP_TRY(sp_models_acquire(run->models, SP_STAGE_TRACKER, name, &run->tracker_place));
-    run->support = job->vo_points < 0
-                       ? sp_tracker_support(run->models->model[SP_STAGE_TRACKER].tracker)
-                       : job->vo_points;
-    return sp_ok();
-}
+enum { GRID = 10, GRID_WITH_MASK = 50 };
 
 static void report_weights(const SpRun *run)
 {
-    const bool lite_front = run->with_front && run->front_place.embedded;
-    const bool lite_tracker = run->with_tracker && run->tracker_place.embedded;
-    if (lite_front || lite_tracker)
+    const SpLocated *front = &run->place[SP_STAGE_FRONT], *tracker = &run->place[SP_STAGE_TRACKER];
+    if (front->embedded || tracker->embedded)
         sp_console_note(run->console,
                         "using the built-in lite weights; get the published ones with "
                         "make -f weights.mk front %s",
-                        sp_run_tracker_model(run->job));
-    if (run->with_front && !lite_front)
-        sp_console_detail(run->console, "weights: %s (%s)", run->front_place.folder,
-                          run->front_place.where);
-    if (run->with_tracker && !lite_tracker)
-        sp_console_detail(run->console, "weights: %s (%s)", run->tracker_place.folder,
-                          run->tracker_place.where);
+                        sp_model_info(tracker->model)->name);
+    for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++)
+        if (run->has[stage] && !run->place[stage].embedded)
+            sp_console_detail(run->console, "weights: %s (%s)", run->place[stage].folder,
+                              run->place[stage].where);
 }
 
 /* Pixels across the working frames and a patch: what the front was made for. Where the user's
  * geometry takes its place: what the front would be that belongs to the tracker's weights. */
 static SpStatus working_size(SpRun *run)
 {
-    const bool belongs = run->with_tracker && run->tracker_place.embedded;
-    run->width = PUBLISHED_WIDTH;
-    run->patch = PUBLISHED_PATCH;
-    if (!run->with_front && !belongs)
+    const bool runs = run->has[SP_STAGE_FRONT];
+    SpLocated place = run->place[SP_STAGE_TRACKER];
+    run->width = SP_FRONT_WIDTH;
+    run->patch = SP_FRONT_PATCH;
+    if (!runs && !place.embedded)
         return sp_ok();
-    if (!run->with_front)
-        SP_TRY(sp_models_acquire(run->models, SP_STAGE_FRONT, sp_model_info(SP_MODEL_FRONT)->name,
-                                 &run->tracker_place));
+    place.model = SP_MODEL_FRONT;
+    if (!runs)
+        SP_TRY(sp_models_acquire(run->models, SP_STAGE_FRONT, &place));
     const SpFront *front = run->models->model[SP_STAGE_FRONT].front;
     run->width = sp_front_width(front);
     run->patch = sp_front_patch(front);
-    if (!run->with_front)
+    if (!runs)
         sp_models_discard(run->models, SP_STAGE_FRONT);
     return sp_ok();
 }
 
 static SpStatus open_models(SpRun *run)
 {
-    SpDevice *device;
     const SpJob *job = run->job;
-    run->with_front = !job->geometry && job->stop_after != SP_STOP_SAM;
-    run->with_tracker = job->stop_after == SP_STOP_NEVER;
-    SP_TRY(sp_models_device(run->models, &device));
-    SP_TRY(open_front(run));
-    SP_TRY(open_tracker(run));
+    run->has[SP_STAGE_SAM] = job->prompts->objects > 0;
+    run->has[SP_STAGE_FRONT] = !job->geometry && job->stop_after != SP_STOP_SAM;
+    run->has[SP_STAGE_TRACKER] = job->stop_after == SP_STOP_NEVER;
+    run->place[SP_STAGE_FRONT].model = SP_MODEL_FRONT;
+    run->place[SP_STAGE_TRACKER].model =
+        job->mode == SP_TRACKER_ONLINE ? SP_MODEL_ONLINE : SP_MODEL_OFFLINE;
+    SP_TRY(sp_models_open_device(run->models));
+    for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++) {
+        SpLocated *place = &run->place[stage];
+        if (!run->has[stage])
+            continue;
+        SP_TRY(sp_weights_locate(job->weights, place->model, place));
+        SP_TRY(sp_models_acquire(run->models, stage, place));
+    }
+    run->support = job->vo_points;
+    if (run->has[SP_STAGE_TRACKER] && job->vo_points < 0)
+        run->support = sp_tracker_support(run->models->model[SP_STAGE_TRACKER].tracker);
     SP_TRY(working_size(run));
     report_weights(run);
     return sp_ok();
+}
+
+/* A stage without a network, for the report. */
+static void add_stage(SpRun *run, const char *name, double seconds)
+{
+    run->report.stages[run->report.stage_count++] =
+        (SpStageReport){.name = name, .seconds = seconds};
 }
 
 static SpStatus read_clip(SpRun *run)
@@ -101,14 +91,14 @@ static SpStatus read_clip(SpRun *run)
                                .reader = {job->start, job->stride, job->max_frames},
                                .portrait = job->portrait,
                                .max_short_side = job->max_input_side,
-                               .keep_original = job->prompts->objects > 0,
+                               .keep_original = run->has[SP_STAGE_SAM],
                                .original_frame = job->prompt_frame};
     if (job->stop_after == SP_STOP_SAM)
         settings.reader.max_frames = job->prompt_frame + 1;
     sp_console_begin(run->console, "frames", 0);
     const SpStatus status =
         sp_clip_read(job->video, &settings, &run->console->progress, &run->clip);
-    sp_run_add_stage(run, "frames", sp_console_end(run->console));
+    add_stage(run, "frames", sp_console_end(run->console));
     if (status.code != SP_OK)
         return status;
     const SpClip *clip = &run->clip;
@@ -130,20 +120,20 @@ static SpResult result_of(const SpRun *run)
     const SpGeometry *geometry = &run->geometry;
     const SpTrackerOutput *tracks = &run->tracks;
     const SpPrompts *prompts = run->job->prompts;
-    const bool tracked = run->with_tracker;
+    const bool tracked = run->has[SP_STAGE_TRACKER];
     return (SpResult){.clip = &run->clip,
                       .depth = tracked ? tracks->depth : geometry->depth,
                       .confidence = tracked ? tracks->valid : geometry->confidence,
                       .c2w = tracked ? tracks->c2w : geometry->c2w,
                       .intrinsics = tracked ? tracks->intrinsics : geometry->intrinsics,
-                      .tracks = run->queries,
-                      .queries = run->query,
+                      .tracks = run->queries.count,
+                      .queries = run->queries.query,
                       .track = tracks->tracks,
                       .points = tracks->camera_points,
                       .visibility = tracks->visibility,
                       .confs = tracks->confidence,
                       .dynamic = tracks->dynamic,
-                      .object = prompts->named ? run->object : NULL,
+                      .object = prompts->named ? run->queries.object : NULL,
                       .objects = prompts->objects,
                       .object_names = prompts->name[0],
                       .object_name_size = sizeof prompts->name[0],
@@ -164,7 +154,7 @@ static SpStatus write_file(SpRun *run, SpFileRole role)
                              .max_side = job->max_side,
                              .compress = !job->no_compress,
                              .console = run->console};
-    return sp_files_write(&run->files, role, &output);
+    return sp_files_write(run->file, role, &output);
 }
 
 /* The mask of what to track, if there is one: from SAM or from a file. */
@@ -173,7 +163,7 @@ static SpStatus find_mask(SpRun *run)
     const SpJob *job = run->job;
     if (job->mask)
         return sp_mask_read(job->mask, &run->clip.plan, &run->mask);
-    if (job->prompts->objects == 0)
+    if (!run->has[SP_STAGE_SAM])
         return sp_ok();
     SP_TRY(sp_segmentation_run(run));
     free(run->clip.original);
@@ -181,35 +171,24 @@ static SpStatus find_mask(SpRun *run)
     return write_file(run, SP_FILE_MASK_OUT);
 }
 
-static SpStatus grid_queries(SpRun *run)
-{
-    const SpJob *job = run->job;
-    uint8_t *mask = NULL;
-    const int64_t n = job->grid ? job->grid : run->mask ? GRID_WITH_MASK : GRID;
-    SpStatus status = run->mask ? sp_mask_working(&run->clip.plan, run->mask, &mask) : sp_ok();
-    if (status.code == SP_OK)
-        status = sp_queries_grid(n, job->prompt_frame, &run->clip.plan, mask, &run->query,
-                                 &run->queries, &run->object);
-    free(mask);
-    return status;
-}
-
 static SpStatus make_queries(SpRun *run)
 {
     const SpJob *job = run->job;
-    if (!run->with_tracker)
+    const SpFramePlan *plan = &run->clip.plan;
+    const int64_t side = job->grid ? job->grid : run->mask ? GRID_WITH_MASK : GRID;
+    SpQueries *queries = &run->queries;
+    if (!run->has[SP_STAGE_TRACKER])
         return sp_ok();
-    SP_TRY(job->queries ? sp_queries_read(job->queries, run->clip.frames, &run->clip.plan,
-                                          &run->query, &run->queries)
-                        : grid_queries(run));
-    run->working = malloc((size_t)(3 * run->queries) * sizeof *run->working);
+    SP_TRY(job->queries ? sp_queries_read(job->queries, run->clip.frames, plan, queries)
+                        : sp_queries_grid(side, job->prompt_frame, plan, run->mask, queries));
+    run->working = malloc((size_t)(3 * queries->count) * sizeof *run->working);
     if (!run->working)
         return sp_no_memory("the queries");
-    for (int64_t n = 0; n < run->queries; n++) {
-        const float *query = run->query + 3 * n;
+    for (int64_t n = 0; n < queries->count; n++) {
+        const float *query = queries->query + 3 * n;
         float *working = run->working + 3 * n;
         working[0] = query[0];
-        sp_point_to_working(&run->clip.plan, query[1], query[2], working + 1, working + 2);
+        sp_point_to_working(plan, query[1], query[2], working + 1, working + 2);
     }
     return sp_ok();
 }
@@ -226,7 +205,7 @@ static void to_first_camera(SpRun *run)
 static SpStatus make_version(SpRun *run)
 {
     static const char form[] = "{\"program\":\"spatrack %s\",\"format\":%d,\"settings\":%s}";
-    const char *settings = run->job->settings ? run->job->settings : "null";
+    const char *settings = run->job->settings;
     const size_t capacity = sizeof form + strlen(SP_VERSION) + strlen(settings) + 16;
     run->version = malloc(capacity);
     if (!run->version)
@@ -240,14 +219,14 @@ static SpStatus write_stage(SpRun *run, SpFileRole role, const char *name, doubl
 {
     sp_console_begin(run->console, name, frames);
     const SpStatus status = write_file(run, role);
-    sp_run_add_stage(run, name, sp_console_end(run->console));
+    add_stage(run, name, sp_console_end(run->console));
     return status;
 }
 
 static SpStatus write_result(SpRun *run)
 {
     SP_TRY(make_version(run));
-    if (!run->with_tracker)
+    if (!run->has[SP_STAGE_TRACKER])
         to_first_camera(run);
     SP_TRY(write_stage(run, SP_FILE_RESULT, "result", 0));
     return run->job->overlay
@@ -258,7 +237,8 @@ static SpStatus write_result(SpRun *run)
 static SpStatus write_report(SpRun *run, double seconds)
 {
     SpReport *report = &run->report;
-    const SpLocated *place = run->with_front ? &run->front_place : &run->tracker_place;
+    const SpLocated *place =
+        &run->place[run->has[SP_STAGE_FRONT] ? SP_STAGE_FRONT : SP_STAGE_TRACKER];
     report->program_version = SP_VERSION;
     report->settings_json = run->job->settings;
     report->input = run->job->video;
@@ -272,7 +252,7 @@ static SpStatus write_report(SpRun *run, double seconds)
     report->peak_rss_bytes = sp_memory_peak();
     report->event_count = run->models->events;
     report->events = run->models->event;
-    report->library_count = sp_libraries(report->libraries, SP_REPORT_LIBRARIES);
+    report->library_count = sp_libraries(report->libraries);
     return write_file(run, SP_FILE_REPORT);
 }
 
@@ -280,9 +260,9 @@ static SpStatus write_report(SpRun *run, double seconds)
 static SpStatus begin(SpRun *run)
 {
     const SpJob *job = run->job;
-    SP_TRY(sp_files_name(job, &run->files));
+    SP_TRY(sp_files_name(job, run->file));
     if (!job->plan) {
-        SP_TRY(sp_files_check(job, &run->files));
+        SP_TRY(sp_files_check(job, run->file));
         if (job->dump)
             SP_TRY(sp_tensor_folder_open(job->dump, &run->dumped));
     }
@@ -293,28 +273,26 @@ static SpStatus begin(SpRun *run)
 static SpStatus print_plan(SpRun *run)
 {
     const int64_t side = run->job->grid ? run->job->grid : GRID_WITH_MASK;
-    SpFootprint sam;
-    const char *name;
-    if (run->job->prompts->objects) {
-        SP_TRY(sp_segmentation_plan(run, &sam, &name));
-        return sp_plan_table_print(run, run->with_tracker ? side * side : 0, &sam, name);
+    if (run->has[SP_STAGE_SAM]) {
+        SP_TRY(sp_segmentation_plan(run));
+        return sp_plan_table_print(run, run->has[SP_STAGE_TRACKER] ? side * side : 0);
     }
     SP_TRY(find_mask(run));
     SP_TRY(make_queries(run));
-    return sp_plan_table_print(run, run->queries, NULL, NULL);
+    return sp_plan_table_print(run, run->queries.count);
 }
 
 /* Everything is planned before the first network runs; with prompts the tracker for one point, and
  * again once SAM has found how many there are. */
 static SpStatus compute(SpRun *run)
 {
-    if (run->job->prompts->objects)
-        SP_TRY(sp_run_plan(run, run->with_tracker));
+    if (run->has[SP_STAGE_SAM])
+        SP_TRY(sp_stages_plan(run, run->has[SP_STAGE_TRACKER]));
     SP_TRY(find_mask(run));
     if (run->job->stop_after == SP_STOP_SAM)
         return sp_ok();
     SP_TRY(make_queries(run));
-    SP_TRY(sp_run_plan(run, run->queries));
+    SP_TRY(sp_stages_plan(run, run->queries.count));
     SP_TRY(sp_stages_run(run));
     return write_result(run);
 }
@@ -327,8 +305,8 @@ static void report_end(const SpRun *run, double seconds)
                         (long long)objects, objects == 1 ? "" : "s", seconds);
     else
         sp_console_note(run->console, "%s: %lld frames, %lld tracks, %.1f s",
-                        run->files.file[SP_FILE_RESULT].path, (long long)run->clip.frames,
-                        (long long)run->queries, seconds);
+                        run->file[SP_FILE_RESULT].path, (long long)run->clip.frames,
+                        (long long)run->queries.count, seconds);
 }
 
 static SpStatus run_all(SpRun *run)
@@ -347,15 +325,27 @@ static SpStatus run_all(SpRun *run)
     SP_TRY(write_report(run, sp_clock() - began));
     if (run->dumped)
         SP_TRY(sp_tensor_folder_finish(run->dumped));
-    SP_TRY(sp_files_commit(&run->files));
+    SP_TRY(sp_files_commit(run->file));
     report_end(run, sp_clock() - began);
     return sp_ok();
+}
+
+static void free_run(SpRun *run)
+{
+    sp_clip_free(&run->clip);
+    free(run->mask);
+    sp_queries_free(&run->queries);
+    free(run->working);
+    free(run->memory);
+    free(run->version);
+    sp_tensor_folder_close(run->dumped);
+    sp_files_abandon(run->file);
 }
 
 static void dump_tensor(void *self, const char *name, int rank, const int64_t *dims,
                         const float *data)
 {
-    SpRun *run = self;
+    const SpRun *run = self;
     if (run->dumped)
         sp_tensor_folder_add(run->dumped, name, rank, dims, data);
 }
@@ -368,6 +358,6 @@ SpStatus sp_video_run(const SpJob *job, SpModels *models, SpConsole *console)
     models->dump = job->dump ? &dump : NULL;
     const SpStatus status = run_all(&run);
     models->dump = NULL;
-    sp_run_free(&run);
+    free_run(&run);
     return status;
 }

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "lite/embedded.h"
-#include "store/registry.h"
 
 static bool is_checkpoint(const char *folder)
 {
@@ -31,11 +30,12 @@ static bool try_folder(const char *root, const char *middle, const char *name, c
     return length > 0 && (size_t)length < sizeof out->folder && is_checkpoint(out->folder);
 }
 
-SpStatus sp_weights_locate(const char *weights, const char *name, SpLocated *out)
+SpStatus sp_weights_locate(const char *weights, SpModelId model, SpLocated *out)
 {
+    const char *name = sp_model_info(model)->name;
     const char *parent = weights ? weights : getenv("SPATRACK_WEIGHTS");
     const char *where = weights ? "--weights" : "$SPATRACK_WEIGHTS";
-    *out = (SpLocated){0};
+    *out = (SpLocated){.model = model};
     if (parent && *parent) {
         if (try_folder(parent, "", name, where, out))
             return sp_ok();
@@ -50,31 +50,26 @@ SpStatus sp_weights_locate(const char *weights, const char *name, SpLocated *out
                            : try_folder(getenv("HOME"), "/.local/share/spatrack/weights", name,
                                         "your data folder", out);
     if (!found && !try_folder(SP_DATADIR, "/spatrack/weights", name, "installed", out))
-        *out = (SpLocated){.embedded = true, .where = "built in"};
+        *out = (SpLocated){.model = model, .embedded = true, .where = "built in"};
     return sp_ok();
 }
 
-static SpLiteWeights builtin(const char *name)
+bool sp_weights_exist(const SpLocated *located)
 {
-    const SpModelInfo *model = sp_model_find(name);
-    return model ? model->builtin : SP_LITE_NONE;
+    return !located->embedded || sp_model_info(located->model)->builtin != SP_LITE_NONE;
 }
 
-bool sp_weights_exist(const SpLocated *located, const char *name)
+SpStatus sp_weights_open(const SpLocated *located, SpCheckpoint **out)
 {
-    return !located->embedded || builtin(name) != SP_LITE_NONE;
-}
-
-SpStatus sp_weights_open(const SpLocated *located, const char *name, SpCheckpoint **out)
-{
+    const SpModelInfo *model = sp_model_info(located->model);
     size_t size;
     char label[64];
     if (!located->embedded)
         return sp_checkpoint_open(located->folder, out);
     *out = NULL;
-    const void *data = sp_embedded(builtin(name), &size);
+    const void *data = sp_embedded((SpLiteWeights)model->builtin, &size);
     if (!data)
-        return sp_error(SP_CHECKPOINT, "there are no built-in weights for %s", name);
-    snprintf(label, sizeof label, "built-in %s weights", name);
+        return sp_error(SP_CHECKPOINT, "there are no built-in weights for %s", model->name);
+    snprintf(label, sizeof label, "built-in %s weights", model->name);
     return sp_checkpoint_open_memory(data, size, label, out);
 }

@@ -1,7 +1,5 @@
 #include "store/registry.h"
 
-#include <string.h>
-
 #include "lite/embedded.h"
 
 static const SpModelInfo models[SP_MODELS] = {
@@ -17,12 +15,4 @@ static const SpModelInfo models[SP_MODELS] = {
 const SpModelInfo *sp_model_info(SpModelId id)
 {
     return &models[id];
-}
-
-const SpModelInfo *sp_model_find(const char *name)
-{
-    for (int i = 0; i < SP_MODELS; i++)
-        if (strcmp(models[i].name, name) == 0)
-            return &models[i];
-    return NULL;
 }

@@ -29,7 +29,4 @@ typedef struct SpModelInfo {
 /* The row of a model; static. */
 const SpModelInfo *sp_model_info(SpModelId id);
 
-/* The row of the model called `name`, or NULL. */
-const SpModelInfo *sp_model_find(const char *name);
-
 #endif

@@ -74,7 +74,7 @@ def files():
 def refused(code, message, *arguments, **more):
     """A run that fails with one line, and leaves every file as it was. Returns the line."""
     before = files()
-    done = run("-q", *arguments, **more)  # a slow machine tells how far it is
+    done = run("-q", *arguments, **more)  # a slow machine reports progress
     lines = complaints(done.stderr)
     assert done.returncode == code, (done.returncode, lines)
     assert len(lines) == 1 and lines[0].startswith("spatrack: ") and message in lines[0], lines
@@ -83,9 +83,9 @@ def refused(code, message, *arguments, **more):
     return lines[0]
 
 
-def limited(kind, most):
+def limited(kind, limit):
     """What a child does first, to be held to a resource."""
-    return lambda: resource.setrlimit(kind, (most, most))
+    return lambda: resource.setrlimit(kind, (limit, limit))
 
 
 # What it is run on -------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def bad_cases():
     file = write(os.path.join(folder, "file"), "a file")
     yield "a file", [*RUN, *out, "--dump", file], 7, "cannot write"
     yield "below a file", [*RUN, *out, "--dump", os.path.join(file, "folder")], 7, "Not a directory"
-    yield "several videos", [BALL, BALL, "-o", folder + "/", "--dump", "d"], 2, "--dump is one video's"
+    yield "several videos", [BALL, BALL, "-o", folder + "/", "--dump", "d"], 2, "--dump works with a single video only"
 
 
 finish([a_dump_changes_no_result, tensors_are_named_as_the_goldens_are, the_same_run_agrees,

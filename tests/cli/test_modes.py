@@ -57,9 +57,9 @@ def a_short_clip_is_the_same_in_both_modes():
 def the_mode_says_how_many_frames():
     long = test_clip("long.mp4", "96x72", 305)
     late = write(os.path.join(place("late"), "q.csv"), "302,1,1")
-    for mode, most in (("offline", 80), ("online", 300)):
+    for mode, limit in (("offline", 80), ("online", 300)):
         done = run(long, "--mode", mode, "-o", "t.csv", "--queries", late)
-        left_out = f"{305 - most} frames left out: used the first {most} (--max-frames"
+        left_out = f"{305 - limit} frames left out: used the first {limit} (--max-frames"
         assert done.returncode == 2 and left_out in done.stderr, done.stderr
 
 

@@ -137,9 +137,9 @@ def wide_pixels_stay_wide():
     ffmpeg("-i", "wide.mp4", "-c", "copy", "-metadata:s:v", "rotate=90", "high.mp4")
     for name, shape in (("wide.mp4", "4:3"), ("high.mp4", "3:4")):
         good(path(name), "-o", path("pixels/t.csv"), "--overlay", path("pixels/o.mp4"), "--grid", 2, *FAST)
-        told = tool("ffprobe", "-v", "error", "-show_entries", "stream=sample_aspect_ratio", "-of", "csv=p=0",
-                    path("pixels/o.mp4"))
-        assert told.decode().strip() == shape, (name, told)
+        found = tool("ffprobe", "-v", "error", "-show_entries", "stream=sample_aspect_ratio", "-of", "csv=p=0",
+                     path("pixels/o.mp4"))
+        assert found.decode().strip() == shape, (name, found)
 
 
 def a_pipe_is_kept_for_the_second_reading():
@@ -219,7 +219,7 @@ def bad_cases():
     yield "no ending", [BALL, *out, "--overlay", "mp4"], 2, ".mp4 or .png"
     for name in ("o.mp4", "o.png"):
         yield f"front alone, {name}", [BALL, *out, "--stop-after", "front", "--overlay",
-                                       path("bad", name)], 2, "no tracks to draw"
+                                       path("bad", name)], 2, "gives no tracks for --overlay"
     yield "bad background", [BALL, *out, "--background", "pink"], 2, "plain|dim|gray"
     yield "bad trail", [BALL, *out, "--trail", -1], 2, "--trail takes"
     yield "no folder", [BALL, *out, "--overlay", path("bad/none/o.mp4")], 7, "another --overlay"
@@ -233,7 +233,7 @@ def bad_cases():
                                         path("bad/link.mp4")], 2, "replace the video"
     yield "the report", [BALL, *out, "--overlay", path("bad/o.png"), "--report",
                          path("bad/o.png")], 2, "replace the report"
-    yield "among the images", [folder, *out, "--overlay", path("bad/o.png")], 2, "among the images"
+    yield "among the images", [folder, *out, "--overlay", path("bad/o.png")], 2, "one of the video's images"
     yield "kept", [BALL, *out[2:], "-o", path("new.npz"), "-n", "--overlay",
                    path("bad/video.mp4")], 7, "--no-clobber"
     os.mkfifo(path("bad/fifo"))

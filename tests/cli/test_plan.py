@@ -35,8 +35,8 @@ def the_plan_is_what_is_measured():
         assert set(plan) == set(found) == {"front", "tracker"}, plan
         for stage, measured in found.items():
             assert measured["planned_device_bytes"] == measured["peak_device_bytes"], measured
-            told, (_, activations, peak, _) = plan[stage]
-            assert told == measured["mode"] == mode.replace("-", " ")
+            reported, (_, activations, peak, _) = plan[stage]
+            assert reported == measured["mode"] == mode.replace("-", " ")
             assert abs(measured["peak_device_bytes"] / (1 << 20) - peak) < 0.051, (measured, peak)
             assert activations < peak and peak > WORKSPACE >> 20
             assert (measured["moved_bytes"] > 1e6) == (mode != "in-place"), measured
@@ -96,20 +96,20 @@ def too_small_a_budget_says_what_fits():
     folder = place("small")
     out = ["-o", os.path.join(folder, "t.npz")]
     many = ["--vo-points", 200, "--grid", 8]  # of which the memory is, not of one frame's encoding
-    budget, told = 32 << 20, None
-    while told is None and budget > WORKSPACE:
+    budget, reported = 32 << 20, None
+    while reported is None and budget > WORKSPACE:
         done = run("-q", *clip_of(24, *many), "--plan", "--vram-budget", budget)
         if done.returncode == 5 and "--max-frames" in done.stderr:
-            told = int(re.search(r"--max-frames (\d+)", done.stderr).group(1))
+            reported = int(re.search(r"--max-frames (\d+)", done.stderr).group(1))
         else:
             budget -= 1 << 20
-    assert 0 < told < 24, (told, done.stderr)
-    assert f"longest clip that fits: {told} frames" in done.stdout, done.stdout
-    line = refused(5, f"use --max-frames {told}", *clip_of(24, *many), "--vram-budget", budget, *out)
+    assert 0 < reported < 24, (reported, done.stderr)
+    assert f"longest clip that fits: {reported} frames" in done.stdout, done.stdout
+    line = refused(5, f"use --max-frames {reported}", *clip_of(24, *many), "--vram-budget", budget, *out)
     assert os.listdir(folder) == [] and "--vram-budget" in line
-    good(*clip_of(told, *many), "--vram-budget", budget, *out)
+    good(*clip_of(reported, *many), "--vram-budget", budget, *out)
     os.remove(out[1])
-    refused(5, "--max-frames", *clip_of(told + 1, *many), "--vram-budget", budget, *out)
+    refused(5, "--max-frames", *clip_of(reported + 1, *many), "--vram-budget", budget, *out)
     refused(5, "not even one frame", *clip_of(24), "--vram-budget", "13M", *out)
     refused(5, "not even one frame", *clip_of(24), "--vram-budget", "1K", "--plan")
     assert os.listdir(folder) == []
@@ -264,11 +264,11 @@ def prepare_makes_a_copy_once():
 def bad_requests_are_refused():
     out = ["-o", os.path.join(place("bad"), "t.npz")]
     both = [BALL, os.path.join(ROOT, "tests", "data", "..", "data", "ball.mp4")]
-    refused(2, "two videos would be written there", *both, "-o", TEMPORARY + "/")
+    refused(2, "the results of two videos would go there", *both, "-o", TEMPORARY + "/")
     refused(2, "-o takes a folder", BALL, "other.mp4", *out)
     refused(2, "--report takes a folder", BALL, "other.mp4", "--report", "r.json")
-    refused(2, "--overlay is one video's", BALL, "other.mp4", "--overlay", "o.mp4")
-    refused(2, "pipe", BALL, "-", "-o", TEMPORARY + "/")
+    refused(2, "--overlay works with a single video only", BALL, "other.mp4", "--overlay", "o.mp4")
+    refused(2, "standard input", BALL, "-", "-o", TEMPORARY + "/")
     for size in ("", "4X", "0", "-1", "1G2", "G", "nan"):
         refused(2, "--vram-budget takes", BALL, "--vram-budget=" + size, *out)
     for when in ("later", "-1", "1s"):

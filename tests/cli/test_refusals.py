@@ -29,7 +29,7 @@ def bad_cases():
     ball = read(BALL)
     noise = random.Random(1).randbytes(20000)
     out = ["-o", file("old.npz", "an old result")]
-    yield "no video", out, 2, "which video?"
+    yield "no video", out, 2, "no video given"
     yield "two videos", [BALL, BALL, *out], 2, "-o takes a folder"
     yield "unknown flag", [BALL, "--frobnicate", *out], 2, "no flag --frobnicate"
     yield "unknown letter", [BALL, "-z", *out], 2, "no flag -z"
@@ -107,9 +107,9 @@ def bad_cases():
     yield "geometry: inf", given(**changed("intrinsics", (2, 3, 3), k, 9, inf)), 3, "intrinsics"
     yield "geometry: focal length 0", given(**changed("intrinsics", (2, 3, 3), k, 0, 0)), 3, "fx, fy > 0"
     yield "geometry: stretched pose", given(**changed("extrinsics", (2, 4, 4), pose, 0, 2)), 3, \
-        "no rotation"
+        "not a rotation"
     yield "geometry: mirrored pose", given(**changed("extrinsics", (2, 4, 4), pose, 16, -1)), 3, \
-        "frame 1 is no rotation"
+        "frame 1 is not a rotation"
 
     yield "weights: missing", [BALL, "--weights", at("none"), *out], 4, "make -f weights.mk front"
     header = struct.unpack("<Q", read(os.path.join(ROOT, "src/lite/front.safetensors"))[:8])[0]

@@ -45,11 +45,11 @@ def lies_on(rows, value, x, y):
 # What works --------------------------------------------------------------------------------------
 
 def the_mask_can_be_had_alone():
-    told = good(BALL, "--point", ON_BALL, "--point", BESIDE + ",-", "--mask-out", "alone.png",
-                "--stop-after", "sam", "--report", "alone.json", "-v")
+    notes = good(BALL, "--point", ON_BALL, "--point", BESIDE + ",-", "--mask-out", "alone.png",
+                 "--stop-after", "sam", "--report", "alone.json", "-v")
     rows = read_png(path("alone.png"))
     assert (len(rows[0]), len(rows)) == (WIDTH, HEIGHT)
-    assert set(b"".join(rows)) <= {0, 255} and "sam-base" in told and "left out" not in told
+    assert set(b"".join(rows)) <= {0, 255} and "sam-base" in notes and "left out" not in notes
     found = report_of("alone.json")
     assert [stage["name"] for stage in found["stages"]] == ["frames", "sam"]
     assert found["settings"]["point"] == [ON_BALL, BESIDE + ",-"]
@@ -124,11 +124,11 @@ def overlap_with_the_ball(name):
 def the_built_in_sam_finds_the_ball():
     x0, y0, a, b = DISC
     box, point = f"{x0 - a},{y0 - b},{x0 + a},{y0 + b}", f"{x0},{y0}"
-    for prompt, least in ((["--box", box], 0.65), (["--point", point], 0.55)):
-        told = good(BALL, *prompt, "--mask-out", "lite.png", "--stop-after", "sam", env=BARE)
-        lines = [line for line in told.splitlines() if "built-in" in line]
-        assert len(lines) == 1 and "lite weights for SAM" in lines[0] and "sam-base" in lines[0], told
-        assert overlap_with_the_ball("lite.png") >= least, (prompt, overlap_with_the_ball("lite.png"))
+    for prompt, minimum in ((["--box", box], 0.65), (["--point", point], 0.55)):
+        notes = good(BALL, *prompt, "--mask-out", "lite.png", "--stop-after", "sam", env=BARE)
+        lines = [line for line in notes.splitlines() if "built-in" in line]
+        assert len(lines) == 1 and "lite weights for SAM" in lines[0] and "sam-base" in lines[0], notes
+        assert overlap_with_the_ball("lite.png") >= minimum, (prompt, overlap_with_the_ball("lite.png"))
     good(BALL, *prompt, "--mask-out", "asked.png", "--stop-after", "sam", "--sam", "lite")
     assert read_png(path("asked.png")) == read_png(path("lite.png"))
     good(BALL, *prompt, "--mask-out", "beside.png", "--stop-after", "sam", "--weights", TEMPORARY)
@@ -137,9 +137,9 @@ def the_built_in_sam_finds_the_ball():
 
 def the_built_in_weights_track_an_object():
     x0, y0, a, b = DISC
-    told = good(BALL, "--point", f"ball={x0},{y0}", "--box", "crate=300,193,426,307", "-o", "lite.npz",
-                "--mask-out", "both.png", "--grid", 12, *FAST, env=BARE)
-    assert told.count("using the built-in lite weights") == 2, told
+    notes = good(BALL, "--point", f"ball={x0},{y0}", "--box", "crate=300,193,426,307", "-o", "lite.npz",
+                 "--mask-out", "both.png", "--grid", 12, *FAST, env=BARE)
+    assert notes.count("using the built-in lite weights") == 2, notes
     arrays, rows = read_npz(path("lite.npz")), read_png(path("both.png"))
     objects, queries = arrays["object"], arrays["queries"]
     assert objects.shape[0] > 4 and set(objects.values) == {0, 1}, objects.values
@@ -159,7 +159,7 @@ def bad_cases():
     yield "box without area", [BALL, "--box", "9,9,9,40", *out], 2, "no area"
     yield "box turned round", [BALL, "--box", "90,90,9,9", *out], 2, "no area"
     yield "two boxes", [BALL, "--box", "a=1,1,9,9", "--box", "a=2,2,8,8", *out], 2, "second box for a"
-    yield "background alone", [BALL, *point, "--point", "a=1,2,-", *out], 2, "lies on a"
+    yield "background alone", [BALL, *point, "--point", "a=1,2,-", *out], 2, "every --point of a ends"
     yield "too many", [BALL, *(point * 65), *out], 2, "64 times"
     yield "point outside", [BALL, "--point", "480,10", *out, *mask], 2, "480,10 lies outside"
     yield "box outside", [BALL, "--box", "1,1,20,360", *out, *mask], 2, "20,360 lies outside"
@@ -171,7 +171,7 @@ def bad_cases():
     yield "sam without point", [BALL, "--stop-after", "sam"], 2, "--stop-after sam needs"
     yield "sam without mask", [BALL, *point, "--stop-after", "sam"], 2, "give --mask-out"
     yield "mask of another kind", [BALL, *point, "--mask-out", "no.jpg", *out], 2, ".png"
-    yield "mask over the report", [BALL, *point, *mask, "--report", "no.png", *out], 2, "replace no.png"
+    yield "mask over the report", [BALL, *point, *mask, "--report", "no.png", *out], 2, "replace the report"
     yield "mask nowhere", [BALL, *point, "--mask-out", "none/no.png", *out], 7, "--mask-out"
     yield "no such frame", [BALL, *point, "--prompt-frame", 3, *FAST, *out], 2, "used frames 0..2"
     yield "no such frame alone", [BALL, *point, "--prompt-frame", 99, "--stop-after", "sam", *mask], 2, \

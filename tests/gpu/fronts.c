@@ -15,7 +15,8 @@ SpStatus front_make(const char *goldens, const char *manifest, SpDtype dtype, Fr
 SpStatus front_built_in(Front *out)
 {
     *out = (Front){0};
-    SP_TRY(sp_weights_open(&(SpLocated){.embedded = true}, "front", &out->checkpoint));
+    SP_TRY(
+        sp_weights_open(&(SpLocated){.model = SP_MODEL_FRONT, .embedded = true}, &out->checkpoint));
     return sp_front_open(out->checkpoint, &out->front);
 }
 

@@ -13,18 +13,17 @@ static void *zeros(int64_t count, size_t size)
     return x;
 }
 
-static SpStatus open_checkpoint(const char *goldens, const char *manifest, const char *built_in,
-                                SpCheckpoint **out)
+static SpStatus open_checkpoint(const char *goldens, const char *manifest, SpCheckpoint **out)
 {
     if (manifest)
         return synthetic_checkpoint(goldens, manifest, SP_F32, out);
-    return sp_weights_open(&(SpLocated){.embedded = true}, built_in, out);
+    return sp_weights_open(&(SpLocated){.model = SP_MODEL_OFFLINE, .embedded = true}, out);
 }
 
 SpStatus tracker_make(const char *goldens, const char *manifest, Tracker *out)
 {
     *out = (Tracker){0};
-    SP_TRY(open_checkpoint(goldens, manifest, "offline", &out->checkpoint));
+    SP_TRY(open_checkpoint(goldens, manifest, &out->checkpoint));
     return sp_tracker_open(out->checkpoint, SP_TRACKER_OFFLINE, &out->tracker);
 }
 

@@ -30,9 +30,9 @@ static SpTracker *opened(SpCheckpoint *checkpoint, SpTrackerMode mode)
 static int open_models(void **state)
 {
     (void)state;
-    const SpLocated built_in = {.embedded = true};
+    const SpLocated built_in = {.model = SP_MODEL_ONLINE, .embedded = true};
     published = model_checkpoint("tracker_online");
-    assert_int_equal(sp_weights_open(&built_in, "online", &embedded).code, SP_OK);
+    assert_int_equal(sp_weights_open(&built_in, &embedded).code, SP_OK);
     online = opened(published, SP_TRACKER_ONLINE);
     lite = opened(embedded, SP_TRACKER_ONLINE);
     return 0;

@@ -244,7 +244,7 @@ static void a_clip_that_changed_is_reported(void **state)
             track.drawing.clip.plan.input_width = 470;
         const SpStatus status = write_overlay(&track.drawing, scratch_path("changed.mp4"));
         assert_int_equal(status.code, SP_INPUT);
-        assert_non_null(strstr(status.text, "second time"));
+        assert_non_null(strstr(status.text, "second reading"));
         assert_int_not_equal(access(scratch_path("changed.mp4"), F_OK), 0);
     }
     free_truth(&truth);

@@ -37,13 +37,13 @@ static int remove_file(void **state)
 }
 
 /* Reads the queries of a file with that text. */
-static SpStatus read_text(const char *text, size_t size, float **out, int64_t *count)
+static SpStatus read_text(const char *text, size_t size, SpQueries *out)
 {
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(text, 1, size, file), size);
     fclose(file);
-    return sp_queries_read(path, FRAMES, &plan, out, count);
+    return sp_queries_read(path, FRAMES, &plan, out);
 }
 
 static void files_are_read(void **state)
@@ -57,13 +57,12 @@ static void files_are_read(void **state)
     };
     static const float expected[] = {0, 1.5f, 2, 4, 59, 39};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        float *query;
-        int64_t count;
-        const SpStatus status = read_text(texts[i], strlen(texts[i]), &query, &count);
+        SpQueries queries;
+        const SpStatus status = read_text(texts[i], strlen(texts[i]), &queries);
         assert_string_equal(status.text, "");
-        assert_int_equal(count, 2);
-        assert_memory_equal(query, expected, sizeof expected);
-        free(query);
+        assert_int_equal(queries.count, 2);
+        assert_memory_equal(queries.query, expected, sizeof expected);
+        sp_queries_free(&queries);
     }
 }
 
@@ -75,14 +74,14 @@ static void many_queries_are_read(void **state)
     size_t at = 0;
     for (int i = 0; i < MANY; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "%d,%d,%d\n", i % 5, i % 60, i % 40);
-    float *query;
-    int64_t count;
-    assert_int_equal(read_text(text, at, &query, &count).code, SP_OK);
-    assert_int_equal(count, MANY);
+    SpQueries queries;
+    assert_int_equal(read_text(text, at, &queries).code, SP_OK);
+    assert_int_equal(queries.count, MANY);
     for (int i = 0; i < MANY; i++)
-        assert_true(query[3 * i] == (float)(i % 5) && query[3 * i + 1] == (float)(i % 60) &&
-                    query[3 * i + 2] == (float)(i % 40));
-    free(query);
+        assert_true(queries.query[3 * i] == (float)(i % 5) &&
+                    queries.query[3 * i + 1] == (float)(i % 60) &&
+                    queries.query[3 * i + 2] == (float)(i % 40));
+    sp_queries_free(&queries);
 }
 
 static void bad_lines_are_named(void **state)
@@ -113,7 +112,7 @@ static void bad_lines_are_named(void **state)
         BAD("0,1,2\nt,x,y\n", ":2: not a query"),
         BAD("t,x,y\nt,x,y\n", ":2: not a query"),
         BAD("x,y,t\n", ":1: not a query"),
-        BAD("5,1,2\n", ":1: t is 5; it must be a whole number of the used frames 0..4"),
+        BAD("5,1,2\n", ":1: t is 5; it must be the number of a used frame, 0..4"),
         BAD("-1,1,2\n", ":1: t is -1;"),
         BAD("0.5,1,2\n", ":1: t is 0.5;"),
         BAD("\n0,-0.1,2\n", ":2: x is -0.1; it must be 0..59"),
@@ -121,11 +120,10 @@ static void bad_lines_are_named(void **state)
         BAD("0,1,39.01\n", ":1: y is 39.01; it must be 0..39"),
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        float *query;
-        int64_t count;
-        const SpStatus status = read_text(cases[i].text, cases[i].size, &query, &count);
+        SpQueries queries;
+        const SpStatus status = read_text(cases[i].text, cases[i].size, &queries);
         assert_int_equal(status.code, SP_USAGE);
-        assert_null(query);
+        assert_null(queries.query);
         assert_memory_equal(status.text, path, sizeof path - 1);
         if (!strstr(status.text, cases[i].part) || strchr(status.text, '\n'))
             fail_msg("'%s' lacks '%s'", status.text, cases[i].part);
@@ -135,14 +133,13 @@ static void bad_lines_are_named(void **state)
 static void unreadable_files_are_named(void **state)
 {
     (void)state;
-    float *query;
-    int64_t count;
-    SpStatus status = sp_queries_read("/none.csv", FRAMES, &plan, &query, &count);
+    SpQueries queries;
+    SpStatus status = sp_queries_read("/none.csv", FRAMES, &plan, &queries);
     assert_int_equal(status.code, SP_INPUT);
     assert_string_equal(status.text, "/none.csv: No such file or directory");
-    status = sp_queries_read("/", FRAMES, &plan, &query, &count);
+    status = sp_queries_read("/", FRAMES, &plan, &queries);
     assert_int_equal(status.code, SP_INPUT);
-    status = sp_queries_read("/dev/zero", FRAMES, &plan, &query, &count);
+    status = sp_queries_read("/dev/zero", FRAMES, &plan, &queries);
     assert_int_equal(status.code, SP_USAGE);
     assert_non_null(strstr(status.text, "/dev/zero:1: longer than"));
 }
@@ -152,38 +149,36 @@ static void a_grid_has_its_margin(void **state)
 {
     (void)state;
     SpFramePlan twice;
-    float *query;
-    int64_t count;
+    SpQueries queries;
     assert_int_equal(sp_frame_plan(147, 259, 518, 14, SP_PORTRAIT_CROP, 0, &twice).code, SP_OK);
     assert_int_equal(twice.height, 294);
-    assert_int_equal(sp_queries_grid(3, 0, &twice, NULL, &query, &count, NULL).code, SP_OK);
-    assert_int_equal(count, 9);
+    assert_int_equal(sp_queries_grid(3, 0, &twice, NULL, &queries).code, SP_OK);
+    assert_int_equal(queries.count, 9);
     const float expected[] = {0, 4, 4, 0, 129.5f, 4, 0, 255, 4, 0, 4, 73.5f};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
-        assert_true(query[i] == expected[i]);
-    free(query);
-    assert_int_equal(sp_queries_grid(1, 0, &twice, NULL, &query, &count, NULL).code, SP_OK);
-    assert_int_equal(count, 1);
-    assert_true(query[1] == 129.5f && query[2] == 73.5f);
-    free(query);
+        assert_true(queries.query[i] == expected[i]);
+    sp_queries_free(&queries);
+    assert_int_equal(sp_queries_grid(1, 0, &twice, NULL, &queries).code, SP_OK);
+    assert_int_equal(queries.count, 1);
+    assert_true(queries.query[1] == 129.5f && queries.query[2] == 73.5f);
+    sp_queries_free(&queries);
 }
 
 static void a_mask_keeps_its_points(void **state)
 {
     (void)state;
     static uint8_t mask[HEIGHT * WIDTH];
-    float *query;
-    int64_t count;
+    SpQueries queries;
     memset(mask, 0, sizeof mask);
-    SpStatus status = sp_queries_grid(2, 0, &plan, mask, &query, &count, NULL);
+    SpStatus status = sp_queries_grid(2, 0, &plan, mask, &queries);
     assert_int_equal(status.code, SP_USAGE);
     assert_non_null(strstr(status.text, "no point of the 2 x 2 grid"));
     mask[0] = 1; /* width 60: no margin */
-    status = sp_queries_grid(2, 0, &plan, mask, &query, &count, NULL);
+    status = sp_queries_grid(2, 0, &plan, mask, &queries);
     assert_int_equal(status.code, SP_OK);
-    assert_int_equal(count, 1);
-    assert_true(query[0] == 0 && query[1] == 0 && query[2] == 0);
-    free(query);
+    assert_int_equal(queries.count, 1);
+    assert_true(queries.query[0] == 0 && queries.query[1] == 0 && queries.query[2] == 0);
+    sp_queries_free(&queries);
 }
 
 /* What the crop of a tall frame cuts off cannot be asked for. */
@@ -191,14 +186,13 @@ static void cropped_queries_are_refused(void **state)
 {
     (void)state;
     SpFramePlan tall;
-    float *query;
-    int64_t count;
+    SpQueries queries;
     assert_int_equal(sp_frame_plan(518 * 2, 518, 518, 14, SP_PORTRAIT_CROP, 0, &tall).code, SP_OK);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs("0,5,518\n0,5,100\n", file);
     fclose(file);
-    const SpStatus status = sp_queries_read(path, FRAMES, &tall, &query, &count);
+    const SpStatus status = sp_queries_read(path, FRAMES, &tall, &queries);
     assert_int_equal(status.code, SP_USAGE);
     assert_non_null(strstr(status.text, ":2: y is 100, which is cropped"));
 }

@@ -282,7 +282,7 @@ static void models_bind_what_they_need(void **state)
 static void expect_located(const char *weights, const char *where)
 {
     SpLocated located;
-    assert_int_equal(sp_weights_locate(weights, "model", &located).code, SP_OK);
+    assert_int_equal(sp_weights_locate(weights, SP_MODEL_FRONT, &located).code, SP_OK);
     assert_string_equal(located.where, where);
 }
 
@@ -292,9 +292,9 @@ static void the_nearest_weights_are_taken(void **state)
     SpLocated located;
     char path[200];
     snprintf(path, sizeof path,
-             "mkdir -p %s/data/spatrack/weights && cp -r %s/model "
-             "%s/data/spatrack/weights",
-             scratch_folder(), scratch_folder(), scratch_folder());
+             "cd %s && mkdir -p data/spatrack/weights && cp -r model front && "
+             "cp -r model data/spatrack/weights/front",
+             scratch_folder());
     assert_int_equal(system(path), 0);
     unsetenv("SPATRACK_WEIGHTS");
     setenv("HOME", "/none", 1);
@@ -305,31 +305,31 @@ static void the_nearest_weights_are_taken(void **state)
     setenv("SPATRACK_WEIGHTS", scratch_folder(), 1);
     expect_located(NULL, "$SPATRACK_WEIGHTS");
     expect_located(scratch_folder(), "--weights");
-    SpStatus status = sp_weights_locate("/none", "model", &located);
+    SpStatus status = sp_weights_locate("/none", SP_MODEL_FRONT, &located);
     assert_int_equal(status.code, SP_CHECKPOINT);
-    assert_non_null(strstr(status.text, "make -f weights.mk model DEST=/none"));
+    assert_non_null(strstr(status.text, "make -f weights.mk front DEST=/none"));
     setenv("SPATRACK_WEIGHTS", "/none", 1);
-    assert_int_equal(sp_weights_locate(NULL, "model", &located).code, SP_CHECKPOINT);
+    assert_int_equal(sp_weights_locate(NULL, SP_MODEL_FRONT, &located).code, SP_CHECKPOINT);
 }
 
 static void built_in_weights_open(void **state)
 {
     (void)state;
-    static const char *const names[] = {"front", "offline", "online"};
-    const SpLocated located = {.embedded = true};
-    for (int i = 0; i < 3; i++) {
+    for (SpModelId id = SP_MODEL_FRONT; id <= SP_MODEL_ONLINE; id++) {
+        const SpLocated located = {.model = id, .embedded = true};
         SpCheckpoint *checkpoint;
         SpSafetensors *file;
         size_t size;
-        assert_int_equal(sp_weights_open(&located, names[i], &checkpoint).code, SP_OK);
+        assert_int_equal(sp_weights_open(&located, &checkpoint).code, SP_OK);
         sp_checkpoint_close(checkpoint);
-        const void *data = sp_embedded(sp_model_find(names[i])->builtin, &size);
+        const void *data = sp_embedded((SpLiteWeights)sp_model_info(id)->builtin, &size);
         assert_int_equal(sp_safetensors_open_memory(data, size, "", SP_INPUT, &file).code, SP_OK);
         assert_non_null(sp_safetensors_metadata(file, "trained"));
         sp_safetensors_close(file);
     }
     SpCheckpoint *none;
-    assert_int_equal(sp_weights_open(&located, "sam-huge", &none).code, SP_CHECKPOINT);
+    const SpLocated huge = {.model = SP_MODEL_SAM_HUGE, .embedded = true};
+    assert_int_equal(sp_weights_open(&huge, &none).code, SP_CHECKPOINT);
 }
 
 int main(void)
