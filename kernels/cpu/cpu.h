@@ -16,10 +16,7 @@ enum {
 
 typedef struct SpCpu {
     SpDevice device; /* first, so that the device is the SpCpu */
-    int threads;
-    const char *isa;
     float *work, *shared;
-    size_t work_bytes;
 } SpCpu;
 
 static inline SpCpu *sp_cpu(SpDevice *device)
@@ -37,8 +34,8 @@ float *sp_cpu_work(SpDevice *device);
 /* One instruction set's ops. */
 extern const SpOps sp_cpu_ops_baseline, sp_cpu_ops_avx2, sp_cpu_ops_avx512;
 
-/* As sp_cpu_open with a given instruction set ("baseline", "avx2", "avx512"); SP_DEVICE when the
- * processor lacks it. For tests. */
+/* As sp_cpu_open with the instruction set of that name; SP_DEVICE when the processor lacks it. For
+ * tests. */
 SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device);
 
 #ifdef SP_ISA

@@ -6,11 +6,9 @@
  * and writes 256 n bytes a head beside 256 n^2 operations: nothing for the global attention (0.2 %
  * at 89,300 tokens on an H100), a sixth for frames of 900 tokens.
  */
-#include "kernels/cuda/attention.h"
 
 #include "base/minmax.h"
-#include "kernels/cuda/dnn.h"
-#include "kernels/cuda/pack.h"
+#include "kernels/cuda/libraries.h"
 
 enum {
     FEW_KEYS = 64, /* up to here a thread a query */
@@ -132,7 +130,7 @@ void sp_cuda_attention(SpDevice *device, const SpAttention *a)
         return;
     if (a->nk <= FEW_KEYS && a->head <= FEW_HEAD)
         sp_cuda_attention_few(cuda, a);
-    else if (cuda->format != SP_FORMAT_F32 && a->head <= MAX_MMA_HEAD) {
+    else if (cuda->format != SP_F32 && a->head <= MAX_MMA_HEAD) {
         if (!by_library(cuda, a))
             by_mma(cuda, a);
     } else if (a->head <= MAX_TILED_HEAD)

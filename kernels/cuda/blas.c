@@ -8,7 +8,7 @@
  * load at once: that arena memory is often aligned to more than 64 is chance, on which no algorithm
  * may depend.
  */
-#include "kernels/cuda/blas.h"
+#include "kernels/cuda/libraries.h"
 
 #include <cublasLt.h>
 #include <dlfcn.h>
@@ -167,9 +167,9 @@ static Entry *find(struct SpCudaBlas *blas, const Key *key)
 
 static bool describe(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, Call *call)
 {
-    const cudaDataType type = p->format == SP_FORMAT_F32    ? CUDA_R_32F
-                              : p->format == SP_FORMAT_BF16 ? CUDA_R_16BF
-                                                            : CUDA_R_16F;
+    const cudaDataType type = p->format == SP_F32    ? CUDA_R_32F
+                              : p->format == SP_BF16 ? CUDA_R_16BF
+                                                     : CUDA_R_16F;
     const cublasOperation_t transposed = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue =
         p->relu   ? (p->bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU)

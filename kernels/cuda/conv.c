@@ -3,10 +3,7 @@
  * products of some pixels with all taps, then each tap's to its place.
  */
 #include "base/minmax.h"
-#include "kernels/cuda/dnn.h"
-#include "kernels/cuda/linear.h"
-#include "kernels/cuda/pack.h"
-#include "kernels/cuda/rows.h"
+#include "kernels/cuda/libraries.h"
 
 enum {
     MAX_ROWS = 8 * SP_ROW_TILE,
@@ -33,8 +30,7 @@ static bool conv_by_library(SpCuda *cuda, const SpConv2d *a, int64_t pixels)
 {
     const bool direct = a->ldy == a->cout && a->residual != a->y;
     const size_t bytes = (size_t)(pixels * a->cout) * sizeof(float);
-    if (cuda->own_kernels || cuda->format != SP_FORMAT_F32 ||
-        (!direct && bytes > SP_CUDA_SCRATCH / 2))
+    if (cuda->own_kernels || cuda->format != SP_F32 || (!direct && bytes > SP_CUDA_SCRATCH / 2))
         return false;
     const size_t mark = cuda->scratch_used;
     float *tile = direct ? NULL : sp_cuda_scratch(cuda, bytes);

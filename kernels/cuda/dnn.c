@@ -3,7 +3,7 @@
  * kernels with mma.sync reach half of what the chip can. Without cuDNN, and for shapes that it
  * refuses, our own kernels run.
  */
-#include "kernels/cuda/dnn.h"
+#include "kernels/cuda/libraries.h"
 
 #include <cudnn.h>
 #include <dlfcn.h>
@@ -68,7 +68,7 @@ typedef struct Conv {
 
 typedef struct Plan {
     int64_t units, nq, nk, head;
-    SpFormat format;
+    SpDtype format;
     bool tried;
     cudnnBackendDescriptor_t plan; /* NULL: refused */
 } Plan;
@@ -334,8 +334,7 @@ static cudnnBackendDescriptor_t tensor(Build *b, int64_t id, cudnnDataType_t typ
 
 static cudnnBackendDescriptor_t graph(Build *b, const Plan *p)
 {
-    const cudnnDataType_t type =
-        p->format == SP_FORMAT_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
+    const cudnnDataType_t type = p->format == SP_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
     const int64_t queries[4] = {1, p->units, p->nq, p->head};
     const int64_t keys[4] = {1, p->units, p->nk, p->head}, one[4] = {1, 1, 1, 1};
     const struct {

@@ -1,4 +1,4 @@
-#include "kernels/cuda/staging.h"
+#include "kernels/cuda/transfer.h"
 
 #include <omp.h>
 #include <string.h>

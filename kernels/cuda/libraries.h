@@ -1,17 +1,24 @@
-/* cuDNN, loaded at run time. */
-#ifndef SP_KERNELS_CUDA_DNN_H
-#define SP_KERNELS_CUDA_DNN_H
+/* cuBLASLt and cuDNN, loaded at run time. */
+#ifndef SP_KERNELS_CUDA_LIBRARIES_H
+#define SP_KERNELS_CUDA_LIBRARIES_H
 
-#include "kernels/cuda/core.h"
+#include "kernels/cuda/kernels.h"
 
 enum { SP_CUDA_DNN_PLAN = 2 << 20 }; /* of SP_CUDA_LIBRARY, what a plan of its attention may use */
 
-/* Makes cuda->dnn, which stays NULL where the library is missing. SP_DEVICE, SP_MEMORY. */
+/* Make cuda->blas and cuda->dnn. Where its library is missing or does not start, the first is
+ * SP_DEVICE and the second leaves cuda->dnn NULL. SP_MEMORY. */
+SpStatus sp_cuda_blas_open(SpCuda *cuda);
 SpStatus sp_cuda_dnn_open(SpCuda *cuda);
+void sp_cuda_blas_close(SpCuda *cuda);
 void sp_cuda_dnn_close(SpCuda *cuda);
 
-/* As the library numbers itself, 0 where it is missing. */
+/* As the libraries number themselves, 0 where one is missing. */
+size_t sp_cuda_blas_version(void);
 size_t sp_cuda_dnn_version(void);
+
+/* False where cuBLASLt has no algorithm: nothing has been done then. */
+bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *a);
 
 /* The convolution of one image without bias, activation and residual into dense y [ho, wo, cout].
  * False when the library has no algorithm for it, or `own`, which computes the same, was faster
