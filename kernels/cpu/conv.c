@@ -89,9 +89,9 @@ void SP_FN(sp_cpu_conv2d)(SpDevice *device, const SpConv2d *a)
         conv_tile(a, &t, wo, sums, patch);
         for (int64_t p = 0; p < t.m; p++) {
             const int64_t at = i * pixels + first + p;
-            SP_FN(sp_cpu_epilogue)
-            (sums + p * t.n, t.n, a->b ? a->b + out : NULL, a->act, NULL,
-             a->residual ? a->residual + at * a->cout + out : NULL, a->y + at * a->ldy + out);
+            sp_cpu_epilogue(sums + p * t.n, t.n, a->b ? a->b + out : NULL, a->act, NULL,
+                            a->residual ? a->residual + at * a->cout + out : NULL,
+                            a->y + at * a->ldy + out);
         }
     }
 }
@@ -125,8 +125,8 @@ void SP_FN(sp_cpu_deconv)(SpDevice *device, const SpDeconv *a)
         for (int64_t p = 0; p < m; p++) {
             const int64_t column = (begin + p) % a->w, row = (begin + p) / a->w;
             float *y = a->y + ((row * s + tap / s) * a->w * s + column * s + tap % s) * a->cout;
-            SP_FN(sp_cpu_epilogue)
-            (tile + p * n, n, a->b ? a->b + out : NULL, SP_IDENTITY, NULL, NULL, y + out);
+            sp_cpu_epilogue(tile + p * n, n, a->b ? a->b + out : NULL, SP_IDENTITY, NULL, NULL,
+                            y + out);
         }
     }
 }

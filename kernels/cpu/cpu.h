@@ -43,11 +43,10 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device);
 SP_EACH_OP(SP_CPU_OP)
 
 /* y[i] = residual[i] + gain[i] * act(x[i] + b[i]) for one row; NULL parts are left out. */
-void SP_FN(sp_cpu_epilogue)(const float *x, int64_t n, const float *b, SpActivation act,
-                            const float *gain, const float *residual, float *y);
+#define sp_cpu_epilogue SP_FN(sp_cpu_epilogue)
+void sp_cpu_epilogue(const float *x, int64_t n, const float *b, SpActivation act, const float *gain,
+                     const float *residual, float *y);
 
-/* `count` weights of a float dtype from element `begin` on, as float32. */
-void SP_FN(sp_cpu_widen)(const SpTensor *w, int64_t begin, int64_t count, float *out);
 #endif
 
 #endif

@@ -53,8 +53,8 @@ static inline __attribute__((always_inline)) void epilogue_as(const Row *row, in
         epilogue_at(row, act, i, n - i);
 }
 
-void SP_FN(sp_cpu_epilogue)(const float *x, int64_t n, const float *b, SpActivation act,
-                            const float *gain, const float *residual, float *y)
+void sp_cpu_epilogue(const float *x, int64_t n, const float *b, SpActivation act, const float *gain,
+                     const float *residual, float *y)
 {
     const Row row = {x, b, gain, residual, y};
     if (act == SP_GELU)
@@ -69,7 +69,8 @@ void SP_FN(sp_cpu_epilogue)(const float *x, int64_t n, const float *b, SpActivat
         epilogue_as(&row, n, SP_IDENTITY);
 }
 
-void SP_FN(sp_cpu_widen)(const SpTensor *w, int64_t begin, int64_t count, float *out)
+/* `count` weights of a float dtype from element `begin` on, as float32. */
+static void widen(const SpTensor *w, int64_t begin, int64_t count, float *out)
 {
     if (w->dtype == SP_F32) {
         memcpy(out, (const float *)w->data + begin, (size_t)count * sizeof *out);
@@ -116,10 +117,10 @@ void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)
 {
     enum { TILE_FLOATS = MAX_ROWS * SP_TILE_OUTS };
     const int64_t outs = a->w.dim[0], in = a->w.dim[1];
-    const bool widen = a->w.dtype != SP_F32;
+    const bool wider = a->w.dtype != SP_F32;
     /* Weights that are converted fill the rest of the workspace. */
     int64_t tile_outs = SP_TILE_OUTS;
-    while (widen && tile_outs > 16 && tile_outs * in > SP_WORK_FLOATS - TILE_FLOATS)
+    while (wider && tile_outs > 16 && tile_outs * in > SP_WORK_FLOATS - TILE_FLOATS)
         tile_outs /= 2;
     const int64_t out_tiles = (outs + tile_outs - 1) / tile_outs;
     const Split split = split_rows(a->rows, in, outs, tile_outs, device->threads);
@@ -130,15 +131,15 @@ void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)
         const int64_t n = sp_min(outs - out, tile_outs);
         float *tile = sp_cpu_work(device), *wide = tile + TILE_FLOATS;
         const float *w = (const float *)a->w.data + out * in;
-        if (widen) {
-            SP_FN(sp_cpu_widen)(&a->w, out * in, n * in, wide);
+        if (wider) {
+            widen(&a->w, out * in, n * in, wide);
             w = wide;
         }
         sp_gemm_nt(m, n, in, 1, a->x + row * a->ldx, a->ldx, w, in, 0, tile, n);
         for (int64_t r = 0; r < m; r++)
-            SP_FN(sp_cpu_epilogue)
-        (tile + r * n, n, a->b ? a->b + out : NULL, a->act, a->gain ? a->gain + out : NULL,
-         a->residual ? a->residual + (row + r) * a->ldr + out : NULL,
-         a->y + (row + r) * a->ldy + out);
+            sp_cpu_epilogue(tile + r * n, n, a->b ? a->b + out : NULL, a->act,
+                            a->gain ? a->gain + out : NULL,
+                            a->residual ? a->residual + (row + r) * a->ldr + out : NULL,
+                            a->y + (row + r) * a->ldy + out);
     }
 }

@@ -30,8 +30,7 @@ void SP_FN(sp_cpu_elementwise)(SpDevice *device, const SpElementwise *a)
                 y[i] = x[i] * a->scale;
             x = y;
         }
-        SP_FN(sp_cpu_epilogue)
-        (x, n, a->add ? a->add + begin % period : NULL, a->act, NULL, NULL, y);
+        sp_cpu_epilogue(x, n, a->add ? a->add + begin % period : NULL, a->act, NULL, NULL, y);
     }
 }
 

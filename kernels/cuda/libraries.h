@@ -20,11 +20,11 @@ size_t sp_cuda_dnn_version(void);
 /* False where cuBLASLt has no algorithm: nothing has been done then. */
 bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *a);
 
-/* The convolution of one image without bias, activation and residual into dense y [ho, wo, cout].
- * False when the library has no algorithm for it, or `own`, which computes the same, was faster
- * when the shape was first seen. */
-typedef void SpCudaConv(SpCuda *, const SpConv2d *, float *y);
-bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own);
+/* The convolution of one image without bias, activation and residual into dense y. False when the
+ * library has no algorithm for it, or `own`, which computes the same, was faster when the shape was
+ * first seen. */
+typedef void SpCudaConv(SpCuda *, const SpConv2d *);
+bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, SpCudaConv *own);
 
 /* Fused attention on packed q, k, v, y [units, nq or nk, head] in cuda->format. */
 typedef struct SpFused {

@@ -1,6 +1,6 @@
 /*
  * Linear layers, over rows in memory or gathered from a convolution's input. Operands that are not
- * in the format of the products are brought into it in the scratch, some rows at a time: multiples
+ * in the format of the products are converted in the scratch, some rows at a time: multiples
  * of SP_ROW_TILE. In half precision that costs, per row, reading `in` floats and writing and
  * reading as many halves: 8 bytes an element, 5 to 10 % of the front's time on a Hopper card.
  */

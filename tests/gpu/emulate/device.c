@@ -99,9 +99,9 @@ bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *a)
     return false;
 }
 
-bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
+bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, SpCudaConv *own)
 {
-    (void)cuda, (void)a, (void)y, (void)own;
+    (void)cuda, (void)a, (void)own;
     return false;
 }
 
