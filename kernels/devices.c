@@ -37,26 +37,6 @@ SpStatus sp_devices_open(SpDeviceChoice choice, int threads, SpDevice **device, 
     return sp_cpu_open(threads, device);
 }
 
-static bool is_cpu(const SpDevice *device)
-{
-    return strcmp(device->name, "cpu") == 0;
-}
-
-bool sp_devices_bf16(const SpDevice *device)
-{
-    return !is_cpu(device);
-}
-
-const char *sp_devices_isa(const SpDevice *device)
-{
-    return is_cpu(device) ? sp_cpu_isa(device) : NULL;
-}
-
-int sp_devices_threads(const SpDevice *device)
-{
-    return is_cpu(device) ? sp_cpu_threads(device) : 0;
-}
-
 /* The processor's name as Linux reports it. */
 static void processor(char *out, size_t size)
 {
@@ -80,8 +60,8 @@ void sp_devices_describe(FILE *stream)
     SpDevice *cpu;
     processor(name, sizeof name);
     if (sp_cpu_open(0, &cpu).code == SP_OK) {
-        fprintf(stream, "cpu: %s, %d threads, %s, %zu MB of memory free\n", name,
-                sp_cpu_threads(cpu), sp_cpu_isa(cpu), sp_memory_available() >> 20);
+        fprintf(stream, "cpu: %s, %d threads, %s, %zu MB of memory free\n", name, cpu->threads,
+                cpu->isa, sp_memory_available() >> 20);
         cpu->close(cpu);
     }
     sp_cuda_describe(stream);

@@ -18,13 +18,6 @@ typedef enum SpDeviceChoice { SP_DEVICE_AUTO, SP_DEVICE_CPU, SP_DEVICE_CUDA } Sp
 SpStatus sp_devices_open(SpDeviceChoice choice, int threads, SpDevice **device,
                          SpStatus *fell_back);
 
-/* Whether it computes in bf16 where it is told to. */
-bool sp_devices_bf16(const SpDevice *device);
-
-/* The instruction set of the CPU, NULL for another device; its threads, or 0. */
-const char *sp_devices_isa(const SpDevice *device);
-int sp_devices_threads(const SpDevice *device);
-
 /* A line or more for each device: what it is, its libraries, what memory is free (--info). */
 void sp_devices_describe(FILE *stream);
 

@@ -145,8 +145,7 @@ typedef struct SpDeconv {
     float *y;
 } SpDeconv;
 
-/* Bilinear resize in float32 as in src/media/README.md,
- * "Bilinear with aligned corners".
+/* Bilinear resize in float32 as in src/media/README.md, "Bilinear with aligned corners".
  * x: [n, h, w, c] to y: [n, ho, wo, c], pixels of y ldy apart. */
 typedef struct SpResize {
     const float *x;
@@ -344,7 +343,10 @@ typedef enum SpPrecision { SP_PRECISION_F32, SP_PRECISION_TF32, SP_PRECISION_BF1
 enum { SP_PREFETCH_SLOTS = 2 };
 
 struct SpDevice {
-    const char *name; /* "cpu" */
+    const char *name; /* "cpu", "cuda" */
+    const char *isa;  /* the CPU's instruction set: "avx512", "avx2" or "baseline"; else NULL */
+    int threads;      /* the CPU's; else 0 */
+    bool has_bf16;    /* can compute in SP_PRECISION_BF16; else F32 stands in for it */
     SpOps ops;
     /* Ops read host memory as well (the CPU): weights may be used where their file is mapped. */
     bool reads_host;
@@ -376,11 +378,5 @@ struct SpDevice {
 /* The CPU with that many threads (0: as many as the process may run on). Picks the instruction
  * set at run time. The caller closes it with device->close. */
 SpStatus sp_cpu_open(int threads, SpDevice **device);
-
-/* What sp_cpu_open picked, for reports: "avx512", "avx2" or "baseline". */
-const char *sp_cpu_isa(const SpDevice *device);
-
-/* How many threads it uses. */
-int sp_cpu_threads(const SpDevice *device);
 
 #endif

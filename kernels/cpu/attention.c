@@ -59,7 +59,7 @@ static void tiled_rows(const SpAttention *a, Head h, int64_t first, int64_t rows
 static void tiled(SpDevice *device, const SpAttention *a)
 {
     const int64_t tiles = (a->nq + Q_TILE - 1) / Q_TILE;
-#pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
+#pragma omp parallel for schedule(dynamic) num_threads(device->threads)
     for (int64_t unit = 0; unit < a->batch * a->heads * tiles; unit++) {
         const int64_t first = unit % tiles * Q_TILE;
         float *work = sp_cpu_work(device);
@@ -126,7 +126,7 @@ static inline __attribute__((always_inline)) void few_rows(const SpAttention *a,
 static void few_keys(SpDevice *device, const SpAttention *a)
 {
     const int64_t stride = (a->nk + SP_VL - 1) / SP_VL * SP_VL;
-#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+#pragma omp parallel for schedule(static) num_threads(device->threads)
     for (int64_t unit = 0; unit < a->batch * a->heads; unit++) {
         const Head h = head_of(a, unit / a->heads, unit % a->heads);
         float *scores = sp_cpu_work(device), *keys = scores + 4 * stride;

@@ -11,7 +11,7 @@ enum { PATCH_FLOATS = 2304 * SP_ROW_TILE }; /* gathered inputs of a tile of outp
 void SP_FN(sp_cpu_conv_pack)(SpDevice *device, const SpConvPack *a)
 {
     const int64_t cin = a->w.dim[1], taps = a->w.dim[2] * a->w.dim[3];
-#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+#pragma omp parallel for schedule(static) num_threads(device->threads)
     for (int64_t o = 0; o < a->w.dim[0]; o++)
         for (int64_t i = 0; i < cin; i++)
             for (int64_t k = 0; k < taps; k++)
@@ -79,7 +79,7 @@ void SP_FN(sp_cpu_conv2d)(SpDevice *device, const SpConv2d *a)
     const int64_t wo = (a->w + 2 * a->pad - a->kw) / a->stride + 1, pixels = ho * wo;
     const int64_t tiles = (pixels + SP_ROW_TILE - 1) / SP_ROW_TILE;
     const int64_t out_tiles = (a->cout + SP_TILE_OUTS - 1) / SP_TILE_OUTS;
-#pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
+#pragma omp parallel for schedule(dynamic) num_threads(device->threads)
     for (int64_t unit = 0; unit < a->n * tiles * out_tiles; unit++) {
         const int64_t out = unit % out_tiles * SP_TILE_OUTS, i = unit / out_tiles / tiles;
         const int64_t first = unit / out_tiles % tiles * SP_ROW_TILE;
@@ -89,9 +89,9 @@ void SP_FN(sp_cpu_conv2d)(SpDevice *device, const SpConv2d *a)
         conv_tile(a, &t, wo, sums, patch);
         for (int64_t p = 0; p < t.m; p++) {
             const int64_t at = i * pixels + first + p;
-            SP_FN(sp_cpu_epilogue)
-            (sums + p * t.n, t.n, a->b ? a->b + out : NULL, a->act, NULL,
-             a->residual ? a->residual + at * a->cout + out : NULL, a->y + at * a->ldy + out);
+            sp_cpu_epilogue(sums + p * t.n, t.n, a->b ? a->b + out : NULL, a->act, NULL,
+                            a->residual ? a->residual + at * a->cout + out : NULL,
+                            a->y + at * a->ldy + out);
         }
     }
 }
@@ -100,7 +100,7 @@ void SP_FN(sp_cpu_conv2d)(SpDevice *device, const SpConv2d *a)
 void SP_FN(sp_cpu_deconv_pack)(SpDevice *device, const SpConvPack *a)
 {
     const int64_t cin = a->w.dim[0], cout = a->w.dim[1], taps = a->w.dim[2] * a->w.dim[3];
-#pragma omp parallel for schedule(static) num_threads(sp_cpu(device)->threads)
+#pragma omp parallel for schedule(static) num_threads(device->threads)
     for (int64_t k = 0; k < taps; k++)
         for (int64_t o = 0; o < cout; o++)
             for (int64_t i = 0; i < cin; i++)
@@ -113,7 +113,7 @@ void SP_FN(sp_cpu_deconv)(SpDevice *device, const SpDeconv *a)
     const int64_t pixels = a->n * a->h * a->w, s = a->s;
     const int64_t tiles = (pixels + SP_ROW_TILE - 1) / SP_ROW_TILE;
     const int64_t out_tiles = (a->cout + SP_TILE_OUTS - 1) / SP_TILE_OUTS;
-#pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
+#pragma omp parallel for schedule(dynamic) num_threads(device->threads)
     for (int64_t unit = 0; unit < tiles * out_tiles * s * s; unit++) {
         const int64_t tap = unit % (s * s), out = unit / (s * s) % out_tiles * SP_TILE_OUTS;
         const int64_t begin = unit / (s * s) / out_tiles * SP_ROW_TILE;
@@ -125,8 +125,8 @@ void SP_FN(sp_cpu_deconv)(SpDevice *device, const SpDeconv *a)
         for (int64_t p = 0; p < m; p++) {
             const int64_t column = (begin + p) % a->w, row = (begin + p) / a->w;
             float *y = a->y + ((row * s + tap / s) * a->w * s + column * s + tap % s) * a->cout;
-            SP_FN(sp_cpu_epilogue)
-            (tile + p * n, n, a->b ? a->b + out : NULL, SP_IDENTITY, NULL, NULL, y + out);
+            sp_cpu_epilogue(tile + p * n, n, a->b ? a->b + out : NULL, SP_IDENTITY, NULL, NULL,
+                            y + out);
         }
     }
 }

@@ -16,10 +16,7 @@ enum {
 
 typedef struct SpCpu {
     SpDevice device; /* first, so that the device is the SpCpu */
-    int threads;
-    const char *isa;
     float *work, *shared;
-    size_t work_bytes;
 } SpCpu;
 
 static inline SpCpu *sp_cpu(SpDevice *device)
@@ -37,8 +34,8 @@ float *sp_cpu_work(SpDevice *device);
 /* One instruction set's ops. */
 extern const SpOps sp_cpu_ops_baseline, sp_cpu_ops_avx2, sp_cpu_ops_avx512;
 
-/* As sp_cpu_open with a given instruction set ("baseline", "avx2", "avx512"); SP_DEVICE when the
- * processor lacks it. For tests. */
+/* As sp_cpu_open with the instruction set of that name; SP_DEVICE when the processor lacks it. For
+ * tests. */
 SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device);
 
 #ifdef SP_ISA
@@ -46,11 +43,10 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device);
 SP_EACH_OP(SP_CPU_OP)
 
 /* y[i] = residual[i] + gain[i] * act(x[i] + b[i]) for one row; NULL parts are left out. */
-void SP_FN(sp_cpu_epilogue)(const float *x, int64_t n, const float *b, SpActivation act,
-                            const float *gain, const float *residual, float *y);
+#define sp_cpu_epilogue SP_FN(sp_cpu_epilogue)
+void sp_cpu_epilogue(const float *x, int64_t n, const float *b, SpActivation act, const float *gain,
+                     const float *residual, float *y);
 
-/* `count` weights of a float dtype from element `begin` on, as float32. */
-void SP_FN(sp_cpu_widen)(const SpTensor *w, int64_t begin, int64_t count, float *out);
 #endif
 
 #endif

@@ -63,7 +63,7 @@ static SpStatus never_fails(SpDevice *device)
 static void close_cpu(SpDevice *device)
 {
     SpCpu *cpu = sp_cpu(device);
-    free_memory(device, cpu->work, cpu->work_bytes);
+    free_memory(device, cpu->work, device->workspace_bytes);
     free(cpu);
 }
 
@@ -79,31 +79,46 @@ static int available_threads(void)
     return count > 0 ? count : 1;
 }
 
-static bool has_isa(const char *isa)
+/* The ops of the instruction set `*isa`, NULL when the processor lacks it; of the best where `*isa`
+ * is NULL, which becomes its name. */
+static const SpOps *find_ops(const char **isa)
 {
-    if (strcmp(isa, "avx512") == 0)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (strcmp(isa, "avx2") == 0)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    return strcmp(isa, "baseline") == 0;
+    const struct {
+        const char *name;
+        const SpOps *ops;
+        bool has;
+    } isas[] = {
+        {"avx512", &sp_cpu_ops_avx512,
+         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")},
+        {"avx2", &sp_cpu_ops_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+        {"baseline", &sp_cpu_ops_baseline, true},
+    };
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
+        if (isas[i].has && (!*isa || strcmp(*isa, isas[i].name) == 0)) {
+            *isa = isas[i].name;
+            return isas[i].ops;
+        }
+    return NULL;
 }
 
 SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
 {
     *device = NULL;
-    if (!has_isa(isa))
+    const SpOps *ops = find_ops(&isa);
+    if (!ops)
         return sp_error(SP_DEVICE, "this processor lacks %s", isa);
     SpCpu *cpu = calloc(1, sizeof *cpu);
     if (!cpu)
         return sp_no_memory("the CPU device");
-    cpu->threads = threads > 0 ? threads : available_threads();
-    cpu->isa = isa;
+    threads = threads > 0 ? threads : available_threads();
+    const size_t bytes = ((size_t)threads * SP_WORK_FLOATS + SP_SHARED_FLOATS) * sizeof *cpu->work;
     cpu->device = (SpDevice){.name = "cpu",
-                             .ops = strcmp(isa, "avx512") == 0 ? sp_cpu_ops_avx512
-                                    : strcmp(isa, "avx2") == 0 ? sp_cpu_ops_avx2
-                                                               : sp_cpu_ops_baseline,
+                             .isa = isa,
+                             .threads = threads,
+                             .ops = *ops,
                              .reads_host = true,
+                             .workspace_bytes = bytes,
                              .available_memory = available_memory,
                              .set_precision = set_precision,
                              .prefetch = prefetch,
@@ -114,40 +129,22 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
                              .status = never_fails,
                              .hidden_seconds = none_hidden,
                              .close = close_cpu};
-    cpu->work_bytes =
-        ((size_t)cpu->threads * SP_WORK_FLOATS + SP_SHARED_FLOATS) * sizeof *cpu->work;
-    cpu->work = alloc_memory(&cpu->device, cpu->work_bytes);
-    cpu->device.workspace_bytes = cpu->work_bytes;
-    if (!cpu->work || !sp_gemm_prepare(cpu->threads)) {
+    cpu->work = alloc_memory(&cpu->device, bytes);
+    if (!cpu->work || !sp_gemm_prepare(threads)) {
         if (cpu->work)
-            free_memory(&cpu->device, cpu->work, cpu->work_bytes);
-        const int used = cpu->threads;
+            free_memory(&cpu->device, cpu->work, bytes);
         free(cpu);
         return sp_error(SP_MEMORY,
-                        "not enough memory for the workspace of %d threads; use fewer "
-                        "with --threads",
-                        used);
+                        "not enough memory for the workspace of %d threads; use fewer with "
+                        "--threads",
+                        threads);
     }
-    cpu->shared = cpu->work + (size_t)cpu->threads * SP_WORK_FLOATS;
+    cpu->shared = cpu->work + (size_t)threads * SP_WORK_FLOATS;
     *device = &cpu->device;
     return sp_ok();
 }
 
 SpStatus sp_cpu_open(int threads, SpDevice **device)
 {
-    return sp_cpu_open_isa(threads,
-                           has_isa("avx512") ? "avx512"
-                           : has_isa("avx2") ? "avx2"
-                                             : "baseline",
-                           device);
-}
-
-int sp_cpu_threads(const SpDevice *device)
-{
-    return ((const SpCpu *)(const void *)device)->threads;
-}
-
-const char *sp_cpu_isa(const SpDevice *device)
-{
-    return ((const SpCpu *)device)->isa;
+    return sp_cpu_open_isa(threads, NULL, device);
 }

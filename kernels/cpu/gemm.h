@@ -11,16 +11,16 @@
 
 /* To be called before any product. Keeps OpenBLAS from computing in threads of its own and has it
  * allocate its buffers now: 128 MB of addresses for each product that runs at the same time,
- * touched as needed, so that free memory can be asked for afterwards. False when it cannot:
+ * touched as needed, so that free memory can be measured afterwards. False when it cannot:
  * OpenBLAS would try for ever. */
 bool sp_gemm_prepare(int threads);
 
-/* c = alpha a b^T + beta c: a [m, k], b [n, k], c [m, n], rows lda, ldb, ldc apart. The parameters
- * are those of every BLAS. */
+/* c = alpha a b^T + beta c: a [m, k], b [n, k], c [m, n], rows lda, ldb, ldc apart. Eleven
+ * parameters: those of every BLAS. */
 void sp_gemm_nt(int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                 const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 
-/* c = alpha a b + beta c: a [m, k], b [k, n], c [m, n]. */
+/* c = alpha a b + beta c: a [m, k], b [k, n], c [m, n]. Eleven parameters: as above. */
 void sp_gemm_nn(int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                 const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 

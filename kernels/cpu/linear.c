@@ -22,60 +22,55 @@ static inline __attribute__((always_inline)) vf activate(vf x, SpActivation act)
     }
 }
 
-static inline __attribute__((always_inline)) void epilogue_as(const float *x, int64_t n,
-                                                              const float *b, SpActivation act,
-                                                              const float *gain,
-                                                              const float *residual, float *y)
+/* What sp_cpu_epilogue gets. */
+typedef struct Row {
+    const float *x, *b, *gain, *residual;
+    float *y;
+} Row;
+
+/* `n` <= SP_VL elements from the i-th on. */
+static inline __attribute__((always_inline)) void epilogue_at(const Row *row, SpActivation act,
+                                                              int64_t i, int64_t n)
+{
+    vf v = v_load_n(row->x + i, n);
+    if (row->b)
+        v += v_load_n(row->b + i, n);
+    v = activate(v, act);
+    if (row->gain)
+        v *= v_load_n(row->gain + i, n);
+    if (row->residual)
+        v += v_load_n(row->residual + i, n);
+    v_store_n(row->y + i, v, n);
+}
+
+static inline __attribute__((always_inline)) void epilogue_as(const Row *row, int64_t n,
+                                                              SpActivation act)
 {
     int64_t i = 0;
-    for (; i + SP_VL <= n; i += SP_VL) {
-        vf v = v_load(x + i);
-        if (b)
-            v += v_load(b + i);
-        v = activate(v, act);
-        if (gain)
-            v *= v_load(gain + i);
-        if (residual)
-            v += v_load(residual + i);
-        v_store(y + i, v);
-    }
-    if (i < n) {
-        const int64_t rest = n - i;
-        vf v = v_load_n(x + i, rest);
-        if (b)
-            v += v_load_n(b + i, rest);
-        v = activate(v, act);
-        if (gain)
-            v *= v_load_n(gain + i, rest);
-        if (residual)
-            v += v_load_n(residual + i, rest);
-        v_store_n(y + i, v, rest);
-    }
+    for (; i + SP_VL <= n; i += SP_VL)
+        epilogue_at(row, act, i, SP_VL);
+    if (i < n)
+        epilogue_at(row, act, i, n - i);
 }
 
-void SP_FN(sp_cpu_epilogue)(const float *x, int64_t n, const float *b, SpActivation act,
-                            const float *gain, const float *residual, float *y)
+void sp_cpu_epilogue(const float *x, int64_t n, const float *b, SpActivation act, const float *gain,
+                     const float *residual, float *y)
 {
-    switch (act) {
-    case SP_IDENTITY:
-        epilogue_as(x, n, b, SP_IDENTITY, gain, residual, y);
-        break;
-    case SP_GELU:
-        epilogue_as(x, n, b, SP_GELU, gain, residual, y);
-        break;
-    case SP_GELU_TANH:
-        epilogue_as(x, n, b, SP_GELU_TANH, gain, residual, y);
-        break;
-    case SP_RELU:
-        epilogue_as(x, n, b, SP_RELU, gain, residual, y);
-        break;
-    case SP_SILU:
-        epilogue_as(x, n, b, SP_SILU, gain, residual, y);
-        break;
-    }
+    const Row row = {x, b, gain, residual, y};
+    if (act == SP_GELU)
+        epilogue_as(&row, n, SP_GELU);
+    else if (act == SP_GELU_TANH)
+        epilogue_as(&row, n, SP_GELU_TANH);
+    else if (act == SP_RELU)
+        epilogue_as(&row, n, SP_RELU);
+    else if (act == SP_SILU)
+        epilogue_as(&row, n, SP_SILU);
+    else
+        epilogue_as(&row, n, SP_IDENTITY);
 }
 
-void SP_FN(sp_cpu_widen)(const SpTensor *w, int64_t begin, int64_t count, float *out)
+/* `count` weights of a float dtype from element `begin` on, as float32. */
+static void widen(const SpTensor *w, int64_t begin, int64_t count, float *out)
 {
     if (w->dtype == SP_F32) {
         memcpy(out, (const float *)w->data + begin, (size_t)count * sizeof *out);
@@ -122,29 +117,29 @@ void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)
 {
     enum { TILE_FLOATS = MAX_ROWS * SP_TILE_OUTS };
     const int64_t outs = a->w.dim[0], in = a->w.dim[1];
-    const bool widen = a->w.dtype != SP_F32;
+    const bool wider = a->w.dtype != SP_F32;
     /* Weights that are converted fill the rest of the workspace. */
     int64_t tile_outs = SP_TILE_OUTS;
-    while (widen && tile_outs > 16 && tile_outs * in > SP_WORK_FLOATS - TILE_FLOATS)
+    while (wider && tile_outs > 16 && tile_outs * in > SP_WORK_FLOATS - TILE_FLOATS)
         tile_outs /= 2;
     const int64_t out_tiles = (outs + tile_outs - 1) / tile_outs;
-    const Split split = split_rows(a->rows, in, outs, tile_outs, sp_cpu(device)->threads);
-#pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
+    const Split split = split_rows(a->rows, in, outs, tile_outs, device->threads);
+#pragma omp parallel for schedule(dynamic) num_threads(device->threads)
     for (int64_t unit = 0; unit < out_tiles * split.tiles; unit++) {
         const int64_t row = unit / out_tiles * split.rows, out = unit % out_tiles * tile_outs;
         const int64_t m = unit / out_tiles == split.tiles - 1 ? a->rows - row : split.rows;
         const int64_t n = sp_min(outs - out, tile_outs);
         float *tile = sp_cpu_work(device), *wide = tile + TILE_FLOATS;
         const float *w = (const float *)a->w.data + out * in;
-        if (widen) {
-            SP_FN(sp_cpu_widen)(&a->w, out * in, n * in, wide);
+        if (wider) {
+            widen(&a->w, out * in, n * in, wide);
             w = wide;
         }
         sp_gemm_nt(m, n, in, 1, a->x + row * a->ldx, a->ldx, w, in, 0, tile, n);
         for (int64_t r = 0; r < m; r++)
-            SP_FN(sp_cpu_epilogue)
-        (tile + r * n, n, a->b ? a->b + out : NULL, a->act, a->gain ? a->gain + out : NULL,
-         a->residual ? a->residual + (row + r) * a->ldr + out : NULL,
-         a->y + (row + r) * a->ldy + out);
+            sp_cpu_epilogue(tile + r * n, n, a->b ? a->b + out : NULL, a->act,
+                            a->gain ? a->gain + out : NULL,
+                            a->residual ? a->residual + (row + r) * a->ldr + out : NULL,
+                            a->y + (row + r) * a->ldy + out);
     }
 }

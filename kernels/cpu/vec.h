@@ -32,7 +32,7 @@ static inline void v_store(float *p, vf v)
     memcpy(p, &v, sizeof v);
 }
 
-/* The first n < SP_VL floats, then zeros. */
+/* The first n <= SP_VL floats, then zeros. */
 static inline vf v_load_n(const float *p, int64_t n)
 {
     vf v = {0};

@@ -135,7 +135,7 @@ void SP_FN(sp_cpu_window_attention)(SpDevice *device, const SpWindowAttention *a
 {
     const int64_t down = (a->h + a->side - 1) / a->side, across = (a->w + a->side - 1) / a->side;
     const int64_t rows = sp_min(Q_TILE / a->side, a->side), tiles = (a->side + rows - 1) / rows;
-#pragma omp parallel for schedule(dynamic) num_threads(sp_cpu(device)->threads)
+#pragma omp parallel for schedule(dynamic) num_threads(device->threads)
     for (int64_t i = 0; i < down * across * a->heads * tiles; i++) {
         const int64_t window = i / tiles / a->heads;
         Unit u = {.y = window / across * a->side,

@@ -6,11 +6,9 @@
  * and writes 256 n bytes a head beside 256 n^2 operations: nothing for the global attention (0.2 %
  * at 89,300 tokens on an H100), a sixth for frames of 900 tokens.
  */
-#include "kernels/cuda/attention.h"
 
 #include "base/minmax.h"
-#include "kernels/cuda/dnn.h"
-#include "kernels/cuda/pack.h"
+#include "kernels/cuda/libraries.h"
 
 enum {
     FEW_KEYS = 64, /* up to here a thread a query */
@@ -36,9 +34,10 @@ static void pack_keys(SpCuda *cuda, const SpAttention *a, SpUnits u, void *k, vo
     sp_cuda_pack_units(cuda, &u, a->v, cuda->format, v);
 }
 
-static size_t rounded(int64_t bytes)
+/* Bytes of so many halves in the workspace. */
+static size_t half_bytes(int64_t count)
 {
-    return (size_t)(bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN;
+    return sp_cuda_aligned((size_t)count * 2);
 }
 
 /* The size of the groups into which `all` units are cut evenly, at most `max`. */
@@ -64,8 +63,8 @@ static int64_t whole_group(int64_t all, int64_t max)
 static void fused_group(SpCuda *cuda, const SpAttention *a, int64_t first, SpFused f)
 {
     SpUnits u = units(a, first, f.units, a->head);
-    const size_t q_bytes = rounded(f.units * a->nq * a->head * 2);
-    const size_t k_bytes = rounded(f.units * a->nk * a->head * 2);
+    const size_t q_bytes = half_bytes(f.units * a->nq * a->head);
+    const size_t k_bytes = half_bytes(f.units * a->nk * a->head);
     char *q = cuda->work, *y = q + q_bytes, *k = y + q_bytes, *v = k + k_bytes;
     u.n = a->nq;
     u.share = a->q_share;
@@ -87,7 +86,7 @@ static void fused_group(SpCuda *cuda, const SpAttention *a, int64_t first, SpFus
 static bool by_library(SpCuda *cuda, const SpAttention *a)
 {
     const int64_t all = a->batch * a->heads;
-    const size_t unit = rounded(a->nq * a->head * 2) * 2 + rounded(a->nk * a->head * 2) * 2;
+    const size_t unit = half_bytes(a->nq * a->head) * 2 + half_bytes(a->nk * a->head) * 2;
     const size_t capacity = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY - SP_CUDA_DNN_PLAN;
     if (cuda->own_kernels || a->nk < cuda->library_keys || (a->head != 64 && a->head != 128) ||
         unit > capacity)
@@ -108,14 +107,14 @@ static bool by_library(SpCuda *cuda, const SpAttention *a)
 static void by_mma(SpCuda *cuda, const SpAttention *a)
 {
     const int64_t width = a->head <= 64 ? 64 : 128, all = a->batch * a->heads;
-    const size_t unit = rounded(a->nk * width * 2) * 2;
+    const size_t unit = half_bytes(a->nk * width) * 2;
     const int64_t fit = (int64_t)(SP_CUDA_SCRATCH / unit);
     if (fit == 0) { /* over 260,000 keys */
         sp_cuda_attention_mma(cuda, a, 0, all, NULL, NULL);
         return;
     }
     const int64_t group = even_group(all, fit);
-    const size_t bytes = rounded(group * a->nk * width * 2);
+    const size_t bytes = half_bytes(group * a->nk * width);
     char *k = sp_cuda_scratch(cuda, bytes), *v = sp_cuda_scratch(cuda, bytes);
     for (int64_t first = 0; first < all && sp_cuda_live(cuda); first += group) {
         const int64_t count = sp_min(group, all - first);
@@ -132,7 +131,7 @@ void sp_cuda_attention(SpDevice *device, const SpAttention *a)
         return;
     if (a->nk <= FEW_KEYS && a->head <= FEW_HEAD)
         sp_cuda_attention_few(cuda, a);
-    else if (cuda->format != SP_FORMAT_F32 && a->head <= MAX_MMA_HEAD) {
+    else if (cuda->format != SP_F32 && a->head <= MAX_MMA_HEAD) {
         if (!by_library(cuda, a))
             by_mma(cuda, a);
     } else if (a->head <= MAX_TILED_HEAD)

@@ -4,50 +4,19 @@
  * et al., "FlashAttention", 2022).
  */
 #include "tiled.cuh"
-extern "C" {
-#include "kernels/cuda/attention.h"
-}
 
-/* Batch and head of unit blockIdx.x / tiles. */
 struct Plain {
     SpAttention a;
-
-    struct Unit {
-        const float *q, *k, *v;
-        float *y;
-    };
-
-    __device__ int64_t queries() const
-    {
-        return a.nq;
-    }
-
-    __device__ int64_t keys() const
-    {
-        return a.nk;
-    }
+    using Unit = SpHead;
 
     __device__ Unit unit(int64_t which) const
     {
-        int64_t h;
-        const int64_t b = sp_divide(which, a.heads, &h), at = h * a.head;
-        return Unit{a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + at,
-                    a.k + b * a.k_batch + at, a.v + b * a.v_batch + at, a.y + b * a.y_batch + at};
+        return sp_head(a, which);
     }
 
-    __device__ const float *query(const Unit &u, int64_t i) const
+    __device__ const float *row(const Unit &u, int part, int64_t i) const
     {
-        return u.q + i * a.q_row;
-    }
-
-    __device__ const float *key(const Unit &u, int64_t j) const
-    {
-        return u.k + j * a.k_row;
-    }
-
-    __device__ const float *value(const Unit &u, int64_t j) const
-    {
-        return u.v + j * a.v_row;
+        return part == Q ? u.q + i * a.q_row : part == K ? u.k + i * a.k_row : u.v + i * a.v_row;
     }
 
     __device__ float *result(const Unit &u, int64_t i) const
@@ -67,19 +36,19 @@ struct Plain {
 extern "C" void sp_cuda_attention_tiled(SpCuda *cuda, const SpAttention *a)
 {
     const Plain layout = {*a};
-    const Tiling t = {"attention", a->batch * a->heads, a->nq, a->head, a->scale, 0};
+    const Tiling t = {a->batch * a->heads, a->nq, a->nk, a->head, a->scale, 0};
     if (a->head <= 16)
-        run_tiled<1, 4>(cuda, t, layout);
+        run_tiled<1, 4>(cuda, "attention", t, layout);
     else if (a->head <= 32)
-        run_tiled<2, 4>(cuda, t, layout);
+        run_tiled<2, 4>(cuda, "attention", t, layout);
     else if (a->head <= 48)
-        run_tiled<3, 4>(cuda, t, layout);
+        run_tiled<3, 4>(cuda, "attention", t, layout);
     else if (a->head <= 64)
-        run_tiled<4, 4>(cuda, t, layout);
+        run_tiled<4, 4>(cuda, "attention", t, layout);
     else if (a->head <= 128)
-        run_tiled<8, 2>(cuda, t, layout);
+        run_tiled<8, 2>(cuda, "attention", t, layout);
     else
-        run_tiled<16, 1>(cuda, t, layout);
+        run_tiled<16, 1>(cuda, "attention", t, layout);
 }
 
 /* A thread a query: for the tracker's many short sequences, whose queries share cached keys. */
@@ -87,11 +56,10 @@ template <int HEAD> static __global__ void few_kernel(SpAttention a)
 {
     SP_EACH(at, a.batch * a.heads * a.nq)
     {
-        int64_t i, h;
-        const int64_t unit = sp_divide(at, a.nq, &i), b = sp_divide(unit, a.heads, &h);
-        const float *k = a.k + b * a.k_batch + h * a.head, *v = a.v + b * a.v_batch + h * a.head;
-        const float *from =
-            a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + i * a.q_row + h * a.head;
+        int64_t i;
+        const SpHead h = sp_head(a, sp_divide(at, a.nq, &i));
+        const float *from = h.q + i * a.q_row, *k = h.k, *v = h.v;
+        float *y = h.y + i * a.y_row;
         float q[HEAD], acc[HEAD], row_max = -INFINITY, row_sum = 0;
         SP_UNROLL
         for (int e = 0; e < HEAD; e++) {
@@ -113,7 +81,6 @@ template <int HEAD> static __global__ void few_kernel(SpAttention a)
                 if (e < a.head)
                     acc[e] = acc[e] * shrink + p * v[e];
         }
-        float *y = a.y + b * a.y_batch + i * a.y_row + h * a.head;
         SP_UNROLL
         for (int e = 0; e < HEAD; e++)
             if (e < a.head)
@@ -138,12 +105,9 @@ static __global__ void wide_kernel(SpAttention a)
 {
     SP_SHARED(float, shared);
     float *acc = shared, *part = shared + a.head; /* [head], [SP_BLOCK_WARPS] */
-    int64_t i, h;
-    const int64_t unit = sp_divide(blockIdx.x, a.nq, &i), b = sp_divide(unit, a.heads, &h);
-    const float *k = a.k + b * a.k_batch + h * a.head, *v = a.v + b * a.v_batch + h * a.head;
-    const float *q =
-        a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + i * a.q_row + h * a.head;
-    float *y = a.y + b * a.y_batch + i * a.y_row + h * a.head;
+    int64_t i;
+    const SpHead h = sp_head(a, sp_divide(blockIdx.x, a.nq, &i));
+    const float *q = h.q + i * a.q_row, *k = h.k, *v = h.v;
     float row_max = -INFINITY, row_sum = 0;
     for (int64_t e = threadIdx.x; e < a.head; e += SP_BLOCK)
         acc[e] = 0;
@@ -167,7 +131,7 @@ static __global__ void wide_kernel(SpAttention a)
             acc[e] = acc[e] * shrink + p * v[e];
     }
     for (int64_t e = threadIdx.x; e < a.head; e += SP_BLOCK)
-        y[e] = acc[e] / row_sum;
+        h.y[i * a.y_row + e] = acc[e] / row_sum;
 }
 
 extern "C" void sp_cuda_attention_wide(SpCuda *cuda, const SpAttention *a)

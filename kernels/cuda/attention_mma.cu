@@ -8,9 +8,6 @@
  * bits, so that the eight rows of a matrix load fall into different banks.
  */
 #include "kernel.cuh"
-extern "C" {
-#include "kernels/cuda/attention.h"
-}
 
 enum { WARPS = 4, THREADS = WARPS * SP_WARP, KEYS = 64 };
 
@@ -223,16 +220,13 @@ static __global__ void __launch_bounds__(THREADS)
 {
     enum { QUERIES = WARPS * 16 * TILES, BYTES = KEYS * HEAD * 2 };
     SP_SHARED(char, shared); /* k and v of one tile, k and v of the next */
-    int64_t tile, h;
+    int64_t tile;
     const int64_t which = sp_divide(blockIdx.x, tiles, &tile);
-    const int64_t b = sp_divide(first_unit + which, a.heads, &h), head_at = h * a.head;
+    const SpHead h = sp_head(a, first_unit + which);
     const int head = (int)a.head;
-    const Rows q = {a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + head_at, a.q_row,
-                    nullptr, a.nq};
-    const Rows k = {a.k + b * a.k_batch + head_at, a.k_row,
-                    COPIED ? k_copy + which * a.nk * HEAD : nullptr, a.nk};
-    const Rows v = {a.v + b * a.v_batch + head_at, a.v_row,
-                    COPIED ? v_copy + which * a.nk * HEAD : nullptr, a.nk};
+    const Rows q = {h.q, a.q_row, nullptr, a.nq};
+    const Rows k = {h.k, a.k_row, COPIED ? k_copy + which * a.nk * HEAD : nullptr, a.nk};
+    const Rows v = {h.v, a.v_row, COPIED ? v_copy + which * a.nk * HEAD : nullptr, a.nk};
     Warp<HEAD, TILES> w;
     load_tile<Half, HEAD, KEYS, COPIED>(k, 0, head, shared);
     load_tile<Half, HEAD, KEYS, COPIED>(v, 0, head, shared + BYTES);
@@ -259,7 +253,7 @@ static __global__ void __launch_bounds__(THREADS)
         online_softmax(w, s, scale);
         p_v<Half>(w, s, here + BYTES);
     }
-    store_result(w, a, tile * QUERIES, a.y + b * a.y_batch + head_at);
+    store_result(w, a, tile * QUERIES, h.y);
 }
 
 template <typename Half, int HEAD, int TILES, bool COPIED>
@@ -292,7 +286,7 @@ static void run_as(SpCuda *cuda, const SpAttention *a, int64_t first, int64_t co
 extern "C" void sp_cuda_attention_mma(SpCuda *cuda, const SpAttention *a, int64_t first,
                                       int64_t count, const void *k, const void *v)
 {
-    if (cuda->half == SP_FORMAT_BF16)
+    if (cuda->half == SP_BF16)
         run_as<Bf16>(cuda, a, first, count, k, v);
     else
         run_as<F16>(cuda, a, first, count, k, v);

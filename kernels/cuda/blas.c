@@ -8,7 +8,7 @@
  * load at once: that arena memory is often aligned to more than 64 is chance, on which no algorithm
  * may depend.
  */
-#include "kernels/cuda/blas.h"
+#include "kernels/cuda/libraries.h"
 
 #include <cublasLt.h>
 #include <dlfcn.h>
@@ -54,7 +54,6 @@ typedef struct Entry {
 } Entry;
 
 struct SpCudaBlas {
-    void *library;
 #define F(name) __typeof__(&name) name;
     FUNCTIONS(F)
 #undef F
@@ -70,14 +69,13 @@ typedef struct Call {
 
 static bool load(struct SpCudaBlas *blas, const char **why)
 {
-    blas->library = sp_cuda_library(LIBRARY, why);
-    if (!blas->library)
-        return false;
-    bool all = true;
-#define F(name) all = all && (*(void **)&blas->name = dlsym(blas->library, #name));
+    void *library = sp_cuda_library(LIBRARY, why);
+    bool all = library != NULL;
+    if (library)
+        *why = "it lacks a function";
+#define F(name) all = all && (*(void **)&blas->name = dlsym(library, #name));
     FUNCTIONS(F)
 #undef F
-    *why = "it lacks a function";
     return all;
 }
 
@@ -116,7 +114,7 @@ void sp_cuda_blas_close(SpCuda *cuda)
 
 size_t sp_cuda_blas_version(void)
 {
-    const char *why = "";
+    const char *why;
     struct SpCudaBlas *blas = calloc(1, sizeof *blas);
     const size_t version = blas && load(blas, &why) ? blas->cublasLtGetVersion() : 0;
     free(blas);
@@ -167,9 +165,9 @@ static Entry *find(struct SpCudaBlas *blas, const Key *key)
 
 static bool describe(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, Call *call)
 {
-    const cudaDataType type = p->format == SP_FORMAT_F32    ? CUDA_R_32F
-                              : p->format == SP_FORMAT_BF16 ? CUDA_R_16BF
-                                                            : CUDA_R_16F;
+    const cudaDataType type = p->format == SP_F32    ? CUDA_R_32F
+                              : p->format == SP_BF16 ? CUDA_R_16BF
+                                                     : CUDA_R_16F;
     const cublasOperation_t transposed = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue =
         p->relu   ? (p->bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU)
@@ -203,10 +201,10 @@ static void destroy(struct SpCudaBlas *b, Call *call)
         b->cublasLtMatmulDescDestroy(call->desc);
 }
 
-/* The library's first choice for so many rows among the algorithms whose reduction schemes (how
+/* The library's first choice for NOMINAL_ROWS among the algorithms whose reduction schemes (how
  * parts of the inner sum are joined) are in the mask `reductions`. */
-static bool choose_among(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, const Key *key,
-                         uint32_t reductions, cublasLtMatmulAlgo_t *algo)
+static bool choose(struct SpCudaBlas *b, const SpGemm *p, const Key *key, uint32_t reductions,
+                   cublasLtMatmulAlgo_t *algo)
 {
     Call call;
     cublasLtMatmulPreference_t preference = NULL;
@@ -226,7 +224,8 @@ static bool choose_among(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, co
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &key->c_align, sizeof key->c_align},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &key->y_align, sizeof key->y_align},
     };
-    bool good = describe(b, p, rows, &call) && b->cublasLtMatmulPreferenceCreate(&preference) == 0;
+    bool good =
+        describe(b, p, NOMINAL_ROWS, &call) && b->cublasLtMatmulPreferenceCreate(&preference) == 0;
     for (size_t i = 0; good && i < sizeof attributes / sizeof *attributes; i++)
         good = b->cublasLtMatmulPreferenceSetAttribute(
                    preference, attributes[i].name, attributes[i].value, attributes[i].bytes) == 0;
@@ -239,15 +238,6 @@ static bool choose_among(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, co
         b->cublasLtMatmulPreferenceDestroy(preference);
     destroy(b, &call);
     return good;
-}
-
-/* One that does not split the inner sum, or else one that adds its parts in a fixed order: then a
- * row's bits still do not depend on the other rows. */
-static bool choose(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, const Key *key,
-                   cublasLtMatmulAlgo_t *algo)
-{
-    return choose_among(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_NONE, algo) ||
-           choose_among(b, p, rows, key, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, algo);
 }
 
 static cublasStatus_t run(SpCuda *cuda, const SpGemm *p, const cublasLtMatmulAlgo_t *algo)
@@ -273,8 +263,13 @@ bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *p)
     if (!entry)
         return false;
     if (entry->state == EMPTY) {
+        /* One that does not split the inner sum, or else one that adds its parts in a fixed order:
+         * then a row's bits still do not depend on the other rows. */
+        const bool found =
+            choose(cuda->blas, p, &key, CUBLASLT_REDUCTION_SCHEME_NONE, &entry->algo) ||
+            choose(cuda->blas, p, &key, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, &entry->algo);
         entry->key = key;
-        entry->state = choose(cuda->blas, p, NOMINAL_ROWS, &key, &entry->algo) ? FOUND : NONE;
+        entry->state = found ? FOUND : NONE;
     }
     if (entry->state == NONE)
         return false;

@@ -3,37 +3,49 @@
  * products of some pixels with all taps, then each tap's to its place.
  */
 #include "base/minmax.h"
-#include "kernels/cuda/dnn.h"
-#include "kernels/cuda/linear.h"
-#include "kernels/cuda/pack.h"
-#include "kernels/cuda/rows.h"
+#include "kernels/cuda/libraries.h"
 
 enum {
     MAX_ROWS = 8 * SP_ROW_TILE,
     TILE_BYTES = 24 << 20 /* of a transposed convolution's products at a time */
 };
 
-/* One image without bias, activation and residual: what cuDNN competes with. */
-static void own_conv(SpCuda *cuda, const SpConv2d *a, float *y)
+/* Of one image's result. */
+static int64_t pixels_of(const SpConv2d *a)
 {
-    const int64_t ho = (a->h + 2 * a->pad - a->kh) / a->stride + 1;
-    const int64_t wo = (a->w + 2 * a->pad - a->kw) / a->stride + 1;
-    sp_cuda_linear_rows(
-        cuda,
-        &(SpLinear){.rows = ho * wo,
-                    .w = {.data = a->packed, .rank = 2, .dim = {a->cout, a->kh * a->kw * a->cin}},
-                    .y = y,
-                    .ldy = a->cout},
-        a);
+    return ((a->h + 2 * a->pad - a->kh) / a->stride + 1) *
+           ((a->w + 2 * a->pad - a->kw) / a->stride + 1);
+}
+
+static bool is_pointwise(const SpConv2d *a)
+{
+    return a->kh == 1 && a->kw == 1 && a->stride == 1 && a->pad == 0;
+}
+
+static void by_linear(SpCuda *cuda, const SpConv2d *a)
+{
+    const SpLinear rows = {
+        .x = a->x,
+        .rows = a->n * pixels_of(a),
+        .ldx = a->ldx,
+        .w = {.data = a->packed, .rank = 2, .dim = {a->cout, a->kh * a->kw * a->cin}},
+        .b = a->b,
+        .act = a->act,
+        .residual = a->residual,
+        .ldr = a->cout,
+        .y = a->y,
+        .ldy = a->ldy};
+    sp_cuda_linear_rows(cuda, &rows, is_pointwise(a) ? NULL : a);
 }
 
 /* cuDNN writes dense results: directly into y where y is dense, else through the scratch. It gets
  * one image at a time, so that no image's bits depend on the others. */
-static bool conv_by_library(SpCuda *cuda, const SpConv2d *a, int64_t pixels)
+static bool by_library(SpCuda *cuda, const SpConv2d *a)
 {
+    const int64_t pixels = pixels_of(a);
     const bool direct = a->ldy == a->cout && a->residual != a->y;
     const size_t bytes = (size_t)(pixels * a->cout) * sizeof(float);
-    if (cuda->own_kernels || cuda->format != SP_FORMAT_F32 ||
+    if (is_pointwise(a) || cuda->own_kernels || cuda->format != SP_F32 ||
         (!direct && bytes > SP_CUDA_SCRATCH / 2))
         return false;
     const size_t mark = cuda->scratch_used;
@@ -41,14 +53,18 @@ static bool conv_by_library(SpCuda *cuda, const SpConv2d *a, int64_t pixels)
     bool done = true;
     for (int64_t i = 0; i < a->n && done && sp_cuda_live(cuda); i++) {
         SpConv2d image = *a;
+        float *y = a->y + i * pixels * a->ldy;
         image.n = 1;
         image.x += i * a->h * a->w * a->ldx;
-        float *y = a->y + i * pixels * a->ldy, *result = direct ? y : tile;
-        done = sp_cuda_dnn_conv(cuda, &image, result, own_conv);
+        image.b = image.residual = NULL;
+        image.act = SP_IDENTITY;
+        image.y = direct ? y : tile;
+        image.ldy = a->cout;
+        done = sp_cuda_dnn_conv(cuda, &image, by_linear);
         if (done)
             sp_cuda_epilogue(
                 cuda,
-                &(SpEpilogue){.x = result,
+                &(SpEpilogue){.x = image.y,
                               .rows = pixels,
                               .width = a->cout,
                               .ldx = a->cout,
@@ -66,23 +82,8 @@ static bool conv_by_library(SpCuda *cuda, const SpConv2d *a, int64_t pixels)
 void sp_cuda_conv2d(SpDevice *device, const SpConv2d *a)
 {
     SpCuda *cuda = sp_cuda(device);
-    const int64_t ho = (a->h + 2 * a->pad - a->kh) / a->stride + 1;
-    const int64_t wo = (a->w + 2 * a->pad - a->kw) / a->stride + 1;
-    const bool pointwise = a->kh == 1 && a->kw == 1 && a->stride == 1 && a->pad == 0;
-    if (!sp_cuda_live(cuda) || (!pointwise && conv_by_library(cuda, a, ho * wo)))
-        return;
-    const SpLinear rows = {
-        .x = a->x,
-        .rows = a->n * ho * wo,
-        .ldx = a->ldx,
-        .w = {.data = a->packed, .rank = 2, .dim = {a->cout, a->kh * a->kw * a->cin}},
-        .b = a->b,
-        .act = a->act,
-        .residual = a->residual,
-        .ldr = a->cout,
-        .y = a->y,
-        .ldy = a->ldy};
-    sp_cuda_linear_rows(cuda, &rows, pointwise ? NULL : a);
+    if (sp_cuda_live(cuda) && !by_library(cuda, a))
+        by_linear(cuda, a);
 }
 
 void sp_cuda_deconv(SpDevice *device, const SpDeconv *a)

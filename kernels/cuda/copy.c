@@ -4,13 +4,12 @@
  * upload returns, its host memory may be overwritten, but the copy to the device may still be in
  * flight: small uploads stand one behind the other in a buffer.
  */
-#include "kernels/cuda/copy.h"
+#include "kernels/cuda/transfer.h"
 
 #include <stdlib.h>
 
-#include "kernels/cuda/rows.h"
+#include "kernels/cuda/kernels.h"
 #include "kernels/cuda/runtime.h"
-#include "kernels/cuda/staging.h"
 
 struct SpCudaCopies {
     SpStaging staging;
@@ -48,7 +47,7 @@ static char *reserve(SpCuda *cuda, size_t bytes)
             return NULL;
     }
     char *at = c->staging.buffer[c->now] + c->filled;
-    c->filled += (bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN;
+    c->filled += sp_cuda_aligned(bytes);
     return at;
 }
 

@@ -9,7 +9,7 @@ void sp_cuda_fail(SpCuda *cuda, SpCode code, const char *what, const char *where
 
 void *sp_cuda_scratch(SpCuda *cuda, size_t bytes)
 {
-    const size_t rounded = (bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN;
+    const size_t rounded = sp_cuda_aligned(bytes);
     if (rounded > sp_cuda_scratch_left(cuda)) {
         sp_cuda_fail(cuda, SP_DEVICE, "an op", "the workspace",
                      "its operands are larger than any model's");
@@ -23,6 +23,6 @@ void *sp_cuda_scratch(SpCuda *cuda, size_t bytes)
 void sp_cuda_set_precision(SpDevice *device, SpPrecision precision)
 {
     SpCuda *cuda = sp_cuda(device);
-    cuda->format = precision == SP_PRECISION_BF16 ? cuda->half : SP_FORMAT_F32;
+    cuda->format = precision == SP_PRECISION_BF16 ? cuda->half : SP_F32;
     cuda->tf32 = precision == SP_PRECISION_TF32 && cuda->major >= 8;
 }

@@ -19,9 +19,6 @@
 
 #include "kernels/ops.h"
 
-/* The number format of operands; sums are float32 in each. */
-typedef enum SpFormat { SP_FORMAT_F32, SP_FORMAT_BF16, SP_FORMAT_F16 } SpFormat;
-
 enum {
     /* The fixed workspace: scratch of the ops, then what cuBLASLt and cuDNN may use. */
     SP_CUDA_SCRATCH = 64 << 20,
@@ -35,18 +32,19 @@ enum {
 typedef struct SpCuda {
     SpDevice device; /* first, so that the device is the SpCuda */
     int index;
-    int major, minor; /* compute capability */
-    int processors;   /* streaming multiprocessors */
-    SpFormat half;    /* what SP_PRECISION_BF16 means here: bf16 from 8.0, else f16 */
-    SpFormat format;
+    int major, minor;           /* compute capability */
+    int processors;             /* streaming multiprocessors */
+    SpDtype half;               /* what SP_PRECISION_BF16 means here: bf16 from 8.0, else f16 */
+    SpDtype format;             /* of operands: SP_F32 or `half`; sums are float32 */
     bool tf32;                  /* float32 operands may lose their last 13 bits; only from 8.0 on */
     struct CUstream_st *stream; /* of all ops */
     char *work;                 /* SP_CUDA_SCRATCH + SP_CUDA_LIBRARY bytes */
     size_t scratch_used;        /* bytes, by the op that runs */
     SpStatus failure;           /* the first */
-    bool own_kernels;           /* tests and timing: leave cuBLASLt and cuDNN aside */
+    bool own_kernels;           /* set by tests and timing: cuBLASLt and cuDNN are not used */
     int64_t library_keys;       /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
-    int64_t own_gemms;          /* that cuBLASLt had no algorithm for */
+    int64_t own_gemms;          /* products that cuBLASLt had no algorithm for: none of a published
+                                 * model, as ours are many times slower */
     struct SpCudaBlas *blas;    /* blas.c; NULL: none */
     struct SpCudaDnn *dnn;      /* dnn.c; NULL: none */
     struct SpCudaCopies *copies;     /* copy.c */
@@ -70,6 +68,11 @@ void sp_cuda_fail(SpCuda *cuda, SpCode code, const char *what, const char *where
 /* `bytes` bytes of the scratch, aligned to SP_CUDA_ALIGN, until the op sets `scratch_used` back.
  * NULL and a failure when they do not fit: a fault of the caller. */
 void *sp_cuda_scratch(SpCuda *cuda, size_t bytes);
+
+static inline size_t sp_cuda_aligned(size_t bytes)
+{
+    return (bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN;
+}
 
 static inline size_t sp_cuda_scratch_left(const SpCuda *cuda)
 {

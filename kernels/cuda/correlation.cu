@@ -54,13 +54,8 @@ static __global__ void sample_patches_kernel(SpSamplePatches a)
     }
 }
 
-extern "C" void sp_cuda_sample_patches(SpDevice *device, const SpSamplePatches *a)
-{
-    SpCuda *cuda = sp_cuda(device);
-    const int64_t samples = a->pick ? a->picks : a->side * a->side;
-    SP_LAUNCH(cuda, "sample_patches", sample_patches_kernel,
-              sp_blocks(cuda, a->pairs * samples * a->c), SP_BLOCK, 0, *a);
-}
+SP_OP(sample_patches, SpSamplePatches,
+      sp_blocks(cuda, a->pairs *(a->pick ? a->picks : a->side * a->side) * a->c))
 
 enum {
     TILE = 64,    /* pixels and template samples multiplied together, a 4 x 4 block a thread */
@@ -198,7 +193,4 @@ static __global__ void knn_kernel(SpKnn a)
     }
 }
 
-extern "C" void sp_cuda_knn(SpDevice *device, const SpKnn *a)
-{
-    SP_LAUNCH(sp_cuda(device), "knn", knn_kernel, sp_warp_blocks(a->pairs), SP_BLOCK, 0, *a);
-}
+SP_OP(knn, SpKnn, sp_warp_blocks(a->pairs))

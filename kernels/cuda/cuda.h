@@ -31,15 +31,4 @@ SpStatus sp_cuda_open(int index, SpDevice **device);
  * versions; one line saying so where no driver answers. */
 void sp_cuda_describe(FILE *stream);
 
-/* For tests and timing: whether our own kernels do what cuBLASLt and cuDNN do otherwise. */
-void sp_cuda_prefer_own(SpDevice *device, bool own);
-
-/* For tests and timing: from how many keys on attention is cuDNN's; 0: the default again. */
-void sp_cuda_library_keys(SpDevice *device, int64_t keys);
-
-/* For tests and timing: how many products ours did since the device was opened because cuBLASLt had
- * no algorithm for them. They are many times slower: for the published models there should be none.
- */
-int64_t sp_cuda_own_gemms(SpDevice *device);
-
 #endif

@@ -1,11 +1,9 @@
 #include <stdlib.h>
 
-#include "kernels/cuda/blas.h"
-#include "kernels/cuda/copy.h"
 #include "kernels/cuda/cuda.h"
-#include "kernels/cuda/dnn.h"
-#include "kernels/cuda/prefetch.h"
+#include "kernels/cuda/libraries.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/cuda/transfer.h"
 
 static void *alloc_memory(SpDevice *device, size_t bytes)
 {
@@ -68,21 +66,6 @@ static void close_cuda(SpDevice *device)
     free(cuda);
 }
 
-void sp_cuda_prefer_own(SpDevice *device, bool own)
-{
-    sp_cuda(device)->own_kernels = own;
-}
-
-void sp_cuda_library_keys(SpDevice *device, int64_t keys)
-{
-    sp_cuda(device)->library_keys = keys ? keys : SP_CUDA_LIBRARY_KEYS;
-}
-
-int64_t sp_cuda_own_gemms(SpDevice *device)
-{
-    return sp_cuda(device)->own_gemms;
-}
-
 /* How many cards there are; 0 and the reason. (Without a driver the runtime words it as if there
  * were one.) */
 static int cards(const char **why)
@@ -141,8 +124,9 @@ SpStatus sp_cuda_open(int index, SpDevice **device)
     }
     cuda->index = index;
     cuda->library_keys = SP_CUDA_LIBRARY_KEYS;
-    cuda->half = cuda->major >= 8 ? SP_FORMAT_BF16 : SP_FORMAT_F16;
+    cuda->half = cuda->major >= 8 ? SP_BF16 : SP_F16;
     cuda->device = (SpDevice){.name = "cuda",
+                              .has_bf16 = true,
                               .ops = sp_cuda_ops,
                               .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
                               .available_memory = available_memory,

@@ -3,7 +3,7 @@
  * kernels with mma.sync reach half of what the chip can. Without cuDNN, and for shapes that it
  * refuses, our own kernels run.
  */
-#include "kernels/cuda/dnn.h"
+#include "kernels/cuda/libraries.h"
 
 #include <cudnn.h>
 #include <dlfcn.h>
@@ -68,13 +68,12 @@ typedef struct Conv {
 
 typedef struct Plan {
     int64_t units, nq, nk, head;
-    SpFormat format;
+    SpDtype format;
     bool tried;
     cudnnBackendDescriptor_t plan; /* NULL: refused */
 } Plan;
 
 struct SpCudaDnn {
-    void *library;
 #define F(name) __typeof__(&name) name;
     FUNCTIONS(F)
 #undef F
@@ -88,12 +87,10 @@ static Conv convs[CONVS];
 
 static bool load(struct SpCudaDnn *dnn)
 {
-    const char *why = "";
-    bool all = true;
-    dnn->library = sp_cuda_library(LIBRARY, &why);
-    if (!dnn->library)
-        return false;
-#define F(name) all = all && (*(void **)&dnn->name = dlsym(dnn->library, #name));
+    const char *why;
+    void *library = sp_cuda_library(LIBRARY, &why);
+    bool all = library != NULL;
+#define F(name) all = all && (*(void **)&dnn->name = dlsym(library, #name));
     FUNCTIONS(F)
 #undef F
     return all;
@@ -184,7 +181,7 @@ static void destroy_call(struct SpCudaDnn *d, ConvCall *call)
         d->cudnnDestroyTensorDescriptor(call->x);
 }
 
-static cudnnStatus_t run_library(SpCuda *cuda, const SpConv2d *a, Way way, float *y)
+static cudnnStatus_t run_library(SpCuda *cuda, const SpConv2d *a, Way way)
 {
     struct SpCudaDnn *d = cuda->dnn;
     const cudnnConvolutionFwdAlgo_t algo = way == PRECOMPUTED
@@ -202,13 +199,13 @@ static cudnnStatus_t run_library(SpCuda *cuda, const SpConv2d *a, Way way, float
     if (status == CUDNN_STATUS_SUCCESS)
         status = d->cudnnConvolutionForward(d->handle, &one, call.x, a->x, call.w, a->packed,
                                             call.conv, algo, cuda->work + SP_CUDA_SCRATCH,
-                                            SP_CUDA_LIBRARY, &zero, call.y, y);
+                                            SP_CUDA_LIBRARY, &zero, call.y, a->y);
     destroy_call(d, &call);
     return status;
 }
 
 /* Milliseconds of one way, after a first run that is not counted; negative: refused. */
-static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y, SpCudaConv *own)
+static float measure(SpCuda *cuda, const SpConv2d *a, Way way, SpCudaConv *own)
 {
     enum { RUNS = 3 };
     cudaEvent_t begin = NULL, end = NULL;
@@ -218,9 +215,9 @@ static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y, SpCudaC
         if (i == 1)
             good = cudaEventRecord(begin, cuda->stream) == cudaSuccess;
         if (way == OURS)
-            own(cuda, a, y);
+            own(cuda, a);
         else
-            good = good && run_library(cuda, a, way, y) == CUDNN_STATUS_SUCCESS;
+            good = good && run_library(cuda, a, way) == CUDNN_STATUS_SUCCESS;
     }
     good = good && cudaEventRecord(end, cuda->stream) == cudaSuccess &&
            cudaEventSynchronize(end) == cudaSuccess;
@@ -233,12 +230,12 @@ static float measure(SpCuda *cuda, const SpConv2d *a, Way way, float *y, SpCudaC
     return milliseconds;
 }
 
-static Way fastest(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
+static Way fastest(SpCuda *cuda, const SpConv2d *a, SpCudaConv *own)
 {
     Way best = OURS;
     float shortest = -1;
     for (Way way = PRECOMPUTED; way < WAYS; way++) {
-        const float time = measure(cuda, a, way, y, own);
+        const float time = measure(cuda, a, way, own);
         if (time >= 0 && (shortest < 0 || time < 0.8f * shortest)) {
             best = way;
             shortest = time;
@@ -261,16 +258,16 @@ static Conv *find_conv(const SpConv2d *a, bool tf32)
     return NULL;
 }
 
-bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
+bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, SpCudaConv *own)
 {
     Conv *c = cuda->dnn ? find_conv(a, cuda->tf32) : NULL;
     if (!c)
         return false;
     if (c->way == UNTRIED)
-        c->way = fastest(cuda, a, y, own);
+        c->way = fastest(cuda, a, own);
     if (c->way == OURS)
         return false;
-    const cudnnStatus_t status = run_library(cuda, a, c->way, y);
+    const cudnnStatus_t status = run_library(cuda, a, c->way);
     if (status != CUDNN_STATUS_SUCCESS)
         failed(cuda, status, "a convolution", "cuDNN");
     return true;
@@ -334,8 +331,7 @@ static cudnnBackendDescriptor_t tensor(Build *b, int64_t id, cudnnDataType_t typ
 
 static cudnnBackendDescriptor_t graph(Build *b, const Plan *p)
 {
-    const cudnnDataType_t type =
-        p->format == SP_FORMAT_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
+    const cudnnDataType_t type = p->format == SP_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
     const int64_t queries[4] = {1, p->units, p->nq, p->head};
     const int64_t keys[4] = {1, p->units, p->nk, p->head}, one[4] = {1, 1, 1, 1};
     const struct {
@@ -360,25 +356,21 @@ static cudnnBackendDescriptor_t graph(Build *b, const Plan *p)
 }
 
 /* A finished plan of one engine, if the workspace suffices for it; else NULL. */
-static cudnnBackendDescriptor_t plan_of(Build *b, cudnnBackendDescriptor_t engine)
+static cudnnBackendDescriptor_t plan_of(struct SpCudaDnn *d, cudnnBackendDescriptor_t engine)
 {
-    struct SpCudaDnn *d = b->d;
-    cudnnBackendDescriptor_t plan = NULL;
+    Build b = {.d = d, .good = true};
     int64_t bytes = 0, count = 0;
-    if (d->cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan) !=
-        CUDNN_STATUS_SUCCESS)
-        return NULL;
-    if (d->cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
-                                    &d->handle) == CUDNN_STATUS_SUCCESS &&
-        d->cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-                                    CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
-                                    &engine) == CUDNN_STATUS_SUCCESS &&
-        d->cudnnBackendFinalize(plan) == CUDNN_STATUS_SUCCESS &&
+    cudnnBackendDescriptor_t plan = make(&b, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    set(&b, plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &d->handle);
+    set(&b, plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+        &engine);
+    finalize(&b, plan);
+    if (b.good &&
         d->cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
                                     CUDNN_TYPE_INT64, 1, &count, &bytes) == CUDNN_STATUS_SUCCESS &&
         bytes <= SP_CUDA_DNN_PLAN)
         return plan;
-    d->cudnnBackendDestroyDescriptor(plan);
+    destroy(&b);
     return NULL;
 }
 
@@ -398,7 +390,7 @@ static cudnnBackendDescriptor_t build(struct SpCudaDnn *d, const Plan *p)
                                                    CUDNN_TYPE_BACKEND_DESCRIPTOR, ENGINES, &count,
                                                    engine) == CUDNN_STATUS_SUCCESS;
     for (int64_t i = 0; b.good && !plan && i < count && i < ENGINES; i++)
-        plan = plan_of(&b, engine[i]);
+        plan = plan_of(d, engine[i]);
     destroy(&b);
     return plan;
 }

@@ -3,9 +3,6 @@
  * 64 of the result a block, 4 x 4 a thread, the same order of sums for every row.
  */
 #include "kernel.cuh"
-extern "C" {
-#include "kernels/cuda/gemm.h"
-}
 
 enum { TILE = 64, DEPTH = 16, PITCH = DEPTH + 1 };
 
@@ -17,11 +14,7 @@ static __device__ inline float rounded(float value)
 
 static __device__ inline float operand(const SpGemm &a, const void *data, int64_t i)
 {
-    const float value = sp_element(data,
-                                   a.format == SP_FORMAT_F32    ? SP_F32
-                                   : a.format == SP_FORMAT_BF16 ? SP_BF16
-                                                                : SP_F16,
-                                   i);
+    const float value = sp_element(data, a.format, i);
     return a.tf32 ? rounded(value) : value;
 }
 

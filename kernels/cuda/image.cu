@@ -48,6 +48,6 @@ static __global__ void resize_kernel(SpResize a)
     }
 }
 
-SP_OP(axis_add, SpAxisAdd, a->h * a->w * a->c)
-SP_OP(average_pool, SpAveragePool, a->n *(a->h / 2) * (a->w / 2) * a->c)
-SP_OP(resize, SpResize, a->n * a->ho * a->wo * a->c)
+SP_OP(axis_add, SpAxisAdd, sp_blocks(cuda, a->h * a->w * a->c))
+SP_OP(average_pool, SpAveragePool, sp_blocks(cuda, a->n *(a->h / 2) * (a->w / 2) * a->c))
+SP_OP(resize, SpResize, sp_blocks(cuda, a->n * a->ho * a->wo * a->c))

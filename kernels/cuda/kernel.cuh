@@ -3,6 +3,9 @@
 #define SP_KERNELS_CUDA_KERNEL_CUH
 
 #include "platform.cuh"
+extern "C" {
+#include "kernels/cuda/kernels.h"
+}
 
 enum { SP_WARP = 32, SP_BLOCK = 256, SP_BLOCK_WARPS = SP_BLOCK / SP_WARP };
 
@@ -61,26 +64,6 @@ static __device__ inline float sp_activate(float x, SpActivation act)
     }
 }
 
-static __device__ inline float sp_word_low(Bf16, uint32_t word)
-{
-    return __uint_as_float(word << 16);
-}
-
-static __device__ inline float sp_word_high(Bf16, uint32_t word)
-{
-    return __uint_as_float(word & 0xffff0000u);
-}
-
-static __device__ inline float sp_word_low(F16, uint32_t word)
-{
-    return sp_half_to_float((uint16_t)word);
-}
-
-static __device__ inline float sp_word_high(F16, uint32_t word)
-{
-    return sp_half_to_float((uint16_t)(word >> 16));
-}
-
 /* Element i of an array of any float dtype. */
 static __device__ inline float sp_element(const void *data, SpDtype dtype, int64_t i)
 {
@@ -96,12 +79,36 @@ static __device__ inline float sp_element(const void *data, SpDtype dtype, int64
     }
 }
 
-/* An op that is one kernel over `count` elements. */
-#define SP_OP(name, type, count)                                                                   \
+/* N floats that one instruction loads or stores. */
+template <int N> struct alignas(N * sizeof(float)) SpFloats {
+    float v[N];
+};
+
+template <int N> static __device__ inline SpFloats<N> sp_load(const float *from)
+{
+    return *reinterpret_cast<const SpFloats<N> *>(from);
+}
+
+/* Where the rows of an attention's unit begin: batch unit / heads, head unit % heads. */
+struct SpHead {
+    const float *q, *k, *v;
+    float *y;
+};
+
+static __device__ inline SpHead sp_head(const SpAttention &a, int64_t unit)
+{
+    int64_t h;
+    const int64_t b = sp_divide(unit, a.heads, &h), at = h * a.head;
+    return SpHead{a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + at,
+                  a.k + b * a.k_batch + at, a.v + b * a.v_batch + at, a.y + b * a.y_batch + at};
+}
+
+/* An op that is one kernel of `grid` blocks, which depend on `cuda` and the op's `a`. */
+#define SP_OP(name, type, grid)                                                                    \
     extern "C" void sp_cuda_##name(SpDevice *device, const type *a)                                \
     {                                                                                              \
         SpCuda *cuda = sp_cuda(device);                                                            \
-        SP_LAUNCH(cuda, #name, name##_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);            \
+        SP_LAUNCH(cuda, #name, name##_kernel, grid, SP_BLOCK, 0, *a);                              \
     }
 
 #endif

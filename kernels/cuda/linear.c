@@ -1,15 +1,12 @@
 /*
  * Linear layers, over rows in memory or gathered from a convolution's input. Operands that are not
- * in the format of the products are brought into it in the scratch, some rows at a time: multiples
+ * in the format of the products are converted in the scratch, some rows at a time: multiples
  * of SP_ROW_TILE. In half precision that costs, per row, reading `in` floats and writing and
  * reading as many halves: 8 bytes an element, 5 to 10 % of the front's time on a Hopper card.
  */
-#include "kernels/cuda/linear.h"
 
 #include "base/minmax.h"
-#include "kernels/cuda/blas.h"
-#include "kernels/cuda/pack.h"
-#include "kernels/cuda/rows.h"
+#include "kernels/cuda/libraries.h"
 
 enum {
     WEIGHT_BYTES = 24 << 20, /* of converted weights at a time */
@@ -18,22 +15,14 @@ enum {
     PIECE = 8 /* halves that tensor cores read at once: rows are padded to it */
 };
 
-static int64_t element_bytes(SpFormat format)
+static int64_t padded(SpDtype format, int64_t in)
 {
-    return format == SP_FORMAT_F32 ? 4 : 2;
+    return format == SP_F32 ? in : (in + PIECE - 1) / PIECE * PIECE;
 }
 
-static int64_t padded(SpFormat format, int64_t in)
+static bool has_format(const SpTensor *w, SpDtype format, int64_t ld)
 {
-    return format == SP_FORMAT_F32 ? in : (in + PIECE - 1) / PIECE * PIECE;
-}
-
-static bool has_format(const SpTensor *w, SpFormat format, int64_t ld)
-{
-    const SpDtype dtype = format == SP_FORMAT_F32    ? SP_F32
-                          : format == SP_FORMAT_BF16 ? SP_BF16
-                                                     : SP_F16;
-    return w->dtype == dtype && ld == w->dim[1] && (uintptr_t)w->data % 16 == 0;
+    return w->dtype == format && ld == w->dim[1] && (uintptr_t)w->data % 16 == 0;
 }
 
 /* The library without an epilogue, where it has none for these widths, then our epilogue. */
@@ -124,8 +113,8 @@ static int64_t rows_at_once(const SpCuda *cuda, const SpLinear *a, bool rows_in_
 static void run_outputs(SpCuda *cuda, const SpLinear *a, const SpConv2d *conv, SpGemm p,
                         int64_t out)
 {
-    const bool rows_in_scratch = conv || p.format != SP_FORMAT_F32;
-    const int64_t x_bytes = p.ldw * element_bytes(p.format);
+    const bool rows_in_scratch = conv || p.format != SP_F32;
+    const int64_t x_bytes = p.ldw * (int64_t)sp_dtype_size(p.format);
     const int64_t step = rows_at_once(cuda, a, rows_in_scratch, x_bytes, p.n);
     void *rows = NULL;
     if (rows_in_scratch)
@@ -158,7 +147,7 @@ void sp_cuda_linear_rows(SpCuda *cuda, const SpLinear *a, const SpConv2d *conv)
 {
     const int64_t outs = a->w.dim[0], in = a->w.dim[1];
     SpGemm p = {.format = cuda->format, .tf32 = cuda->tf32, .ldw = padded(cuda->format, in)};
-    const int64_t row_bytes = p.ldw * element_bytes(p.format);
+    const int64_t row_bytes = p.ldw * (int64_t)sp_dtype_size(p.format);
     const bool ready = has_format(&a->w, p.format, p.ldw);
     const int64_t fit = WEIGHT_BYTES / row_bytes, even = fit / OUTPUTS * OUTPUTS;
     const int64_t step = ready || fit >= outs ? outs : even > 0 ? even : fit > 0 ? fit : 1;

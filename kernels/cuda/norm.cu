@@ -34,11 +34,7 @@ static __global__ void layer_norm_kernel(SpLayerNorm a)
         a.y[r * a.ldy + i] = normalized(x[i], mean, scale, a.weight, a.bias, i);
 }
 
-extern "C" void sp_cuda_layer_norm(SpDevice *device, const SpLayerNorm *a)
-{
-    SP_LAUNCH(sp_cuda(device), "layer_norm", layer_norm_kernel, sp_warp_blocks(a->rows), SP_BLOCK,
-              0, *a);
-}
+SP_OP(layer_norm, SpLayerNorm, sp_warp_blocks(a->rows))
 
 /* table: [max_position + 1, pairs, (cos, sin)]. */
 static __global__ void rope_table_kernel(SpQkNormRope a, float *table)

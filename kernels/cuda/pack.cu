@@ -1,66 +1,51 @@
 /* Data converted to the order and the number format that products and attentions read. */
 #include "kernel.cuh"
-extern "C" {
-#include "kernels/cuda/pack.h"
-}
 
-/* Element `i` of `out` in its format. */
+/* Elements N i .. of `out` in its format. */
 struct Float {
 };
 
-static __device__ inline void store(Float, void *out, int64_t i, float v)
+template <int N> static __device__ inline void store(Float, void *out, int64_t i, SpFloats<N> x)
 {
-    static_cast<float *>(out)[i] = v;
+    static_cast<SpFloats<N> *>(out)[i] = x;
 }
 
-template <typename Half>
-static __device__ inline void store(Half half, void *out, int64_t i, float v)
+template <typename Half, int N>
+static __device__ inline void store(Half half, void *out, int64_t i, SpFloats<N> x)
 {
-    static_cast<uint16_t *>(out)[i] = (uint16_t)sp_pack(half, v, 0);
+    if constexpr (N == 4)
+        static_cast<uint2 *>(out)[i] =
+            make_uint2(sp_pack(half, x.v[0], x.v[1]), sp_pack(half, x.v[2], x.v[3]));
+    else
+        static_cast<uint16_t *>(out)[i] = (uint16_t)sp_pack(half, x.v[0], 0);
 }
 
-/* Four elements 4 i .. of `out`. */
-static __device__ inline void store4(Float, void *out, int64_t i, float4 v)
-{
-    static_cast<float4 *>(out)[i] = v;
-}
-
-template <typename Half>
-static __device__ inline void store4(Half half, void *out, int64_t i, float4 v)
-{
-    static_cast<uint2 *>(out)[i] = make_uint2(sp_pack(half, v.x, v.y), sp_pack(half, v.z, v.w));
-}
-
-/* Launches kernel<Float | Bf16 | F16>. */
-#define LAUNCH_AS(format, cuda, what, kernel, grid, ...)                                           \
+/* Launches kernel<Float | Bf16 | F16, n> for `count` elements, n at a time. */
+#define LAUNCH_AS(format, n, cuda, what, kernel, count, ...)                                       \
     do {                                                                                           \
-        if ((format) == SP_FORMAT_F32)                                                             \
-            SP_LAUNCH(cuda, what, kernel<Float>, grid, SP_BLOCK, 0, __VA_ARGS__);                  \
-        else if ((format) == SP_FORMAT_BF16)                                                       \
-            SP_LAUNCH(cuda, what, kernel<Bf16>, grid, SP_BLOCK, 0, __VA_ARGS__);                   \
+        const int64_t grid = sp_blocks(cuda, (count) / (n));                                       \
+        if ((format) == SP_F32)                                                                    \
+            SP_LAUNCH(cuda, what, (kernel<Float, n>), grid, SP_BLOCK, 0, __VA_ARGS__);             \
+        else if ((format) == SP_BF16)                                                              \
+            SP_LAUNCH(cuda, what, (kernel<Bf16, n>), grid, SP_BLOCK, 0, __VA_ARGS__);              \
         else                                                                                       \
-            SP_LAUNCH(cuda, what, kernel<F16>, grid, SP_BLOCK, 0, __VA_ARGS__);                    \
+            SP_LAUNCH(cuda, what, (kernel<F16, n>), grid, SP_BLOCK, 0, __VA_ARGS__);               \
     } while (0)
 
-template <typename Format> static __global__ void convert_kernel(SpConvert a)
+/* N = 4 where all is float32 and a multiple of four. */
+template <typename Format, int N> static __global__ void convert_kernel(SpConvert a)
 {
-    SP_EACH(at, a.rows * a.ld)
+    const int64_t pieces = a.ld / N;
+    SP_EACH(at, a.rows * pieces)
     {
         int64_t i;
-        const int64_t r = sp_divide(at, a.ld, &i);
-        store(Format(), a.out, at, i < a.width ? sp_element(a.x, a.dtype, r * a.ldx + i) : 0.0f);
-    }
-}
-
-/* The same where all is float32 and a multiple of four. */
-template <typename Format> static __global__ void convert_fours_kernel(SpConvert a)
-{
-    const int64_t fours = a.width / 4;
-    SP_EACH(at, a.rows * fours)
-    {
-        int64_t i;
-        const int64_t r = sp_divide(at, fours, &i);
-        store4(Format(), a.out, at, static_cast<const float4 *>(a.x)[r * (a.ldx / 4) + i]);
+        const int64_t r = sp_divide(at, pieces, &i);
+        SpFloats<N> v = {};
+        if (N > 1)
+            v = sp_load<N>(static_cast<const float *>(a.x) + r * a.ldx + N * i);
+        else if (i < a.width)
+            v.v[0] = sp_element(a.x, a.dtype, r * a.ldx + i);
+        store(Format(), a.out, at, v);
     }
 }
 
@@ -73,59 +58,40 @@ extern "C" void sp_cuda_convert(SpCuda *cuda, const SpConvert *a)
 {
     const int64_t count = a->rows * a->ld;
     if (a->dtype == SP_F32 && a->ld == a->width && a->width % 4 == 0 && in_fours(a->x, a->ldx))
-        LAUNCH_AS(a->format, cuda, "convert", convert_fours_kernel, sp_blocks(cuda, count / 4), *a);
+        LAUNCH_AS(a->format, 4, cuda, "convert", convert_kernel, count, *a);
     else
-        LAUNCH_AS(a->format, cuda, "convert", convert_kernel, sp_blocks(cuda, count), *a);
+        LAUNCH_AS(a->format, 1, cuda, "convert", convert_kernel, count, *a);
 }
 
-template <typename Format>
+/* N channels at a time. */
+template <typename Format, int N>
 static __global__ void gather_kernel(SpConv2d a, int64_t ho, int64_t wo, int64_t first, int64_t m,
                                      void *out, int64_t ld)
 {
-    const int64_t width = a.kh * a.kw * a.cin;
-    SP_EACH(at, m * ld)
+    const int64_t channels = a.cin / N, width = a.kh * a.kw * channels;
+    SP_EACH(at, m * (ld / N))
     {
         int64_t i, ox, oy, k, kx;
-        const int64_t r = sp_divide(at, ld, &i), line = sp_divide(first + r, wo, &ox);
-        const int64_t image = sp_divide(line, ho, &oy), tap = sp_divide(i, a.cin, &k);
+        const int64_t r = sp_divide(at, ld / N, &i), line = sp_divide(first + r, wo, &ox);
+        const int64_t image = sp_divide(line, ho, &oy), tap = sp_divide(i, channels, &k);
         const int64_t ky = sp_divide(tap, a.kw, &kx);
         const int64_t y = oy * a.stride - a.pad + ky, x = ox * a.stride - a.pad + kx;
-        const bool inside = i < width && y >= 0 && y < a.h && x >= 0 && x < a.w;
-        store(Format(), out, at, inside ? a.x[((image * a.h + y) * a.w + x) * a.ldx + k] : 0.0f);
-    }
-}
-
-/* Four channels at a time. */
-template <typename Format>
-static __global__ void gather_fours_kernel(SpConv2d a, int64_t ho, int64_t wo, int64_t first,
-                                           int64_t m, void *out)
-{
-    const int64_t fours = a.cin / 4, width = a.kh * a.kw * fours;
-    SP_EACH(at, m * width)
-    {
-        int64_t i, ox, oy, k, kx;
-        const int64_t r = sp_divide(at, width, &i), line = sp_divide(first + r, wo, &ox);
-        const int64_t image = sp_divide(line, ho, &oy), tap = sp_divide(i, fours, &k);
-        const int64_t ky = sp_divide(tap, a.kw, &kx);
-        const int64_t y = oy * a.stride - a.pad + ky, x = ox * a.stride - a.pad + kx;
-        float4 v = make_float4(0, 0, 0, 0);
-        if (y >= 0 && y < a.h && x >= 0 && x < a.w)
-            v = reinterpret_cast<const float4 *>(a.x + ((image * a.h + y) * a.w + x) * a.ldx)[k];
-        store4(Format(), out, at, v);
+        SpFloats<N> v = {};
+        if (i < width && y >= 0 && y < a.h && x >= 0 && x < a.w)
+            v = sp_load<N>(a.x + ((image * a.h + y) * a.w + x) * a.ldx + N * k);
+        store(Format(), out, at, v);
     }
 }
 
 extern "C" void sp_cuda_gather(SpCuda *cuda, const SpConv2d *a, int64_t first, int64_t m,
-                               SpFormat format, void *out, int64_t ld)
+                               SpDtype format, void *out, int64_t ld)
 {
     const int64_t ho = (a->h + 2 * a->pad - a->kh) / a->stride + 1;
     const int64_t wo = (a->w + 2 * a->pad - a->kw) / a->stride + 1;
     if (ld == a->kh * a->kw * a->cin && a->cin % 4 == 0 && in_fours(a->x, a->ldx))
-        LAUNCH_AS(format, cuda, "gather", gather_fours_kernel, sp_blocks(cuda, m * ld / 4), *a, ho,
-                  wo, first, m, out);
+        LAUNCH_AS(format, 4, cuda, "gather", gather_kernel, m * ld, *a, ho, wo, first, m, out, ld);
     else
-        LAUNCH_AS(format, cuda, "gather", gather_kernel, sp_blocks(cuda, m * ld), *a, ho, wo, first,
-                  m, out, ld);
+        LAUNCH_AS(format, 1, cuda, "gather", gather_kernel, m * ld, *a, ho, wo, first, m, out, ld);
 }
 
 /* conv: [cout, cin, taps] to [cout, taps, cin]; else, a deconvolution, [cin, cout, taps] to [taps,
@@ -193,50 +159,42 @@ static __device__ inline int64_t unit_row(const SpUnits &a, int64_t unit, int64_
     return (a.share > 1 ? b / a.share : b) * a.batch + i * a.row + h * a.head;
 }
 
-template <typename Format>
+template <typename Format, int N>
 static __global__ void pack_units_kernel(SpUnits a, const float *x, void *out)
 {
-    SP_EACH(at, a.count * a.n * a.width / 4)
+    SP_EACH(at, a.count * a.n * a.width / N)
     {
-        int64_t four, i;
-        const int64_t row = sp_divide(at, a.width / 4, &four), unit = sp_divide(row, a.n, &i);
+        int64_t piece, i;
+        const int64_t row = sp_divide(at, a.width / N, &piece), unit = sp_divide(row, a.n, &i);
         const float *from = x + unit_row(a, unit, i);
-        float v[4];
-        for (int k = 0; k < 4; k++)
-            v[k] = 4 * four + k < a.head ? from[4 * four + k] : 0.0f;
-        store4(Format(), out, at, make_float4(v[0], v[1], v[2], v[3]));
+        SpFloats<N> v;
+        for (int k = 0; k < N; k++)
+            v.v[k] = N * piece + k < a.head ? from[N * piece + k] : 0.0f;
+        store(Format(), out, at, v);
     }
 }
 
-extern "C" void sp_cuda_pack_units(SpCuda *cuda, const SpUnits *a, const float *x, SpFormat format,
+extern "C" void sp_cuda_pack_units(SpCuda *cuda, const SpUnits *a, const float *x, SpDtype format,
                                    void *out)
 {
-    LAUNCH_AS(format, cuda, "pack_units", pack_units_kernel,
-              sp_blocks(cuda, a->count * a->n * a->width / 4), *a, x, out);
+    LAUNCH_AS(format, 4, cuda, "pack_units", pack_units_kernel, a->count * a->n * a->width, *a, x,
+              out);
 }
 
-template <typename Half>
-static __global__ void unpack_units_kernel(SpUnits a, const void *x, float *out)
+static __global__ void unpack_units_kernel(SpUnits a, const void *x, SpDtype format, float *out)
 {
-    SP_EACH(at, a.count * a.n * a.width / 2)
+    SP_EACH(at, a.count * a.n * a.width)
     {
-        int64_t pair, i;
-        const int64_t row = sp_divide(at, a.width / 2, &pair), unit = sp_divide(row, a.n, &i);
-        const uint32_t word = static_cast<const uint32_t *>(x)[at];
-        float *to = out + unit_row(a, unit, i) + 2 * pair;
-        if (2 * pair < a.head)
-            to[0] = sp_word_low(Half(), word);
-        if (2 * pair + 1 < a.head)
-            to[1] = sp_word_high(Half(), word);
+        int64_t e, i;
+        const int64_t row = sp_divide(at, a.width, &e), unit = sp_divide(row, a.n, &i);
+        if (e < a.head)
+            out[unit_row(a, unit, i) + e] = sp_element(x, format, at);
     }
 }
 
-extern "C" void sp_cuda_unpack_units(SpCuda *cuda, const SpUnits *a, const void *x, SpFormat format,
+extern "C" void sp_cuda_unpack_units(SpCuda *cuda, const SpUnits *a, const void *x, SpDtype format,
                                      float *out)
 {
-    const int64_t grid = sp_blocks(cuda, a->count * a->n * a->width / 2);
-    if (format == SP_FORMAT_BF16)
-        SP_LAUNCH(cuda, "unpack_units", unpack_units_kernel<Bf16>, grid, SP_BLOCK, 0, *a, x, out);
-    else
-        SP_LAUNCH(cuda, "unpack_units", unpack_units_kernel<F16>, grid, SP_BLOCK, 0, *a, x, out);
+    SP_LAUNCH(cuda, "unpack_units", unpack_units_kernel,
+              sp_blocks(cuda, a->count * a->n * a->width), SP_BLOCK, 0, *a, x, format, out);
 }

@@ -3,13 +3,12 @@
  * copies it through two pinned buffers into a stream of its own, while the caller goes on issuing
  * ops. When the queue is full, the caller waits.
  */
-#include "kernels/cuda/prefetch.h"
+#include "kernels/cuda/transfer.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "kernels/cuda/runtime.h"
-#include "kernels/cuda/staging.h"
 
 enum {
     JOBS = 256,

@@ -1,8 +1,5 @@
 /* Small ops on elements and rows. */
 #include "kernel.cuh"
-extern "C" {
-#include "kernels/cuda/rows.h"
-}
 
 static __global__ void elementwise_kernel(SpElementwise a)
 {
@@ -111,61 +108,27 @@ static __global__ void modulate_kernel(SpModulate a)
     }
 }
 
-static __device__ inline void load_four(const float *from, float to[4])
+/* N columns at a time, where every row and column begins at a multiple of N. */
+template <int N> static __global__ void epilogue_kernel(SpEpilogue a)
 {
-    const float4 v = *reinterpret_cast<const float4 *>(from);
-    to[0] = v.x;
-    to[1] = v.y;
-    to[2] = v.z;
-    to[3] = v.w;
-}
-
-static __global__ void epilogue_kernel(SpEpilogue a)
-{
-    SP_EACH(at, a.rows * a.width)
+    const int64_t pieces = a.width / N;
+    SP_EACH(at, a.rows * pieces)
     {
         int64_t i;
-        const int64_t r = sp_divide(at, a.width, &i);
-        float v = a.x[r * a.ldx + i];
+        const int64_t r = sp_divide(at, pieces, &i);
+        SpFloats<N> y = sp_load<N>(a.x + r * a.ldx + N * i);
         if (a.b)
-            v += a.b[i];
-        v = sp_activate(v, a.act);
+            for (int k = 0; k < N; k++)
+                y.v[k] += sp_load<N>(a.b + N * i).v[k];
+        for (int k = 0; k < N; k++)
+            y.v[k] = sp_activate(y.v[k], a.act);
         if (a.gain)
-            v *= a.gain[i];
+            for (int k = 0; k < N; k++)
+                y.v[k] *= sp_load<N>(a.gain + N * i).v[k];
         if (a.residual)
-            v += a.residual[r * a.ldr + i];
-        a.y[r * a.ldy + i] = v;
-    }
-}
-
-/* Four columns at a time, where every row and column begins at a multiple of four. */
-static __global__ void epilogue_fours_kernel(SpEpilogue a)
-{
-    const int64_t fours = a.width / 4;
-    SP_EACH(at, a.rows * fours)
-    {
-        int64_t i;
-        const int64_t r = sp_divide(at, fours, &i);
-        float v[4], other[4];
-        load_four(a.x + r * a.ldx + 4 * i, v);
-        if (a.b) {
-            load_four(a.b + 4 * i, other);
-            for (int k = 0; k < 4; k++)
-                v[k] += other[k];
-        }
-        for (int k = 0; k < 4; k++)
-            v[k] = sp_activate(v[k], a.act);
-        if (a.gain) {
-            load_four(a.gain + 4 * i, other);
-            for (int k = 0; k < 4; k++)
-                v[k] *= other[k];
-        }
-        if (a.residual) {
-            load_four(a.residual + r * a.ldr + 4 * i, other);
-            for (int k = 0; k < 4; k++)
-                v[k] += other[k];
-        }
-        reinterpret_cast<float4 *>(a.y + r * a.ldy)[i] = make_float4(v[0], v[1], v[2], v[3]);
+            for (int k = 0; k < N; k++)
+                y.v[k] += sp_load<N>(a.residual + r * a.ldr + N * i).v[k];
+        *reinterpret_cast<SpFloats<N> *>(a.y + r * a.ldy + N * i) = y;
     }
 }
 
@@ -216,26 +179,21 @@ extern "C" void sp_cuda_copy_rows(SpCuda *cuda, const SpCopy *a)
         copy_as<char>(cuda, a);
 }
 
-SP_OP(elementwise, SpElementwise, a->count)
-SP_OP(posenc, SpPosenc, a->rows * a->c * (1 + a->degree))
-SP_OP(group_mean, SpGroupMean, a->groups * a->c)
-SP_OP(gather_rows, SpGatherRows, a->groups * a->keep * a->c)
-SP_OP(add_rows, SpAddRows, a->rows * a->c)
-SP_OP(scale_rows, SpScaleRows, a->rows * a->c)
-SP_OP(modulate, SpModulate, a->rows * a->width)
-
-extern "C" void sp_cuda_l2_normalize(SpDevice *device, const SpL2Normalize *a)
-{
-    SpCuda *cuda = sp_cuda(device);
-    SP_LAUNCH(cuda, "l2_normalize", l2_normalize_kernel, sp_warp_blocks(a->rows), SP_BLOCK, 0, *a);
-}
+SP_OP(elementwise, SpElementwise, sp_blocks(cuda, a->count))
+SP_OP(posenc, SpPosenc, sp_blocks(cuda, a->rows * a->c * (1 + a->degree)))
+SP_OP(group_mean, SpGroupMean, sp_blocks(cuda, a->groups * a->c))
+SP_OP(gather_rows, SpGatherRows, sp_blocks(cuda, a->groups * a->keep * a->c))
+SP_OP(add_rows, SpAddRows, sp_blocks(cuda, a->rows * a->c))
+SP_OP(scale_rows, SpScaleRows, sp_blocks(cuda, a->rows * a->c))
+SP_OP(modulate, SpModulate, sp_blocks(cuda, a->rows * a->width))
+SP_OP(l2_normalize, SpL2Normalize, sp_warp_blocks(a->rows))
 
 extern "C" void sp_cuda_epilogue(SpCuda *cuda, const SpEpilogue *a)
 {
     const int64_t count = a->rows * a->width;
     if (in_fours(a))
-        SP_LAUNCH(cuda, "epilogue", epilogue_fours_kernel, sp_blocks(cuda, count / 4), SP_BLOCK, 0,
+        SP_LAUNCH(cuda, "epilogue", epilogue_kernel<4>, sp_blocks(cuda, count / 4), SP_BLOCK, 0,
                   *a);
     else
-        SP_LAUNCH(cuda, "epilogue", epilogue_kernel, sp_blocks(cuda, count), SP_BLOCK, 0, *a);
+        SP_LAUNCH(cuda, "epilogue", epilogue_kernel<1>, sp_blocks(cuda, count), SP_BLOCK, 0, *a);
 }

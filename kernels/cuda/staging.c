@@ -1,9 +1,9 @@
-#include "kernels/cuda/staging.h"
+#include "kernels/cuda/transfer.h"
 
 #include <omp.h>
 #include <string.h>
 
-enum { COPIERS = 8, COPIER_BYTES = 1 << 18 /* at least, for a thread more */ };
+enum { COPIERS = 8, COPIER_BYTES = 1 << 18 /* for each further thread */ };
 
 cudaError_t sp_staging_open(SpStaging *staging)
 {

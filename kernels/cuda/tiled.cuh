@@ -3,10 +3,9 @@
  * ROWS scores of a tile (BQ = 16 ROWS) and ROWS x COLUMNS of the result (head <= 16 COLUMNS). A
  * Layout says where the rows lie and what is added to a score:
  *
- *     queries(), keys()        how many a unit has
  *     unit(which)              a unit's place
- *     query(u, i), key, value  rows; NULL queries are left out of the result
- *     result(u, i)             where a query's result goes, or NULL
+ *     row(u, Q | K | V, i)     a query, key or value of it
+ *     result(u, i)             where a query's result goes; NULL: it is left out
  *     fill_bias(u, first, count, q, pitch, terms)
  *                              fills terms [count][...] from the tile's queries
  *     bias(terms, r, j)        added to the score of the tile's query r and key j
@@ -15,6 +14,14 @@
 #define SP_KERNELS_CUDA_TILED_CUH
 
 #include "kernel.cuh"
+
+enum { Q, K, V };
+
+struct Tiling {
+    int64_t units, queries, keys, head;
+    float scale;
+    int64_t terms; /* floats a query */
+};
 
 /* Over the 16 lanes with the same rows. */
 static __device__ inline float lanes_largest(float x)
@@ -70,7 +77,7 @@ static __device__ inline void multiply(const float *left, const float *right, in
 
 template <int COLUMNS, int ROWS, typename Layout>
 static __global__ void __launch_bounds__(SP_BLOCK)
-    tiled_kernel(Layout layout, int64_t tiles, int64_t head, float scale)
+    tiled_kernel(Layout layout, Tiling t, int64_t tiles)
 {
     enum { BQ = 16 * ROWS, PITCH = 16 * COLUMNS + 4 };
     SP_SHARED(float, shared);
@@ -78,7 +85,7 @@ static __global__ void __launch_bounds__(SP_BLOCK)
     float *terms = p + BQ * (BQ + 1);
     int64_t tile;
     const auto unit = layout.unit(sp_divide(blockIdx.x, tiles, &tile));
-    const int64_t first = tile * BQ, left = layout.queries() - first, keys = layout.keys();
+    const int64_t first = tile * BQ, left = t.queries - first;
     const int count = left < BQ ? (int)left : BQ;
     const int tx = (int)threadIdx.x % 16, ty = (int)threadIdx.x / 16;
     float row_max[ROWS], row_sum[ROWS], acc[ROWS][COLUMNS];
@@ -87,18 +94,19 @@ static __global__ void __launch_bounds__(SP_BLOCK)
         row_max[i] = -INFINITY;
         row_sum[i] = 0;
         SP_UNROLL
-        for (int t = 0; t < COLUMNS; t++)
-            acc[i][t] = 0;
+        for (int c = 0; c < COLUMNS; c++)
+            acc[i][c] = 0;
     }
-    load_rows<BQ>(q, PITCH, head,
-                  [&](int r) { return r < count ? layout.query(unit, first + r) : nullptr; });
+    load_rows<BQ>(q, PITCH, t.head,
+                  [&](int r) { return r < count ? layout.row(unit, Q, first + r) : nullptr; });
     __syncthreads();
     layout.fill_bias(unit, first, count, q, PITCH, terms);
-    for (int64_t at = 0; at < keys; at += BQ) {
+    for (int64_t at = 0; at < t.keys; at += BQ) {
         float scores[ROWS][ROWS];
         __syncthreads();
-        load_rows<BQ>(kv, PITCH, head,
-                      [&](int r) { return at + r < keys ? layout.key(unit, at + r) : nullptr; });
+        load_rows<BQ>(kv, PITCH, t.head, [&](int r) {
+            return at + r < t.keys ? layout.row(unit, K, at + r) : nullptr;
+        });
         __syncthreads();
         multiply<ROWS>(q, kv, PITCH, tx, ty, scores);
         SP_UNROLL
@@ -107,8 +115,8 @@ static __global__ void __launch_bounds__(SP_BLOCK)
             SP_UNROLL
             for (int j = 0; j < ROWS; j++) {
                 const int64_t key = at + tx + 16 * j;
-                scores[i][j] = key < keys
-                                   ? scores[i][j] * scale + layout.bias(terms, ty + 16 * i, key)
+                scores[i][j] = key < t.keys
+                                   ? scores[i][j] * t.scale + layout.bias(terms, ty + 16 * i, key)
                                    : -INFINITY;
                 largest = fmaxf(largest, scores[i][j]);
             }
@@ -123,49 +131,43 @@ static __global__ void __launch_bounds__(SP_BLOCK)
             row_max[i] = largest;
             row_sum[i] = row_sum[i] * shrink + lanes_sum(total);
             SP_UNROLL
-            for (int t = 0; t < COLUMNS; t++)
-                acc[i][t] *= shrink;
+            for (int c = 0; c < COLUMNS; c++)
+                acc[i][c] *= shrink;
         }
         __syncthreads();
-        load_rows<BQ>(kv, PITCH, head,
-                      [&](int r) { return at + r < keys ? layout.value(unit, at + r) : nullptr; });
+        load_rows<BQ>(kv, PITCH, t.head, [&](int r) {
+            return at + r < t.keys ? layout.row(unit, V, at + r) : nullptr;
+        });
         __syncthreads();
         for (int j = 0; j < BQ; j++)
             SP_UNROLL
-        for (int t = 0; t < COLUMNS; t++) {
-            const float v = kv[j * PITCH + tx + 16 * t];
+        for (int c = 0; c < COLUMNS; c++) {
+            const float v = kv[j * PITCH + tx + 16 * c];
             SP_UNROLL
             for (int i = 0; i < ROWS; i++)
-                acc[i][t] += p[(ty + 16 * i) * (BQ + 1) + j] * v;
+                acc[i][c] += p[(ty + 16 * i) * (BQ + 1) + j] * v;
         }
     }
     SP_UNROLL
     for (int i = 0; i < ROWS; i++) {
         const int r = ty + 16 * i;
         float *y = r < count ? layout.result(unit, first + r) : nullptr;
-        for (int t = 0; y && t < COLUMNS; t++)
-            if (tx + 16 * t < head)
-                y[tx + 16 * t] = acc[i][t] / row_sum[i];
+        for (int c = 0; y && c < COLUMNS; c++)
+            if (tx + 16 * c < t.head)
+                y[tx + 16 * c] = acc[i][c] / row_sum[i];
     }
 }
 
-struct Tiling {
-    const char *what;
-    int64_t units, queries, head;
-    float scale;
-    int64_t terms; /* floats a query */
-};
-
 template <int COLUMNS, int ROWS, typename Layout>
-static void run_tiled(SpCuda *cuda, const Tiling &t, const Layout &layout)
+static void run_tiled(SpCuda *cuda, const char *what, const Tiling &t, const Layout &layout)
 {
     enum { BQ = 16 * ROWS, PITCH = 16 * COLUMNS + 4 };
     const int64_t tiles = (t.queries + BQ - 1) / BQ;
     const size_t floats = (size_t)(2 * BQ * PITCH + BQ * (BQ + 1) + BQ * t.terms);
     auto *kernel = tiled_kernel<COLUMNS, ROWS, Layout>;
     sp_allow_shared(kernel, floats * sizeof(float));
-    SP_LAUNCH(cuda, t.what, kernel, t.units * tiles, SP_BLOCK, floats * sizeof(float), layout,
-              tiles, t.head, t.scale);
+    SP_LAUNCH(cuda, what, kernel, t.units * tiles, SP_BLOCK, floats * sizeof(float), layout, t,
+              tiles);
 }
 
 #endif

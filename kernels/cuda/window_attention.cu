@@ -9,16 +9,6 @@ struct Windows {
         int64_t y, x, head; /* the window's first token, the head's first element */
     };
 
-    __device__ int64_t queries() const
-    {
-        return a.side * a.side;
-    }
-
-    __device__ int64_t keys() const
-    {
-        return a.side * a.side;
-    }
-
     __device__ Unit unit(int64_t which) const
     {
         int64_t head, column;
@@ -27,28 +17,13 @@ struct Windows {
         return Unit{row * a.side, column * a.side, head * a.head};
     }
 
-    /* Part 0, 1, 2 (q, k, v) of a window's token, or of the padding. */
-    __device__ const float *token(const Unit &u, int64_t i, int64_t part) const
+    /* Of a window's token, or of the padding. */
+    __device__ const float *row(const Unit &u, int part, int64_t i) const
     {
         int64_t column;
         const int64_t y = u.y + sp_divide(i, a.side, &column), x = u.x + column;
         return (y < a.h && x < a.w ? a.qkv + (y * a.w + x) * 3 * a.heads * a.head : a.padding) +
                part * a.heads * a.head + u.head;
-    }
-
-    __device__ const float *query(const Unit &u, int64_t i) const
-    {
-        return token(u, i, 0);
-    }
-
-    __device__ const float *key(const Unit &u, int64_t j) const
-    {
-        return token(u, j, 1);
-    }
-
-    __device__ const float *value(const Unit &u, int64_t j) const
-    {
-        return token(u, j, 2);
     }
 
     __device__ float *result(const Unit &u, int64_t i) const
@@ -88,16 +63,16 @@ extern "C" void sp_cuda_window_attention(SpDevice *device, const SpWindowAttenti
     SpCuda *cuda = sp_cuda(device);
     const Windows layout = {*a};
     const int64_t windows = ((a->h + a->side - 1) / a->side) * ((a->w + a->side - 1) / a->side);
-    const Tiling t = {"window_attention", windows * a->heads, a->side * a->side, a->head,
-                      a->scale,           2 * a->side};
+    const int64_t tokens = a->side * a->side;
+    const Tiling t = {windows * a->heads, tokens, tokens, a->head, a->scale, 2 * a->side};
     if (a->head > 128 || a->side > 64) /* the terms of 32 queries would not fit */
-        run_tiled<16, 1>(cuda, t, layout);
+        run_tiled<16, 1>(cuda, "window_attention", t, layout);
     else if (a->head <= 32)
-        run_tiled<2, 2>(cuda, t, layout);
+        run_tiled<2, 2>(cuda, "window_attention", t, layout);
     else if (a->head <= 64)
-        run_tiled<4, 2>(cuda, t, layout);
+        run_tiled<4, 2>(cuda, "window_attention", t, layout);
     else if (a->head <= 80)
-        run_tiled<5, 2>(cuda, t, layout);
+        run_tiled<5, 2>(cuda, "window_attention", t, layout);
     else
-        run_tiled<8, 2>(cuda, t, layout);
+        run_tiled<8, 2>(cuda, "window_attention", t, layout);
 }

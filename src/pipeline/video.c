@@ -315,8 +315,8 @@ static SpStatus run_all(SpRun *run)
     SP_TRY(begin(run));
     SP_TRY(open_models(run));
     run->report.device = run->models->device->name;
-    run->report.isa = sp_devices_isa(run->models->device);
-    run->report.threads = sp_devices_threads(run->models->device);
+    run->report.isa = run->models->device->isa;
+    run->report.threads = run->models->device->threads;
     SP_TRY(read_clip(run));
     if (run->job->plan)
         return print_plan(run);

@@ -86,7 +86,7 @@ static void report(const SpNn *nn, Begin begin)
 {
     printf("{\"seconds\": %.3f, \"cpu\": %.3f, \"isa\": \"%s\", \"arena\": %zu",
            now(CLOCK_MONOTONIC) - begin.wall, now(CLOCK_PROCESS_CPUTIME_ID) - begin.cpu,
-           sp_cpu_isa(nn->device), nn->arena.size + nn->host.size);
+           nn->device->isa, nn->arena.size + nn->host.size);
 }
 
 static void bench_front(SpCheckpoint *checkpoint, const SpSafetensors *file, SpDevice *device)

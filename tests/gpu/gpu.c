@@ -19,6 +19,7 @@
 #include "gpu/ops.h"
 #include "gpu/runs.h"
 #include "gpu/times.h"
+#include "kernels/cuda/core.h"
 #include "kernels/cuda/cuda.h"
 
 static float *floats(int64_t count)
@@ -58,16 +59,16 @@ static void ops(SpDevice *cpu, SpDevice *gpu)
             char how[32];
             snprintf(how, sizeof how, "%s%s", format_name[p], own ? ", own kernels" : "");
             gpu->set_precision(gpu, p);
-            sp_cuda_prefer_own(gpu, own);
+            sp_cuda(gpu)->own_kernels = own;
             for (size_t i = 0; op_case(i); i++)
                 if (op_tolerance(op_case(i), p) >= 0)
                     one_op(op_case(i), cpu, gpu, op_tolerance(op_case(i), p), how);
         }
-    sp_cuda_prefer_own(gpu, false);
+    sp_cuda(gpu)->own_kernels = false;
     gpu->set_precision(gpu, SP_PRECISION_F32);
     check_status(gpu->status(gpu), "after all ops");
     printf("# %lld products that cuBLASLt had no algorithm for\n",
-           (long long)sp_cuda_own_gemms(gpu));
+           (long long)sp_cuda(gpu)->own_gemms);
 }
 
 static float *on_device(SpDevice *gpu, const char *name, int64_t count)
@@ -121,7 +122,7 @@ static void long_attention(SpDevice *gpu, int64_t head)
     const int64_t width = HEADS * head, count = N * width;
     float *qkv = on_device(gpu, "qkv", 3 * count), *y = on_device(gpu, "y", count);
     float *result[3];
-    sp_cuda_library_keys(gpu, 1);
+    sp_cuda(gpu)->library_keys = 1;
     SpAttention a = {.batch = 1,
                      .nq = N,
                      .nk = N,
@@ -138,13 +139,13 @@ static void long_attention(SpDevice *gpu, int64_t head)
                      .y_row = width};
     for (int i = 0; i < 3; i++) {
         gpu->set_precision(gpu, i ? SP_PRECISION_BF16 : SP_PRECISION_F32);
-        sp_cuda_prefer_own(gpu, i == 1);
+        sp_cuda(gpu)->own_kernels = i == 1;
         gpu->ops.attention(gpu, &a);
         off_device(gpu, y, count, result[i] = floats(count));
     }
     gpu->set_precision(gpu, SP_PRECISION_F32);
-    sp_cuda_prefer_own(gpu, false);
-    sp_cuda_library_keys(gpu, 0);
+    sp_cuda(gpu)->own_kernels = false;
+    sp_cuda(gpu)->library_keys = SP_CUDA_LIBRARY_KEYS;
     check(correlation(result[1], result[0], count) >= 0.999,
           "attention, heads of %d, tensor cores: correlation %.6f", (int)head,
           correlation(result[1], result[0], count));
@@ -226,7 +227,7 @@ static void use_libraries(SpDevice *gpu)
                                      .y = y,
                                      .ldy = WIDTH});
     gpu->set_precision(gpu, SP_PRECISION_BF16);
-    sp_cuda_library_keys(gpu, 1);
+    sp_cuda(gpu)->library_keys = 1;
     gpu->ops.linear(gpu, &(SpLinear){.x = x,
                                      .rows = N,
                                      .ldx = WIDTH,
@@ -247,7 +248,7 @@ static void use_libraries(SpDevice *gpu)
                                            .v_row = 3 * WIDTH,
                                            .y = x,
                                            .y_row = WIDTH});
-    sp_cuda_library_keys(gpu, 0);
+    sp_cuda(gpu)->library_keys = SP_CUDA_LIBRARY_KEYS;
     gpu->set_precision(gpu, SP_PRECISION_F32);
 }
 

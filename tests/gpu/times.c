@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "gpu/check.h"
 #include "gpu/fronts.h"
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/core.h"
 
 enum { WIDTH = 1024, HEADS = 16, TOKENS = 16 * SP_ROW_TILE, GLOBAL = 40 * SP_ROW_TILE };
 
@@ -126,7 +126,7 @@ void times_of_ops(SpDevice *gpu)
     Bench b = {gpu, gpu->alloc(gpu, bytes), gpu->alloc(gpu, bytes), gpu->alloc(gpu, bytes)};
     if (!check(b.x && b.w && b.y, "memory for the timing of ops"))
         return;
-    sp_cuda_library_keys(gpu, 1);
+    sp_cuda(gpu)->library_keys = 1;
     printf("# %-48s %10s %10s %10s %10s   TFLOP/s   first call in bf16\n", "op", "f32", "f32 own",
            "bf16", "bf16 own");
     for (size_t i = 0; i < sizeof op / sizeof *op; i++) {
@@ -134,7 +134,7 @@ void times_of_ops(SpDevice *gpu)
         printf("# %-48s", op[i].name);
         for (int way = 0; way < 4; way++) {
             gpu->set_precision(gpu, way < 2 ? SP_PRECISION_F32 : SP_PRECISION_BF16);
-            sp_cuda_prefer_own(gpu, way % 2);
+            sp_cuda(gpu)->own_kernels = way % 2;
             if (way == 1 && op[i].slow_in_f32)
                 printf(" %10s", "-"); /* the same kernel */
             else
@@ -143,9 +143,9 @@ void times_of_ops(SpDevice *gpu)
         }
         printf(" %20.3f s\n", first[2]);
     }
-    sp_cuda_library_keys(gpu, 0);
+    sp_cuda(gpu)->library_keys = SP_CUDA_LIBRARY_KEYS;
     gpu->set_precision(gpu, SP_PRECISION_F32);
-    sp_cuda_prefer_own(gpu, false);
+    sp_cuda(gpu)->own_kernels = false;
     gpu->free(gpu, b.x, bytes), gpu->free(gpu, b.w, bytes);
     gpu->free(gpu, b.y, bytes);
     check_status(gpu->status(gpu), "timing of ops");

@@ -13,7 +13,7 @@
 
 #include "gpu/emulate/device.h"
 #include "gpu/ops.h"
-#include "kernels/cuda/attention.h"
+#include "kernels/cuda/kernels.h"
 
 static void close_to(const char *name, const float *ours, const float *cpu, int64_t count,
                      double tolerance)

@@ -12,10 +12,8 @@
 #include <cmocka.h>
 
 #include "gpu/emulate/runtime.h"
-#include "kernels/cuda/blas.h"
 #include "kernels/cuda/cuda.h"
-#include "kernels/cuda/dnn.h"
-#include "kernels/cuda/rows.h"
+#include "kernels/cuda/libraries.h"
 
 /* ---- in place of kernels and libraries ---- */
 

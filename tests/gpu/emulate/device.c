@@ -3,15 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/cuda/blas.h"
-#include "kernels/cuda/dnn.h"
-#include "kernels/cuda/rows.h"
+#include "kernels/cuda/libraries.h"
 
 static void *alloc_memory(SpDevice *device, size_t bytes)
 {
     (void)device;
-    return aligned_alloc(SP_CUDA_ALIGN,
-                         (bytes + SP_CUDA_ALIGN - 1) / SP_CUDA_ALIGN * SP_CUDA_ALIGN);
+    return aligned_alloc(SP_CUDA_ALIGN, sp_cuda_aligned(bytes));
 }
 
 static void free_memory(SpDevice *device, void *memory, size_t bytes)
@@ -61,6 +58,7 @@ SpDevice *emulated_open(int major)
     if (!cuda)
         abort();
     cuda->device = (SpDevice){.name = "emulated",
+                              .has_bf16 = true,
                               .ops = sp_cuda_ops,
                               .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
                               .available_memory = available_memory,
@@ -74,7 +72,7 @@ SpDevice *emulated_open(int major)
                               .hidden_seconds = none_hidden,
                               .close = close_emulated};
     cuda->major = major;
-    cuda->half = major >= 8 ? SP_FORMAT_BF16 : SP_FORMAT_F16;
+    cuda->half = major >= 8 ? SP_BF16 : SP_F16;
     cuda->processors = 1;
     cuda->work = aligned_alloc(SP_CUDA_ALIGN, SP_CUDA_SCRATCH + SP_CUDA_LIBRARY);
     if (!cuda->work)
@@ -101,9 +99,9 @@ bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *a)
     return false;
 }
 
-bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, float *y, SpCudaConv *own)
+bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, SpCudaConv *own)
 {
-    (void)cuda, (void)a, (void)y, (void)own;
+    (void)cuda, (void)a, (void)own;
     return false;
 }
 

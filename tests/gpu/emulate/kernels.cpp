@@ -3,13 +3,6 @@
 #include "kernels/cuda/kernel.cuh"
 #include "kernels/cuda/tiled.cuh"
 
-extern "C" {
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/gemm.h"
-#include "kernels/cuda/pack.h"
-#include "kernels/cuda/rows.h"
-}
-
 namespace attention
 {
 #include "kernels/cuda/attention.cu"
