@@ -1,6 +1,4 @@
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "front/internal.h"
@@ -145,11 +143,7 @@ static void bind_camera(SpBinder *b, SpFront *f)
 __attribute__((format(printf, 4, 5))) static SpConvWeights
 bind_conv(SpBinder *b, const SpDepthHead *h, const int64_t dims[4], const char *format, ...)
 {
-    char name[96];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
+    SP_FORMAT(name, 96, format);
     sp_bind_into_group(b, h->convolutions);
     SpConvWeights conv = {.w = sp_bind_weights(b, 4, dims, DPT "%s.weight", name)};
     sp_bind_into_group(b, h->group);

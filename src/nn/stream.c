@@ -71,8 +71,7 @@ SpStream sp_stream_load(SpNn *nn, int first, int count)
         sp_weights_set_address(nn->weights, i, memory);
         memory += sp_weights_bytes(nn->weights, i, 1);
     }
-    stream.in_flight[0] = true;
-    wait(nn, &stream, 0);
+    sp_stream_wait(nn, 0);
     return stream;
 }
 
@@ -82,7 +81,11 @@ SpStream sp_stream_begin(SpNn *nn, int first, int count, bool loops)
         (loops && nn->plan.keep_loop_weights))
         return sp_stream_load(nn, first, count);
     SpStream stream = {.first = first, .count = count, .loops = loops, .group = {-1, -1}};
-    const size_t bytes = sp_weights_max_bytes(nn->weights, first, count);
+    size_t bytes = 0;
+    for (int i = first; i < first + count; i++) {
+        const size_t one = sp_weights_bytes(nn->weights, i, 1);
+        bytes = one > bytes ? one : bytes;
+    }
     for (int slot = 0; slot < SP_PREFETCH_SLOTS; slot++)
         stream.memory[slot] = alloc(nn, bytes);
     return stream;
