@@ -73,15 +73,15 @@ void *sp_nn_alloc_host(SpNn *nn, size_t bytes)
     return alloc(nn, &nn->host, bytes, "host");
 }
 
-SpNnMark sp_nn_mark(const SpNn *nn)
+SpNnScope sp_nn_scope(SpNn *nn)
 {
-    return (SpNnMark){nn->arena.used, nn->host.used};
+    return (SpNnScope){nn, nn->arena.used, nn->host.used};
 }
 
-void sp_nn_release(SpNn *nn, SpNnMark mark)
+void sp_nn_scope_end(const SpNnScope *scope)
 {
-    nn->arena.used = mark.arena;
-    nn->host.used = mark.host;
+    scope->nn->arena.used = scope->arena;
+    scope->nn->host.used = scope->host;
 }
 
 void sp_nn_precision(SpNn *nn, SpPrecision precision)
@@ -120,13 +120,9 @@ void sp_nn_copy_rows(SpNn *nn, SpCopyKind kind, float *to, int64_t to_stride, co
                      int64_t from_stride, int64_t count, int64_t rows)
 {
     sp_nn_run(nn, copy,
-              &(SpCopy){.kind = kind,
-                        .to = to,
-                        .to_pitch = (size_t)to_stride * sizeof *to,
-                        .from = from,
-                        .from_pitch = (size_t)from_stride * sizeof *from,
-                        .bytes = (size_t)count * sizeof *to,
-                        .rows = (size_t)rows});
+              &(SpCopy){kind, to, (size_t)to_stride * sizeof *to, from,
+                        (size_t)from_stride * sizeof *from, (size_t)count * sizeof *to,
+                        (size_t)rows});
 }
 
 void sp_nn_copy(SpNn *nn, SpCopyKind kind, float *to, const float *from, int64_t count)

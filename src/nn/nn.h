@@ -83,12 +83,17 @@ float *sp_nn_alloc(SpNn *nn, int64_t count);
 /* `bytes` of host memory from the host arena, likewise. */
 void *sp_nn_alloc_host(SpNn *nn, size_t bytes);
 
-/* Both arenas' heights, and back down to them. */
-typedef struct SpNnMark {
+/* What is allocated in both arenas after SP_NN_SCOPE(nn); is released at the end of the block. */
+typedef struct SpNnScope {
+    SpNn *nn;
     size_t arena, host;
-} SpNnMark;
-SpNnMark sp_nn_mark(const SpNn *nn);
-void sp_nn_release(SpNn *nn, SpNnMark mark);
+} SpNnScope;
+SpNnScope sp_nn_scope(SpNn *nn);
+void sp_nn_scope_end(const SpNnScope *scope);
+#define SP_NN_SCOPE(nn)          SP_NN_SCOPE_AT(nn, __LINE__)
+#define SP_NN_SCOPE_AT(nn, line) SP_NN_SCOPE_NAMED(nn, line)
+#define SP_NN_SCOPE_NAMED(nn, line)                                                                \
+    __attribute__((cleanup(sp_nn_scope_end))) const SpNnScope scope_##line = sp_nn_scope(nn)
 
 /* The ops of kernels/ops.h: sp_nn_run(nn, linear, &(SpLinear){...}). Unless live they are skipped,
  * but when dry counted. Weights are named by where the model has them, and read where the plan has

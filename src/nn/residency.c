@@ -23,7 +23,6 @@ struct SpWeights {
     Group *group;
     int groups, current;
     char *loaded; /* the memory of sp_weights_load */
-    size_t loaded_bytes;
 };
 
 static size_t aligned(size_t bytes)
@@ -165,7 +164,6 @@ SpStatus sp_weights_load(SpWeights *weights, SpDevice *device)
     if (!weights->loaded)
         return sp_error(SP_MEMORY, "%s: cannot get %zu MB for the weights", device->name,
                         bytes >> 20);
-    weights->loaded_bytes = bytes;
     char *at = weights->loaded;
     device->release_slot(device, 0);
     for (int i = 1; i < weights->groups; i++) {
@@ -181,16 +179,15 @@ void sp_weights_drop(SpWeights *weights, SpDevice *device)
 {
     if (!weights->loaded)
         return;
-    device->free(device, weights->loaded, weights->loaded_bytes);
+    device->free(device, weights->loaded, sp_weights_loaded(weights));
     weights->loaded = NULL;
-    weights->loaded_bytes = 0;
     for (int i = 1; i < weights->groups; i++)
         weights->group[i].address = NULL;
 }
 
 size_t sp_weights_loaded(const SpWeights *weights)
 {
-    return weights->loaded_bytes;
+    return weights->loaded ? sp_weights_bytes(weights, 1, weights->groups - 1) : 0;
 }
 
 const void *sp_weights_find(const SpWeights *weights, const void *data)

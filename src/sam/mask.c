@@ -36,7 +36,7 @@ void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const f
                         uint8_t value, uint8_t *mask)
 {
     const int64_t side = 4 * sam->vision.grid, h = s->model_height, w = s->model_width;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *model = sp_nn_alloc_host(nn, (size_t)(h * w) * sizeof *model);
     float *row = sp_nn_alloc_host(nn, (size_t)s->width * sizeof *row);
     for (int64_t i = 0; sp_nn_live(nn) && i < h; i++)
@@ -48,5 +48,4 @@ void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const f
             if ((double)row[j] > sam->threshold && !mask[i * s->width + j])
                 mask[i * s->width + j] = value;
     }
-    sp_nn_release(nn, mark);
 }
