@@ -105,7 +105,7 @@ static void attend_to_few(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tra
 }
 
 /* How many tracks attend over time together. Their rows are whole row tiles, so that any number
- * gives the same bits; where that takes too many, the number does not depend on the plan. */
+ * gives the same bits; where that would be too many, the number does not depend on the plan. */
 static int64_t tracks_together(const SpNn *nn, int64_t frames)
 {
     const int64_t rows = nn->plan.queries ? nn->plan.queries : GROUP_ROWS;

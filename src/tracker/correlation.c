@@ -95,8 +95,8 @@ static void target_side(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *
     sp_nn_release(nn, mark);
 }
 
-/* The attention of a cross block on short sequences: `queries.nq` rows of q a pair, as `queries`
- * says where they stand, over knn rows of context; y [pairs nq, C]. */
+/* A cross block's attention of nq rows of q a pair over knn rows of context a pair. queries: batch,
+ * nq, q and q_share of the call; y [batch nq, C]. */
 static void attend(SpNn *nn, const SpTrackBlock *b, SpAttention queries, const float *context,
                    int64_t knn, float *y)
 {

@@ -1,7 +1,7 @@
 /*
  * The pyramids of a window's frames (src/tracker/README.md, "Pyramids"). Stored of every frame, on
- * the device or the host as the plan says, are the features of level 0 and the points of all
- * levels. First each frame is written alone, then every iteration reads the frames in chunks of
+ * the device or the host as planned, are the features of level 0 and the points of all levels.
+ * First each frame is written alone, then every iteration reads the frames in chunks of
  * SP_CHUNK_FRAMES; the other levels of the features are pooled whenever frames are written or read.
  */
 #ifndef SP_TRACKER_FEATURE_CACHE_H
@@ -29,7 +29,7 @@ typedef struct SpFeatureCache {
     SpCorrelationLevel level[SP_CORRELATION_LEVELS];
 } SpFeatureCache;
 
-/* `count` floats on the device or the host as the plan says. */
+/* `count` floats on the device or the host as planned. */
 float *sp_feature_cache_memory(SpNn *nn, int64_t count);
 
 /* Sizes of the levels, and memory to store `frames` frames. */

@@ -6,7 +6,7 @@
 #include "tracker/tokens.h"
 #include "tracker/window_dump.h"
 
-/* Pairs whose tokens are made together, at most: tokens are wide. */
+/* Of pairs whose tokens are made together: tokens are wide. */
 enum { MAX_PAIRS = 4 * SP_ROW_TILE };
 
 /* What the network reads of the state for each pair of track and frame: visibility and confidence,
@@ -103,7 +103,7 @@ static void pack(const SpTracker *t, SpNn *nn, const SpWindow *w, const Inputs *
     sp_nn_release(nn, mark);
 }
 
-/* What the sink of nn/dump.h sees of the tokens. */
+/* Tensors of the tokens for the sink of nn/dump.h. */
 enum { CORRELATION_2D, CORRELATION_3D, TOKEN_2D, TOKEN_3D, DUMPS };
 
 /* The network half while it runs; streams as in update_former.h, rows track by track. */
@@ -135,8 +135,7 @@ static void dump_tokens(const Run *r, int i, int64_t frame, const SpPairs *p, co
     sp_dump_tokens_add(r->nn, r->window, p, frame, rows, stride, &r->dump[i]);
 }
 
-/* Both streams' rows of tracks first .. first + count in the chunk from `frame`, which is in use.
- */
+/* Both streams' rows of tracks first .. first + count in the cache's chunk, from `frame` on. */
 static void embed_pairs(const Run *r, int64_t frame, int64_t first, int64_t count)
 {
     const SpTracker *t = r->tracker;
@@ -176,13 +175,13 @@ static void embed_pairs(const Run *r, int64_t frame, int64_t first, int64_t coun
 }
 
 /* All rows of both streams: chunks of frames, in each groups of tracks. The first group of the
- * first chunk needs the most memory: a dry run looks at that. */
+ * first chunk needs as much memory as any: a dry run goes through that one alone. */
 static void embed_window(const Run *r)
 {
     SpNn *nn = r->nn;
     SpWindow *w = r->window;
-    const int64_t most = nn->plan.rows ? sp_min(nn->plan.rows, MAX_PAIRS) : MAX_PAIRS;
-    const int64_t rows = sp_nn_chunk_rows(w->tracks * sp_chunk_frames(w->frames, 0), most);
+    const int64_t max = nn->plan.rows ? sp_min(nn->plan.rows, MAX_PAIRS) : MAX_PAIRS;
+    const int64_t rows = sp_nn_chunk_rows(w->tracks * sp_chunk_frames(w->frames, 0), max);
     const double times = nn->times, pairs = (double)(w->tracks * w->frames);
     const SpNnMark mark = sp_nn_mark(nn);
     sp_feature_cache_read(nn, &w->cache);

@@ -8,8 +8,8 @@
 
 enum {
     SP_CORRELATION_LEVELS = 4,
-    SP_MOTION_2D = 4, /* values that tell a track's motion to its 2D token */
-    SP_MOTION_3D = 6, /* to its 3D token */
+    SP_MOTION_2D = 4, /* values of a track's motion in its 2D token */
+    SP_MOTION_3D = 6, /* in its 3D token */
     SP_RIGID_CARRY = 6,
     SP_DEGREE = 10, /* of the position encoding of motions */
     SP_DEGREE_FINE = 12

@@ -21,8 +21,7 @@ typedef struct SpPatches {
 SpPatches sp_patches_alloc(const SpTracker *tracker, SpNn *nn, const SpWindow *window,
                            const SpWindowCarry *carry);
 
-/* Samples those of the queries in frame f, which the levels of the cache are. Frames come in turn.
- */
+/* Samples those of the queries in frame f, which the cache's levels hold; frames in turn. */
 void sp_patches_sample(const SpTracker *tracker, SpNn *nn, const SpWindow *window, int64_t f,
                        SpPatches *patches);
 

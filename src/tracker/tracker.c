@@ -313,7 +313,7 @@ SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput
         clear_output(&run);
         sort_queries(in, run.order);
     }
-    /* The former's blocks stay over windows and iterations where the plan says so. */
+    /* The former's blocks stay over windows and iterations if so planned. */
     const int groups = nn->plan.keep_loop_weights ? tracker->former.groups : 0;
     SpStream rest = sp_stream_load(nn, tracker->weight_group, 1);
     SpStream blocks = sp_stream_load(nn, tracker->former.first_group, groups);

@@ -20,12 +20,10 @@ void sp_window_alloc(const SpTracker *t, SpNn *nn, SpWindow *w)
     w->normalised = sp_host_floats(nn, 3 * pairs);
     w->track = sp_host_floats(nn, 3 * pairs);
     w->point = sp_host_floats(nn, 3 * pairs);
-    w->unreplaced = sp_host_floats(nn, 3 * pairs);
     w->vis = sp_host_floats(nn, pairs);
     w->conf = sp_host_floats(nn, pairs);
     w->dyn = sp_host_floats(nn, pairs);
     w->weight = sp_host_floats(nn, pairs);
-    w->replaced = sp_nn_alloc_host(nn, (size_t)pairs);
     sp_feature_cache_alloc(t, nn, frames, &w->cache);
     w->time = sp_nn_alloc(nn, frames * t->token_width);
     for (int l = 0; l < SP_CORRELATION_LEVELS; l++) {

@@ -30,8 +30,7 @@ typedef struct SpWindow {
     float *coords;                    /* [T, N, 3] x, y in units of `stride` model pixels, z */
     float *normalised;                /* [T, N, 3] camera-space points, normalised */
     float *track;                     /* [T, N, 3] x, y in working pixels, z */
-    float *point, *unreplaced;        /* [T, N, 3] in camera space; before depth lookup */
-    uint8_t *replaced;                /* [T, N] whether the depth map's value was taken */
+    float *point;                     /* [T, N, 3] in camera space */
     float *vis, *conf, *dyn, *weight; /* [T, N] logits: visible, confident, dynamic, weight */
     float *time;                      /* device [T, token_width] time embedding */
     SpFeatureCache cache;

@@ -49,20 +49,22 @@ void sp_dump_init(SpNn *nn, const SpWindow *w)
     dump_state(nn, w, "xyz_init", w->normalised, SP_DIMS(frames, n, 3, 0));
 }
 
-void sp_dump_iteration(SpNn *nn, const SpTrackerSettings *settings, const SpWindow *w)
+void sp_dump_points(SpNn *nn, const SpWindow *w)
+{
+    dump_state(nn, w, "xyz_unreplaced", w->point, SP_DIMS(w->frames, w->tracks, 3, 0));
+}
+
+void sp_dump_iteration(SpNn *nn, const SpTrackerSettings *settings, const float *replaced,
+                       const SpWindow *w)
 {
     const int64_t frames = w->frames, n = w->tracks, pairs = frames * n;
-    float *xy = sp_nn_dump_buffer(nn, 3 * pairs);
+    float *xy = sp_nn_dump_buffer(nn, 2 * pairs);
     if (!xy)
         return;
-    float *replaced = xy + 2 * pairs;
-    for (int64_t i = 0; i < pairs; i++) {
+    for (int64_t i = 0; i < pairs; i++)
         memcpy(xy + 2 * i, w->track + 3 * i, 2 * sizeof *xy);
-        replaced[i] = w->replaced[i];
-    }
     dump_state(nn, w, "xy", xy, SP_DIMS(frames, n, 2, 0));
     dump_state(nn, w, "cam_points", w->point, SP_DIMS(frames, n, 3, 0));
-    dump_state(nn, w, "xyz_unreplaced", w->unreplaced, SP_DIMS(frames, n, 3, 0));
     dump_state(nn, w, "vis", w->vis, SP_DIMS(frames, n, 0, 0));
     dump_state(nn, w, "conf", w->conf, SP_DIMS(frames, n, 0, 0));
     dump_state(nn, w, "dyn", w->dyn, SP_DIMS(frames, n, 0, 0));

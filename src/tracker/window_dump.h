@@ -1,6 +1,6 @@
 /*
- * What a window shows to SpNn.dump (nn/dump.h): tensors of the goldens in tests/golden/tracker
- * under the names that they have there, of all tracks. A name begins with the window's label.
+ * A window's tensors for the sink of nn/dump.h, of all tracks. A name is that of a golden in
+ * tests/golden/tracker and of a tensor in it, with the window's label before the latter.
  */
 #ifndef SP_TRACKER_WINDOW_DUMP_H
 #define SP_TRACKER_WINDOW_DUMP_H
@@ -10,10 +10,11 @@
 /* Features of the frame in the cache on all levels, of `fnet`. */
 void sp_dump_features(SpNn *nn, const SpWindow *window);
 
-/* The state, of `online` where there are several windows and else of `offline`: start.*, it0.* ..
- */
+/* The state, start.* and it0.* .., of `online` for one of several windows, else of `offline`. */
 void sp_dump_init(SpNn *nn, const SpWindow *window);
-void sp_dump_iteration(SpNn *nn, const SpTrackerSettings *settings, const SpWindow *window);
+void sp_dump_points(SpNn *nn, const SpWindow *window); /* before replacement */
+void sp_dump_iteration(SpNn *nn, const SpTrackerSettings *settings, const float *replaced,
+                       const SpWindow *window);
 
 /* What the update former returns, of `updateformer`. */
 void sp_dump_updates(SpNn *nn, const SpWindow *window, const SpUpdates *updates);

@@ -30,7 +30,6 @@ static void add_steps(const SpTracker *t, const SpUpdates *u, SpWindow *w)
             w->point[3 * i + c] =
                 sp_denormalise(w, (double)(w->normalised[3 * i + c] + u->point[4 * pair + c]), c);
     }
-    memcpy(w->unreplaced, w->point, (size_t)(3 * w->frames * w->tracks) * sizeof(float));
 }
 
 static float bilinear(const float *map, int64_t h, int64_t w, float x, float y)
@@ -45,8 +44,7 @@ static float bilinear(const float *map, int64_t h, int64_t w, float x, float y)
     return above * (1 - fy) + below * fy;
 }
 
-/* Depth lookup: the depth around a track that is closest to its own; 0 where the map is not valid.
- */
+/* Depth lookup: the depth around a track that is closest to its own; 0 on an invalid pixel. */
 static float look_up(const SpWindow *w, int64_t frame, const float track[3])
 {
     const float *map = w->depth + frame * w->height * w->width;
@@ -107,21 +105,22 @@ static float jitter_threshold(const SpWindow *w, const float *looked_up, int ord
     return quantile(work, count, ratio);
 }
 
-/* Replacement. work: [T N]. With fewer than 3 frames there is no second difference, so a point
- * need not be steady; the published code stops there. */
+/* Replacement. replaced: [T N] becomes 1 where the looked up depth is taken, else 0. With fewer
+ * than 3 frames there is no second difference, so a point need not be steady; the published code
+ * stops there. */
 static void replace(const SpTrackerSettings *settings, const float *looked_up, SpWindow *w,
-                    float *work)
+                    float *replaced)
 {
-    const float max_second = jitter_threshold(w, looked_up, 2, settings->replace_ratio, work);
-    const float max_first = jitter_threshold(w, looked_up, 1, settings->replace_ratio, work);
+    const float max_second = jitter_threshold(w, looked_up, 2, settings->replace_ratio, replaced);
+    const float max_first = jitter_threshold(w, looked_up, 1, settings->replace_ratio, replaced);
     for (int64_t i = 0; i < w->frames * w->tracks; i++) {
         const int64_t f = i / w->tracks, n = i % w->tracks;
         const bool inner = f > 0 && f < w->frames - 1;
         const bool steady =
             max_second == 0 || (inner && jitter(w, looked_up, f - 1, n, 2) < max_second &&
                                 jitter(w, looked_up, f, n, 1) < max_first);
-        w->replaced[i] = looked_up[i] > 0 && sp_sigmoid(w->vis[i]) > 0.5f && steady;
-        if (!w->replaced[i])
+        replaced[i] = looked_up[i] > 0 && sp_sigmoid(w->vis[i]) > 0.5f && steady;
+        if (replaced[i] == 0)
             continue;
         w->track[3 * i + 2] = looked_up[i];
         sp_unproject(w->intrinsics + 9 * f, w->track[3 * i], w->track[3 * i + 1], looked_up[i],
@@ -152,13 +151,14 @@ void sp_window_update(const SpTracker *t, SpNn *nn, const SpTrackerSettings *set
     const int64_t pairs = w->frames * w->tracks;
     const SpNnMark mark = sp_nn_mark(nn);
     float *visibility = sp_host_floats(nn, pairs), *dynamic = sp_host_floats(nn, w->tracks);
-    float *looked_up = sp_host_floats(nn, pairs), *work = sp_host_floats(nn, pairs);
+    float *looked_up = sp_host_floats(nn, pairs), *replaced = sp_host_floats(nn, pairs);
     if (sp_nn_live(nn)) {
         add_steps(t, updates, w);
+        sp_dump_points(nn, w);
         weigh(w, visibility, dynamic);
         for (int64_t i = 0; i < pairs; i++)
             looked_up[i] = look_up(w, i / w->tracks, w->track + 3 * i);
-        replace(settings, looked_up, w, work);
+        replace(settings, looked_up, w, replaced);
     }
     if (!settings->fixed_camera)
         sp_window_cameras(t, nn, visibility, dynamic, w);
@@ -166,6 +166,6 @@ void sp_window_update(const SpTracker *t, SpNn *nn, const SpTrackerSettings *set
         sp_normalise(w, w->point + 3 * i, w->normalised + 3 * i);
         w->track[3 * i + 2] = w->coords[3 * i + 2] = w->point[3 * i + 2];
     }
-    sp_dump_iteration(nn, settings, w);
+    sp_dump_iteration(nn, settings, replaced, w);
     sp_nn_release(nn, mark);
 }

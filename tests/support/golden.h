@@ -29,7 +29,7 @@ const char *golden_name(const char *unit, const char *part);
 const char *golden_meta(Golden *golden, const char *key);
 
 /* Of a tensor that was cut down, "stride.NAME" in the metadata: every how many-th value is kept, in
- * row-major order (tests/golden/cut_sam.py). 1 where there is none. */
+ * row-major order (tests/golden/make/files.py). 1 where there is none. */
 int64_t golden_stride(Golden *golden, const char *name);
 
 /* max |ours - golden| / max(1, max |golden|), the measure of tests/golden/README.md. */

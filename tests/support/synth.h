@@ -1,5 +1,6 @@
 /*
- * Synthetic checkpoints: the twin of the rule that made the goldens' weights. From a manifest
+ * Synthetic checkpoints by the rule of tests/golden/README.md, "Synthetic checkpoints", whose
+ * Python side is tests/golden/make/synth.py. From a manifest
  * {"config": {...}, "tensors": [{"name", "shape", "scale", "offset"}, ...]}:
  *
  *     h    = FNV-1a 64 of the name

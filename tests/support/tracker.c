@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 /* "PREFIX.in.NAME" of a golden, or "in.NAME" without a prefix. */
-static const float *given(Golden *g, const char *prefix, const char *name, int64_t *count)
+static const float *input_floats(Golden *g, const char *prefix, const char *name, int64_t *count)
 {
     char path[80];
     snprintf(path, sizeof path, "%sin.%s", prefix, name);
@@ -24,12 +24,12 @@ SpTrackerInput tracker_input(Golden *g, const char *prefix)
     const SpTensor *depth = golden_tensor(g, path);
     int64_t queries;
     SpTrackerInput in = {.frames = depth->dim[0], .height = depth->dim[1], .width = depth->dim[2]};
-    in.query = given(g, prefix, "queries", &queries);
+    in.query = input_floats(g, prefix, "queries", &queries);
     in.queries = queries / 3;
-    in.depth = given(g, prefix, "depth", NULL);
-    in.confident = given(g, prefix, "conf", NULL);
-    in.intrinsics = given(g, prefix, "intrinsics", NULL);
-    in.c2w = given(g, prefix, "c2w", NULL);
+    in.depth = input_floats(g, prefix, "depth", NULL);
+    in.confident = input_floats(g, prefix, "conf", NULL);
+    in.intrinsics = input_floats(g, prefix, "intrinsics", NULL);
+    in.c2w = input_floats(g, prefix, "c2w", NULL);
     return in;
 }
 
@@ -61,13 +61,13 @@ static double tracks_within(Golden *g, const char *name, const float *ours, int6
             unit = fmax(unit, fabs((double)theirs[i]));
     int64_t good = 0;
     for (int64_t n = 0; n < tracks; n++) {
-        double most = 0;
+        double error = 0;
         for (int64_t i = 0; i < frames * count; i++) {
             const int64_t pair = i / count * tracks + n;
-            most = fmax(most, fabs((double)ours[pair * count + i % count] -
-                                   (double)theirs[pair * width + i % count]));
+            error = fmax(error, fabs((double)ours[pair * count + i % count] -
+                                     (double)theirs[pair * width + i % count]));
         }
-        good += most <= limit * unit;
+        good += error <= limit * unit;
     }
     return (double)good / (double)tracks;
 }

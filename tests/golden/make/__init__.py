@@ -1,0 +1,1 @@
+"""Makes the goldens from the public implementation; `golden --help` is the command."""
