@@ -44,8 +44,8 @@ void sp_camera_head_run(const SpFront *front, SpNn *nn, int64_t frames, const fl
     Rounds r = {.head = head, .frames = frames, .c = sp_nn_alloc(nn, frames * width)};
     r.p = sp_nn_alloc(nn, values);
     r.d = sp_nn_alloc(nn, values);
-    float *host_p = sp_nn_alloc_host(nn, (size_t)values * sizeof *host_p);
-    float *host_d = sp_nn_alloc_host(nn, (size_t)values * sizeof *host_d);
+    float *host_p = sp_nn_host_floats(nn, values);
+    float *host_d = sp_nn_host_floats(nn, values);
     SpStream rest = sp_stream_load(nn, head->weight_group, 1);
     r.stream = sp_stream_begin(nn, head->block->weight_group, (int)head->depth, true);
     sp_nn_copy(nn, SP_UPLOAD, r.c, tokens, frames * width);

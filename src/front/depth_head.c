@@ -47,14 +47,15 @@ void sp_residual_unit_run(SpNn *nn, const SpResidualUnit *unit, SpFeatureMap x)
 /* Half a UV embedding (src/front/README.md, "UV embedding"): device [count, half] for positions
  * evenly from -max to max (max = span (count - 1) / count): first half / 2 columns sines, then
  * cosines, times the ratio. */
-static const float *uv_axis(const SpDepthHead *head, SpNn *nn, int64_t count, double span, int64_t half)
+static const float *uv_axis(const SpDepthHead *head, SpNn *nn, int64_t count, double span,
+                            int64_t half)
 {
     const int64_t quarter = half / 2;
     const double max = span * (double)(count - 1) / (double)count;
     const double step = count > 1 ? 2 * max / (double)(count - 1) : 0;
     float *axis = sp_nn_alloc(nn, count * half);
     SP_NN_SCOPE(nn);
-    float *host = sp_nn_alloc_host(nn, (size_t)(count * half) * sizeof *host);
+    float *host = sp_nn_host_floats(nn, count * half);
     for (int64_t i = 0; sp_nn_live(nn) && i < count; i++) {
         const double at = (double)(float)(-max + step * (double)i);
         for (int64_t m = 0; m < quarter; m++) {
@@ -127,7 +128,7 @@ static void finish(const SpFront *front, SpNn *nn, const SpFrontDims *dims, cons
     sp_uv_add(front, nn, dims, full);
     const SpFeatureMap hidden = sp_nn_feature_map(nn, full.h, full.w, head->output2a.w.dim[0]);
     const SpFeatureMap out = sp_nn_feature_map(nn, full.h, full.w, 2);
-    float *host = sp_nn_alloc_host(nn, (size_t)(2 * pixels) * sizeof *host);
+    float *host = sp_nn_host_floats(nn, 2 * pixels);
     sp_nn_convolve(nn, full, &head->output2a, 1, SP_RELU, NULL, hidden);
     convolve(nn, hidden, &head->output2b, out);
     sp_nn_dump_map(nn, out, "front/dpt/before_activation");

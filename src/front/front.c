@@ -103,11 +103,9 @@ SpStatus sp_front_run(const SpFront *front, SpNn *nn, const SpFrontInput *input,
     SpFrontFeatures features;
     const int64_t tap = 2 * dims.frames * dims.patches * front->width;
     for (int k = 0; k < SP_FRONT_TAPS; k++)
-        features.tap[k] = nn->plan.taps_on_device
-                              ? sp_nn_alloc(nn, tap)
-                              : sp_nn_alloc_host(nn, (size_t)tap * sizeof(float));
-    features.camera =
-        sp_nn_alloc_host(nn, (size_t)(dims.frames * 2 * front->width) * sizeof(float));
+        features.tap[k] =
+            nn->plan.taps_on_device ? sp_nn_alloc(nn, tap) : sp_nn_host_floats(nn, tap);
+    features.camera = sp_nn_host_floats(nn, dims.frames * 2 * front->width);
     sp_aggregator_run(front, nn, &dims, input->video, &features);
     sp_camera_head_run(front, nn, dims.frames, features.camera, nn->dry ? NULL : output->pose_enc);
     depth_maps(front, nn, &dims, &features, output);

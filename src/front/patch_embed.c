@@ -25,7 +25,7 @@ static Constants constants(const SpFront *front, SpNn *nn, const SpFrontDims *di
     Constants c = {.special = sp_nn_alloc(nn, (1 + e->registers) * width)};
     c.position = sp_nn_alloc(nn, n * width);
     SP_NN_SCOPE(nn);
-    float *table = sp_nn_alloc_host(nn, (size_t)((1 + n) * width) * sizeof *table);
+    float *table = sp_nn_host_floats(nn, (1 + n) * width);
     if (sp_nn_live(nn)) {
         sp_position_embedding(e->pos_embed, e->grid, dims->gh, dims->gw, width, table);
         sp_nn_copy(nn, SP_UPLOAD, c.position, table + width, n * width);
@@ -45,7 +45,7 @@ static void embed(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const
     const int64_t width = front->width, first = 1 + e->registers,
                   pixels = dims->height * dims->width;
     SP_NN_SCOPE(nn);
-    float *staged = sp_nn_alloc_host(nn, (size_t)(3 * pixels) * sizeof *staged);
+    float *staged = sp_nn_host_floats(nn, 3 * pixels);
     const SpFeatureMap image = sp_nn_feature_map(nn, dims->height, dims->width, 3);
     const SpConvWeights proj = sp_nn_conv_pack(nn, &e->proj);
     for (int64_t t = 0; t < dims->frames; t++, x += (first + dims->patches) * width) {

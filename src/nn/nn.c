@@ -73,6 +73,11 @@ void *sp_nn_alloc_host(SpNn *nn, size_t bytes)
     return alloc(nn, &nn->host, bytes, "host");
 }
 
+float *sp_nn_host_floats(SpNn *nn, int64_t count)
+{
+    return sp_nn_alloc_host(nn, (size_t)count * sizeof(float));
+}
+
 SpNnScope sp_nn_scope(SpNn *nn)
 {
     return (SpNnScope){nn, nn->arena.used, nn->host.used};

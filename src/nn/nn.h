@@ -80,8 +80,9 @@ void sp_nn_fail(SpNn *nn, SpStatus status);
  * not fit. */
 float *sp_nn_alloc(SpNn *nn, int64_t count);
 
-/* `bytes` of host memory from the host arena, likewise. */
+/* `bytes` of host memory from the host arena, likewise, and `count` floats of it. */
 void *sp_nn_alloc_host(SpNn *nn, size_t bytes);
+float *sp_nn_host_floats(SpNn *nn, int64_t count);
 
 /* What is allocated in both arenas after SP_NN_SCOPE(nn); is released at the end of the block. */
 typedef struct SpNnScope {

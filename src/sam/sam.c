@@ -53,8 +53,7 @@ static void place(const SpSam *sam, const SpSamSizes *s, const double from[2], d
 static const float *sparse_tokens(const SpSam *sam, SpNn *nn, const SpSamSizes *s,
                                   const SpPrompt *prompt)
 {
-    float *sparse =
-        sp_nn_alloc_host(nn, (size_t)(sp_sam_sparse_count(prompt) * sam->width) * sizeof(float));
+    float *sparse = sp_nn_host_floats(nn, sp_sam_sparse_count(prompt) * sam->width);
     double *point = sp_nn_alloc_host(nn, (size_t)(2 * prompt->points) * sizeof *point), box[4];
     if (!sp_nn_live(nn))
         return sparse;
@@ -98,7 +97,7 @@ static void encode(const Run *run, const SpSamSizes *s)
 {
     const int64_t side = run->sam->side;
     SP_NN_SCOPE(run->nn);
-    float *image = sp_nn_alloc_host(run->nn, (size_t)(3 * side * side) * sizeof *image);
+    float *image = sp_nn_host_floats(run->nn, 3 * side * side);
     sp_sam_model_image(run->sam, run->nn, s, run->input->rgb, image);
     sp_sam_encode(run->sam, run->nn, image, run->embedding);
 }
@@ -121,7 +120,7 @@ static const float *position_map(const SpSam *sam, SpNn *nn)
     const int64_t map = sam->vision.grid * sam->vision.grid * sam->width;
     float *position = sp_nn_alloc(nn, map);
     SP_NN_SCOPE(nn);
-    float *code = sp_nn_alloc_host(nn, (size_t)map * sizeof *code);
+    float *code = sp_nn_host_floats(nn, map);
     if (sp_nn_live(nn))
         sp_sam_image_position(sam, code);
     sp_nn_copy(nn, SP_UPLOAD, position, code, map);
@@ -237,7 +236,7 @@ SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
 {
     const SpSamSizes s = sp_sam_sizes(sam, input->height, input->width, input->short_side);
     const int64_t cells = sam->vision.grid * sam->vision.grid;
-    const size_t masks = (size_t)(SP_SAM_MASKS * 16 * cells) * sizeof(float);
+    const int64_t masks = SP_SAM_MASKS * 16 * cells;
     const bool crops = sam->crop_scale > 0;
     SP_NN_SCOPE(nn);
     Run run = {sam, nn, input, output, .pixels = 16 * cells};
@@ -246,8 +245,8 @@ SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
     if (!crops)
         encode(&run, &s);
     run.position = position_map(sam, nn);
-    run.low = sp_nn_alloc_host(nn, masks);
-    run.mirrored = crops ? sp_nn_alloc_host(nn, masks) : NULL;
+    run.low = sp_nn_host_floats(nn, masks);
+    run.mirrored = crops ? sp_nn_host_floats(nn, masks) : NULL;
     if (sp_nn_live(nn))
         memset(output->mask, 0, (size_t)(input->height * input->width));
     if (!crops)
