@@ -11,19 +11,10 @@ static void qkv_rows(SpNn *nn, const SpBlock *b, const float *x, int64_t first, 
     sp_dense_normed(nn, &b->qkv, &b->norm1, x + first * b->width, count, count, qkv);
     if (positions)
         sp_nn_run(nn, qk_norm_rope,
-                  &(SpQkNormRope){.qkv = qkv,
-                                  .rows = count,
-                                  .heads = b->heads,
-                                  .head = b->width / b->heads,
-                                  .q_weight = b->q_norm.w,
-                                  .q_bias = b->q_norm.b,
-                                  .k_weight = b->k_norm.w,
-                                  .k_bias = b->k_norm.b,
-                                  .eps = b->norm1.eps,
-                                  .position = positions->yx + 2 * (first % positions->period),
-                                  .period = positions->period,
-                                  .max_position = positions->max,
-                                  .rope_base = positions->base});
+                  &(SpQkNormRope){qkv, count, b->heads, b->width / b->heads, b->q_norm.w,
+                                  b->q_norm.b, b->k_norm.w, b->k_norm.b, b->norm1.eps,
+                                  positions->yx + 2 * (first % positions->period),
+                                  positions->period, positions->max, positions->base});
 }
 
 /* x += ls1 proj(attended), whose rows are 3 width apart. */

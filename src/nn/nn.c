@@ -167,23 +167,8 @@ void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, int64_t
 {
     const int64_t k = conv->w.dim[2];
     sp_nn_run(nn, conv2d,
-              &(SpConv2d){.x = x.x,
-                          .n = 1,
-                          .h = x.h,
-                          .w = x.w,
-                          .cin = x.c,
-                          .ldx = x.c,
-                          .packed = conv->packed,
-                          .cout = y.c,
-                          .kh = k,
-                          .kw = k,
-                          .stride = stride,
-                          .pad = k > stride ? k / 2 : 0,
-                          .b = conv->b,
-                          .act = act,
-                          .residual = residual,
-                          .y = y.x,
-                          .ldy = y.c});
+              &(SpConv2d){x.x, 1, x.h, x.w, x.c, x.c, conv->packed, y.c, k, k, stride,
+                          k > stride ? k / 2 : 0, conv->b, act, residual, y.x, y.c});
 }
 
 void sp_nn_deconvolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, SpFeatureMap y)

@@ -94,7 +94,7 @@ void sp_nn_scope_end(const SpNnScope *scope);
 #define SP_NN_SCOPE(nn)          SP_NN_SCOPE_AT(nn, __LINE__)
 #define SP_NN_SCOPE_AT(nn, line) SP_NN_SCOPE_NAMED(nn, line)
 #define SP_NN_SCOPE_NAMED(nn, line)                                                                \
-    __attribute__((cleanup(sp_nn_scope_end))) const SpNnScope scope_##line = sp_nn_scope(nn)
+    __attribute__((cleanup(sp_nn_scope_end), unused)) const SpNnScope scope_##line = sp_nn_scope(nn)
 
 /* The ops of kernels/ops.h: sp_nn_run(nn, linear, &(SpLinear){...}). Unless live they are skipped,
  * but when dry counted. Weights are named by where the model has them, and read where the plan has

@@ -26,18 +26,9 @@ void sp_sam_layer_attention(SpNn *nn, const SpSamLayer *layer, int64_t grid, flo
 {
     const int64_t width = layer->width, head = width / layer->heads;
     sp_nn_run(nn, window_attention,
-              &(SpWindowAttention){.qkv = qkv,
-                                   .h = grid,
-                                   .w = grid,
-                                   .side = layer->side,
-                                   .heads = layer->heads,
-                                   .head = head,
-                                   .scale = 1 / sqrtf((float)head),
-                                   .padding = layer->qkv.b,
-                                   .rel_pos_h = layer->rel_pos_h,
-                                   .rel_pos_w = layer->rel_pos_w,
-                                   .y = qkv,
-                                   .y_row = 3 * width});
+              &(SpWindowAttention){qkv, grid, grid, layer->side, layer->heads, head,
+                                   1 / sqrtf((float)head), layer->qkv.b, layer->rel_pos_h,
+                                   layer->rel_pos_w, qkv, 3 * width});
     sp_dense_call(
         nn, &layer->proj,
         (SpLinear){.x = qkv, .rows = grid * grid, .ldx = 3 * width, .residual = x, .y = x});

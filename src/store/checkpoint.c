@@ -273,35 +273,27 @@ static void shape_text(int rank, const int64_t *dims, char *out, size_t size)
                                (long long)dims[i]);
 }
 
-/* A tensor of floating-point numbers, or NULL after recording why not. */
-static const SpTensor *find_floats(SpBinder *binder, const char *name)
+/* A tensor of floating-point numbers of the given shape (-1 for any size; rank -1: any), or NULL
+ * after recording why not. */
+static const SpTensor *find(SpBinder *binder, int rank, const int64_t *dims, const char *name)
 {
     if (binder->status.code != SP_OK)
         return NULL;
     const SpTensor *found = sp_checkpoint_find(binder->checkpoint, name);
-    if (!found)
-        sp_bind_fail(binder, "it lacks tensor %s", name);
-    else if (found->dtype != SP_F32 && found->dtype != SP_F16 && found->dtype != SP_BF16)
-        sp_bind_fail(binder, "tensor %s is not F32, F16 or BF16", name);
-    else
-        return found;
-    return NULL;
-}
-
-/* As find_floats, of the given shape, -1 for any size. */
-static const SpTensor *find_shape(SpBinder *binder, int rank, const int64_t *dims, const char *name)
-{
-    const SpTensor *found = find_floats(binder, name);
-    bool fits = found && found->rank == rank;
+    bool fits = found && (rank < 0 || found->rank == rank);
     for (int i = 0; fits && i < rank; i++)
         fits = dims[i] < 0 ? found->dim[i] > 0 : found->dim[i] == dims[i];
-    if (found && !fits) {
+    if (!found) {
+        sp_bind_fail(binder, "it lacks tensor %s", name);
+    } else if (found->dtype != SP_F32 && found->dtype != SP_F16 && found->dtype != SP_BF16) {
+        sp_bind_fail(binder, "tensor %s is not F32, F16 or BF16", name);
+    } else if (!fits) {
         char expected[80], got[80];
         shape_text(rank, dims, expected, sizeof expected);
         shape_text(found->rank, found->dim, got, sizeof got);
         sp_bind_fail(binder, "tensor %s has shape [%s], not [%s]", name, got, expected);
     }
-    return fits ? found : NULL;
+    return binder->status.code == SP_OK ? found : NULL;
 }
 
 /* A float32 copy that lives as long as the checkpoint. */
@@ -351,7 +343,7 @@ static bool aligned(const SpTensor *tensor)
 SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const char *format, ...)
 {
     SP_FORMAT(name, NAME_CAPACITY, format);
-    const SpTensor *found = find_shape(binder, rank, dims, name);
+    const SpTensor *found = find(binder, rank, dims, name);
     if (!found)
         return (SpTensor){0};
     SpTensor tensor = *found;
@@ -367,7 +359,7 @@ SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const 
 const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *format, ...)
 {
     SP_FORMAT(name, NAME_CAPACITY, format);
-    const SpTensor *found = find_floats(binder, name);
+    const SpTensor *found = find(binder, -1, NULL, name);
     if (!found)
         return NULL;
     if (sp_tensor_count(found) != count) {
@@ -385,7 +377,7 @@ int64_t sp_bind_dim(SpBinder *binder, int axis, int rank, const int64_t *dims, c
                     ...)
 {
     SP_FORMAT(name, NAME_CAPACITY, format);
-    const SpTensor *found = find_shape(binder, rank, dims, name);
+    const SpTensor *found = find(binder, rank, dims, name);
     return found ? found->dim[axis] : 0;
 }
 

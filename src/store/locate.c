@@ -57,7 +57,7 @@ SpStatus sp_weights_locate(const char *weights, const char *name, SpLocated *out
 static SpLiteWeights builtin(const char *name)
 {
     const SpModelInfo *model = sp_model_find(name);
-    return model ? model->builtin : SP_LITE_NONE;
+    return model ? (SpLiteWeights)model->builtin : SP_LITE_NONE;
 }
 
 bool sp_weights_exist(const SpLocated *located, const char *name)

@@ -102,9 +102,9 @@ bool front_fit(const Front *front, SpDevice *device, size_t budget, SpPrecision 
     Stage stage;
     bool fits = false;
     const SpDryRun run = stage_of(front, clip, &stage);
-    const SpPlanConstraints wish = {.precision = precision};
+    const SpPlanConstraints constraints = {.precision = precision};
     const SpMemoryLimits limits = {.device = budget, .host = SIZE_MAX};
-    return sp_plan_choose(device, &run, &wish, &limits, need, &fits).code == SP_OK && fits;
+    return sp_plan_choose(device, &run, &constraints, &limits, need, &fits).code == SP_OK && fits;
 }
 
 SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip, Took *took)

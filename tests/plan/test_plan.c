@@ -26,7 +26,7 @@ typedef enum Kind { FRONT, TRACKER, SAM, LITE_SAM, ONLINE, KINDS } Kind;
 static SpDevice *cpu, device;
 static size_t allocated, max_allocated;
 
-static void *take_memory(SpDevice *self, size_t bytes)
+static void *alloc_memory(SpDevice *self, size_t bytes)
 {
     (void)self;
     allocated += bytes;
@@ -34,7 +34,7 @@ static void *take_memory(SpDevice *self, size_t bytes)
     return cpu->alloc(cpu, bytes);
 }
 
-static void give_memory(SpDevice *self, void *memory, size_t bytes)
+static void free_memory(SpDevice *self, void *memory, size_t bytes)
 {
     (void)self;
     allocated -= bytes;
@@ -46,8 +46,8 @@ static void open_device(void)
 {
     assert_int_equal(sp_cpu_open(1, &cpu).code, SP_OK);
     device = *cpu;
-    device.alloc = take_memory;
-    device.free = give_memory;
+    device.alloc = alloc_memory;
+    device.free = free_memory;
     allocated = max_allocated = 0;
 }
 
