@@ -15,7 +15,7 @@
 
 /* One block of memory used as a stack, released in reverse order. */
 typedef struct SpArena {
-    char *base; /* of 64 bytes' alignment; dry: an address that is never read or written */
+    char *base; /* aligned to 64 bytes; dry: an address that is never read or written */
     size_t size, used, peak;
 } SpArena;
 

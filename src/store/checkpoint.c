@@ -136,8 +136,8 @@ static SpStatus open_memory(SpCheckpoint *checkpoint, const void *data, size_t s
     return sp_ok();
 }
 
-SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *label,
-                                   SpCheckpoint **out)
+/* The folder `label`, or where `data` is not NULL what is there. */
+static SpStatus open_either(const char *label, const void *data, size_t size, SpCheckpoint **out)
 {
     *out = NULL;
     SpCheckpoint *checkpoint = calloc(1, sizeof *checkpoint);
@@ -157,7 +157,13 @@ SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *la
 
 SpStatus sp_checkpoint_open(const char *folder, SpCheckpoint **out)
 {
-    return sp_checkpoint_open_memory(NULL, 0, folder, out);
+    return open_either(folder, NULL, 0, out);
+}
+
+SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *label,
+                                   SpCheckpoint **out)
+{
+    return open_either(label, data, size, out);
 }
 
 SpStatus sp_checkpoint_use_compact(SpCheckpoint *checkpoint)
