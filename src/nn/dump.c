@@ -49,7 +49,7 @@ void sp_nn_dump_map(SpNn *nn, SpFeatureMap map, const char *format, ...)
         sp_nn_copy(nn, SP_DOWNLOAD, rows, map.x, count);
         for (int64_t i = 0; i < count; i++)
             planes[i] = rows[i % pixels * map.c + i / pixels];
-        sp_nn_dump_host(nn, planes, 3, (const int64_t[]){map.c, map.h, map.w}, "%s", name);
+        sp_nn_dump_host(nn, planes, 3, SP_DIMS(map.c, map.h, map.w), "%s", name);
     }
     free(rows);
     free(planes);
