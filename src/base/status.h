@@ -5,6 +5,9 @@
 #ifndef SP_BASE_STATUS_H
 #define SP_BASE_STATUS_H
 
+#include <stdarg.h>
+#include <stdio.h>
+
 /* The documented exit codes (man/spatrack.1, EXIT STATUS). */
 typedef enum SpCode {
     SP_OK = 0,
@@ -31,6 +34,14 @@ SpStatus sp_error(SpCode code, const char *format, ...) __attribute__((format(pr
 
 /* The failure of a host allocation for `what` ("the frames"). */
 SpStatus sp_no_memory(const char *what);
+
+/* Defines char text[size]: the arguments after the parameter `format`, formatted as by printf. */
+#define SP_FORMAT(text, size, format)                                                              \
+    char text[size];                                                                               \
+    va_list text##_arguments;                                                                      \
+    va_start(text##_arguments, format);                                                            \
+    vsnprintf(text, size, format, text##_arguments);                                               \
+    va_end(text##_arguments)
 
 /* Returns the failure of `call` from the enclosing function, if it failed. */
 #define SP_TRY(call)                                                                               \

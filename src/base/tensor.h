@@ -22,6 +22,13 @@ typedef struct SpTensor {
     int64_t dim[SP_MAX_RANK];
 } SpTensor;
 
+/* The dims of a shape, in place. */
+#define SP_DIMS(...)                                                                               \
+    (const int64_t[])                                                                              \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
 /* Bytes of one element. */
 static inline size_t sp_dtype_size(SpDtype dtype)
 {

@@ -10,7 +10,7 @@ SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims
     const int64_t special = dims->tokens - dims->patches;
     const size_t bytes = (size_t)dims->tokens * 2 * sizeof(int32_t);
     float *device = sp_nn_alloc(nn, 2 * 2 * dims->tokens);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     int32_t *host = sp_nn_alloc_host(nn, bytes);
     if (sp_nn_live(nn)) {
         for (int64_t i = 0; i < 2 * special; i++)
@@ -22,7 +22,6 @@ SpPositions sp_front_positions(const SpFront *front, SpNn *nn, const SpFrontDims
         sp_nn_run(nn, copy, &(SpCopy){SP_UPLOAD, device, bytes, host, bytes, bytes, 1});
         sp_nn_copy(nn, SP_ON_DEVICE, device + 2 * dims->tokens, device, 2 * dims->tokens);
     }
-    sp_nn_release(nn, mark);
     return (SpPositions){.yx = (const int32_t *)(const void *)device,
                          .period = dims->tokens,
                          .max = (int32_t)sp_max(dims->gh, dims->gw),
@@ -77,8 +76,8 @@ void sp_aggregator_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims, 
 {
     const int64_t width = front->width, frames = dims->frames, embed = front->embed.depth;
     const int64_t rows = frames * dims->tokens;
-    const int first = front->frame_block[0].group, blocks = 2 * (int)front->depth;
-    const SpNnMark mark = sp_nn_mark(nn);
+    const int first = front->frame_block[0].weight_group, blocks = 2 * (int)front->depth;
+    SP_NN_SCOPE(nn);
     float *x = sp_nn_alloc(nn, rows * width), *output = sp_nn_dump_buffer(nn, rows * 2 * width);
     sp_nn_precision(nn, SP_PRECISION_BF16);
     place_special_tokens(front, nn, dims, x);
@@ -87,11 +86,11 @@ void sp_aggregator_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims, 
     SpStream stream = sp_stream_begin(nn, first, blocks, false);
     for (int64_t i = 0; i < front->depth; i++) {
         const SpBlock *frame = &front->frame_block[i], *global = &front->global_block[i];
-        sp_stream_use(nn, &stream, frame->group);
+        sp_stream_use(nn, &stream, frame->weight_group);
         sp_block_run(nn, frame, x, frames, dims->tokens, &positions);
         keep(front, nn, dims, x, i, 0, features);
         dump(front, nn, dims, x, i, 0, output);
-        sp_stream_use(nn, &stream, global->group);
+        sp_stream_use(nn, &stream, global->weight_group);
         sp_block_run(nn, global, x, 1, rows, &positions);
         keep(front, nn, dims, x, i, 1, features);
         dump(front, nn, dims, x, i, 1, output);
@@ -99,6 +98,5 @@ void sp_aggregator_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims, 
     }
     sp_stream_end(nn, &stream);
     sp_nn_precision(nn, SP_PRECISION_F32);
-    sp_nn_release(nn, mark);
     free(output);
 }

@@ -1,6 +1,4 @@
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "front/internal.h"
@@ -23,7 +21,7 @@ typedef struct BlockKind {
 static SpBlock bind_block(SpBinder *b, const BlockKind *kind, int64_t i)
 {
     const int64_t d = kind->width, head = d / kind->heads;
-    SpBlock block = {.group = sp_bind_new_group(b), .width = d, .heads = kind->heads};
+    SpBlock block = {.weight_group = sp_bind_new_group(b), .width = d, .heads = kind->heads};
     char prefix[128];
     snprintf(prefix, sizeof prefix, "%s%d.", kind->prefix, (int)i);
     block.norm1 = sp_norm_bind(b, d, kind->eps, "%snorm1", prefix);
@@ -87,7 +85,7 @@ static void bind_embed(SpBinder *b, SpFront *f)
     e->cls_token = sp_bind_floats(b, d, EMBED "cls_token");
     e->register_tokens = sp_bind_floats(b, e->registers * d, EMBED "register_tokens");
     e->pos_embed = sp_bind_floats(b, places * d, EMBED "pos_embed");
-    e->group = sp_bind_new_group(b);
+    e->weight_group = sp_bind_new_group(b);
     e->proj = sp_conv_bind(b, d, 3, f->patch, EMBED "patch_embed.proj");
     e->norm = sp_norm_bind(b, d, eps, EMBED "norm");
     const BlockKind kind = {EMBED "blocks.", d, config(b, "pe_num_heads", f->heads), eps};
@@ -129,7 +127,7 @@ static void bind_camera(SpBinder *b, SpFront *f)
     h->rounds = config(b, "cam_iterations", 4);
     sp_bind_into_group(b, SP_HOST_GROUP);
     h->empty_pose = sp_bind_floats(b, SP_FRONT_ENCODING, CAMERA "empty_pose_tokens");
-    h->group = sp_bind_new_group(b);
+    h->weight_group = sp_bind_new_group(b);
     h->token_norm = sp_norm_bind(b, d, eps, CAMERA "token_norm");
     h->trunk_norm = sp_norm_bind(b, d, eps, CAMERA "trunk_norm");
     h->embed_pose = sp_dense_bind(b, d, SP_FRONT_ENCODING, CAMERA "embed_pose");
@@ -145,14 +143,10 @@ static void bind_camera(SpBinder *b, SpFront *f)
 __attribute__((format(printf, 4, 5))) static SpConvWeights
 bind_conv(SpBinder *b, const SpDepthHead *h, const int64_t dims[4], const char *format, ...)
 {
-    char name[96];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
+    SP_FORMAT(name, 96, format);
     sp_bind_into_group(b, h->convolutions);
     SpConvWeights conv = {.w = sp_bind_weights(b, 4, dims, DPT "%s.weight", name)};
-    sp_bind_into_group(b, h->group);
+    sp_bind_into_group(b, h->weight_group);
     conv.b = sp_bind_floats(b, conv.w.dim[0], DPT "%s.bias", name);
     return conv;
 }
@@ -190,7 +184,7 @@ static void bind_depth(SpBinder *b, SpFront *f)
     h->uv_ratio = (float)sp_bind_number(b, "dpt_pos_ratio", 0.1, 0, 10);
     h->uv_base = (float)sp_bind_number(b, "dpt_pos_omega", 100, 1, 1e6);
     h->convolutions = sp_bind_new_group(b);
-    h->group = sp_bind_new_group(b);
+    h->weight_group = sp_bind_new_group(b);
     h->norm = sp_norm_bind(b, 2 * f->width, eps, DPT "norm");
     for (int k = 0; k < SP_FRONT_TAPS; k++)
         bind_pyramid(b, h, 2 * f->width, k, k ? h->layer_rn[0].w.dim[0] : -1);

@@ -11,19 +11,10 @@ static void qkv_rows(SpNn *nn, const SpBlock *b, const float *x, int64_t first, 
     sp_dense_normed(nn, &b->qkv, &b->norm1, x + first * b->width, count, count, qkv);
     if (positions)
         sp_nn_run(nn, qk_norm_rope,
-                  &(SpQkNormRope){.qkv = qkv,
-                                  .rows = count,
-                                  .heads = b->heads,
-                                  .head = b->width / b->heads,
-                                  .q_weight = b->q_norm.w,
-                                  .q_bias = b->q_norm.b,
-                                  .k_weight = b->k_norm.w,
-                                  .k_bias = b->k_norm.b,
-                                  .eps = b->norm1.eps,
-                                  .position = positions->yx + 2 * (first % positions->period),
-                                  .period = positions->period,
-                                  .max_position = positions->max,
-                                  .rope_base = positions->base});
+                  &(SpQkNormRope){qkv, count, b->heads, b->width / b->heads, b->q_norm.w,
+                                  b->q_norm.b, b->k_norm.w, b->k_norm.b, b->norm1.eps,
+                                  positions->yx + 2 * (first % positions->period),
+                                  positions->period, positions->max, positions->base});
 }
 
 /* x += ls1 proj(attended), whose rows are 3 width apart. */
@@ -44,23 +35,15 @@ static void attention(SpNn *nn, const SpBlock *b, float *x, int64_t sequences, i
 {
     const int64_t rows = sequences * length, row = 3 * b->width;
     const int64_t chunk = sp_nn_mlp_rows(nn, rows);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *qkv = sp_nn_alloc(nn, rows * row);
     for (int64_t at = 0; at < rows; at += chunk)
         qkv_rows(nn, b, x, at, sp_min(chunk, rows - at), positions, qkv + at * row);
     sp_attention_run(nn, b->heads, b->width,
-                     (SpAttention){.batch = sequences,
-                                   .nq = length,
-                                   .nk = length,
-                                   .q = qkv,
-                                   .q_batch = length * row,
-                                   .q_row = row,
-                                   .k = qkv + b->width,
-                                   .k_batch = length * row,
-                                   .k_row = row,
-                                   .y = qkv});
+                     (SpAttention){sequences, length, length, .q = qkv, .q_batch = length * row,
+                                   .q_row = row, .k = qkv + b->width, .k_batch = length * row,
+                                   .k_row = row, .y = qkv});
     project(nn, b, qkv, rows, x);
-    sp_nn_release(nn, mark);
 }
 
 /* One long sequence: k and v of all rows stay, q is computed again for `chunk` rows at a time. */
@@ -68,7 +51,7 @@ static void attention_by_queries(SpNn *nn, const SpBlock *b, float *x, int64_t l
                                  const SpPositions *positions, int64_t chunk)
 {
     const int64_t width = b->width, row = 3 * width;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *kv = sp_nn_alloc(nn, length * 2 * width), *qkv = sp_nn_alloc(nn, chunk * row);
     for (int64_t at = 0; at < length; at += chunk) {
         const int64_t count = sp_min(chunk, length - at);
@@ -80,17 +63,10 @@ static void attention_by_queries(SpNn *nn, const SpBlock *b, float *x, int64_t l
         const int64_t count = sp_min(chunk, length - at);
         qkv_rows(nn, b, x, at, count, positions, qkv);
         sp_attention_run(nn, b->heads, width,
-                         (SpAttention){.batch = 1,
-                                       .nq = count,
-                                       .nk = length,
-                                       .q = qkv,
-                                       .q_row = row,
-                                       .k = kv,
-                                       .k_row = 2 * width,
-                                       .y = qkv});
+                         (SpAttention){1, count, length, .q = qkv, .q_row = row, .k = kv,
+                                       .k_row = 2 * width, .y = qkv});
         project(nn, b, qkv, count, x + at * width);
     }
-    sp_nn_release(nn, mark);
 }
 
 void sp_block_run(SpNn *nn, const SpBlock *block, float *x, int64_t sequences, int64_t length,

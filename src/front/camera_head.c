@@ -16,7 +16,7 @@ static void camera_round(SpNn *nn, Rounds *r, int64_t round)
 {
     const SpCameraHead *head = r->head;
     const int64_t width = head->width, frames = r->frames, count = frames * width;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *e = sp_nn_alloc(nn, count), *n = sp_nn_alloc(nn, count);
     float *m = sp_nn_alloc(nn, 3 * count), *x = sp_nn_alloc(nn, count);
     sp_dense_run(nn, &head->embed_pose, r->p, frames, SP_SILU, e);
@@ -25,14 +25,13 @@ static void camera_round(SpNn *nn, Rounds *r, int64_t round)
     sp_norm_run(nn, &head->adaptive_norm, r->c, frames, n);
     sp_nn_run(nn, modulate, &(SpModulate){n, m, r->c, frames, width, x});
     for (int64_t i = 0; i < head->depth; i++) {
-        sp_stream_use(nn, &r->stream, head->block[i].group);
+        sp_stream_use(nn, &r->stream, head->block[i].weight_group);
         sp_block_run(nn, &head->block[i], x, 1, frames, NULL);
     }
     sp_nn_dump(nn, x, 2, SP_DIMS(frames, width), "front/camera/trunk%d", (int)round);
     sp_norm_run(nn, &head->trunk_norm, x, frames, n);
     sp_dense_run(nn, &head->pose_branch.fc1, n, frames, head->pose_branch.act, e);
     sp_dense_run(nn, &head->pose_branch.fc2, e, frames, SP_IDENTITY, r->d);
-    sp_nn_release(nn, mark);
 }
 
 void sp_camera_head_run(const SpFront *front, SpNn *nn, int64_t frames, const float *tokens,
@@ -41,14 +40,14 @@ void sp_camera_head_run(const SpFront *front, SpNn *nn, int64_t frames, const fl
     const SpCameraHead *head = &front->camera;
     const int64_t width = head->width, values = frames * SP_FRONT_ENCODING;
     const int64_t *shape = SP_DIMS(frames, SP_FRONT_ENCODING);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     Rounds r = {.head = head, .frames = frames, .c = sp_nn_alloc(nn, frames * width)};
     r.p = sp_nn_alloc(nn, values);
     r.d = sp_nn_alloc(nn, values);
-    float *host_p = sp_nn_alloc_host(nn, (size_t)values * sizeof *host_p);
-    float *host_d = sp_nn_alloc_host(nn, (size_t)values * sizeof *host_d);
-    SpStream rest = sp_stream_load(nn, head->group, 1);
-    r.stream = sp_stream_begin(nn, head->block->group, (int)head->depth, true);
+    float *host_p = sp_nn_host_floats(nn, values);
+    float *host_d = sp_nn_host_floats(nn, values);
+    SpStream rest = sp_stream_load(nn, head->weight_group, 1);
+    r.stream = sp_stream_begin(nn, head->block->weight_group, (int)head->depth, true);
     sp_nn_copy(nn, SP_UPLOAD, r.c, tokens, frames * width);
     sp_norm_run(nn, &head->token_norm, r.c, frames, r.c);
     sp_nn_dump(nn, r.c, 2, SP_DIMS(frames, width), "front/camera/token_norm");
@@ -69,5 +68,4 @@ void sp_camera_head_run(const SpFront *front, SpNn *nn, int64_t frames, const fl
     }
     sp_stream_end(nn, &r.stream);
     sp_stream_end(nn, &rest);
-    sp_nn_release(nn, mark);
 }

@@ -26,43 +26,56 @@ SpDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn)
     for (int i = 0; i < SP_DEPTH_CONVOLUTIONS; i++)
         if (head.all[i].w.rank)
             sp_nn_conv_alloc(nn, &head.all[i]);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     SpStream weights = sp_stream_load(nn, head.convolutions, 1);
     for (int i = 0; i < SP_DEPTH_CONVOLUTIONS; i++)
         if (head.all[i].w.rank)
             sp_nn_conv_fill(nn, &head.all[i]);
     sp_stream_end(nn, &weights);
-    sp_nn_release(nn, mark);
     return head;
 }
 
 void sp_residual_unit_run(SpNn *nn, const SpResidualUnit *unit, SpFeatureMap x)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const SpFeatureMap middle = sp_nn_feature_map(nn, x.h, x.w, x.c);
     sp_nn_run(nn, elementwise, &(SpElementwise){x.x, x.h * x.w * x.c, 1, NULL, 0, SP_RELU, x.x});
     sp_nn_convolve(nn, x, &unit->conv1, 1, SP_RELU, NULL, middle);
     sp_nn_convolve(nn, middle, &unit->conv2, 1, SP_IDENTITY, x.x, x);
-    sp_nn_release(nn, mark);
+}
+
+/* Half a UV embedding (src/front/README.md, "UV embedding"): device [count, half] for positions
+ * evenly from -max to max (max = span (count - 1) / count): first half / 2 columns sines, then
+ * cosines, times the ratio. */
+static const float *uv_axis(const SpDepthHead *head, SpNn *nn, int64_t count, double span,
+                            int64_t half)
+{
+    const int64_t quarter = half / 2;
+    const double max = span * (double)(count - 1) / (double)count;
+    const double step = count > 1 ? 2 * max / (double)(count - 1) : 0;
+    float *axis = sp_nn_alloc(nn, count * half);
+    SP_NN_SCOPE(nn);
+    float *host = sp_nn_host_floats(nn, count * half);
+    for (int64_t i = 0; sp_nn_live(nn) && i < count; i++) {
+        const double at = (double)(float)(-max + step * (double)i);
+        for (int64_t m = 0; m < quarter; m++) {
+            const double angle = at * pow((double)head->uv_base, -(double)m / (double)quarter);
+            host[i * half + m] = (float)sin(angle) * head->uv_ratio;
+            host[i * half + quarter + m] = (float)cos(angle) * head->uv_ratio;
+        }
+    }
+    sp_nn_copy(nn, SP_UPLOAD, axis, host, count * half);
+    return axis;
 }
 
 void sp_uv_add(const SpFront *front, SpNn *nn, const SpFrontDims *dims, SpFeatureMap x)
 {
     const double aspect = (double)dims->width / (double)dims->height;
     const double diagonal = sqrt(aspect * aspect + 1);
-    const int64_t half = x.c / 2;
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *u = sp_nn_alloc(nn, x.w * half), *v = sp_nn_alloc(nn, x.h * half);
-    float *host = sp_nn_alloc_host(nn, (size_t)(sp_max(x.w, x.h) * half) * sizeof *host);
-    if (sp_nn_live(nn)) {
-        const double base = (double)front->dpt.uv_base, ratio = (double)front->dpt.uv_ratio;
-        sp_uv_axis(x.w, aspect / diagonal, half, base, ratio, host);
-        sp_nn_copy(nn, SP_UPLOAD, u, host, x.w * half);
-        sp_uv_axis(x.h, 1 / diagonal, half, base, ratio, host);
-        sp_nn_copy(nn, SP_UPLOAD, v, host, x.h * half);
-        sp_nn_run(nn, axis_add, &(SpAxisAdd){x.x, x.h, x.w, x.c, u, v});
-    }
-    sp_nn_release(nn, mark);
+    SP_NN_SCOPE(nn);
+    const float *u = uv_axis(&front->dpt, nn, x.w, aspect / diagonal, x.c / 2);
+    const float *v = uv_axis(&front->dpt, nn, x.h, 1 / diagonal, x.c / 2);
+    sp_nn_run(nn, axis_add, &(SpAxisAdd){x.x, x.h, x.w, x.c, u, v});
 }
 
 /* Step 1: a tap's tokens as the k-th map of the pyramid, before layer_rn, into `out`. */
@@ -70,7 +83,7 @@ static void pyramid(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
                     const SpDepthHead *head, const float *tap, int k, SpFeatureMap out)
 {
     const int64_t width = front->width, n = dims->patches, plane = dims->frames * n * width;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     SpFeatureMap tokens = sp_nn_feature_map(nn, dims->gh, dims->gw, 2 * width);
     const SpFeatureMap projected =
         k == 2 ? out : sp_nn_feature_map(nn, dims->gh, dims->gw, head->project[k].w.dim[0]);
@@ -87,19 +100,17 @@ static void pyramid(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     if (k == 3)
         sp_nn_convolve(nn, projected, &head->resize[k], 2, SP_IDENTITY, NULL, out);
     sp_nn_dump_map(nn, out, "front/dpt/resize%d", k);
-    sp_nn_release(nn, mark);
 }
 
 /* out_convK(A(RCU2(x), size of `to`)), the 1x1 convolution first: it commutes with A. */
 static void fuse(SpNn *nn, const SpDepthHead *head, int k, SpFeatureMap x, SpFeatureMap to)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const SpFeatureMap mixed = sp_nn_feature_map(nn, x.h, x.w, x.c);
     sp_residual_unit_run(nn, &head->unit2[k], x);
     convolve(nn, x, &head->out_conv[k], mixed);
     resize(nn, mixed, to);
     sp_nn_dump_map(nn, to, "front/dpt/fuse%d", k + 1);
-    sp_nn_release(nn, mark);
 }
 
 /* Steps 4 to 7: the fused map [8 gh, 8 gw] to depth and confidence of the image. */
@@ -107,7 +118,7 @@ static void finish(const SpFront *front, SpNn *nn, const SpFrontDims *dims, cons
                    SpFeatureMap fused, float *depth, float *confidence)
 {
     const int64_t pixels = dims->height * dims->width;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const SpFeatureMap full =
         sp_nn_feature_map(nn, dims->height, dims->width, head->output1.w.dim[0]);
     const SpFeatureMap small = sp_nn_feature_map(nn, fused.h, fused.w, full.c);
@@ -117,7 +128,7 @@ static void finish(const SpFront *front, SpNn *nn, const SpFrontDims *dims, cons
     sp_uv_add(front, nn, dims, full);
     const SpFeatureMap hidden = sp_nn_feature_map(nn, full.h, full.w, head->output2a.w.dim[0]);
     const SpFeatureMap out = sp_nn_feature_map(nn, full.h, full.w, 2);
-    float *host = sp_nn_alloc_host(nn, (size_t)(2 * pixels) * sizeof *host);
+    float *host = sp_nn_host_floats(nn, 2 * pixels);
     sp_nn_convolve(nn, full, &head->output2a, 1, SP_RELU, NULL, hidden);
     convolve(nn, hidden, &head->output2b, out);
     sp_nn_dump_map(nn, out, "front/dpt/before_activation");
@@ -128,7 +139,6 @@ static void finish(const SpFront *front, SpNn *nn, const SpFrontDims *dims, cons
     }
     sp_nn_dump_host(nn, depth, 2, SP_DIMS(dims->height, dims->width), "front/dpt/depth");
     sp_nn_dump_host(nn, confidence, 2, SP_DIMS(dims->height, dims->width), "front/dpt/conf");
-    sp_nn_release(nn, mark);
 }
 
 void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
@@ -138,18 +148,17 @@ void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims
     const int64_t gh = dims->gh, gw = dims->gw, c = head->layer_rn[0].w.dim[0];
     const int64_t rows[SP_FRONT_TAPS] = {4 * gh, 2 * gh, gh, (gh + 1) / 2};
     const int64_t columns[SP_FRONT_TAPS] = {4 * gw, 2 * gw, gw, (gw + 1) / 2};
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const SpFeatureMap fused = sp_nn_feature_map(nn, 8 * gh, 8 * gw, c);
     SpFeatureMap r[SP_FRONT_TAPS], o = {0};
     for (int k = 0; k < SP_FRONT_TAPS; k++) {
         r[k] = sp_nn_feature_map(nn, rows[k], columns[k], c);
-        const SpNnMark inner = sp_nn_mark(nn);
+        SP_NN_SCOPE(nn);
         const SpFeatureMap from =
             sp_nn_feature_map(nn, rows[k], columns[k], head->project[k].w.dim[0]);
         pyramid(front, nn, dims, head, tap[k], k, from);
         convolve(nn, from, &head->layer_rn[k], r[k]);
         sp_nn_dump_map(nn, r[k], "front/dpt/rn%d", k);
-        sp_nn_release(nn, inner);
     }
     for (int k = SP_FRONT_TAPS - 1; k >= 0; k--) {
         SpFeatureMap x = r[k];
@@ -162,5 +171,4 @@ void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims
         fuse(nn, head, k, x, o);
     }
     finish(front, nn, dims, head, fused, depth, confidence);
-    sp_nn_release(nn, mark);
 }

@@ -71,10 +71,10 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
                        const SpFrontFeatures *features, const SpFrontOutput *output)
 {
     const int64_t image = dims->height * dims->width, map = dims->patches * front->width;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const SpDepthHead head = sp_depth_head_pack(front, nn);
     sp_nn_precision(nn, SP_PRECISION_TF32);
-    SpStream rest = sp_stream_load(nn, head.group, 1);
+    SpStream rest = sp_stream_load(nn, head.weight_group, 1);
     /* Every frame needs the same memory: a dry run looks at one. */
     const int64_t frames = sp_nn_loop_begin(nn, dims->frames);
     for (int64_t t = 0; t < frames; t++) {
@@ -88,7 +88,6 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     sp_nn_loop_end(nn, dims->frames);
     sp_nn_precision(nn, SP_PRECISION_F32);
     sp_stream_end(nn, &rest);
-    sp_nn_release(nn, mark);
 }
 
 SpStatus sp_front_run(const SpFront *front, SpNn *nn, const SpFrontInput *input,
@@ -100,19 +99,16 @@ SpStatus sp_front_run(const SpFront *front, SpNn *nn, const SpFrontInput *input,
                         "the front takes frames of a multiple of %lld pixels, not %lldx%lld",
                         (long long)front->patch, (long long)input->width, (long long)input->height);
     const SpFrontDims dims = sp_front_dims(front, input->frames, input->height, input->width);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     SpFrontFeatures features;
     const int64_t tap = 2 * dims.frames * dims.patches * front->width;
     for (int k = 0; k < SP_FRONT_TAPS; k++)
-        features.tap[k] = nn->plan.taps_on_device
-                              ? sp_nn_alloc(nn, tap)
-                              : sp_nn_alloc_host(nn, (size_t)tap * sizeof(float));
-    features.camera =
-        sp_nn_alloc_host(nn, (size_t)(dims.frames * 2 * front->width) * sizeof(float));
+        features.tap[k] =
+            nn->plan.taps_on_device ? sp_nn_alloc(nn, tap) : sp_nn_host_floats(nn, tap);
+    features.camera = sp_nn_host_floats(nn, dims.frames * 2 * front->width);
     sp_aggregator_run(front, nn, &dims, input->video, &features);
     sp_camera_head_run(front, nn, dims.frames, features.camera, nn->dry ? NULL : output->pose_enc);
     depth_maps(front, nn, &dims, &features, output);
-    sp_nn_release(nn, mark);
     if (!sp_nn_live(nn))
         return nn->status;
     return cameras(&dims, output);

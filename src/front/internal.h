@@ -16,7 +16,7 @@ enum {
 
 /* src/front/README.md, "The transformer block". q_norm.w is NULL where there is no q/k norm. */
 typedef struct SpBlock {
-    int group; /* of its weights */
+    int weight_group;
     int64_t width, heads;
     SpNorm norm1, norm2, q_norm, k_norm;
     SpDense qkv, proj;
@@ -34,7 +34,7 @@ typedef struct SpPositions {
 } SpPositions;
 
 typedef struct SpPatchEmbed {
-    int group;               /* of what is not the blocks' */
+    int weight_group;        /* of what is not the blocks' */
     int64_t registers, grid; /* side of the stored position table */
     SpConvWeights proj;
     const float *cls_token, *register_tokens, *pos_embed;
@@ -44,7 +44,7 @@ typedef struct SpPatchEmbed {
 } SpPatchEmbed;
 
 typedef struct SpCameraHead {
-    int group; /* of what is not the blocks' */
+    int weight_group; /* of what is not the blocks' */
     int64_t width, depth, rounds;
     SpNorm token_norm, trunk_norm, adaptive_norm; /* the last one without weights */
     const float *empty_pose;
@@ -60,7 +60,7 @@ typedef struct SpResidualUnit {
 
 enum { SP_DEPTH_CONVOLUTIONS = 8 * SP_FRONT_TAPS + 3 };
 typedef struct SpDepthHead {
-    int convolutions, group; /* weight groups: what is packed once, and what each frame reads */
+    int convolutions, weight_group; /* groups: what is packed once, what each frame reads */
     float uv_ratio, uv_base;
     SpNorm norm;
     union {
@@ -104,11 +104,6 @@ void sp_block_run(SpNn *nn, const SpBlock *block, float *x, int64_t sequences, i
  * first: bicubic with antialias (src/front/README.md, "Position embedding"). */
 void sp_position_embedding(const float *table, int64_t grid, int64_t gh, int64_t gw, int64_t width,
                            float *out);
-
-/* Half a UV embedding (src/front/README.md, "UV embedding"): host [count, half] for positions
- * evenly from -max to max (max = span (count - 1) / count): first half / 2 columns sines, then
- * cosines, times ratio. */
-void sp_uv_axis(int64_t count, double span, int64_t half, double base, double ratio, float *out);
 
 /* The frames, as in SpFrontInput, through the patch embedding to device tokens [T, P, D]: from row
  * P - N of each frame on (src/front/README.md, "Patch embedding"). */

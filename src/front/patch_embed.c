@@ -24,8 +24,8 @@ static Constants constants(const SpFront *front, SpNn *nn, const SpFrontDims *di
     const int64_t width = front->width, n = dims->patches;
     Constants c = {.special = sp_nn_alloc(nn, (1 + e->registers) * width)};
     c.position = sp_nn_alloc(nn, n * width);
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *table = sp_nn_alloc_host(nn, (size_t)((1 + n) * width) * sizeof *table);
+    SP_NN_SCOPE(nn);
+    float *table = sp_nn_host_floats(nn, (1 + n) * width);
     if (sp_nn_live(nn)) {
         sp_position_embedding(e->pos_embed, e->grid, dims->gh, dims->gw, width, table);
         sp_nn_copy(nn, SP_UPLOAD, c.position, table + width, n * width);
@@ -34,7 +34,6 @@ static Constants constants(const SpFront *front, SpNn *nn, const SpFrontDims *di
         sp_nn_copy(nn, SP_UPLOAD, c.special, table, width);
         sp_nn_copy(nn, SP_UPLOAD, c.special + width, e->register_tokens, e->registers * width);
     }
-    sp_nn_release(nn, mark);
     return c;
 }
 
@@ -45,8 +44,8 @@ static void embed(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const
     const SpPatchEmbed *e = &front->embed;
     const int64_t width = front->width, first = 1 + e->registers,
                   pixels = dims->height * dims->width;
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *staged = sp_nn_alloc_host(nn, (size_t)(3 * pixels) * sizeof *staged);
+    SP_NN_SCOPE(nn);
+    float *staged = sp_nn_host_floats(nn, 3 * pixels);
     const SpFeatureMap image = sp_nn_feature_map(nn, dims->height, dims->width, 3);
     const SpConvWeights proj = sp_nn_conv_pack(nn, &e->proj);
     for (int64_t t = 0; t < dims->frames; t++, x += (first + dims->patches) * width) {
@@ -59,7 +58,6 @@ static void embed(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const
                        (SpFeatureMap){x + first * width, dims->gh, dims->gw, width});
         sp_nn_dump(nn, x, 2, SP_DIMS(first + dims->patches, width), "front/patch_embed/tokens_in");
     }
-    sp_nn_release(nn, mark);
 }
 
 void sp_patch_embed_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const float *video,
@@ -69,14 +67,14 @@ void sp_patch_embed_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     const int64_t width = front->width, frames = dims->frames, first = 1 + e->registers;
     const int64_t length = first + dims->patches;
     const double total = (double)(e->depth + 2 * front->depth);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *x = sp_nn_alloc(nn, frames * length * width);
-    SpStream rest = sp_stream_load(nn, e->group, 1);
+    SpStream rest = sp_stream_load(nn, e->weight_group, 1);
     const Constants c = constants(front, nn, dims);
     embed(front, nn, dims, &c, video, x);
-    SpStream stream = sp_stream_begin(nn, e->block->group, (int)e->depth, false);
+    SpStream stream = sp_stream_begin(nn, e->block->weight_group, (int)e->depth, false);
     for (int64_t i = 0; i < e->depth; i++) {
-        sp_stream_use(nn, &stream, e->block[i].group);
+        sp_stream_use(nn, &stream, e->block[i].weight_group);
         sp_block_run(nn, &e->block[i], x, frames, length, NULL);
         sp_nn_dump(nn, x, 3, SP_DIMS(frames, length, width), "front/patch_embed/block%d", (int)i);
         sp_progress(nn->progress, (double)(i + 1), total);
@@ -88,5 +86,4 @@ void sp_patch_embed_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
         sp_nn_dump(nn, patches, 2, SP_DIMS(dims->patches, width), "front/patch_embed/patch_tokens");
     }
     sp_stream_end(nn, &rest);
-    sp_nn_release(nn, mark);
 }

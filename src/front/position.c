@@ -53,18 +53,3 @@ void sp_position_embedding(const float *table, int64_t grid, int64_t gh, int64_t
                 }
         }
 }
-
-void sp_uv_axis(int64_t count, double span, int64_t half, double base, double ratio, float *out)
-{
-    const int64_t quarter = half / 2;
-    const double max = span * (double)(count - 1) / (double)count;
-    for (int64_t i = 0; i < count; i++) {
-        const double step = count > 1 ? 2 * max / (double)(count - 1) : 0;
-        const double at = (double)(float)(-max + step * (double)i);
-        for (int64_t m = 0; m < quarter; m++) {
-            const double angle = at * pow(base, -(double)m / (double)quarter);
-            out[i * half + m] = (float)sin(angle) * (float)ratio;
-            out[i * half + quarter + m] = (float)cos(angle) * (float)ratio;
-        }
-    }
-}

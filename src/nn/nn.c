@@ -2,47 +2,46 @@
 
 #include <stdlib.h>
 
+enum { ARENA_ALIGN = 64 };
+
 SpNn sp_nn_dry(SpDevice *device)
 {
-    return (SpNn){
-        .device = device, .arena = sp_arena_dry(), .host = sp_arena_dry(), .dry = true, .times = 1};
+    /* Where no process has memory, so that no address here is also one of a weight. */
+    const SpArena arena = {.base = (char *)((uintptr_t)1 << 62), .size = SIZE_MAX / 4};
+    return (SpNn){.device = device, .arena = arena, .host = arena, .dry = true, .times = 1};
 }
 
-static size_t arena_round(size_t bytes)
+static size_t aligned(size_t bytes)
 {
-    return (bytes + SP_ARENA_ALIGN - 1) / SP_ARENA_ALIGN * SP_ARENA_ALIGN;
+    return (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
 }
 
 SpStatus sp_nn_open(SpDevice *device, size_t device_bytes, size_t host_bytes, SpNn *out)
 {
-    *out = (SpNn){.device = device};
-    device_bytes = arena_round(device_bytes);
-    host_bytes = arena_round(host_bytes);
-    if (device_bytes) {
-        out->memory[0] = device->alloc(device, device_bytes);
-        if (!out->memory[0])
-            return sp_error(SP_MEMORY, "%s: cannot get %zu MB for the models", device->name,
-                            device_bytes >> 20);
-    }
-    out->arena = sp_arena_over(out->memory[0], device_bytes);
-    if (host_bytes) {
-        out->memory[1] = aligned_alloc(SP_ARENA_ALIGN, host_bytes);
-        if (!out->memory[1]) {
-            sp_nn_close(out);
-            return sp_error(SP_MEMORY, "cannot get %zu MB of host memory for the clip",
-                            host_bytes >> 20);
-        }
-    }
-    out->host = sp_arena_over(out->memory[1], host_bytes);
-    return sp_ok();
+    SpArena arena = {.size = aligned(device_bytes)}, host = {.size = aligned(host_bytes)};
+    SpStatus status = sp_ok();
+    arena.base = arena.size ? device->alloc(device, arena.size) : NULL;
+    host.base = host.size ? aligned_alloc(ARENA_ALIGN, host.size) : NULL;
+    *out = (SpNn){.device = device, .arena = arena, .host = host};
+    if (arena.size && !arena.base)
+        status = sp_error(SP_MEMORY, "%s: cannot get %zu MB for the models", device->name,
+                          arena.size >> 20);
+    else if (host.size && !host.base)
+        status =
+            sp_error(SP_MEMORY, "cannot get %zu MB of host memory for the clip", host.size >> 20);
+    if (status.code != SP_OK)
+        sp_nn_close(out);
+    return status;
 }
 
 void sp_nn_close(SpNn *nn)
 {
-    if (nn->memory[0])
-        nn->device->free(nn->device, nn->memory[0], nn->arena.size);
-    free(nn->memory[1]);
-    nn->memory[0] = nn->memory[1] = NULL;
+    if (nn->dry)
+        return;
+    if (nn->arena.base)
+        nn->device->free(nn->device, nn->arena.base, nn->arena.size);
+    free(nn->host.base);
+    nn->arena.base = nn->host.base = NULL;
 }
 
 void sp_nn_fail(SpNn *nn, SpStatus status)
@@ -53,11 +52,15 @@ void sp_nn_fail(SpNn *nn, SpStatus status)
 
 static void *alloc(SpNn *nn, SpArena *arena, size_t bytes, const char *which)
 {
-    void *at = sp_arena_alloc(arena, bytes);
-    if (!at)
+    void *at = (char *)((uintptr_t)arena->base + arena->used);
+    if (bytes > arena->size || aligned(bytes) > arena->size - arena->used) {
         sp_nn_fail(nn, sp_error(SP_MEMORY,
                                 "internal error: the planned %s memory (%zu MB) is not enough",
                                 which, arena->size >> 20));
+        return NULL;
+    }
+    arena->used += aligned(bytes);
+    arena->peak = arena->used > arena->peak ? arena->used : arena->peak;
     return at;
 }
 
@@ -71,15 +74,20 @@ void *sp_nn_alloc_host(SpNn *nn, size_t bytes)
     return alloc(nn, &nn->host, bytes, "host");
 }
 
-SpNnMark sp_nn_mark(const SpNn *nn)
+float *sp_nn_host_floats(SpNn *nn, int64_t count)
 {
-    return (SpNnMark){sp_arena_mark(&nn->arena), sp_arena_mark(&nn->host)};
+    return sp_nn_alloc_host(nn, (size_t)count * sizeof(float));
 }
 
-void sp_nn_release(SpNn *nn, SpNnMark mark)
+SpNnScope sp_nn_scope(SpNn *nn)
 {
-    sp_arena_release(&nn->arena, mark.arena);
-    sp_arena_release(&nn->host, mark.host);
+    return (SpNnScope){nn, nn->arena.used, nn->host.used};
+}
+
+void sp_nn_scope_end(const SpNnScope *scope)
+{
+    scope->nn->arena.used = scope->arena;
+    scope->nn->host.used = scope->host;
 }
 
 void sp_nn_precision(SpNn *nn, SpPrecision precision)
@@ -118,13 +126,9 @@ void sp_nn_copy_rows(SpNn *nn, SpCopyKind kind, float *to, int64_t to_stride, co
                      int64_t from_stride, int64_t count, int64_t rows)
 {
     sp_nn_run(nn, copy,
-              &(SpCopy){.kind = kind,
-                        .to = to,
-                        .to_pitch = (size_t)to_stride * sizeof *to,
-                        .from = from,
-                        .from_pitch = (size_t)from_stride * sizeof *from,
-                        .bytes = (size_t)count * sizeof *to,
-                        .rows = (size_t)rows});
+              &(SpCopy){kind, to, (size_t)to_stride * sizeof *to, from,
+                        (size_t)from_stride * sizeof *from, (size_t)count * sizeof *to,
+                        (size_t)rows});
 }
 
 void sp_nn_copy(SpNn *nn, SpCopyKind kind, float *to, const float *from, int64_t count)
@@ -164,23 +168,8 @@ void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, int64_t
 {
     const int64_t k = conv->w.dim[2];
     sp_nn_run(nn, conv2d,
-              &(SpConv2d){.x = x.x,
-                          .n = 1,
-                          .h = x.h,
-                          .w = x.w,
-                          .cin = x.c,
-                          .ldx = x.c,
-                          .packed = conv->packed,
-                          .cout = y.c,
-                          .kh = k,
-                          .kw = k,
-                          .stride = stride,
-                          .pad = k > stride ? k / 2 : 0,
-                          .b = conv->b,
-                          .act = act,
-                          .residual = residual,
-                          .y = y.x,
-                          .ldy = y.c});
+              &(SpConv2d){x.x, 1, x.h, x.w, x.c, x.c, conv->packed, y.c, k, k, stride,
+                          k > stride ? k / 2 : 0, conv->b, act, residual, y.x, y.c});
 }
 
 void sp_nn_deconvolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, SpFeatureMap y)

@@ -11,9 +11,31 @@
 
 #include "base/progress.h"
 #include "kernels/ops.h"
-#include "nn/arena.h"
-#include "nn/plan.h"
 #include "nn/residency.h"
+
+/* One block of memory used as a stack, released in reverse order. */
+typedef struct SpArena {
+    char *base; /* aligned to 64 bytes; dry: an address that is never read or written */
+    size_t size, used, peak;
+} SpArena;
+
+typedef enum SpWeightMode {
+    SP_IN_PLACE, /* the ops read the mapped file: only where device->reads_host */
+    SP_RESIDENT, /* all on the device before the stage begins */
+    SP_STREAMED  /* one group at a time, while the next one is prefetched */
+} SpWeightMode;
+
+/* How a model runs in the memory there is: nothing here but the precision changes a result by a
+ * bit. Zeroed: the fastest on the CPU. */
+typedef struct SpPlan {
+    SpWeightMode weights;
+    bool keep_loop_weights; /* streamed: the weights of a loop stay resident while it runs */
+    int64_t rows;           /* of an MLP at a time, a multiple of SP_ROW_TILE; 0: SP_NN_ROWS */
+    int64_t queries;        /* of a long attention at a time, likewise; 0: all */
+    bool taps_on_device;    /* outputs that a later part reads wait on the device, not the host */
+    bool features_on_host;  /* feature maps that are read again and again are on the host */
+    SpPrecision precision;  /* the coarsest allowed: BF16 in the parts that may be computed so */
+} SpPlan;
 
 /* What a dry run counts: floating point operations, multiply and add as two. */
 typedef enum SpWork { SP_WORK_PRODUCT, SP_WORK_ATTENTION, SP_WORK_CONVOLUTION, SP_WORKS } SpWork;
@@ -28,7 +50,6 @@ typedef struct SpNn {
     SpStatus status;
     const SpProgress *progress; /* may be NULL */
     const SpDump *dump;         /* who wants to see intermediate tensors; NULL: nobody */
-    void *memory[2];            /* what sp_nn_open took for the arenas */
     SpPlan plan;
     SpWeights *weights;    /* of the model that runs, unless the ops read them in place; or NULL */
     double times;          /* dry: how often the part runs that is looked at once */
@@ -59,15 +80,21 @@ void sp_nn_fail(SpNn *nn, SpStatus status);
  * not fit. */
 float *sp_nn_alloc(SpNn *nn, int64_t count);
 
-/* `bytes` of host memory from the host arena, likewise. */
+/* `bytes` of host memory from the host arena, likewise, and `count` floats of it. */
 void *sp_nn_alloc_host(SpNn *nn, size_t bytes);
+float *sp_nn_host_floats(SpNn *nn, int64_t count);
 
-/* Both arenas' heights, and back down to them. */
-typedef struct SpNnMark {
+/* What is allocated in both arenas after SP_NN_SCOPE(nn); is released at the end of the block. */
+typedef struct SpNnScope {
+    SpNn *nn;
     size_t arena, host;
-} SpNnMark;
-SpNnMark sp_nn_mark(const SpNn *nn);
-void sp_nn_release(SpNn *nn, SpNnMark mark);
+} SpNnScope;
+SpNnScope sp_nn_scope(SpNn *nn);
+void sp_nn_scope_end(const SpNnScope *scope);
+#define SP_NN_SCOPE(nn)          SP_NN_SCOPE_AT(nn, __LINE__)
+#define SP_NN_SCOPE_AT(nn, line) SP_NN_SCOPE_NAMED(nn, line)
+#define SP_NN_SCOPE_NAMED(nn, line)                                                                \
+    __attribute__((cleanup(sp_nn_scope_end), unused)) const SpNnScope scope_##line = sp_nn_scope(nn)
 
 /* The ops of kernels/ops.h: sp_nn_run(nn, linear, &(SpLinear){...}). Unless live they are skipped,
  * but when dry counted. Weights are named by where the model has them, and read where the plan has

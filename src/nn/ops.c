@@ -1,28 +1,20 @@
 /* Each op between a model and the device: weights are looked up, work is counted. */
 #include "nn/nn.h"
 
-/* *at, which may be a weight, as the device reads it. */
-static void resolve(SpNn *nn, const void **at)
+/* Where the device reads what is at `at`, which may be a weight. */
+static const void *resolve(SpNn *nn, const void *at)
 {
-    const void *found;
-    if (!nn->weights || nn->plan.weights == SP_IN_PLACE || !*at)
-        return;
-    if (nn->dry && nn->plan.weights == SP_RESIDENT)
-        found = sp_weights_only_host(nn->weights, *at) ? NULL : *at;
-    else
-        found = sp_weights_find(nn->weights, *at);
-    if (found)
-        *at = found;
-    else
+    const void *found = at;
+    if (!nn->weights || nn->plan.weights == SP_IN_PLACE || !at)
+        return at;
+    if (!nn->dry || nn->plan.weights == SP_STREAMED)
+        found = sp_weights_find(nn->weights, at);
+    else if (sp_weights_only_host(nn->weights, at))
+        found = NULL;
+    if (!found)
         sp_nn_fail(nn, sp_error(SP_DEVICE, "internal error: a weight is used that is not on %s",
                                 nn->device->name));
-}
-
-static void resolve_floats(SpNn *nn, const float **at)
-{
-    const void *weight = *at;
-    resolve(nn, &weight);
-    *at = weight;
+    return found;
 }
 
 static void count(SpNn *nn, SpWork kind, double operations)
@@ -38,16 +30,16 @@ static double product(int64_t a, int64_t b, int64_t c)
 
 static void before_linear(SpNn *nn, SpLinear *call)
 {
-    resolve(nn, &call->w.data);
-    resolve_floats(nn, &call->b);
-    resolve_floats(nn, &call->gain);
+    call->w.data = resolve(nn, call->w.data);
+    call->b = resolve(nn, call->b);
+    call->gain = resolve(nn, call->gain);
     count(nn, SP_WORK_PRODUCT, product(call->rows, call->w.dim[0], call->w.dim[1]));
 }
 
 static void before_layer_norm(SpNn *nn, SpLayerNorm *call)
 {
-    resolve_floats(nn, &call->weight);
-    resolve_floats(nn, &call->bias);
+    call->weight = resolve(nn, call->weight);
+    call->bias = resolve(nn, call->bias);
 }
 
 static void before_attention(SpNn *nn, SpAttention *call)
@@ -60,24 +52,24 @@ static void before_window_attention(SpNn *nn, SpWindowAttention *call)
 {
     const int64_t side = call->side,
                   windows = (call->h + side - 1) / side * ((call->w + side - 1) / side);
-    resolve_floats(nn, &call->padding);
-    resolve_floats(nn, &call->rel_pos_h);
-    resolve_floats(nn, &call->rel_pos_w);
+    call->padding = resolve(nn, call->padding);
+    call->rel_pos_h = resolve(nn, call->rel_pos_h);
+    call->rel_pos_w = resolve(nn, call->rel_pos_w);
     count(nn, SP_WORK_ATTENTION,
           2 * product(windows * side * side, side * side, call->heads * call->head));
 }
 
 static void before_qk_norm_rope(SpNn *nn, SpQkNormRope *call)
 {
-    resolve_floats(nn, &call->q_weight);
-    resolve_floats(nn, &call->q_bias);
-    resolve_floats(nn, &call->k_weight);
-    resolve_floats(nn, &call->k_bias);
+    call->q_weight = resolve(nn, call->q_weight);
+    call->q_bias = resolve(nn, call->q_bias);
+    call->k_weight = resolve(nn, call->k_weight);
+    call->k_bias = resolve(nn, call->k_bias);
 }
 
 static void before_pack(SpNn *nn, SpConvPack *call)
 {
-    resolve(nn, &call->w.data);
+    call->w.data = resolve(nn, call->w.data);
 }
 
 static void before_conv2d(SpNn *nn, SpConv2d *call)
@@ -85,21 +77,21 @@ static void before_conv2d(SpNn *nn, SpConv2d *call)
     const int64_t taps = call->kh * call->kw * call->cin;
     const int64_t h = (call->h + 2 * call->pad - call->kh) / call->stride + 1;
     const int64_t w = (call->w + 2 * call->pad - call->kw) / call->stride + 1;
-    resolve_floats(nn, &call->b);
-    resolve_floats(nn, &call->residual);
+    call->b = resolve(nn, call->b);
+    call->residual = resolve(nn, call->residual);
     count(nn, SP_WORK_CONVOLUTION, product(call->n * h * w, call->cout, taps));
 }
 
 static void before_deconv(SpNn *nn, SpDeconv *call)
 {
-    resolve_floats(nn, &call->b);
+    call->b = resolve(nn, call->b);
     count(nn, SP_WORK_PRODUCT,
           product(call->n * call->h * call->w, call->cin, call->cout * call->s * call->s));
 }
 
 static void before_elementwise(SpNn *nn, SpElementwise *call)
 {
-    resolve_floats(nn, &call->add);
+    call->add = resolve(nn, call->add);
 }
 
 static void before_correlate(SpNn *nn, SpCorrelate *call)

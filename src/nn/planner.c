@@ -117,44 +117,20 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage,
 /* The sizes of a published front's layers: rows of `W` values. */
 enum { ROWS = 4 * SP_ROW_TILE, W = 1024, HEADS = 16, SIDE = 64, CHANNELS = 256 };
 
-/* Runs one op of each kind on nn, whose arena lies over memory of the device. */
+/* Runs one op of a kind on nn, whose arena lies over memory of the device. */
 static void run_one(SpNn *nn, SpWork kind, float *x, float *w, float *y)
 {
-    const SpDense weights = {.w = {w, SP_F32, 2, {W, W}}};
+    const SpDense dense = {.w = {w, SP_F32, 2, {W, W}}};
+    const SpConvWeights conv = {.w = {w, SP_F32, 4, {CHANNELS, CHANNELS, 3, 3}}, .packed = w};
     if (kind == SP_WORK_PRODUCT)
-        sp_dense_run(nn, &weights, x, ROWS, SP_IDENTITY, y);
+        sp_dense_run(nn, &dense, x, ROWS, SP_IDENTITY, y);
     else if (kind == SP_WORK_ATTENTION)
-        sp_nn_run(nn, attention,
-                  &(SpAttention){.batch = 1,
-                                 .nq = ROWS,
-                                 .nk = ROWS,
-                                 .heads = HEADS,
-                                 .head = W / HEADS,
-                                 .scale = 1,
-                                 .q = x,
-                                 .k = x,
-                                 .v = x,
-                                 .q_row = W,
-                                 .k_row = W,
-                                 .v_row = W,
-                                 .y = y,
-                                 .y_row = W});
+        sp_attention_run(nn, HEADS, W,
+                         (SpAttention){1, ROWS, ROWS, .q = x, .q_row = W, .k = x, .k_row = W,
+                                       .v = x, .v_row = W, .y = y});
     else
-        sp_nn_run(nn, conv2d,
-                  &(SpConv2d){.x = x,
-                              .n = 1,
-                              .h = SIDE,
-                              .w = SIDE,
-                              .cin = CHANNELS,
-                              .ldx = CHANNELS,
-                              .packed = w,
-                              .cout = CHANNELS,
-                              .kh = 3,
-                              .kw = 3,
-                              .stride = 1,
-                              .pad = 1,
-                              .y = y,
-                              .ldy = CHANNELS});
+        sp_nn_convolve(nn, (SpFeatureMap){x, SIDE, SIDE, CHANNELS}, &conv, 1, SP_IDENTITY, NULL,
+                       (SpFeatureMap){y, SIDE, SIDE, CHANNELS});
 }
 
 /* Operations a second: the second of two runs, as the first one touches the memory. */

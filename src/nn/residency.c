@@ -18,13 +18,11 @@ typedef struct Group {
 } Group;
 
 struct SpWeights {
-    Range *range;
-    int *order; /* of the ranges by address */
+    Range *range; /* by address */
     int ranges;
     Group *group;
     int groups, current;
     char *loaded; /* the memory of sp_weights_load */
-    size_t loaded_bytes;
 };
 
 static size_t aligned(size_t bytes)
@@ -54,7 +52,6 @@ void sp_weights_free(SpWeights *weights)
     if (!weights)
         return;
     free(weights->range);
-    free(weights->order);
     free(weights->group);
     free(weights);
 }
@@ -80,7 +77,7 @@ static int ranges_before(const SpWeights *weights, const void *data)
     int low = 0, high = weights->ranges;
     while (low < high) {
         const int middle = (low + high) / 2;
-        if ((uintptr_t)weights->range[weights->order[middle]].data <= (uintptr_t)data)
+        if ((uintptr_t)weights->range[middle].data <= (uintptr_t)data)
             low = middle + 1;
         else
             high = middle;
@@ -92,7 +89,7 @@ static int ranges_before(const SpWeights *weights, const void *data)
 static Range *range_of(const SpWeights *weights, const void *data)
 {
     const int before = ranges_before(weights, data);
-    Range *range = before ? &weights->range[weights->order[before - 1]] : NULL;
+    Range *range = before ? &weights->range[before - 1] : NULL;
     return range && (uintptr_t)data - (uintptr_t)range->data < range->bytes ? range : NULL;
 }
 
@@ -118,16 +115,10 @@ bool sp_weights_add(SpWeights *weights, const void *data, size_t bytes)
     if (!range)
         return false;
     weights->range = range;
-    int *order = grow(weights->order, weights->ranges, sizeof *order);
-    if (!order)
-        return false;
-    weights->order = order;
     const int at = ranges_before(weights, data);
-    memmove(order + at + 1, order + at, (size_t)(weights->ranges - at) * sizeof *order);
-    order[at] = weights->ranges;
-    range += weights->ranges++;
-    *range = (Range){.data = data, .bytes = bytes};
-    assign_to_current(weights, range);
+    memmove(range + at + 1, range + at, (size_t)(weights->ranges++ - at) * sizeof *range);
+    range[at] = (Range){.data = data, .bytes = bytes};
+    assign_to_current(weights, &range[at]);
     return true;
 }
 
@@ -142,14 +133,6 @@ size_t sp_weights_bytes(const SpWeights *weights, int first, int count)
     for (int i = first; i < first + count; i++)
         bytes += weights->group[i].bytes;
     return bytes;
-}
-
-size_t sp_weights_max_bytes(const SpWeights *weights, int first, int count)
-{
-    size_t max = 0;
-    for (int i = first; i < first + count; i++)
-        max = weights->group[i].bytes > max ? weights->group[i].bytes : max;
-    return max;
 }
 
 void sp_weights_prefetch(SpWeights *weights, SpDevice *device, int slot, int group, void *memory)
@@ -181,7 +164,6 @@ SpStatus sp_weights_load(SpWeights *weights, SpDevice *device)
     if (!weights->loaded)
         return sp_error(SP_MEMORY, "%s: cannot get %zu MB for the weights", device->name,
                         bytes >> 20);
-    weights->loaded_bytes = bytes;
     char *at = weights->loaded;
     device->release_slot(device, 0);
     for (int i = 1; i < weights->groups; i++) {
@@ -197,16 +179,15 @@ void sp_weights_drop(SpWeights *weights, SpDevice *device)
 {
     if (!weights->loaded)
         return;
-    device->free(device, weights->loaded, weights->loaded_bytes);
+    device->free(device, weights->loaded, sp_weights_loaded(weights));
     weights->loaded = NULL;
-    weights->loaded_bytes = 0;
     for (int i = 1; i < weights->groups; i++)
         weights->group[i].address = NULL;
 }
 
 size_t sp_weights_loaded(const SpWeights *weights)
 {
-    return weights->loaded_bytes;
+    return weights->loaded ? sp_weights_bytes(weights, 1, weights->groups - 1) : 0;
 }
 
 const void *sp_weights_find(const SpWeights *weights, const void *data)

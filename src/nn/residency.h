@@ -46,9 +46,6 @@ int sp_weights_groups(const SpWeights *weights);
  * 64. */
 size_t sp_weights_bytes(const SpWeights *weights, int first, int count);
 
-/* Bytes of the largest of these groups. */
-size_t sp_weights_max_bytes(const SpWeights *weights, int first, int count);
-
 /* Starts to copy a group through `slot` of the device to `memory`, which has
  * sp_weights_bytes(weights, group, 1) bytes; ops may read it after device->wait_slot(slot). */
 void sp_weights_prefetch(SpWeights *weights, SpDevice *device, int slot, int group, void *memory);

@@ -58,21 +58,17 @@ static void wait(SpNn *nn, SpStream *stream, int slot)
 
 SpStream sp_stream_load(SpNn *nn, int first, int count)
 {
-    SpStream stream = {.first = first, .count = count, .resident = true, .group = {-1, -1}};
-    if (!streams(nn))
+    const bool load = streams(nn) && count > 0 && !sp_weights_is_resident(nn->weights, first);
+    SpStream stream = {first, load ? count : 0, .resident = true, .group = {-1, -1}};
+    if (!load)
         return stream;
-    if (count == 0 || sp_weights_is_resident(nn->weights, first)) {
-        stream.count = 0;
-        return stream;
-    }
     char *memory = alloc(nn, sp_weights_bytes(nn->weights, first, count));
     for (int i = first; i < first + count && nn->status.code == SP_OK; i++) {
         prefetch_group(nn, 0, i, memory);
         sp_weights_set_address(nn->weights, i, memory);
         memory += sp_weights_bytes(nn->weights, i, 1);
     }
-    stream.in_flight[0] = true;
-    wait(nn, &stream, 0);
+    sp_stream_wait(nn, 0);
     return stream;
 }
 
@@ -82,7 +78,11 @@ SpStream sp_stream_begin(SpNn *nn, int first, int count, bool loops)
         (loops && nn->plan.keep_loop_weights))
         return sp_stream_load(nn, first, count);
     SpStream stream = {.first = first, .count = count, .loops = loops, .group = {-1, -1}};
-    const size_t bytes = sp_weights_max_bytes(nn->weights, first, count);
+    size_t bytes = 0;
+    for (int i = first; i < first + count; i++) {
+        const size_t one = sp_weights_bytes(nn->weights, i, 1);
+        bytes = one > bytes ? one : bytes;
+    }
     for (int slot = 0; slot < SP_PREFETCH_SLOTS; slot++)
         stream.memory[slot] = alloc(nn, bytes);
     return stream;
@@ -119,8 +119,6 @@ void sp_stream_use(SpNn *nn, SpStream *stream, int group)
 
 void sp_stream_end(SpNn *nn, SpStream *stream)
 {
-    if (!streams(nn))
-        return;
     for (int slot = 0; slot < SP_PREFETCH_SLOTS; slot++)
         wait(nn, stream, slot);
     for (int i = stream->first; i < stream->first + stream->count; i++)

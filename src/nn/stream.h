@@ -25,7 +25,7 @@ SpStream sp_stream_begin(SpNn *nn, int first, int count, bool loops);
 /* Until the next call ops read `group`; the copy of the one after it starts. */
 void sp_stream_use(SpNn *nn, SpStream *stream, int group);
 
-/* No group of the stream is read any more; its memory goes with the caller's sp_nn_release. */
+/* No group of the stream is read any more; its memory goes with the caller's scope. */
 void sp_stream_end(SpNn *nn, SpStream *stream);
 
 /* Loads all these groups to arena memory until sp_stream_end; those that are resident stay so. */

@@ -14,7 +14,7 @@ static const float EPS = 1e-6f, FINAL_EPS = 1e-5f;
 
 static void bind_layer(SpBinder *b, int64_t width, const char *prefix, SpSamLayer *layer)
 {
-    layer->group = sp_bind_new_group(b);
+    layer->weight_group = sp_bind_new_group(b);
     static const int64_t any[] = {-1, -1};
     const int64_t entries = sp_bind_dim(b, 0, 2, any, "%sattn.rel_pos_h", prefix);
     const int64_t head = sp_bind_dim(b, 1, 2, any, "%sattn.rel_pos_h", prefix);
@@ -41,7 +41,7 @@ static void bind_layer(SpBinder *b, int64_t width, const char *prefix, SpSamLaye
 static void bind_vision(SpBinder *b, SpSam *sam)
 {
     SpSamVision *v = &sam->vision;
-    v->group = sp_bind_new_group(b);
+    v->weight_group = sp_bind_new_group(b);
     v->grid = sp_bind_dim(b, 1, 4, SP_DIMS(1, -1, -1, -1), VISION "pos_embed");
     v->width = sp_bind_dim(b, 3, 4, SP_DIMS(1, v->grid, v->grid, -1), VISION "pos_embed");
     v->positions = sp_bind_floats(b, v->grid * v->grid * v->width, VISION "pos_embed");
@@ -63,7 +63,7 @@ static void bind_vision(SpBinder *b, SpSam *sam)
         snprintf(prefix, sizeof prefix, VISION "layers.%d.", (int)i);
         bind_layer(b, v->width, prefix, &v->layer[i]);
     }
-    sp_bind_into_group(b, v->group);
+    sp_bind_into_group(b, v->weight_group);
     v->neck1.w = sp_bind_weights(b, 4, SP_DIMS(-1, v->width, 1, 1), VISION "neck.conv1.weight");
     const int64_t d = sam->width = v->neck1.w.dim[0];
     v->neck2.w = sp_bind_weights(b, 4, SP_DIMS(d, d, 3, 3), VISION "neck.conv2.weight");
@@ -87,7 +87,7 @@ static void bind_prompt(SpBinder *b, SpSam *sam)
     for (int i = 0; i < SP_SAM_CORNERS; i++)
         p->corner[i] = sp_bind_floats(b, d, PROMPT "point_embed.%d.weight", i);
     p->no_point = sp_bind_floats(b, d, PROMPT "not_a_point_embed.weight");
-    sp_bind_into_group(b, sam->decoder.group);
+    sp_bind_into_group(b, sam->decoder.weight_group);
     p->no_mask = sp_bind_floats(b, d, PROMPT "no_mask_embed.weight");
 }
 
@@ -95,15 +95,13 @@ static SpSamAttention bind_attention(SpBinder *b, const SpSam *sam, const char *
                                      const char *name)
 {
     const int64_t heads = sam->decoder.heads;
-    char path[NAME];
-    snprintf(path, sizeof path, "%s%s.", prefix, name);
-    SpSamAttention a = {.q = sp_dense_bind(b, -1, sam->width, "%sq_proj", path)};
+    SpSamAttention a = {.q = sp_dense_bind(b, -1, sam->width, "%s%s.q_proj", prefix, name)};
     const int64_t inner = a.q.w.dim[0];
-    a.k = sp_dense_bind(b, inner, sam->width, "%sk_proj", path);
-    a.v = sp_dense_bind(b, inner, sam->width, "%sv_proj", path);
-    a.out = sp_dense_bind(b, sam->width, inner, "%sout_proj", path);
+    a.k = sp_dense_bind(b, inner, sam->width, "%s%s.k_proj", prefix, name);
+    a.v = sp_dense_bind(b, inner, sam->width, "%s%s.v_proj", prefix, name);
+    a.out = sp_dense_bind(b, sam->width, inner, "%s%s.out_proj", prefix, name);
     if (inner % heads || inner / heads > SP_MAX_WINDOW_HEAD)
-        sp_bind_fail(b, "%s: %lld values do not make %lld heads", path, (long long)inner,
+        sp_bind_fail(b, "%s%s.: %lld values do not make %lld heads", prefix, name, (long long)inner,
                      (long long)heads);
     return a;
 }
@@ -143,7 +141,7 @@ static void bind_decoder(SpBinder *b, SpSam *sam)
     sp_bind_into_group(b, SP_HOST_GROUP);
     d->iou_token = sp_bind_floats(b, sam->width, DECODER "iou_token.weight");
     d->mask_tokens = sp_bind_floats(b, SP_SAM_MASKS * sam->width, DECODER "mask_tokens.weight");
-    sp_bind_into_group(b, d->group);
+    sp_bind_into_group(b, d->weight_group);
     d->blocks = sp_bind_count(b, TWO_WAY "layers.", ".self_attn.q_proj.weight", SP_SAM_BLOCKS);
     for (int64_t i = 0; i < d->blocks; i++)
         d->block[i] = bind_block(b, sam, i);
@@ -168,7 +166,7 @@ void sp_sam_bind(SpBinder *b, SpSam *sam)
     sam->crop_scale = sp_bind_number(b, "zoom", 0, 0, 16);
     sam->crops = (int)sp_bind_number(b, "looks", 1, 1, 8);
     sam->threshold = sp_bind_number(b, "mask_threshold", 0, -100, 100);
-    sam->decoder.group = sp_bind_new_group(b);
+    sam->decoder.weight_group = sp_bind_new_group(b);
     bind_prompt(b, sam);
     bind_decoder(b, sam);
 }

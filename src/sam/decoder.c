@@ -5,8 +5,7 @@
 /* y = a + b. */
 static void add(SpNn *nn, const float *a, const float *b, int64_t count, float *y)
 {
-    sp_nn_run(nn, elementwise,
-              &(SpElementwise){.x = a, .count = count, .scale = 1, .add = b, .y = y});
+    sp_nn_run(nn, elementwise, &(SpElementwise){a, count, 1, b, 0, SP_IDENTITY, y});
 }
 
 /* Rows of D values: queries [nq], keys and values [nk]. */
@@ -20,24 +19,16 @@ static void attend(const SpSam *sam, SpNn *nn, const SpSamAttention *a, Rows in,
                    const float *residual, float *y)
 {
     const int64_t inner = a->q.w.dim[0];
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *q = sp_nn_alloc(nn, in.nq * inner), *k = sp_nn_alloc(nn, in.nk * inner);
     float *v = sp_nn_alloc(nn, in.nk * inner);
     sp_dense_run(nn, &a->q, in.q, in.nq, SP_IDENTITY, q);
     sp_dense_run(nn, &a->k, in.k, in.nk, SP_IDENTITY, k);
     sp_dense_run(nn, &a->v, in.v, in.nk, SP_IDENTITY, v);
     sp_attention_run(nn, sam->decoder.heads, inner,
-                     (SpAttention){.batch = 1,
-                                   .nq = in.nq,
-                                   .nk = in.nk,
-                                   .q = q,
-                                   .q_row = inner,
-                                   .k = k,
-                                   .k_row = inner,
-                                   .v = v,
-                                   .y = q});
+                     (SpAttention){1, in.nq, in.nk, .q = q, .q_row = inner, .k = k, .k_row = inner,
+                                   .v = v, .y = q});
     sp_dense_call(nn, &a->out, (SpLinear){.x = q, .rows = in.nq, .residual = residual, .y = y});
-    sp_nn_release(nn, mark);
 }
 
 /* The two-way transformer's state; device arrays. */
@@ -59,13 +50,9 @@ static TwoWay two_way_begin(const SpSam *sam, SpNn *nn, const SpSamDecoding *in)
     sp_nn_copy(nn, SP_UPLOAD, s.first + d, sam->decoder.mask_tokens, SP_SAM_MASKS * d);
     sp_nn_copy(nn, SP_UPLOAD, s.first + special * d, in->sparse, in->count * d);
     sp_nn_copy(nn, SP_ON_DEVICE, s.t, s.first, s.tokens * d);
-    sp_nn_run(nn, elementwise,
-              &(SpElementwise){.x = in->embedding,
-                               .count = s.pixels * d,
-                               .scale = 1,
-                               .add = sam->prompt.no_mask,
-                               .period = d,
-                               .y = s.z});
+    sp_nn_run(
+        nn, elementwise,
+        &(SpElementwise){in->embedding, s.pixels * d, 1, sam->prompt.no_mask, d, SP_IDENTITY, s.z});
     return s;
 }
 
@@ -73,7 +60,7 @@ static void two_way_block(const SpSam *sam, SpNn *nn, int64_t index, const TwoWa
 {
     const SpSamBlock *block = &sam->decoder.block[index];
     const int64_t d = sam->width, n = s->tokens, pixels = s->pixels;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *tp = sp_nn_alloc(nn, n * d), *zp = sp_nn_alloc(nn, pixels * d);
     add(nn, s->z, s->position, pixels * d, zp);
     if (index == 0) {
@@ -93,35 +80,30 @@ static void two_way_block(const SpSam *sam, SpNn *nn, int64_t index, const TwoWa
     sp_norm_run(nn, &block->norm[3], s->z, pixels, s->z);
     sp_nn_dump(nn, s->t, 2, SP_DIMS(n, d), "sam/decoder/block%d.tokens", (int)index);
     sp_nn_dump(nn, s->z, 2, SP_DIMS(pixels, d), "sam/decoder/block%d.image", (int)index);
-    sp_nn_release(nn, mark);
 }
 
 static void two_way_end(const SpSam *sam, SpNn *nn, const TwoWay *s)
 {
     const int64_t d = sam->width, n = s->tokens, pixels = s->pixels;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *tp = sp_nn_alloc(nn, n * d), *zp = sp_nn_alloc(nn, pixels * d);
     add(nn, s->t, s->first, n * d, tp);
     add(nn, s->z, s->position, pixels * d, zp);
     attend(sam, nn, &sam->decoder.final, (Rows){tp, zp, s->z, n, pixels}, s->t, s->t);
     sp_norm_run(nn, &sam->decoder.final_norm, s->t, n, s->t);
     sp_nn_dump(nn, s->t, 2, SP_DIMS(n, d), "sam/decoder/tokens");
-    sp_nn_release(nn, mark);
 }
 
 static void deconvolve(SpNn *nn, const SpConvWeights *conv, SpFeatureMap x, SpFeatureMap y)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const SpConvWeights packed = sp_nn_conv_pack(nn, conv);
     sp_nn_deconvolve(nn, x, &packed, y);
-    sp_nn_release(nn, mark);
 }
 
 static void gelu(SpNn *nn, SpFeatureMap x)
 {
-    const int64_t count = x.h * x.w * x.c;
-    sp_nn_run(nn, elementwise,
-              &(SpElementwise){.x = x.x, .count = count, .scale = 1, .act = SP_GELU, .y = x.x});
+    sp_nn_run(nn, elementwise, &(SpElementwise){x.x, x.h * x.w * x.c, 1, NULL, 0, SP_GELU, x.x});
 }
 
 /* z [G, G, D] to out [4G, 4G, U]. */
@@ -131,7 +113,7 @@ static void upscale(const SpSam *sam, SpNn *nn, const float *z, float *out)
     const int64_t grid = sam->vision.grid;
     const SpFeatureMap image = {(float *)(uintptr_t)z, grid, grid, sam->width};
     const SpFeatureMap upscaled = {out, 4 * grid, 4 * grid, sam->decoder.up2.w.dim[1]};
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const SpFeatureMap twice = sp_nn_feature_map(nn, 2 * grid, 2 * grid, d->up1.w.dim[1]);
     deconvolve(nn, &d->up1, image, twice);
     sp_norm_run(nn, &d->up_norm, twice.x, twice.h * twice.w, twice.x);
@@ -139,13 +121,12 @@ static void upscale(const SpSam *sam, SpNn *nn, const float *z, float *out)
     deconvolve(nn, &d->up2, twice, upscaled);
     gelu(nn, upscaled);
     sp_nn_dump_map(nn, upscaled, "sam/decoder/upscaled");
-    sp_nn_release(nn, mark);
 }
 
 /* One token through a head. */
 static void head_run(SpNn *nn, const SpSamHead *head, const float *token, float *out)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const int64_t hidden = head->in.w.dim[0];
     float *x = sp_nn_alloc(nn, hidden), *y = sp_nn_alloc(nn, hidden);
     sp_dense_run(nn, &head->in, token, 1, SP_RELU, x);
@@ -156,7 +137,6 @@ static void head_run(SpNn *nn, const SpSamHead *head, const float *token, float 
         y = swap;
     }
     sp_dense_run(nn, &head->out, x, 1, SP_IDENTITY, out);
-    sp_nn_release(nn, mark);
 }
 
 /* The final tokens to out [4, U]. */
@@ -172,7 +152,7 @@ void sp_sam_decode(const SpSam *sam, SpNn *nn, const SpSamDecoding *in, float *m
 {
     const int64_t width = sam->decoder.up2.w.dim[1], side = 4 * sam->vision.grid;
     const int64_t pixels = side * side;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     sp_nn_dump_host(nn, in->sparse, 2, SP_DIMS(in->count, sam->width), "sam/decoder/sparse");
     const TwoWay s = two_way_begin(sam, nn, in);
     for (int64_t i = 0; i < sam->decoder.blocks; i++)
@@ -195,5 +175,4 @@ void sp_sam_decode(const SpSam *sam, SpNn *nn, const SpSamDecoding *in, float *m
                     "sam/decoder/masks");
     sp_nn_dump_host(nn, iou, 1, SP_DIMS(1), "sam/decoder/single_iou");
     sp_nn_dump_host(nn, iou + 1, 1, SP_DIMS(SP_SAM_MASKS - 1), "sam/decoder/iou");
-    sp_nn_release(nn, mark);
 }

@@ -12,7 +12,7 @@ enum { MAX_ROWS = 4 * SP_ROW_TILE };
 static void embed(const SpSam *sam, SpNn *nn, const float *image, float *x)
 {
     const SpSamVision *v = &sam->vision;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const SpFeatureMap pixels = sp_nn_feature_map(nn, sam->side, sam->side, 3);
     const SpConvWeights projection = sp_nn_conv_pack(nn, &v->embed);
     sp_nn_copy(nn, SP_UPLOAD, pixels.x, image, 3 * sam->side * sam->side);
@@ -20,25 +20,15 @@ static void embed(const SpSam *sam, SpNn *nn, const float *image, float *x)
     sp_nn_convolve(nn, pixels, &projection, v->patch, SP_IDENTITY, v->positions,
                    (SpFeatureMap){x, v->grid, v->grid, v->width});
     sp_nn_dump(nn, x, 3, SP_DIMS(v->grid, v->grid, v->width), "sam/vision/patches_plus_position");
-    sp_nn_release(nn, mark);
 }
 
 void sp_sam_layer_attention(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *qkv, float *x)
 {
     const int64_t width = layer->width, head = width / layer->heads;
     sp_nn_run(nn, window_attention,
-              &(SpWindowAttention){.qkv = qkv,
-                                   .h = grid,
-                                   .w = grid,
-                                   .side = layer->side,
-                                   .heads = layer->heads,
-                                   .head = head,
-                                   .scale = 1 / sqrtf((float)head),
-                                   .padding = layer->qkv.b,
-                                   .rel_pos_h = layer->rel_pos_h,
-                                   .rel_pos_w = layer->rel_pos_w,
-                                   .y = qkv,
-                                   .y_row = 3 * width});
+              &(SpWindowAttention){qkv, grid, grid, layer->side, layer->heads, head,
+                                   1 / sqrtf((float)head), layer->qkv.b, layer->rel_pos_h,
+                                   layer->rel_pos_w, qkv, 3 * width});
     sp_dense_call(
         nn, &layer->proj,
         (SpLinear){.x = qkv, .rows = grid * grid, .ldx = 3 * width, .residual = x, .y = x});
@@ -48,11 +38,12 @@ void sp_sam_layer_run(SpNn *nn, const SpSamLayer *layer, int64_t grid, float *x)
 {
     const int64_t rows = grid * grid;
     const int64_t chunk = sp_nn_chunk_rows(rows, nn->plan.rows ? nn->plan.rows : MAX_ROWS);
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *qkv = sp_nn_alloc(nn, rows * 3 * layer->width);
-    sp_dense_normed(nn, &layer->qkv, &layer->norm1, x, rows, chunk, qkv);
-    sp_sam_layer_attention(nn, layer, grid, qkv, x);
-    sp_nn_release(nn, mark);
+    {
+        SP_NN_SCOPE(nn);
+        float *qkv = sp_nn_alloc(nn, rows * 3 * layer->width);
+        sp_dense_normed(nn, &layer->qkv, &layer->norm1, x, rows, chunk, qkv);
+        sp_sam_layer_attention(nn, layer, grid, qkv, x);
+    }
     sp_mlp_add(nn, &layer->mlp, &layer->norm2, NULL, x, rows, chunk);
 }
 
@@ -61,7 +52,7 @@ static void neck(const SpSam *sam, SpNn *nn, const float *x, float *embedding)
 {
     const SpSamVision *v = &sam->vision;
     const int64_t pixels = v->grid * v->grid, d = sam->width;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const SpFeatureMap narrow = sp_nn_feature_map(nn, v->grid, v->grid, d);
     const SpFeatureMap out = {embedding, v->grid, v->grid, d};
     const SpConvWeights neck2 = sp_nn_conv_pack(nn, &v->neck2);
@@ -70,19 +61,18 @@ static void neck(const SpSam *sam, SpNn *nn, const float *x, float *embedding)
     sp_nn_convolve(nn, narrow, &neck2, 1, SP_IDENTITY, NULL, out);
     sp_norm_run(nn, &v->neck_norm2, embedding, pixels, embedding);
     sp_nn_dump_map(nn, out, "sam/vision/output");
-    sp_nn_release(nn, mark);
 }
 
 void sp_sam_encode(const SpSam *sam, SpNn *nn, const float *image, float *embedding)
 {
     const SpSamVision *v = &sam->vision;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *x = sp_nn_alloc(nn, v->grid * v->grid * v->width);
-    SpStream rest = sp_stream_load(nn, v->group, 1);
-    SpStream stream = sp_stream_begin(nn, v->layer->group, (int)v->layers, false);
+    SpStream rest = sp_stream_load(nn, v->weight_group, 1);
+    SpStream stream = sp_stream_begin(nn, v->layer->weight_group, (int)v->layers, false);
     embed(sam, nn, image, x);
     for (int64_t i = 0; i < v->layers; i++) {
-        sp_stream_use(nn, &stream, v->layer[i].group);
+        sp_stream_use(nn, &stream, v->layer[i].weight_group);
         sp_sam_layer_run(nn, &v->layer[i], v->grid, x);
         sp_nn_dump(nn, x, 3, SP_DIMS(v->grid, v->grid, v->width), "sam/vision/layer%d", (int)i);
         sp_progress(nn->progress, (double)(i + 1), (double)v->layers);
@@ -90,5 +80,4 @@ void sp_sam_encode(const SpSam *sam, SpNn *nn, const float *image, float *embedd
     sp_stream_end(nn, &stream);
     neck(sam, nn, x, embedding);
     sp_stream_end(nn, &rest);
-    sp_nn_release(nn, mark);
 }

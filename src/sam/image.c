@@ -63,7 +63,7 @@ static void frame_columns(const uint8_t *row, int64_t w, int32_t *out, int64_t w
 void sp_sam_resize_frame(SpNn *nn, const uint8_t *rgb, int64_t h, int64_t w, uint8_t *out,
                          int64_t ho, int64_t wo)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     int32_t *above = sp_nn_alloc_host(nn, (size_t)(3 * wo) * sizeof *above);
     int32_t *below = sp_nn_alloc_host(nn, (size_t)(3 * wo) * sizeof *below);
     for (int64_t i = 0; sp_nn_live(nn) && i < ho; i++) {
@@ -77,7 +77,6 @@ void sp_sam_resize_frame(SpNn *nn, const uint8_t *rgb, int64_t h, int64_t w, uin
             out[i * 3 * wo + j] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
         }
     }
-    sp_nn_release(nn, mark);
 }
 
 /* For each output of an axis the first input it reads, how many, and their integer weights. */
@@ -153,7 +152,7 @@ static void apply_axis(const Axis *axis, int64_t i, const uint8_t *in, int64_t s
 void sp_sam_resize_model(SpNn *nn, const uint8_t *rgb, int64_t h, int64_t w, uint8_t *out,
                          int64_t ho, int64_t wo)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     if (w != wo) {
         const Axis x = model_axis(nn, w, wo);
         uint8_t *wide = h == ho ? out : sp_nn_alloc_host(nn, (size_t)(h * wo * 3));
@@ -169,7 +168,6 @@ void sp_sam_resize_model(SpNn *nn, const uint8_t *rgb, int64_t h, int64_t w, uin
     } else if (w == wo && sp_nn_live(nn)) {
         memcpy(out, rgb, (size_t)(h * w * 3));
     }
-    sp_nn_release(nn, mark);
 }
 
 void sp_sam_normalise(const uint8_t *rgb, int64_t h, int64_t w, int64_t side, float *out)
@@ -190,7 +188,7 @@ void sp_sam_model_image(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const u
             sp_sam_crop_image(sam, s, rgb, out);
         return;
     }
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     uint8_t *frame = sp_nn_alloc_host(nn, (size_t)(s->frame_height * s->frame_width * 3));
     uint8_t *model = sp_nn_alloc_host(nn, (size_t)(s->model_height * s->model_width * 3));
     sp_sam_resize_frame(nn, rgb, s->height, s->width, frame, s->frame_height, s->frame_width);
@@ -198,5 +196,4 @@ void sp_sam_model_image(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const u
                         s->model_width);
     if (sp_nn_live(nn))
         sp_sam_normalise(model, s->model_height, s->model_width, sam->side, out);
-    sp_nn_release(nn, mark);
 }

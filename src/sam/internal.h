@@ -19,7 +19,7 @@ enum {
 
 /* One layer of the vision encoder (src/sam/README.md, "Vision encoder"). */
 typedef struct SpSamLayer {
-    int group;                  /* of its weights */
+    int weight_group;
     int64_t width, heads, side; /* of a window; G in a global layer */
     SpNorm norm1, norm2;
     SpDense qkv, proj;
@@ -28,7 +28,7 @@ typedef struct SpSamLayer {
 } SpSamLayer;
 
 typedef struct SpSamVision {
-    int group; /* of what is not the layers' */
+    int weight_group; /* of what is not the layers' */
     int64_t width, patch, grid, layers;
     SpConvWeights embed; /* [C, 3, patch, patch] */
     const float *positions;
@@ -60,7 +60,7 @@ typedef struct SpSamHead {
 } SpSamHead;
 
 typedef struct SpSamDecoder {
-    int group;
+    int weight_group;
     int64_t heads, blocks;
     const float *iou_token, *mask_tokens;
     SpSamBlock block[SP_SAM_BLOCKS];

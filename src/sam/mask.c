@@ -36,9 +36,9 @@ void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const f
                         uint8_t value, uint8_t *mask)
 {
     const int64_t side = 4 * sam->vision.grid, h = s->model_height, w = s->model_width;
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *model = sp_nn_alloc_host(nn, (size_t)(h * w) * sizeof *model);
-    float *row = sp_nn_alloc_host(nn, (size_t)s->width * sizeof *row);
+    SP_NN_SCOPE(nn);
+    float *model = sp_nn_host_floats(nn, h * w);
+    float *row = sp_nn_host_floats(nn, s->width);
     for (int64_t i = 0; sp_nn_live(nn) && i < h; i++)
         scaled_row(low, (Scaling){side, side, sam->side, sam->side}, i, w, model + i * w);
     for (int64_t i = 0; sp_nn_live(nn) && i < s->height; i++) {
@@ -48,5 +48,4 @@ void sp_sam_postprocess(const SpSam *sam, SpNn *nn, const SpSamSizes *s, const f
             if ((double)row[j] > sam->threshold && !mask[i * s->width + j])
                 mask[i * s->width + j] = value;
     }
-    sp_nn_release(nn, mark);
 }

@@ -53,8 +53,7 @@ static void place(const SpSam *sam, const SpSamSizes *s, const double from[2], d
 static const float *sparse_tokens(const SpSam *sam, SpNn *nn, const SpSamSizes *s,
                                   const SpPrompt *prompt)
 {
-    float *sparse =
-        sp_nn_alloc_host(nn, (size_t)(sp_sam_sparse_count(prompt) * sam->width) * sizeof(float));
+    float *sparse = sp_nn_host_floats(nn, sp_sam_sparse_count(prompt) * sam->width);
     double *point = sp_nn_alloc_host(nn, (size_t)(2 * prompt->points) * sizeof *point), box[4];
     if (!sp_nn_live(nn))
         return sparse;
@@ -97,11 +96,10 @@ typedef struct Run {
 static void encode(const Run *run, const SpSamSizes *s)
 {
     const int64_t side = run->sam->side;
-    const SpNnMark mark = sp_nn_mark(run->nn);
-    float *image = sp_nn_alloc_host(run->nn, (size_t)(3 * side * side) * sizeof *image);
+    SP_NN_SCOPE(run->nn);
+    float *image = sp_nn_host_floats(run->nn, 3 * side * side);
     sp_sam_model_image(run->sam, run->nn, s, run->input->rgb, image);
     sp_sam_encode(run->sam, run->nn, image, run->embedding);
-    sp_nn_release(run->nn, mark);
 }
 
 /* The masks of an object's prompt into low [4, 4G, 4G], and their IoUs. */
@@ -109,12 +107,11 @@ static void decode(const Run *run, const SpSamSizes *s, int64_t object, float *l
                    float iou[SP_SAM_MASKS])
 {
     const SpPrompt *prompt = &run->input->prompt[object];
-    const SpNnMark mark = sp_nn_mark(run->nn);
+    SP_NN_SCOPE(run->nn);
     const SpSamDecoding in = {run->embedding, run->position,
                               sparse_tokens(run->sam, run->nn, s, prompt),
                               sp_sam_sparse_count(prompt)};
     sp_sam_decode(run->sam, run->nn, &in, low, iou);
-    sp_nn_release(run->nn, mark);
 }
 
 /* Where the grid's cells are, device [G, G, D], which stays taken. */
@@ -122,12 +119,11 @@ static const float *position_map(const SpSam *sam, SpNn *nn)
 {
     const int64_t map = sam->vision.grid * sam->vision.grid * sam->width;
     float *position = sp_nn_alloc(nn, map);
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *code = sp_nn_alloc_host(nn, (size_t)map * sizeof *code);
+    SP_NN_SCOPE(nn);
+    float *code = sp_nn_host_floats(nn, map);
     if (sp_nn_live(nn))
         sp_sam_image_position(sam, code);
     sp_nn_copy(nn, SP_UPLOAD, position, code, map);
-    sp_nn_release(nn, mark);
     return position;
 }
 
@@ -141,7 +137,7 @@ static void keep_iou(const Run *run, int64_t object, float iou)
 static void segment_whole(const Run *run, const SpSamSizes *s)
 {
     SpNn *nn = run->nn;
-    SpStream weights = sp_stream_load(nn, run->sam->decoder.group, 1);
+    SpStream weights = sp_stream_load(nn, run->sam->decoder.weight_group, 1);
     for (int64_t i = 0; i < run->input->objects; i++) {
         float iou[SP_SAM_MASKS] = {0};
         decode(run, s, i, run->low, iou);
@@ -164,12 +160,11 @@ typedef struct Found {
 static void crop_logits(const Run *run, const SpSamSizes *s, int64_t object, float *low,
                         float iou[SP_SAM_MASKS])
 {
-    const SpNnMark mark = sp_nn_mark(run->nn);
+    SP_NN_SCOPE(run->nn);
     encode(run, s);
-    SpStream weights = sp_stream_load(run->nn, run->sam->decoder.group, 1);
+    SpStream weights = sp_stream_load(run->nn, run->sam->decoder.weight_group, 1);
     decode(run, s, object, low, iou);
     sp_stream_end(run->nn, &weights);
-    sp_nn_release(run->nn, mark);
 }
 
 /* Runs the mirrored crop as well: the kept mask and its IoU become the means of the two. */
@@ -241,17 +236,17 @@ SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
 {
     const SpSamSizes s = sp_sam_sizes(sam, input->height, input->width, input->short_side);
     const int64_t cells = sam->vision.grid * sam->vision.grid;
-    const size_t masks = (size_t)(SP_SAM_MASKS * 16 * cells) * sizeof(float);
+    const int64_t masks = SP_SAM_MASKS * 16 * cells;
     const bool crops = sam->crop_scale > 0;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     Run run = {sam, nn, input, output, .pixels = 16 * cells};
     run.embedding = sp_nn_alloc(nn, cells * sam->width);
     sp_nn_precision(nn, SP_PRECISION_TF32);
     if (!crops)
         encode(&run, &s);
     run.position = position_map(sam, nn);
-    run.low = sp_nn_alloc_host(nn, masks);
-    run.mirrored = crops ? sp_nn_alloc_host(nn, masks) : NULL;
+    run.low = sp_nn_host_floats(nn, masks);
+    run.mirrored = crops ? sp_nn_host_floats(nn, masks) : NULL;
     if (sp_nn_live(nn))
         memset(output->mask, 0, (size_t)(input->height * input->width));
     if (!crops)
@@ -259,6 +254,5 @@ SpStatus sp_sam_run(const SpSam *sam, SpNn *nn, const SpSamInput *input, const S
     for (int64_t i = 0; crops && i < input->objects; i++)
         segment_cropped(&run, &s, i);
     sp_nn_precision(nn, SP_PRECISION_F32);
-    sp_nn_release(nn, mark);
     return nn->status;
 }

@@ -1,23 +1,10 @@
 #include "store/bind_layers.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
-enum { NAME_SIZE = 256 };
-
-/* The name that a function's last arguments give. */
-#define FORMAT_NAME(name, format)                                                                  \
-    char name[NAME_SIZE];                                                                          \
-    do {                                                                                           \
-        va_list args;                                                                              \
-        va_start(args, format);                                                                    \
-        vsnprintf(name, sizeof name, format, args);                                                \
-        va_end(args);                                                                              \
-    } while (0)
+enum { NAME_CAPACITY = 256 };
 
 SpDense sp_dense_bind(SpBinder *b, int64_t out, int64_t in, const char *format, ...)
 {
-    FORMAT_NAME(name, format);
+    SP_FORMAT(name, NAME_CAPACITY, format);
     SpDense dense = {.w = sp_bind_weights(b, 2, SP_DIMS(out, in), "%s.weight", name)};
     dense.b = sp_bind_floats(b, dense.w.dim[0], "%s.bias", name);
     return dense;
@@ -25,7 +12,7 @@ SpDense sp_dense_bind(SpBinder *b, int64_t out, int64_t in, const char *format, 
 
 SpNorm sp_norm_bind(SpBinder *b, int64_t width, float eps, const char *format, ...)
 {
-    FORMAT_NAME(name, format);
+    SP_FORMAT(name, NAME_CAPACITY, format);
     SpNorm norm = {.w = sp_bind_floats(b, width, "%s.weight", name), .width = width, .eps = eps};
     norm.b = sp_bind_floats(b, width, "%s.bias", name);
     return norm;
@@ -33,7 +20,7 @@ SpNorm sp_norm_bind(SpBinder *b, int64_t width, float eps, const char *format, .
 
 SpMlp sp_mlp_bind(SpBinder *b, int64_t in, int64_t out, SpActivation act, const char *format, ...)
 {
-    FORMAT_NAME(name, format);
+    SP_FORMAT(name, NAME_CAPACITY, format);
     SpMlp mlp = {.fc1 = sp_dense_bind(b, -1, in, "%s1", name), .act = act};
     mlp.fc2 = sp_dense_bind(b, out, mlp.fc1.w.dim[0], "%s2", name);
     return mlp;
@@ -50,14 +37,14 @@ static SpConvWeights bind_conv(SpBinder *b, const int64_t dims[4], bool transpos
 
 SpConvWeights sp_conv_bind(SpBinder *b, int64_t out, int64_t in, int64_t k, const char *format, ...)
 {
-    FORMAT_NAME(name, format);
+    SP_FORMAT(name, NAME_CAPACITY, format);
     return bind_conv(b, SP_DIMS(out, in, k, k), false, name);
 }
 
 SpConvWeights sp_deconv_bind(SpBinder *b, int64_t in, int64_t out, int64_t k, const char *format,
                              ...)
 {
-    FORMAT_NAME(name, format);
+    SP_FORMAT(name, NAME_CAPACITY, format);
     return bind_conv(b, SP_DIMS(in, out, k, k), true, name);
 }
 

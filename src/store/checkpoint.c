@@ -3,8 +3,6 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -57,14 +55,16 @@ static SpStatus read_json(const char *path, cJSON **out)
     return sp_ok();
 }
 
-static SpStatus add_file(SpCheckpoint *checkpoint, const char *path)
+/* Adds a shard: `size` bytes at `data` called `path`, or (data NULL) the file there. */
+static SpStatus add_file(SpCheckpoint *checkpoint, const char *path, const void *data, size_t size)
 {
-    SpSafetensors **larger =
-        realloc(checkpoint->file, (checkpoint->files + 1) * sizeof *checkpoint->file);
-    if (!larger)
+    SpSafetensors **file = realloc(checkpoint->file, (checkpoint->files + 1) * sizeof *file);
+    if (!file)
         return sp_no_memory(path);
-    checkpoint->file = larger;
-    SP_TRY(sp_safetensors_open(path, SP_CHECKPOINT, &checkpoint->file[checkpoint->files]));
+    checkpoint->file = file;
+    file += checkpoint->files;
+    SP_TRY(data ? sp_safetensors_open_memory(data, size, path, SP_CHECKPOINT, file)
+                : sp_safetensors_open(path, SP_CHECKPOINT, file));
     checkpoint->files++;
     return sp_ok();
 }
@@ -96,7 +96,7 @@ static SpStatus add_shards(SpCheckpoint *checkpoint, const char *folder, const c
             status = sp_error(SP_CHECKPOINT, "%s: tensor %.100s names no shard of this folder",
                               index_path, item->string);
         else if (!seen_before(map, item))
-            status = add_file(checkpoint, path);
+            status = add_file(checkpoint, path, NULL, 0);
     }
     cJSON_ArrayForEach(item, map)
     {
@@ -113,7 +113,7 @@ static SpStatus open_folder(SpCheckpoint *checkpoint, const char *folder)
     char path[PATH_CAPACITY + 64];
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
     if (access(path, F_OK) == 0) {
-        SP_TRY(add_file(checkpoint, path));
+        SP_TRY(add_file(checkpoint, path, NULL, 0));
     } else {
         snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
         if (access(path, F_OK) != 0)
@@ -126,30 +126,18 @@ static SpStatus open_folder(SpCheckpoint *checkpoint, const char *folder)
     return access(path, F_OK) == 0 ? read_json(path, &checkpoint->config) : sp_ok();
 }
 
-static SpStatus finish_open(SpCheckpoint *checkpoint, SpStatus status, SpCheckpoint **out)
+static SpStatus open_memory(SpCheckpoint *checkpoint, const void *data, size_t size)
 {
-    if (status.code != SP_OK)
-        sp_checkpoint_close(checkpoint);
-    else
-        *out = checkpoint;
-    return status;
+    SP_TRY(add_file(checkpoint, checkpoint->label, data, size));
+    const char *config = sp_safetensors_metadata(checkpoint->file[0], "config");
+    checkpoint->config = config ? cJSON_Parse(config) : NULL;
+    if (config && !cJSON_IsObject(checkpoint->config))
+        return sp_error(SP_CHECKPOINT, "%s: its configuration is not JSON", checkpoint->label);
+    return sp_ok();
 }
 
-SpStatus sp_checkpoint_open(const char *folder, SpCheckpoint **out)
-{
-    *out = NULL;
-    SpCheckpoint *checkpoint = calloc(1, sizeof *checkpoint);
-    if (!checkpoint)
-        return sp_no_memory(folder);
-    snprintf(checkpoint->label, sizeof checkpoint->label, "%s", folder);
-    checkpoint->weights = sp_weights_new();
-    return finish_open(checkpoint,
-                       checkpoint->weights ? open_folder(checkpoint, folder) : sp_no_memory(folder),
-                       out);
-}
-
-SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *label,
-                                   SpCheckpoint **out)
+/* The folder `label`, or where `data` is not NULL what is there. */
+static SpStatus open_either(const char *label, const void *data, size_t size, SpCheckpoint **out)
 {
     *out = NULL;
     SpCheckpoint *checkpoint = calloc(1, sizeof *checkpoint);
@@ -157,19 +145,25 @@ SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *la
         return sp_no_memory(label);
     snprintf(checkpoint->label, sizeof checkpoint->label, "%s", label);
     checkpoint->weights = sp_weights_new();
-    checkpoint->file = calloc(1, sizeof *checkpoint->file);
-    SpStatus status =
-        checkpoint->file && checkpoint->weights
-            ? sp_safetensors_open_memory(data, size, label, SP_CHECKPOINT, &checkpoint->file[0])
-            : sp_no_memory(label);
-    if (status.code == SP_OK) {
-        checkpoint->files = 1;
-        const char *config = sp_safetensors_metadata(checkpoint->file[0], "config");
-        checkpoint->config = config ? cJSON_Parse(config) : NULL;
-        if (config && !cJSON_IsObject(checkpoint->config))
-            status = sp_error(SP_CHECKPOINT, "%s: its configuration is not JSON", label);
-    }
-    return finish_open(checkpoint, status, out);
+    const SpStatus status = !checkpoint->weights ? sp_no_memory(label)
+                            : data               ? open_memory(checkpoint, data, size)
+                                                 : open_folder(checkpoint, label);
+    if (status.code == SP_OK)
+        *out = checkpoint;
+    else
+        sp_checkpoint_close(checkpoint);
+    return status;
+}
+
+SpStatus sp_checkpoint_open(const char *folder, SpCheckpoint **out)
+{
+    return open_either(folder, NULL, 0, out);
+}
+
+SpStatus sp_checkpoint_open_memory(const void *data, size_t size, const char *label,
+                                   SpCheckpoint **out)
+{
+    return open_either(label, data, size, out);
 }
 
 SpStatus sp_checkpoint_use_compact(SpCheckpoint *checkpoint)
@@ -227,14 +221,9 @@ size_t sp_checkpoint_bound_bytes(const SpCheckpoint *checkpoint)
 
 void sp_bind_fail(SpBinder *binder, const char *format, ...)
 {
-    if (binder->status.code != SP_OK)
-        return;
-    char text[300];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    binder->status = sp_error(SP_CHECKPOINT, "%.190s: %s", binder->checkpoint->label, text);
+    SP_FORMAT(text, 300, format);
+    if (binder->status.code == SP_OK)
+        binder->status = sp_error(SP_CHECKPOINT, "%.190s: %s", binder->checkpoint->label, text);
 }
 
 /* The item at a path of keys, "model.Track_cfg.overlap"; NULL when absent. */
@@ -290,35 +279,27 @@ static void shape_text(int rank, const int64_t *dims, char *out, size_t size)
                                (long long)dims[i]);
 }
 
-/* A tensor of floating-point numbers, or NULL after recording why not. */
-static const SpTensor *find_floats(SpBinder *binder, const char *name)
+/* A tensor of floating-point numbers of the given shape (-1 for any size; rank -1: any), or NULL
+ * after recording why not. */
+static const SpTensor *find(SpBinder *binder, int rank, const int64_t *dims, const char *name)
 {
     if (binder->status.code != SP_OK)
         return NULL;
     const SpTensor *found = sp_checkpoint_find(binder->checkpoint, name);
-    if (!found)
-        sp_bind_fail(binder, "it lacks tensor %s", name);
-    else if (found->dtype != SP_F32 && found->dtype != SP_F16 && found->dtype != SP_BF16)
-        sp_bind_fail(binder, "tensor %s is not F32, F16 or BF16", name);
-    else
-        return found;
-    return NULL;
-}
-
-/* As find_floats, of the given shape, -1 for any size. */
-static const SpTensor *find_shape(SpBinder *binder, int rank, const int64_t *dims, const char *name)
-{
-    const SpTensor *found = find_floats(binder, name);
-    bool fits = found && found->rank == rank;
+    bool fits = found && (rank < 0 || found->rank == rank);
     for (int i = 0; fits && i < rank; i++)
         fits = dims[i] < 0 ? found->dim[i] > 0 : found->dim[i] == dims[i];
-    if (found && !fits) {
+    if (!found) {
+        sp_bind_fail(binder, "it lacks tensor %s", name);
+    } else if (found->dtype != SP_F32 && found->dtype != SP_F16 && found->dtype != SP_BF16) {
+        sp_bind_fail(binder, "tensor %s is not F32, F16 or BF16", name);
+    } else if (!fits) {
         char expected[80], got[80];
         shape_text(rank, dims, expected, sizeof expected);
         shape_text(found->rank, found->dim, got, sizeof got);
         sp_bind_fail(binder, "tensor %s has shape [%s], not [%s]", name, got, expected);
     }
-    return fits ? found : NULL;
+    return binder->status.code == SP_OK ? found : NULL;
 }
 
 /* A float32 copy that lives as long as the checkpoint. */
@@ -360,14 +341,6 @@ void sp_bind_into_group(SpBinder *binder, int group)
     sp_weights_select_group(binder->checkpoint->weights, group);
 }
 
-/* char name[]: a tensor's, formatted with the arguments after `format`. */
-#define FORMAT_NAME(name, format)                                                                  \
-    char name[NAME_CAPACITY];                                                                      \
-    va_list arguments;                                                                             \
-    va_start(arguments, format);                                                                   \
-    vsnprintf(name, sizeof name, format, arguments);                                               \
-    va_end(arguments)
-
 static bool aligned(const SpTensor *tensor)
 {
     return (uintptr_t)tensor->data % sp_dtype_size(tensor->dtype) == 0;
@@ -375,8 +348,8 @@ static bool aligned(const SpTensor *tensor)
 
 SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const char *format, ...)
 {
-    FORMAT_NAME(name, format);
-    const SpTensor *found = find_shape(binder, rank, dims, name);
+    SP_FORMAT(name, NAME_CAPACITY, format);
+    const SpTensor *found = find(binder, rank, dims, name);
     if (!found)
         return (SpTensor){0};
     SpTensor tensor = *found;
@@ -391,8 +364,8 @@ SpTensor sp_bind_weights(SpBinder *binder, int rank, const int64_t *dims, const 
 
 const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *format, ...)
 {
-    FORMAT_NAME(name, format);
-    const SpTensor *found = find_floats(binder, name);
+    SP_FORMAT(name, NAME_CAPACITY, format);
+    const SpTensor *found = find(binder, -1, NULL, name);
     if (!found)
         return NULL;
     if (sp_tensor_count(found) != count) {
@@ -409,13 +382,13 @@ const float *sp_bind_floats(SpBinder *binder, int64_t count, const char *format,
 int64_t sp_bind_dim(SpBinder *binder, int axis, int rank, const int64_t *dims, const char *format,
                     ...)
 {
-    FORMAT_NAME(name, format);
-    const SpTensor *found = find_shape(binder, rank, dims, name);
+    SP_FORMAT(name, NAME_CAPACITY, format);
+    const SpTensor *found = find(binder, rank, dims, name);
     return found ? found->dim[axis] : 0;
 }
 
 bool sp_bind_has(const SpBinder *binder, const char *format, ...)
 {
-    FORMAT_NAME(name, format);
+    SP_FORMAT(name, NAME_CAPACITY, format);
     return sp_checkpoint_find(binder->checkpoint, name) != NULL;
 }

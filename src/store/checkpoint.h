@@ -88,11 +88,4 @@ void sp_bind_into_group(SpBinder *binder, int group);
 bool sp_bind_has(const SpBinder *binder, const char *name, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The dims of a shape, in place. */
-#define SP_DIMS(...)                                                                               \
-    (const int64_t[])                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-
 #endif

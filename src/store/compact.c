@@ -107,27 +107,24 @@ static SpDtype dtype_in_copy(const char *name, const SpTensor *tensor)
     return half && fits_f16(tensor) ? SP_F16 : SP_F32;
 }
 
+static bool add_pair(cJSON *object, const char *key, size_t first, size_t second)
+{
+    cJSON *pair = cJSON_CreateDoubleArray((double[2]){(double)first, (double)second}, 2);
+    const bool added = cJSON_AddItemToObject(object, key, pair);
+    if (!added)
+        cJSON_Delete(pair);
+    return added;
+}
+
 static bool add_tensor(cJSON *header, const char *name, const SpTensor *tensor, SpDtype dtype,
                        size_t *offset)
 {
-    const size_t bytes = (size_t)sp_tensor_count(tensor) * sizeof(uint16_t);
-    const double dims[] = {(double)tensor->dim[0], (double)tensor->dim[1]};
-    const double offsets[] = {(double)*offset, (double)(*offset + bytes)};
+    const size_t begin = *offset;
     cJSON *object = cJSON_AddObjectToObject(header, name);
-    *offset += bytes;
-    if (!object || !cJSON_AddStringToObject(object, "dtype", dtype == SP_F16 ? "F16" : "BF16"))
-        return false;
-    cJSON *shape = cJSON_CreateDoubleArray(dims, 2);
-    if (!cJSON_AddItemToObject(object, "shape", shape)) {
-        cJSON_Delete(shape);
-        return false;
-    }
-    cJSON *range = cJSON_CreateDoubleArray(offsets, 2);
-    if (!cJSON_AddItemToObject(object, "data_offsets", range)) {
-        cJSON_Delete(range);
-        return false;
-    }
-    return true;
+    *offset += (size_t)sp_tensor_count(tensor) * sizeof(uint16_t);
+    return object && cJSON_AddStringToObject(object, "dtype", dtype == SP_F16 ? "F16" : "BF16") &&
+           add_pair(object, "shape", (size_t)tensor->dim[0], (size_t)tensor->dim[1]) &&
+           add_pair(object, "data_offsets", begin, *offset);
 }
 
 /* The header's text; NULL when memory is short. */

@@ -27,8 +27,7 @@ bool sp_compact_is_current(const char *folder);
 SpStatus sp_compact_open(const char *folder, SpSafetensors **out);
 
 /* Writes the copy of folder/model.safetensors to `stream`, which stays the caller's; *bytes is its
- * size. SP_CHECKPOINT;
- * SP_OUTPUT; SP_MEMORY. */
+ * size. SP_CHECKPOINT, SP_OUTPUT, SP_MEMORY. */
 SpStatus sp_compact_write(const char *folder, FILE *stream, size_t *bytes);
 
 #endif

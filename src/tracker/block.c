@@ -24,7 +24,7 @@ static void attend_self(SpNn *nn, const SpTrackBlock *b, float *x, int64_t track
     const int64_t width = b->width, rows = tracks * frames, track = frames * width;
     const bool time = axis == SP_OVER_TIME;
     const int64_t batch_stride = time ? track : width, row_stride = time ? width : track;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *q = sp_nn_alloc(nn, rows * width), *kv = sp_nn_alloc(nn, rows * 2 * width);
     project(nn, &b->to_q, &b->norm, x, rows, q);
     project(nn, &b->to_kv, &b->norm, x, rows, kv);
@@ -40,7 +40,6 @@ static void attend_self(SpNn *nn, const SpTrackBlock *b, float *x, int64_t track
                                    .k_row = 2 * row_stride,
                                    .y = q});
     add_attended(nn, b, q, rows, x);
-    sp_nn_release(nn, mark);
 }
 
 /* Few queries in each frame and a long context: a group of frames at a time, frame by frame. */
@@ -49,7 +48,7 @@ static void attend_to_many(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tr
 {
     const int64_t width = b->width, rows = tracks * frames;
     const int64_t group = sp_min(sp_max(GROUP_ROWS / others, 1), frames);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *q = sp_nn_alloc(nn, rows * width);
     float *normed = sp_nn_alloc(nn, group * others * width);
     float *kv = sp_nn_alloc(nn, group * others * 2 * width);
@@ -73,7 +72,6 @@ static void attend_to_many(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tr
                                        .y = q + first * width});
     }
     add_attended(nn, b, q, rows, x);
-    sp_nn_release(nn, mark);
 }
 
 /* Many queries in each frame and a short context: a row tile of tracks at a time. */
@@ -82,7 +80,7 @@ static void attend_to_few(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tra
 {
     const int64_t width = b->width, track = frames * width;
     const int64_t group = sp_min(tracks, SP_ROW_TILE);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *q = sp_nn_alloc(nn, group * track), *kv = sp_nn_alloc(nn, others * 2 * track);
     project(nn, &b->to_kv, &b->context_norm, context, others * frames, kv);
     for (int64_t n = 0; n < tracks; n += group) {
@@ -101,7 +99,6 @@ static void attend_to_few(SpNn *nn, const SpTrackBlock *b, float *x, int64_t tra
                                        .y = q});
         add_attended(nn, b, q, rows, x + n * track);
     }
-    sp_nn_release(nn, mark);
 }
 
 /* How many tracks attend over time together. Their rows are whole row tiles, so that any number

@@ -9,11 +9,10 @@ static void encode_vectors(const SpTracker *t, SpNn *nn, const float *vectors, i
                            float *both)
 {
     const int64_t width = 3 * (1 + 2 * SP_DEGREE_FINE);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *encoded = sp_nn_alloc(nn, rows * width);
     sp_nn_run(nn, posenc, &(SpPosenc){vectors, rows, 3, 3, SP_DEGREE_FINE, encoded, width});
     sp_mlp_run(nn, &t->rel_pos_mlp, encoded, rows, both, 2 * t->channels);
-    sp_nn_release(nn, mark);
 }
 
 void sp_correlation_query(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *level,
@@ -23,7 +22,7 @@ void sp_correlation_query(const SpTracker *t, SpNn *nn, const SpCorrelationLevel
     for (int64_t first = 0; first < tracks; first += SP_ROW_TILE) {
         const int64_t count = sp_min(SP_ROW_TILE, tracks - first), rows = count * knn;
         const float *points = level->template_points + first * patch * 3;
-        const SpNnMark mark = sp_nn_mark(nn);
+        SP_NN_SCOPE(nn);
         float *centres = sp_nn_alloc(nn, count * 3), *vectors = sp_nn_alloc(nn, rows * 3);
         int32_t *index = (int32_t *)(void *)sp_nn_alloc(nn, rows);
         float *both = sp_nn_alloc(nn, rows * 2 * c), *query = level->query + first * knn * c;
@@ -36,7 +35,6 @@ void sp_correlation_query(const SpTracker *t, SpNn *nn, const SpCorrelationLevel
         sp_mlp_run(nn, &t->corr_xyz_mlp, both, rows, query, c);
         sp_dense_normed(nn, &t->cross.to_q, &t->cross.norm, query, rows, rows,
                         level->query_projected + first * knn * c);
-        sp_nn_release(nn, mark);
     }
 }
 
@@ -44,7 +42,7 @@ static void branch_2d(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *le
                       const SpPairs *p, const float *xy, float *token)
 {
     const int64_t m = p->tracks * p->frames, patch = t->patch_side * t->patch_side;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *volume = sp_nn_alloc(nn, m * patch * patch);
     sp_nn_run(nn, correlate,
               &(SpCorrelate){.map = level->features,
@@ -60,7 +58,6 @@ static void branch_2d(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *le
                              .templates = level->templates + p->first_track * patch * t->channels,
                              .out = volume});
     sp_mlp_run(nn, &t->corr_mlp, volume, m, token, t->token_width);
-    sp_nn_release(nn, mark);
 }
 
 /* The target's side: both: [m knn, 2 C] encoded vectors and features of the nearest neighbours. */
@@ -68,7 +65,7 @@ static void target_side(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *
                         const SpPairs *p, const float *xy, float *both)
 {
     const int64_t m = p->tracks * p->frames, patch = t->patch_side * t->patch_side, knn = t->knn;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *points = sp_nn_alloc(nn, m * patch * 3), *vectors = sp_nn_alloc(nn, m * knn * 3);
     int32_t *index = (int32_t *)(void *)sp_nn_alloc(nn, m * knn);
     SpSamplePatches samples = {.map = level->points,
@@ -92,7 +89,6 @@ static void target_side(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *
     samples.out = both + t->channels;
     samples.ldy = 2 * t->channels;
     sp_nn_run(nn, sample_patches, &samples);
-    sp_nn_release(nn, mark);
 }
 
 /* A cross block's attention of nq rows of q a pair over knn rows of context a pair. queries: batch,
@@ -101,7 +97,7 @@ static void attend(SpNn *nn, const SpTrackBlock *b, SpAttention queries, const f
                    int64_t knn, float *y)
 {
     const int64_t c = b->width, rows = queries.batch * knn;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *normed = sp_nn_alloc(nn, rows * c), *kv = sp_nn_alloc(nn, rows * 2 * c);
     sp_norm_run(nn, &b->context_norm, context, rows, normed);
     sp_dense_run(nn, &b->to_kv, normed, rows, SP_IDENTITY, kv);
@@ -113,7 +109,6 @@ static void attend(SpNn *nn, const SpTrackBlock *b, SpAttention queries, const f
     queries.k_row = 2 * c;
     queries.y = y;
     sp_attention_run(nn, b->heads, c, queries);
-    sp_nn_release(nn, mark);
 }
 
 /* cross(query, g), then the mean over its tokens: a [m, C]. */
@@ -127,7 +122,7 @@ static void cross_mean(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *l
                                  .nq = knn,
                                  .q = level->query_projected + p->first_track * query,
                                  .q_share = p->frames};
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *x = sp_nn_alloc(nn, rows * c), *y = sp_nn_alloc(nn, rows * c);
     for (int64_t f = 0; f < p->frames; f++)
         sp_nn_copy_rows(nn, SP_ON_DEVICE, x + f * query, p->frames * query,
@@ -140,27 +135,25 @@ static void cross_mean(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *l
     sp_nn_run(nn, group_mean, &(SpGroupMean){wide, m, knn, hidden, mean});
     sp_nn_run(nn, group_mean, &(SpGroupMean){x, m, knn, c, a});
     sp_dense_call(nn, &b->mlp.fc2, (SpLinear){.x = mean, .rows = m, .residual = a, .y = a});
-    sp_nn_release(nn, mark);
 }
 
 /* aggregate(a, context) in place on a [m, C]. */
 static void aggregate(const SpTracker *t, SpNn *nn, const float *context, int64_t m, float *a)
 {
     const SpTrackBlock *b = &t->aggregate;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *q = sp_nn_alloc(nn, m * t->channels);
     sp_dense_normed(nn, &b->to_q, &b->norm, a, m, m, q);
     attend(nn, b, (SpAttention){.batch = m, .nq = 1, .q = q}, context, t->knn, q);
     sp_dense_call(nn, &b->to_out, (SpLinear){.x = q, .rows = m, .residual = a, .y = a});
     sp_mlp_add(nn, &b->mlp, &b->norm, NULL, a, m, m);
-    sp_nn_release(nn, mark);
 }
 
 static void branch_3d(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *level,
                       const SpPairs *p, const float *xy, float *token3)
 {
     const int64_t c = t->channels, m = p->tracks * p->frames, rows = m * t->knn;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *both = sp_nn_alloc(nn, rows * 2 * c), *g = sp_nn_alloc(nn, rows * c);
     float *a = sp_nn_alloc(nn, m * c), *out = sp_nn_alloc(nn, m * t->cross_out.w.dim[0]);
     float *features = sp_nn_alloc(nn, m * t->corr_width);
@@ -173,18 +166,16 @@ static void branch_3d(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *le
     sp_mlp_run(nn, &t->corr_depth_mlp, out, m, features, t->corr_width);
     sp_nn_run(nn, scale_rows,
               &(SpScaleRows){features, p->valid, m, t->corr_width, token3, t->token3_width});
-    sp_nn_release(nn, mark);
 }
 
 void sp_correlation_run(const SpTracker *t, SpNn *nn, const SpCorrelationLevel *level,
                         const SpPairs *p, float *token, float *token3)
 {
     const int64_t m = p->tracks * p->frames;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *xy = sp_nn_alloc(nn, 2 * m);
     sp_nn_run(nn, elementwise,
               &(SpElementwise){p->xy, 2 * m, level->scale, NULL, 0, SP_IDENTITY, xy});
     branch_2d(t, nn, level, p, xy, token);
     branch_3d(t, nn, level, p, xy, token3);
-    sp_nn_release(nn, mark);
 }

@@ -3,10 +3,9 @@
 static void convolve(SpNn *nn, SpFeatureMap in, const SpConvWeights *conv, int64_t stride,
                      SpFeatureMap out)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const SpConvWeights packed = sp_nn_conv_pack(nn, conv);
     sp_nn_convolve(nn, in, &packed, stride, SP_IDENTITY, NULL, out);
-    sp_nn_release(nn, mark);
 }
 
 /* Instance norm in place. */
@@ -28,7 +27,7 @@ static SpFeatureMap strided(SpNn *nn, SpFeatureMap in, const SpConvWeights *conv
 /* relu(skip(x) + relu(IN(conv2(relu(IN(conv1 x)))))) into `out`. */
 static void residual_block(SpNn *nn, const SpEncoderBlock *block, SpFeatureMap in, SpFeatureMap out)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     const SpFeatureMap middle = strided(nn, in, &block->conv1, block->stride);
     normalise(nn, middle, true);
     convolve(nn, middle, &block->conv2, 1, out);
@@ -40,13 +39,12 @@ static void residual_block(SpNn *nn, const SpEncoderBlock *block, SpFeatureMap i
     }
     sp_nn_run(nn, elementwise,
               &(SpElementwise){out.x, out.h * out.w * out.c, 1, skip.x, 0, SP_RELU, out.x});
-    sp_nn_release(nn, mark);
 }
 
 void sp_encoder_run(const SpEncoder *e, SpNn *nn, const float *image, int64_t h, int64_t w,
                     float *features)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     SpFeatureMap x = strided(nn, (SpFeatureMap){(float *)(uintptr_t)image, h, w, 3}, &e->conv1, 2);
     normalise(nn, x, true);
     const SpFeatureMap all = sp_nn_feature_map(nn, h / 4, w / 4, e->conv2.w.dim[1]);
@@ -69,5 +67,4 @@ void sp_encoder_run(const SpEncoder *e, SpNn *nn, const float *image, int64_t h,
     const SpFeatureMap out = {features, mixed.h, mixed.w, e->conv3.w.dim[0]};
     convolve(nn, mixed, &e->conv3, 1, out);
     sp_nn_run(nn, l2_normalize, &(SpL2Normalize){features, out.h * out.w, out.c});
-    sp_nn_release(nn, mark);
 }

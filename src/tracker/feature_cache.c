@@ -43,8 +43,7 @@ static float *stored(const SpFeatureCache *c, int64_t t, int p)
 
 float *sp_feature_cache_memory(SpNn *nn, int64_t count)
 {
-    return nn->plan.features_on_host ? sp_nn_alloc_host(nn, (size_t)count * sizeof(float))
-                                     : sp_nn_alloc(nn, count);
+    return nn->plan.features_on_host ? sp_nn_host_floats(nn, count) : sp_nn_alloc(nn, count);
 }
 
 void sp_feature_cache_alloc(const SpTracker *t, SpNn *nn, int64_t frames, SpFeatureCache *c)

@@ -86,11 +86,12 @@ static void pack_track(const SpTracker *t, const SpWindow *w, const float *w2c,
 static void pack(const SpTracker *t, SpNn *nn, const SpWindow *w, const Inputs *device)
 {
     const int64_t pairs = w->frames * w->tracks;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     Inputs host;
     for (int i = 0; i < INPUTS; i++)
-        host.rows[i] = sp_host_floats(nn, pairs * width_of[i]);
-    float *world = sp_host_floats(nn, 3 * w->tracks), *w2c = sp_host_floats(nn, 16 * w->frames);
+        host.rows[i] = sp_nn_host_floats(nn, pairs * width_of[i]);
+    float *world = sp_nn_host_floats(nn, 3 * w->tracks),
+          *w2c = sp_nn_host_floats(nn, 16 * w->frames);
     if (sp_nn_live(nn)) {
         sp_query_world(w, w->model_intrinsics, w->c2w, world);
         for (int64_t f = 0; f < w->frames; f++)
@@ -100,7 +101,6 @@ static void pack(const SpTracker *t, SpNn *nn, const SpWindow *w, const Inputs *
     }
     for (int i = 0; i < INPUTS; i++)
         sp_nn_copy(nn, SP_UPLOAD, device->rows[i], host.rows[i], pairs * width_of[i]);
-    sp_nn_release(nn, mark);
 }
 
 /* Tensors of the tokens for the sink of nn/dump.h. */
@@ -121,12 +121,11 @@ static void embed(const Run *r, int64_t frame, const SpPairs *p, const float *to
 {
     const SpDense *transform = &r->tracker->former.input_transform;
     const int64_t d = r->tracker->former.width, some = p->frames * d, all = r->window->frames * d;
-    const SpNnMark mark = sp_nn_mark(r->nn);
+    SP_NN_SCOPE(r->nn);
     float *rows = sp_nn_alloc(r->nn, p->tracks * some);
     sp_dense_run(r->nn, transform, tokens, p->tracks * p->frames, SP_IDENTITY, rows);
     sp_nn_copy_rows(r->nn, SP_ON_DEVICE, stream + p->first_track * all + frame * d, all, rows, some,
                     some, p->tracks);
-    sp_nn_release(r->nn, mark);
 }
 
 static void dump_tokens(const Run *r, int i, int64_t frame, const SpPairs *p, const float *rows,
@@ -156,7 +155,7 @@ static void embed_pairs(const Run *r, int64_t frame, int64_t first, int64_t coun
                                  .time = w->time + frame * t->token_width,
                                  .pairs = m,
                                  .frames = frames};
-    const SpNnMark mark = sp_nn_mark(r->nn);
+    SP_NN_SCOPE(r->nn);
     float *token = sp_nn_alloc(r->nn, m * t->token_width);
     float *token3 = sp_nn_alloc(r->nn, m * t->token3_width);
     float *projected = sp_nn_alloc(r->nn, m * t->token_width);
@@ -171,7 +170,6 @@ static void embed_pairs(const Run *r, int64_t frame, int64_t first, int64_t coun
     dump_tokens(r, TOKEN_3D, frame, &pairs, projected, t->token_width);
     embed(r, frame, &pairs, token, r->stream2);
     embed(r, frame, &pairs, projected, r->stream3);
-    sp_nn_release(r->nn, mark);
 }
 
 /* All rows of both streams: chunks of frames, in each groups of tracks. The first group of the
@@ -183,7 +181,7 @@ static void embed_window(const Run *r)
     const int64_t max = nn->plan.rows ? sp_min(nn->plan.rows, MAX_PAIRS) : MAX_PAIRS;
     const int64_t rows = sp_nn_chunk_rows(w->tracks * sp_chunk_frames(w->frames, 0), max);
     const double times = nn->times, pairs = (double)(w->tracks * w->frames);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     sp_feature_cache_read(nn, &w->cache);
     for (int64_t frame = 0; frame < w->frames; frame += SP_CHUNK_FRAMES) {
         const int64_t frames = sp_chunk_frames(w->frames, frame), group = rows / frames;
@@ -196,19 +194,14 @@ static void embed_window(const Run *r)
             sp_progress(nn->progress, (double)(frame * w->tracks + (n + count) * frames), pairs);
         }
     }
-    sp_nn_release(nn, mark);
 }
 
-void sp_window_iterate(const SpTracker *t, SpNn *nn, const SpTrackerSettings *settings, SpWindow *w)
+/* The network on the window's state. */
+static void run_network(const SpTracker *t, SpNn *nn, SpWindow *w, const SpUpdates *updates)
 {
     const int64_t pairs = w->frames * w->tracks, d = t->former.width;
-    const SpNnMark mark = sp_nn_mark(nn);
-    const SpUpdates updates = {.flow = sp_host_floats(nn, 2 * pairs),
-                               .vis_conf = sp_host_floats(nn, 2 * pairs),
-                               .point = sp_host_floats(nn, 4 * pairs),
-                               .weight = sp_host_floats(nn, pairs)};
-    const SpNnMark network = sp_nn_mark(nn);
     const int64_t corr = SP_CORRELATION_LEVELS * t->corr_width;
+    SP_NN_SCOPE(nn);
     Run run = {.tracker = t,
                .nn = nn,
                .window = w,
@@ -218,19 +211,29 @@ void sp_window_iterate(const SpTracker *t, SpNn *nn, const SpTrackerSettings *se
                         [TOKEN_3D] = {"x_depth", t->token_width, false, NULL}}};
     run.stream2 = sp_nn_alloc(nn, (w->tracks + t->former.virtual_tracks) * w->frames * d);
     run.stream3 = sp_nn_alloc(nn, pairs * d);
-    const SpNnMark inputs = sp_nn_mark(nn);
-    for (int i = 0; i < INPUTS; i++)
-        run.inputs.rows[i] = sp_nn_alloc(nn, pairs * width_of[i]);
-    pack(t, nn, w, &run.inputs);
-    for (int i = 0; i < DUMPS; i++)
-        sp_dump_tokens_begin(nn, w, &run.dump[i]);
-    embed_window(&run);
-    for (int i = 0; i < DUMPS; i++)
-        sp_dump_tokens_end(nn, w, &run.dump[i]);
-    sp_nn_release(nn, inputs);
-    sp_update_former_run(&t->former, nn, w->tracks, w->frames, run.stream2, run.stream3, &updates);
-    sp_dump_updates(nn, w, &updates);
-    sp_nn_release(nn, network);
+    {
+        SP_NN_SCOPE(nn);
+        for (int i = 0; i < INPUTS; i++)
+            run.inputs.rows[i] = sp_nn_alloc(nn, pairs * width_of[i]);
+        pack(t, nn, w, &run.inputs);
+        for (int i = 0; i < DUMPS; i++)
+            sp_dump_tokens_begin(nn, w, &run.dump[i]);
+        embed_window(&run);
+        for (int i = 0; i < DUMPS; i++)
+            sp_dump_tokens_end(nn, w, &run.dump[i]);
+    }
+    sp_update_former_run(&t->former, nn, w->tracks, w->frames, run.stream2, run.stream3, updates);
+    sp_dump_updates(nn, w, updates);
+}
+
+void sp_window_iterate(const SpTracker *t, SpNn *nn, const SpTrackerSettings *settings, SpWindow *w)
+{
+    const int64_t pairs = w->frames * w->tracks;
+    SP_NN_SCOPE(nn);
+    const SpUpdates updates = {.flow = sp_nn_host_floats(nn, 2 * pairs),
+                               .vis_conf = sp_nn_host_floats(nn, 2 * pairs),
+                               .point = sp_nn_host_floats(nn, 4 * pairs),
+                               .weight = sp_nn_host_floats(nn, pairs)};
+    run_network(t, nn, w, &updates);
     sp_window_update(t, nn, settings, &updates, w);
-    sp_nn_release(nn, mark);
 }

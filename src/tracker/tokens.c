@@ -31,7 +31,7 @@ void sp_tokens_finish(const SpTracker *t, SpNn *nn, const SpTokenInputs *in, con
     const int64_t m = in->pairs, width = t->token_width, width3 = t->token3_width;
     const int64_t motion_column = 2 + SP_CORRELATION_LEVELS * t->corr_width;
     const int64_t encoded3 = SP_MOTION_3D * (1 + 2 * SP_DEGREE);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     float *code = sp_nn_alloc(nn, m * encoded3);
     sp_nn_copy_rows(nn, SP_ON_DEVICE, out->token, width, in->logits, 2, 2, m);
     sp_nn_copy_rows(nn, SP_ON_DEVICE, out->token3, width3, in->logits, 2, 2, m);
@@ -45,5 +45,4 @@ void sp_tokens_finish(const SpTracker *t, SpNn *nn, const SpTokenInputs *in, con
         sp_nn_run(nn, elementwise,
                   &(SpElementwise){embedded[i], m * width, 1, in->time, in->frames * width,
                                    SP_IDENTITY, embedded[i]});
-    sp_nn_release(nn, mark);
 }

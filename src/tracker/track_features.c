@@ -34,7 +34,7 @@ SpPatches sp_patches_alloc(const SpTracker *t, SpNn *nn, const SpWindow *w,
     const int64_t places = 2 * SP_CORRELATION_LEVELS + 1; /* floats of a row in xy and frame */
     SpPatches p = {.continued = w->continued, .fresh = all - w->continued};
     const size_t rows = (size_t)p.fresh * sizeof *p.row;
-    float *xy = sp_host_floats(nn, places * all);
+    float *xy = sp_nn_host_floats(nn, places * all);
     int32_t *row = sp_nn_alloc_host(nn, (size_t)all * sizeof *row);
     p.order = sp_nn_alloc_host(nn, (size_t)all * sizeof *p.order);
     p.xy = sp_nn_alloc(nn, places * all);
@@ -44,7 +44,7 @@ SpPatches sp_patches_alloc(const SpTracker *t, SpNn *nn, const SpWindow *w,
         p.features[l] = sp_nn_alloc(nn, all * patch * t->channels);
         p.points[l] = sp_nn_alloc(nn, all * patch * 3);
     }
-    p.normalised = sp_host_floats(nn, carry->users * patch * 3);
+    p.normalised = sp_nn_host_floats(nn, carry->users * patch * 3);
     if (sp_nn_live(nn))
         place_patches(t, w, &p, xy, row);
     sp_nn_copy(nn, SP_UPLOAD, p.xy, xy, places * p.fresh);

@@ -236,7 +236,7 @@ static void track_window(Run *run, int64_t index)
     Part part = {nn->progress, (double)(index * (iterations + 1)), 1,
                  (double)(run->windows.count * (iterations + 1))};
     const SpProgress progress = {report_part, &part}, *const whole = nn->progress;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     char name[16] = "";
     sp_working_size(t->resolution, run->input->height, run->input->width, &w.height, &w.width);
     w.tracks = w.users + run->settings->support;
@@ -267,7 +267,6 @@ static void track_window(Run *run, int64_t index)
         write_output(run, &w, last);
     if (!last && w.users > 0)
         sp_window_carry(t, nn, &w, &run->carry);
-    sp_nn_release(nn, mark);
 }
 
 /* Tracks are zero in the frames before their first window. */
@@ -294,7 +293,7 @@ SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput
                         const SpTrackerSettings *settings, const SpTrackerOutput *output)
 {
     const size_t queries = (size_t)in->queries;
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     Run run = {.tracker = tracker,
                .nn = nn,
                .input = in,
@@ -328,6 +327,5 @@ SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput
     sp_stream_end(nn, &rest);
     if (sp_nn_live(nn))
         mean_dynamic(&run);
-    sp_nn_release(nn, mark);
     return nn->status;
 }

@@ -37,13 +37,12 @@ static void cross(Run *r, const SpTrackBlock *block, Tokens x, Tokens context)
 static void exchange(Run *r, const SpTrackBlock *block, Tokens x, Tokens context, Tokens y)
 {
     const int64_t rows = x.tracks * r->frames;
-    const SpNnMark mark = sp_nn_mark(r->nn);
+    SP_NN_SCOPE(r->nn);
     const Tokens crossed = alloc_tokens(r, x.tracks);
     sp_nn_copy(r->nn, SP_ON_DEVICE, crossed.x, x.x, rows * r->former->width);
     cross(r, block, crossed, context);
     sp_dense_call(r->nn, &r->former->residual_head,
                   (SpLinear){.x = crossed.x, .rows = rows, .residual = x.x, .y = y.x});
-    sp_nn_release(r->nn, mark);
 }
 
 /* Step 2 of block j: points p, virtual tokens v and 3D tokens d of every frame. */
@@ -51,7 +50,7 @@ static void over_space(Run *r, int64_t j, Tokens p, Tokens v, Tokens d)
 {
     const SpUpdateFormer *f = r->former;
     const int64_t row = r->frames * f->width, switchers = v.tracks - 1;
-    const SpNnMark mark = sp_nn_mark(r->nn);
+    SP_NN_SCOPE(r->nn);
     const Tokens s = alloc_tokens(r, switchers);
     const Tokens v2 = alloc_tokens(r, v.tracks), s2 = alloc_tokens(r, switchers);
     sp_nn_copy(r->nn, SP_ON_DEVICE, s.x, v.x + row, switchers * row);
@@ -65,7 +64,6 @@ static void over_space(Run *r, int64_t j, Tokens p, Tokens v, Tokens d)
     cross(r, &f->point_to_virtual[j], p, v2);
     cross(r, &f->switcher_to_track[j], d, s2);
     sp_nn_copy(r->nn, SP_ON_DEVICE, v.x, v2.x, v.tracks * row);
-    sp_nn_release(r->nn, mark);
 }
 
 /* The virtual tracks' tokens, each repeated over time. */
@@ -82,11 +80,10 @@ static void upload_virtual(const Run *r, Tokens v)
 static void head(const Run *r, const SpDense *dense, Tokens x, float *host)
 {
     const int64_t rows = x.tracks * r->frames, count = rows * dense->w.dim[0];
-    const SpNnMark mark = sp_nn_mark(r->nn);
+    SP_NN_SCOPE(r->nn);
     float *y = sp_nn_alloc(r->nn, count);
     sp_dense_run(r->nn, dense, x.x, rows, SP_IDENTITY, y);
     sp_nn_copy(r->nn, SP_DOWNLOAD, host, y, count);
-    sp_nn_release(r->nn, mark);
 }
 
 void sp_update_former_run(const SpUpdateFormer *f, SpNn *nn, int64_t tracks, int64_t frames,
@@ -95,7 +92,7 @@ void sp_update_former_run(const SpUpdateFormer *f, SpNn *nn, int64_t tracks, int
     const Tokens p = {stream2, tracks}, d = {stream3, tracks};
     const Tokens v = {stream2 + tracks * frames * f->width, f->virtual_tracks};
     const Tokens both = {stream2, tracks + f->virtual_tracks};
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     Run run = {.former = f, .nn = nn, .frames = frames};
     upload_virtual(&run, v);
     run.stream = sp_stream_begin(nn, f->first_group, f->groups, false);
@@ -109,5 +106,4 @@ void sp_update_former_run(const SpUpdateFormer *f, SpNn *nn, int64_t tracks, int
     head(&run, &f->vis_conf_head, p, updates->vis_conf);
     head(&run, &f->point_head, d, updates->point);
     head(&run, &f->weight_head, d, updates->weight);
-    sp_nn_release(nn, mark);
 }

@@ -36,12 +36,6 @@ typedef struct SpWindow {
     SpFeatureCache cache;
 } SpWindow;
 
-/* `count` floats of the host arena. */
-static inline float *sp_host_floats(SpNn *nn, int64_t count)
-{
-    return sp_nn_alloc_host(nn, (size_t)count * sizeof(float));
-}
-
 /* The frame of the clip that is frame t of the window; the last one repeats. */
 static inline int64_t sp_window_frame(const SpWindow *window, const SpTrackerInput *in, int64_t t)
 {

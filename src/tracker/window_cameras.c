@@ -13,9 +13,9 @@ enum { MAX_STATIC = 1500 };
 static void init_cameras(SpNn *nn, const float *visibility, const float *dynamic, SpWindow *w)
 {
     const int64_t frames = w->frames, tracks = w->tracks;
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *world = sp_host_floats(nn, 3 * frames * tracks);
-    float *still = sp_host_floats(nn, tracks), *work = sp_host_floats(nn, tracks);
+    SP_NN_SCOPE(nn);
+    float *world = sp_nn_host_floats(nn, 3 * frames * tracks);
+    float *still = sp_nn_host_floats(nn, tracks), *work = sp_nn_host_floats(nn, tracks);
     if (sp_nn_live(nn)) {
         for (int64_t i = 0; i < frames * tracks; i++)
             sp_pose_apply(w->c2w + 16 * (i / tracks), w->point + 3 * i, world + 3 * i);
@@ -25,7 +25,6 @@ static void init_cameras(SpNn *nn, const float *visibility, const float *dynamic
         for (int64_t f = 0; f < frames; f++)
             sp_pose_multiply(w->c2w_init + 16 * f, w->c2w + 16 * f, w->c2w_init + 16 * f);
     }
-    sp_nn_release(nn, mark);
 }
 
 /* A track that does not move. */
@@ -93,11 +92,11 @@ static void adjust(const SpTracker *t, SpNn *nn, const float *visibility, const 
                    SpWindow *w)
 {
     const int64_t frames = w->frames, max_points = sp_min(w->tracks, MAX_STATIC);
-    const SpNnMark mark = sp_nn_mark(nn);
+    SP_NN_SCOPE(nn);
     Static *list = sp_nn_alloc_host(nn, (size_t)w->tracks * sizeof *list);
-    float *query = sp_host_floats(nn, 3 * w->tracks), *k = sp_host_floats(nn, 9 * frames);
-    float *xyz = sp_host_floats(nn, 3 * max_points);
-    float *xy = sp_host_floats(nn, 2 * frames * max_points);
+    float *query = sp_nn_host_floats(nn, 3 * w->tracks), *k = sp_nn_host_floats(nn, 9 * frames);
+    float *xyz = sp_nn_host_floats(nn, 3 * max_points);
+    float *xy = sp_nn_host_floats(nn, 2 * frames * max_points);
     uint8_t *observed = sp_nn_alloc_host(nn, (size_t)(frames * max_points));
     void *work = sp_nn_alloc_host(nn, sp_bundle_workspace(frames, max_points));
     if (sp_nn_live(nn)) {
@@ -115,7 +114,6 @@ static void adjust(const SpTracker *t, SpNn *nn, const float *visibility, const 
         sp_bundle_adjust(&problem, work, w->c2w, k);
         memcpy(w->intrinsics, k, (size_t)(9 * frames) * sizeof *k);
     }
-    sp_nn_release(nn, mark);
 }
 
 void sp_window_cameras(const SpTracker *t, SpNn *nn, const float *visibility, const float *dynamic,

@@ -8,11 +8,11 @@ void sp_carry_alloc(const SpTracker *t, SpNn *nn, int64_t users, SpWindowCarry *
     const int64_t map = t->model_height / t->stride * (t->model_width / t->stride) * t->channels;
     *c = (SpWindowCarry){.users = users};
     c->features = sp_feature_cache_memory(nn, t->overlap * map);
-    c->track = sp_host_floats(nn, 3 * t->overlap * users);
-    c->point = sp_host_floats(nn, 3 * t->overlap * users);
+    c->track = sp_nn_host_floats(nn, 3 * t->overlap * users);
+    c->point = sp_nn_host_floats(nn, 3 * t->overlap * users);
     for (int l = 0; l < SP_CORRELATION_LEVELS; l++) {
         c->templates[l] = sp_nn_alloc(nn, users * patch * t->channels);
-        c->template_points[l] = sp_host_floats(nn, 3 * users * patch);
+        c->template_points[l] = sp_nn_host_floats(nn, 3 * users * patch);
     }
 }
 

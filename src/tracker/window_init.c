@@ -100,9 +100,9 @@ static void fill_cache(const SpTracker *t, SpNn *nn, const SpTrackerInput *in,
     const int64_t pixels = 3 * t->model_height * t->model_width;
     const int64_t known = carry->tracks ? t->overlap : 0; /* frames of the window before */
     SpCorrelationLevel *finest = &w->cache.level[0];
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *image = sp_host_floats(nn, pixels);
-    float *points = sp_host_floats(nn, finest->h * finest->w * 3);
+    SP_NN_SCOPE(nn);
+    float *image = sp_nn_host_floats(nn, pixels);
+    float *points = sp_nn_host_floats(nn, finest->h * finest->w * 3);
     float *uploaded = sp_nn_alloc(nn, pixels);
     sp_feature_cache_write(nn, &w->cache);
     SpStream weights = sp_stream_load(nn, t->encoder_group, 1);
@@ -127,7 +127,6 @@ static void fill_cache(const SpTracker *t, SpNn *nn, const SpTrackerInput *in,
     }
     sp_nn_loop_end(nn, w->frames);
     sp_stream_end(nn, &weights);
-    sp_nn_release(nn, mark);
 }
 
 /* The first state: continued tracks stand where the window before left them, and beyond the overlap
@@ -165,19 +164,18 @@ static void init_state(const SpTracker *t, const SpWindowCarry *carry, const flo
 
 static void upload_time(const SpTracker *t, SpNn *nn, const SpWindow *w)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *time = sp_host_floats(nn, w->frames * t->token_width);
+    SP_NN_SCOPE(nn);
+    float *time = sp_nn_host_floats(nn, w->frames * t->token_width);
     if (sp_nn_live(nn))
         sp_time_embedding(t->time_length, t->token_width, w->frames, time);
     sp_nn_copy(nn, SP_UPLOAD, w->time, time, w->frames * t->token_width);
-    sp_nn_release(nn, mark);
 }
 
 void sp_window_init(const SpTracker *t, SpNn *nn, const SpTrackerInput *in,
                     const SpWindowCarry *carry, const float *overlap_z, SpWindow *w)
 {
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *points = sp_host_floats(nn, 3 * w->tracks);
+    SP_NN_SCOPE(nn);
+    float *points = sp_nn_host_floats(nn, 3 * w->tracks);
     if (sp_nn_live(nn)) {
         look_up_queries(t, overlap_z, w, points);
         init_normalisation(w, points);
@@ -188,5 +186,4 @@ void sp_window_init(const SpTracker *t, SpNn *nn, const SpTrackerInput *in,
     SpPatches patches = sp_patches_alloc(t, nn, w, carry);
     fill_cache(t, nn, in, carry, w, &patches);
     sp_window_templates(t, nn, w, carry, &patches);
-    sp_nn_release(nn, mark);
 }

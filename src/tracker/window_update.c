@@ -149,9 +149,9 @@ void sp_window_update(const SpTracker *t, SpNn *nn, const SpTrackerSettings *set
                       const SpUpdates *updates, SpWindow *w)
 {
     const int64_t pairs = w->frames * w->tracks;
-    const SpNnMark mark = sp_nn_mark(nn);
-    float *visibility = sp_host_floats(nn, pairs), *dynamic = sp_host_floats(nn, w->tracks);
-    float *looked_up = sp_host_floats(nn, pairs), *replaced = sp_host_floats(nn, pairs);
+    SP_NN_SCOPE(nn);
+    float *visibility = sp_nn_host_floats(nn, pairs), *dynamic = sp_nn_host_floats(nn, w->tracks);
+    float *looked_up = sp_nn_host_floats(nn, pairs), *replaced = sp_nn_host_floats(nn, pairs);
     if (sp_nn_live(nn)) {
         add_steps(t, updates, w);
         sp_dump_points(nn, w);
@@ -167,5 +167,4 @@ void sp_window_update(const SpTracker *t, SpNn *nn, const SpTrackerSettings *set
         w->track[3 * i + 2] = w->coords[3 * i + 2] = w->point[3 * i + 2];
     }
     sp_dump_iteration(nn, settings, replaced, w);
-    sp_nn_release(nn, mark);
 }

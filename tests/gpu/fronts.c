@@ -89,23 +89,24 @@ static SpDryRun stage_of(const Front *front, Clip *clip, Stage *stage)
     return (SpDryRun){run_stage, stage, sp_checkpoint_weights(front->checkpoint)};
 }
 
-SpStatus front_need(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
-                    SpFootprint *need)
+SpStatus front_footprint(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
+                         SpFootprint *footprint)
 {
     Stage stage;
     const SpDryRun run = stage_of(front, clip, &stage);
-    return sp_plan_footprint(device, &run, plan, need);
+    return sp_plan_footprint(device, &run, plan, footprint);
 }
 
 bool front_fit(const Front *front, SpDevice *device, size_t budget, SpPrecision precision,
-               Clip *clip, SpFootprint *need)
+               Clip *clip, SpFootprint *footprint)
 {
     Stage stage;
     bool fits = false;
     const SpDryRun run = stage_of(front, clip, &stage);
-    const SpPlanConstraints wish = {.precision = precision};
+    const SpPlanConstraints constraints = {.precision = precision};
     const SpMemoryLimits limits = {.device = budget, .host = SIZE_MAX};
-    return sp_plan_choose(device, &run, &wish, &limits, need, &fits).code == SP_OK && fits;
+    return sp_plan_choose(device, &run, &constraints, &limits, footprint, &fits).code == SP_OK &&
+           fits;
 }
 
 SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip, Took *took)

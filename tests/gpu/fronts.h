@@ -31,8 +31,8 @@ Clip clip_again(const Clip *clip);
 void clip_again_end(Clip *clip);
 
 /* What the run needs under `plan`. */
-SpStatus front_need(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
-                    SpFootprint *need);
+SpStatus front_footprint(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
+                         SpFootprint *footprint);
 
 /* The run in exactly that memory. */
 SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
@@ -41,6 +41,6 @@ SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Cli
 /* The plan that fits into `budget` bytes of device memory beside the workspace; false: none does.
  */
 bool front_fit(const Front *front, SpDevice *device, size_t budget, SpPrecision precision,
-               Clip *clip, SpFootprint *need);
+               Clip *clip, SpFootprint *footprint);
 
 #endif

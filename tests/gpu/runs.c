@@ -53,7 +53,7 @@ static void tracker_large(const Tracker *tracker, SpDevice *device)
 {
     Track track = track_of_waves(80, 294, 518, 256, 756);
     Took took = {0};
-    SpFootprint need;
+    SpFootprint footprint;
     for (size_t i = 0; i < 2; i++)
         if (check_status(track_run(tracker, device, &RESIDENT, &track, &took),
                          "tracker, 80 frames"))
@@ -67,8 +67,8 @@ static void tracker_large(const Tracker *tracker, SpDevice *device)
     }
     free(exact);
     const size_t budget = ((size_t)1 << 30) - device->workspace_bytes;
-    if (check(track_fit(tracker, device, budget, &track, &need), "tracker: fits into 1 GB") &&
-        check_status(track_run(tracker, device, &need.plan, &track, &took), "tracker, 1 GB"))
+    if (check(track_fit(tracker, device, budget, &track, &footprint), "tracker: fits into 1 GB") &&
+        check_status(track_run(tracker, device, &footprint.plan, &track, &took), "tracker, 1 GB"))
         report(device, "tracker, 80 frames, within 1 GB", &took);
     track_end(&track);
 }

@@ -41,12 +41,12 @@ static SpStatus load(const SpDryRun *stage, SpDevice *device, const SpPlan *plan
 SpStatus stage_run(const SpDryRun *stage, SpDevice *device, const SpPlan *plan, Took *took)
 {
     const bool stays = sp_weights_loaded(stage->weights) > 0;
-    SpFootprint need;
+    SpFootprint footprint;
     SpNn nn;
-    SP_TRY(sp_plan_footprint(device, stage, plan, &need));
+    SP_TRY(sp_plan_footprint(device, stage, plan, &footprint));
     SpStatus status = load(stage, device, plan, &took->moving);
     if (status.code == SP_OK)
-        status = sp_nn_open(device, need.device, need.host, &nn);
+        status = sp_nn_open(device, footprint.device, footprint.host, &nn);
     if (status.code == SP_OK) {
         nn.plan = *plan;
         nn.weights = stage->weights;
@@ -54,7 +54,7 @@ SpStatus stage_run(const SpDryRun *stage, SpDevice *device, const SpPlan *plan, 
         status = stage->run(stage->self, &nn);
         if (status.code == SP_OK)
             status = device->status(device);
-        took->planned = need.device;
+        took->planned = footprint.device;
         took->peak = nn.arena.peak;
         took->seconds = sp_clock() - began;
         took->hidden = device->hidden_seconds(device);

@@ -196,9 +196,9 @@ static double timed_run(const Front *front, SpDevice *gpu, const SpPlan *plan, C
                         const char *name)
 {
     Took took = {0};
-    SpFootprint need = {0};
+    SpFootprint footprint = {0};
     double shortest = 1e9, first = 0;
-    front_need(front, gpu, plan, clip, &need);
+    front_footprint(front, gpu, plan, clip, &footprint);
     for (int i = 0; i < 2; i++) { /* the second one knows all its kernels and plans */
         if (!check_status(front_run(front, gpu, plan, clip, &took), name))
             return 0;
@@ -208,15 +208,15 @@ static double timed_run(const Front *front, SpDevice *gpu, const SpPlan *plan, C
     printf("# %-48s %8.3f s (first %.3f), %5zu MB of arena, %5zu MB of weights, %3zu MB of "
            "workspace, %.3f s "
            "hidden\n",
-           name, shortest, first, took.peak >> 20, need.weights >> 20, gpu->workspace_bytes >> 20,
-           took.hidden);
+           name, shortest, first, took.peak >> 20, footprint.weights >> 20,
+           gpu->workspace_bytes >> 20, took.hidden);
     return shortest;
 }
 
 void times_of_front(const char *goldens, SpDevice *gpu)
 {
     Front front;
-    SpFootprint need;
+    SpFootprint footprint;
     if (!check_status(front_make(goldens, "front", SP_BF16, &front), "front, bf16 weights"))
         return;
     Clip large = clip_of_noise(100, 336, 518), clip = clip_of_noise(80, 294, 518);
@@ -228,13 +228,13 @@ void times_of_front(const char *goldens, SpDevice *gpu)
     timed_run(&front, gpu, &plan, &clip, "front, 80 frames of 294x518, streamed");
     for (size_t gb = 2; gb >= 1; gb--) {
         const size_t budget = (gb << 30) - gpu->workspace_bytes;
-        if (!check(front_fit(&front, gpu, budget, SP_PRECISION_BF16, &clip, &need),
+        if (!check(front_fit(&front, gpu, budget, SP_PRECISION_BF16, &clip, &footprint),
                    "80 frames of 294x518 fit into %zu GB", gb))
             continue;
-        check(need.device + need.weights <= budget, "with %zu MB",
-              (need.device + need.weights + gpu->workspace_bytes) >> 20);
+        check(footprint.device + footprint.weights <= budget, "with %zu MB",
+              (footprint.device + footprint.weights + gpu->workspace_bytes) >> 20);
         const double within =
-            timed_run(&front, gpu, &need.plan, &clip, "front, 80 frames, within the budget");
+            timed_run(&front, gpu, &footprint.plan, &clip, "front, 80 frames, within the budget");
         printf("# within %zu GB: %.1f %% over resident weights\n", gb,
                100 * (within / resident - 1));
     }

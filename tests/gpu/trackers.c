@@ -143,14 +143,14 @@ SpStatus track_run(const Tracker *tracker, SpDevice *device, const SpPlan *plan,
 }
 
 bool track_fit(const Tracker *tracker, SpDevice *device, size_t budget, Track *track,
-               SpFootprint *need)
+               SpFootprint *footprint)
 {
     TrackStage self = {tracker, track};
     bool fits = false;
     const SpDryRun stage = {run_tracker, &self, sp_checkpoint_weights(tracker->checkpoint)};
     const SpMemoryLimits limits = {.device = budget, .host = SIZE_MAX};
-    return sp_plan_choose(device, &stage, &(SpPlanConstraints){0}, &limits, need, &fits).code ==
-               SP_OK &&
+    return sp_plan_choose(device, &stage, &(SpPlanConstraints){0}, &limits, footprint, &fits)
+                   .code == SP_OK &&
            fits;
 }
 

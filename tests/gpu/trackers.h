@@ -32,7 +32,7 @@ SpStatus track_run(const Tracker *tracker, SpDevice *device, const SpPlan *plan,
 /* The plan that fits into `budget` bytes of device memory beside the workspace; false: none does.
  */
 bool track_fit(const Tracker *tracker, SpDevice *device, size_t budget, Track *track,
-               SpFootprint *need);
+               SpFootprint *footprint);
 
 typedef struct Sam {
     SpCheckpoint *checkpoint;

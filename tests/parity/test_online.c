@@ -202,7 +202,7 @@ static void forced_windows(void **state)
     sp_carry_alloc(online, &nn, in.queries, &carried);
     for (int64_t i = 0; i < 3; i++) {
         const Recorded r = {g, i};
-        const SpNnMark mark = sp_nn_mark(&nn);
+        SP_NN_SCOPE(&nn);
         SpWindow w;
         start_window(&r, &nn, &in, &random, &carried, &w);
         compare_start(&r, &w);
@@ -211,7 +211,6 @@ static void forced_windows(void **state)
         model_check(&nn);
         compare_end(&r, &w);
         carry_recorded(&r, &nn, &w, &carried);
-        sp_nn_release(&nn, mark);
     }
     free(video);
     model_close(&nn);

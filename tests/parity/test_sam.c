@@ -163,7 +163,7 @@ static void layers(void **state)
         const SpSamLayer *layer = &sam->vision.layer[i];
         char unit[10];
         snprintf(unit, sizeof unit, "layer%d", i);
-        const SpNnMark mark = sp_nn_mark(&nn);
+        SP_NN_SCOPE(&nn);
         float *x = sp_nn_alloc(&nn, count), *y = sp_nn_alloc(&nn, count);
         sp_nn_copy(&nn, SP_UPLOAD, x, golden_f32(g, golden_name(unit, "input"), NULL), count);
         float *qkv = sp_nn_alloc(&nn, 3 * count);
@@ -190,7 +190,6 @@ static void layers(void **state)
         free(windows);
         sp_sam_layer_run(&nn, layer, grid, x);
         golden_compare(g, golden_name(unit, "output"), x, limit);
-        sp_nn_release(&nn, mark);
     }
     model_check(&nn);
     model_close(&nn);
