@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* A new format is one entry here, and the file of its name that defines it. */
+/* A new format is one entry here, and a file of this folder that defines its sp_format_NAME. */
 #define EACH_FORMAT(X) X(npz) X(csv) X(video) X(sheet) X(mask) X(report)
 
 #define DECLARE(name) extern const SpFormat sp_format_##name;

@@ -41,7 +41,7 @@ typedef struct SpJob {
     SpStopAfter stop_after;
     SpDeviceChoice device;
     SpPrecisionChoice precision;
-    int weight_mode;     /* 0: auto; else 1 + SpWeightMode (nn/plan.h) */
+    int weight_mode;     /* 0: auto; else 1 + SpWeightMode (nn/nn.h) */
     int64_t vram_budget; /* bytes, 0: what is free */
     SpSleep sleep_after;
     double sleep_seconds;
