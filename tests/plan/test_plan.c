@@ -81,7 +81,7 @@ static Model open_embedded(SpModelId id)
 {
     Model model = {0};
     const char *name = sp_model_info(id)->name;
-    const void *data = sp_embedded(sp_model_info(id)->builtin, &model.size);
+    const void *data = sp_embedded((SpLiteWeights)sp_model_info(id)->builtin, &model.size);
     assert_non_null(data);
     model.copy = malloc(model.size);
     assert_non_null(model.copy);
