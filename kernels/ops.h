@@ -132,6 +132,20 @@ typedef struct SpConv2d {
     int64_t ldy;
 } SpConv2d;
 
+/* Its linear layer over `rows` pixels, whose inputs are gathered unless it is pointwise. */
+static inline SpLinear sp_conv2d_linear(const SpConv2d *a, int64_t rows)
+{
+    const SpTensor w = {a->packed, SP_F32, 2, {a->cout, a->kh * a->kw * a->cin}};
+    const SpLinear linear = {a->x, rows,        a->ldx,  w,    a->b,  a->act,
+                             NULL, a->residual, a->cout, a->y, a->ldy};
+    return linear;
+}
+
+static inline bool sp_conv2d_pointwise(const SpConv2d *a)
+{
+    return a->kh == 1 && a->kw == 1 && a->stride == 1 && a->pad == 0;
+}
+
 /* Transposed convolution with kernel = stride = s, which is a linear layer and a shuffle:
  * y[n, s i + a, s j + c, o] = b[o] + sum_e x[n, i, j, e] w[e, o, a, c].
  * x: [n, h, w, cin]; packed: from w [cin, cout, s, s] by deconv_pack, [s, s, cout, cin] f32;

@@ -54,25 +54,11 @@ static void conv_tile(const SpConv2d *a, const Tile *t, int64_t wo, float *sums,
     }
 }
 
-static void pointwise(SpDevice *device, const SpConv2d *a)
-{
-    SP_FN(sp_cpu_linear)
-    (device, &(SpLinear){.x = a->x,
-                         .rows = a->n * a->h * a->w,
-                         .ldx = a->ldx,
-                         .w = {.data = a->packed, .rank = 2, .dim = {a->cout, a->cin}},
-                         .b = a->b,
-                         .act = a->act,
-                         .residual = a->residual,
-                         .ldr = a->cout,
-                         .y = a->y,
-                         .ldy = a->ldy});
-}
-
 void SP_FN(sp_cpu_conv2d)(SpDevice *device, const SpConv2d *a)
 {
-    if (a->kh == 1 && a->kw == 1 && a->stride == 1 && a->pad == 0) {
-        pointwise(device, a);
+    if (sp_conv2d_pointwise(a)) {
+        const SpLinear rows = sp_conv2d_linear(a, a->n * a->h * a->w);
+        SP_FN(sp_cpu_linear)(device, &rows);
         return;
     }
     const int64_t ho = (a->h + 2 * a->pad - a->kh) / a->stride + 1;

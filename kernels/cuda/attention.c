@@ -6,7 +6,6 @@
  * and writes 256 n bytes a head beside 256 n^2 operations: nothing for the global attention (0.2 %
  * at 89,300 tokens on an H100), a sixth for frames of 900 tokens.
  */
-
 #include "base/minmax.h"
 #include "kernels/cuda/libraries.h"
 

@@ -17,25 +17,10 @@ static int64_t pixels_of(const SpConv2d *a)
            ((a->w + 2 * a->pad - a->kw) / a->stride + 1);
 }
 
-static bool is_pointwise(const SpConv2d *a)
-{
-    return a->kh == 1 && a->kw == 1 && a->stride == 1 && a->pad == 0;
-}
-
 static void by_linear(SpCuda *cuda, const SpConv2d *a)
 {
-    const SpLinear rows = {
-        .x = a->x,
-        .rows = a->n * pixels_of(a),
-        .ldx = a->ldx,
-        .w = {.data = a->packed, .rank = 2, .dim = {a->cout, a->kh * a->kw * a->cin}},
-        .b = a->b,
-        .act = a->act,
-        .residual = a->residual,
-        .ldr = a->cout,
-        .y = a->y,
-        .ldy = a->ldy};
-    sp_cuda_linear_rows(cuda, &rows, is_pointwise(a) ? NULL : a);
+    const SpLinear rows = sp_conv2d_linear(a, a->n * pixels_of(a));
+    sp_cuda_linear_rows(cuda, &rows, sp_conv2d_pointwise(a) ? NULL : a);
 }
 
 /* cuDNN writes dense results: directly into y where y is dense, else through the scratch. It gets
@@ -45,7 +30,7 @@ static bool by_library(SpCuda *cuda, const SpConv2d *a)
     const int64_t pixels = pixels_of(a);
     const bool direct = a->ldy == a->cout && a->residual != a->y;
     const size_t bytes = (size_t)(pixels * a->cout) * sizeof(float);
-    if (is_pointwise(a) || cuda->own_kernels || cuda->format != SP_F32 ||
+    if (sp_conv2d_pointwise(a) || cuda->own_kernels || cuda->format != SP_F32 ||
         (!direct && bytes > SP_CUDA_SCRATCH / 2))
         return false;
     const size_t mark = cuda->scratch_used;

@@ -115,41 +115,28 @@ static void download(SpCuda *cuda, const SpCopy *a, size_t rows)
     cuda->copies->filled = SP_STAGING_BYTES; /* uploads begin with a buffer that they wait for */
 }
 
-/* All of a dense copy as rows of a buffer, the rest of it as `last`. */
-static SpCopy in_buffers(const SpCopy *a, SpCopy *last)
-{
-    const size_t all = a->bytes * a->rows, whole = all / SP_STAGING_BYTES * SP_STAGING_BYTES;
-    SpCopy rows = *a;
-    rows.bytes = rows.to_pitch = rows.from_pitch = SP_STAGING_BYTES;
-    rows.rows = whole / SP_STAGING_BYTES;
-    *last = rows;
-    last->to = (char *)a->to + whole;
-    last->from = (const char *)a->from + whole;
-    last->bytes = last->to_pitch = last->from_pitch = all - whole;
-    last->rows = all > whole;
-    return rows;
-}
-
 /* Rows of at most a buffer. */
 static void copy_parts(SpCuda *cuda, const SpCopy *a)
 {
-    const size_t rows = a->rows ? SP_STAGING_BYTES / a->bytes : 1;
-    if (a->kind == SP_DOWNLOAD && a->rows) {
-        download(cuda, a, rows);
+    if (a->rows == 0)
         return;
-    }
-    for (size_t i = 0; i * rows < a->rows && sp_cuda_live(cuda); i++) {
+    const size_t rows = SP_STAGING_BYTES / a->bytes;
+    if (a->kind == SP_DOWNLOAD)
+        download(cuda, a, rows);
+    for (size_t i = 0; a->kind == SP_UPLOAD && i * rows < a->rows && sp_cuda_live(cuda); i++) {
         const SpCopy part = part_of(a, i, rows);
         upload(cuda, &part);
     }
 }
 
+/* All of a dense copy as rows of a buffer, then the rest of it. */
 static void copy_dense(SpCuda *cuda, const SpCopy *a)
 {
-    SpCopy last;
-    const SpCopy rows = in_buffers(a, &last);
-    copy_parts(cuda, &rows);
-    copy_parts(cuda, &last);
+    const size_t row = SP_STAGING_BYTES, rows = a->bytes * a->rows / row, whole = rows * row;
+    const size_t left = a->bytes * a->rows - whole;
+    copy_parts(cuda, &(SpCopy){a->kind, a->to, row, a->from, row, row, rows});
+    copy_parts(cuda, &(SpCopy){a->kind, (char *)a->to + whole, left, (const char *)a->from + whole,
+                               left, left, left > 0});
 }
 
 void sp_cuda_copy(SpDevice *device, const SpCopy *a)

@@ -4,7 +4,6 @@
  * of SP_ROW_TILE. In half precision that costs, per row, reading `in` floats and writing and
  * reading as many halves: 8 bytes an element, 5 to 10 % of the front's time on a Hopper card.
  */
-
 #include "base/minmax.h"
 #include "kernels/cuda/libraries.h"
 

@@ -24,10 +24,10 @@ struct SpReader {
     char *path;
     SpImages images; /* none: the path is one container */
     int64_t next_image;
-    AVIOContext *io; /* of the open container, as are these */
+    AVIOContext *io; /* bytes of the open container */
     AVFormatContext *format;
+    AVStream *stream; /* its video */
     AVCodecContext *codec;
-    AVStream *stream;
     bool drained; /* the decoder knows that no more comes */
     AVPacket *packet;
     AVFrame *frame;
@@ -39,8 +39,8 @@ struct SpReader {
     int64_t decoded;    /* frames so far */
     int64_t candidates; /* of them, those from `start` on */
     int64_t used;       /* of them, those that sp_reader_next returned */
-    double first_time;
-    SpFrameInfo info; /* of the frame decoded last; sp_reader_open decodes the first used one */
+    double first_time;  /* of the first frame */
+    SpFrameInfo info;   /* of the frame decoded last; sp_reader_open decodes the first used one */
 };
 
 /* The file that is being read: of a list the image. */
@@ -357,7 +357,7 @@ static void read_stream(SpReader *r)
                                 r->stream->sample_aspect_ratio};
     r->video.rate = rate.num > 0 && rate.den > 0 ? (double)rate.num / rate.den : 0;
     r->quarter_turns = quarter_turns_of(r->stream);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) /* the later one stands */
         if (ratio[i].num > 0 && ratio[i].den > 0)
             r->video.pixel = r->quarter_turns & 1 ? (SpPixelAspect){ratio[i].den, ratio[i].num}
                                                   : (SpPixelAspect){ratio[i].num, ratio[i].den};

@@ -26,9 +26,9 @@ static const Entry table[SP_FILE_ROLES] = {
     [SP_FILE_REPORT] = {"the report", "--report", offsetof(SpJob, report), true, SP_PRODUCT_REPORT,
                         .ending = ".json", .any_ending = true},
     [SP_FILE_OVERLAY] = {"the overlay", "--overlay", offsetof(SpJob, overlay), true,
-                         SP_PRODUCT_OVERLAY},
+                         .product = SP_PRODUCT_OVERLAY},
     [SP_FILE_MASK_OUT] = {"SAM's mask", "--mask-out", offsetof(SpJob, mask_out), true,
-                          SP_PRODUCT_MASK},
+                          .product = SP_PRODUCT_MASK},
     [SP_FILE_DUMP] = {"the tensors", "--dump", offsetof(SpJob, dump), true, .folder = true},
 };
 
