@@ -338,6 +338,7 @@ SpStatus sp_stages_run(SpRun *run)
     double unit;
     SP_TRY(alloc_results(run));
     SP_TRY(make_geometry(run, &unit));
+    SP_TRY(choose_scale(run)); /* what has none is known before the tracker runs */
     /* Open when it was planned, it may have been put to sleep since. */
     SP_TRY(acquire(run, SP_STAGE_TRACKER));
     if (tracks) {

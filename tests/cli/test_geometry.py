@@ -253,6 +253,8 @@ def bad_cases():
                          ("scale-by", ("0", "-1"))):
         for value in values:
             yield f"--{flag} {value}", [CLIP, f"--{flag}", value, *out], 2, f"--{flag} takes"
+    yield "a scale without depth", [*given("dark", depths=((T, H, W), flat[:H * W] + ONES[:H * W])), "--scale-to", 2], \
+        3, "--scale-to: the first frame has no depth"
     mask = ["--mask-out", "no.png", *out]
     for box in ("480,0,500,20", "0,359.5,9,400", "-9,-9,-1,-1", "-40,5,-0.5,50"):
         yield f"box {box}", [BALL, "--box", box, *mask], 2, "outside the video's frame"
