@@ -44,6 +44,14 @@ static const Option options[] = {
      SETTING(max_input_side), .min = 14, .max = 1e6},
     {TEXT, "geometry", "FILE.npz",
      "take depths, intrinsics, extrinsics from FILE; skip the front end", SETTING(geometry)},
+    {NUMBER, "fov", "DEGREES", "the camera sees DEGREES from left to right (the front's guess)",
+     SETTING(fov), .min = 1, .max = 170},
+    {NUMBER, "focal", "PIXELS", "its focal length in pixels of the video (the front's guess)",
+     SETTING(focal), .min = 1, .max = 1e6},
+    {NUMBER, "scale-to", "VALUE", "unit of length: the first frame's median depth becomes VALUE",
+     SETTING(scale_to), .min = 1e-6, .max = 1e6},
+    {NUMBER, "scale-by", "FACTOR", "unit of length: every length is multiplied by FACTOR (1)",
+     SETTING(scale_by), .min = 1e-6, .max = 1e6},
     {.kind = HEADING, .name = "Queries"},
     {WHOLE, "grid", "N", "track N x N points on the first frame (10; 50 within a mask)",
      SETTING(grid), .min = 1, .max = 1000},
@@ -258,6 +266,19 @@ static SpStatus check_prompts(const SpJob *job)
     return sp_ok();
 }
 
+/* Known cameras and units: one word about each. */
+static SpStatus check_known(const SpJob *job)
+{
+    const char *flag = job->fov > 0 ? "fov" : "focal";
+    if (job->fov > 0 && job->focal > 0)
+        return sp_error(SP_USAGE, "--fov and --focal say the same thing; leave out one");
+    if (job->geometry && (job->fov > 0 || job->focal > 0))
+        return sp_error(SP_USAGE, "--geometry holds the intrinsics; leave out --%s", flag);
+    if (job->scale_to > 0 && job->scale_by > 0)
+        return sp_error(SP_USAGE, "--scale-to and --scale-by exclude each other");
+    return sp_ok();
+}
+
 /* One video's flags; its files' names become `files`. */
 static SpStatus check_video(const SpJob *job, SpRunFile files[])
 {
@@ -268,6 +289,7 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
         return sp_error(SP_USAGE, "--queries says which points to track; leave out --%s",
                         job->grid ? "grid" : "mask");
     SP_TRY(check_prompts(job));
+    SP_TRY(check_known(job));
     if (job->geometry && job->stop_after == SP_STOP_FRONT)
         return sp_error(SP_USAGE, "with --geometry there is no front to stop after");
     if (!job->output && job->stop_after != SP_STOP_SAM && strcmp(job->video, "-") == 0)
@@ -327,7 +349,8 @@ static cJSON *json_of(const SpOptions *in, const Option *option)
                    ? cJSON_CreateNull()
                    : cJSON_CreateNumber((double)*(const int64_t *)field);
     case NUMBER:
-        return cJSON_CreateNumber(*(const double *)field);
+        return *(const double *)field < option->min ? cJSON_CreateNull()
+                                                    : cJSON_CreateNumber(*(const double *)field);
     case TEXT:
     case OUTPUT:
         return *(const char *const *)field ? cJSON_CreateString(*(const char *const *)field)

@@ -60,12 +60,15 @@ SpStatus sp_npz_open(const char *path, SpNpz **out);
 /* Whether there is an array `name`. */
 bool sp_npz_has(const SpNpz *npz, const char *name);
 
-/* Reads array `name` as float32, row-major, from f2, f4, f8, u1, i1, i4, i8 or b1 (true is 1).
+/* The rank and extents of array `name`. Errors: SP_INPUT as below. */
+SpStatus sp_npz_shape(SpNpz *npz, const char *name, int *rank, int64_t dims[SP_MAX_RANK]);
+
+/* Reads array `name` as float32, row-major, from numpy's floats of 2, 4 and 8 bytes, integers of 1
+ * to 8 and booleans (true is 1), of either byte order, in C or Fortran order.
  * dims[rank]: in, the extent each axis must have, -1 for any; out, the extents found.
  * *out is malloc'ed and the caller's (never NULL on success, even for an empty array).
  * Errors: SP_INPUT naming file and array: missing; another rank or shape ("expected shape 24,*,*,
- * found 3,4"); Fortran order, big endian, objects and other types; damaged or truncated; more than
- * 16 GiB. SP_MEMORY. */
+ * found 3,4"); objects and other types; damaged or truncated; more than 16 GiB. SP_MEMORY. */
 SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, float **out);
 
 /* NULL is allowed. */

@@ -46,7 +46,20 @@ static SpStatus write_cameras(const Writing *w)
         sp_pose_invert(r->c2w + 16 * t, w->work + 16 * t);
     SP_TRY(sp_npz_array(w->npz, "extrinsics", SP_F32, 3, (const int64_t[]){frames, 4, 4}, w->work));
     sp_intrinsics_scale(r->intrinsics, frames, (double)sx, (double)sy, w->work);
-    return sp_npz_array(w->npz, "intrinsics", SP_F32, 3, (const int64_t[]){frames, 3, 3}, w->work);
+    SP_TRY(sp_npz_array(w->npz, "intrinsics", SP_F32, 3, (const int64_t[]){frames, 3, 3}, w->work));
+    sp_result_input_intrinsics(r, w->work);
+    return sp_npz_array(w->npz, "intrinsics_input", SP_F32, 3, (const int64_t[]){frames, 3, 3},
+                        w->work);
+}
+
+/* What pixels and lengths are counted in. */
+static SpStatus write_units(const Writing *w)
+{
+    const SpFramePlan *plan = &w->result->clip->plan;
+    const int64_t two = 2, size[] = {plan->input_width, plan->input_height}, saved[] = {w->w, w->h};
+    SP_TRY(sp_npz_array(w->npz, "size", SP_I64, 1, &two, size));
+    SP_TRY(sp_npz_array(w->npz, "saved_size", SP_I64, 1, &two, saved));
+    return sp_npz_array(w->npz, "scale", SP_F64, 0, NULL, &w->result->scale);
 }
 
 /* The objects that tracks lie on. */
@@ -89,6 +102,7 @@ static SpStatus write_arrays(const Writing *w)
     SP_TRY(write_maps(w, "video", clip->video, 3, 1.0f / 255, true));
     SP_TRY(sp_npz_array(w->npz, "frame_index", SP_I64, 1, &clip->frames, clip->index));
     SP_TRY(sp_npz_array(w->npz, "timestamps", SP_F64, 1, &clip->frames, clip->timestamps));
+    SP_TRY(write_units(w));
     SP_TRY(sp_npz_text(w->npz, "version", r->version));
     return sp_npz_finish(w->npz);
 }

@@ -29,7 +29,9 @@ typedef struct SpJob {
     int64_t prompt_frame;     /* used frame that they are on */
     int sam;                  /* 0: auto; k: the k-th of the SAMs in store/registry.h */
     SpSamSelect mask_select;
-    double start; /* seconds */
+    double start;              /* seconds */
+    double fov, focal;         /* degrees across, pixels of the video; 0: as the front says */
+    double scale_to, scale_by; /* median depth of the first frame, factor; 0: not given */
     int64_t stride, max_frames, max_input_side;
     SpPortrait portrait;
     int64_t grid;      /* points a side; 0: the default, 10, or 50 with a mask */

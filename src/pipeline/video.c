@@ -137,6 +137,7 @@ static SpResult result_of(const SpRun *run)
                       .objects = prompts->objects,
                       .object_names = prompts->name[0],
                       .object_name_size = sizeof prompts->name[0],
+                      .scale = run->scale,
                       .version = run->version};
 }
 
@@ -202,15 +203,26 @@ static void to_first_camera(SpRun *run)
         sp_pose_multiply(to_first, run->geometry.c2w + 16 * t, run->geometry.c2w + 16 * t);
 }
 
+/* Whether the result's cameras are the built-in front's, which does not estimate any. */
+static bool has_still_cameras(const SpRun *run)
+{
+    return run->place[SP_STAGE_FRONT].embedded &&
+           (!run->has[SP_STAGE_TRACKER] || run->job->fixed_camera);
+}
+
 static SpStatus make_version(SpRun *run)
 {
-    static const char form[] = "{\"program\":\"spatrack %s\",\"format\":%d,\"settings\":%s}";
+    static const char form[] = "{\"program\":\"spatrack %s\",\"format\":%d,%s\"settings\":%s}";
     const char *settings = run->job->settings;
-    const size_t capacity = sizeof form + strlen(SP_VERSION) + strlen(settings) + 16;
+    const char *cameras = has_still_cameras(run)
+                              ? "\"cameras\":\"still: the built-in front gives the identity\","
+                              : "";
+    const size_t capacity =
+        sizeof form + strlen(SP_VERSION) + strlen(settings) + strlen(cameras) + 16;
     run->version = malloc(capacity);
     if (!run->version)
         return sp_no_memory("the result");
-    snprintf(run->version, capacity, form, SP_VERSION, SP_FORMAT_VERSION, settings);
+    snprintf(run->version, capacity, form, SP_VERSION, SP_FORMAT_VERSION, cameras, settings);
     return sp_ok();
 }
 
@@ -226,6 +238,10 @@ static SpStatus write_stage(SpRun *run, SpFileRole role, const char *name, doubl
 static SpStatus write_result(SpRun *run)
 {
     SP_TRY(make_version(run));
+    if (has_still_cameras(run))
+        sp_console_note(run->console,
+                        "using the built-in front's cameras, which stand still: every pose is the "
+                        "identity");
     if (!run->has[SP_STAGE_TRACKER])
         to_first_camera(run);
     SP_TRY(write_stage(run, SP_FILE_RESULT, "result", 0));
