@@ -10,7 +10,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-static bool is_image_name(const char *name)
+bool sp_images_is_name(const char *name)
 {
     static const char *const ends[] = {"png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "ppm"};
     const char *dot = strrchr(name, '.');
@@ -44,7 +44,7 @@ SpStatus sp_images_of_folder(const char *path, SpImages *out)
         return sp_error(SP_INPUT, "cannot open %.400s: %s", path, strerror(errno));
     SpStatus status = sp_ok();
     for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(folder));)
-        if (is_image_name(entry->d_name))
+        if (sp_images_is_name(entry->d_name))
             status = add_image(out, path, entry->d_name);
     closedir(folder);
     if (status.code != SP_OK)
@@ -70,21 +70,27 @@ bool sp_images_is_pattern(const char *pattern)
     return numbers == 1;
 }
 
+bool sp_images_at(const char *pattern, int number, char *path, size_t capacity)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    const int length =
+        snprintf(path, capacity, pattern, number); /* sp_images_is_pattern has checked it */
+#pragma GCC diagnostic pop
+    return length > 0 && (size_t)length < capacity;
+}
+
 SpStatus sp_images_of_pattern(const char *pattern, SpImages *out)
 {
     char path[4096];
     struct stat info;
     int number = 0;
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    for (;; number++) { /* sp_images_is_pattern has checked the format */
-        const int length = snprintf(path, sizeof path, pattern, number);
-        if (length > 0 && (size_t)length < sizeof path && stat(path, &info) == 0)
+    for (;; number++) {
+        if (sp_images_at(pattern, number, path, sizeof path) && stat(path, &info) == 0)
             SP_TRY(add_image(out, "", path));
         else if (out->count || number >= 4)
             break;
     }
-#pragma GCC diagnostic pop
     if (out->count == 0)
         return sp_error(SP_INPUT, "%.400s: no image has number 0 to 4 of this pattern", pattern);
     return sp_ok();

@@ -5,6 +5,7 @@
 #define SP_MEDIA_IMAGES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -15,12 +16,18 @@ typedef struct SpImages {
     int64_t count;
 } SpImages;
 
+/* Whether a file of that name in a folder is one of its images, by its ending. */
+bool sp_images_is_name(const char *name);
+
 /* The images (png, jpg, bmp, tif, webp, ppm) of a folder by name, added to *out, which must be
  * empty. SP_INPUT when the folder cannot be read or has none; SP_MEMORY. */
 SpStatus sp_images_of_folder(const char *path, SpImages *out);
 
 /* Whether `pattern` has exactly one %d, of the form %5d or %05d, and %% besides. */
 bool sp_images_is_pattern(const char *pattern);
+
+/* The path that the pattern gives with a number; false when it does not fit. */
+bool sp_images_at(const char *pattern, int number, char *path, size_t capacity);
 
 /* The images pattern(first), pattern(first + 1), ... that exist; the first number is 0 to 4, as in
  * FFmpeg. SP_INPUT when there are none; SP_MEMORY. */
