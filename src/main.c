@@ -1,4 +1,6 @@
 /* The spatrack program: arguments, signals, one job, one line of error. */
+#define _GNU_SOURCE /* environ */
+
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -32,16 +34,16 @@ static void catch_signals(void)
 
 /* By its own path, since the kernel names a process after the path that it starts; not every place
  * can read that, and the file may be gone. */
-static void start_again(char **argv)
+static void start_again(char **argv, char **environment)
 {
     static const char self[] = "/proc/self/exe";
     char path[PATH_MAX];
     const ssize_t length = readlink(self, path, sizeof path);
     if (length > 0 && length < (ssize_t)sizeof path) {
         path[length] = 0;
-        execv(path, argv);
+        execve(path, argv, environment);
     }
-    execv(self, argv);
+    execve(self, argv, environment);
 }
 
 /* libgomp's threads spin while they wait, which on a busy machine takes the time of those that
@@ -53,7 +55,7 @@ static void restrain_spinning(char **argv)
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
         return;
     if (setenv("GOMP_SPINCOUNT", "2000", 1) == 0)
-        start_again(argv); /* where that fails, it only waits worse */
+        start_again(argv, environ); /* where that fails, it only waits worse */
 }
 
 static SpStatus run(const SpOptions *options, char **argv)

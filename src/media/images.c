@@ -70,27 +70,21 @@ bool sp_images_is_pattern(const char *pattern)
     return numbers == 1;
 }
 
-bool sp_images_at(const char *pattern, int number, char *path, size_t capacity)
-{
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    const int length =
-        snprintf(path, capacity, pattern, number); /* sp_images_is_pattern has checked it */
-#pragma GCC diagnostic pop
-    return length > 0 && (size_t)length < capacity;
-}
-
 SpStatus sp_images_of_pattern(const char *pattern, SpImages *out)
 {
     char path[4096];
     struct stat info;
     int number = 0;
-    for (;; number++) {
-        if (sp_images_at(pattern, number, path, sizeof path) && stat(path, &info) == 0)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    for (;; number++) { /* sp_images_is_pattern has checked the format */
+        const int length = snprintf(path, sizeof path, pattern, number);
+        if (length > 0 && (size_t)length < sizeof path && stat(path, &info) == 0)
             SP_TRY(add_image(out, "", path));
         else if (out->count || number >= 4)
             break;
     }
+#pragma GCC diagnostic pop
     if (out->count == 0)
         return sp_error(SP_INPUT, "%.400s: no image has number 0 to 4 of this pattern", pattern);
     return sp_ok();

@@ -5,7 +5,6 @@
 #define SP_MEDIA_IMAGES_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -25,9 +24,6 @@ SpStatus sp_images_of_folder(const char *path, SpImages *out);
 
 /* Whether `pattern` has exactly one %d, of the form %5d or %05d, and %% besides. */
 bool sp_images_is_pattern(const char *pattern);
-
-/* The path that the pattern gives with a number; false when it does not fit. */
-bool sp_images_at(const char *pattern, int number, char *path, size_t capacity);
 
 /* The images pattern(first), pattern(first + 1), ... that exist; the first number is 0 to 4, as in
  * FFmpeg. SP_INPUT when there are none; SP_MEMORY. */

@@ -214,10 +214,14 @@ static bool is_numbered(const char *path, const char *pattern)
     sp_name_written(path, name);
     if (!ending || !strrchr(name, '.') || strcmp(strrchr(name, '.'), ending) != 0)
         return false;
-    for (const char *at = path; *(at += strcspn(at, DIGITS)); at += strspn(at, DIGITS))
-        if (sp_images_at(pattern, (int)strtol(at, NULL, 10), image, sizeof image) &&
-            sp_same_file(path, image))
+    for (const char *at = path; *(at += strcspn(at, DIGITS)); at += strspn(at, DIGITS)) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        snprintf(image, sizeof image, pattern, (int)strtol(at, NULL, 10)); /* it has one %d */
+#pragma GCC diagnostic pop
+        if (sp_same_file(path, image))
             return true;
+    }
     return false;
 }
 
@@ -316,6 +320,7 @@ static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role
                         file->path, file->format->ending, flag);
     SP_TRY(check_own(job, file, role));
     SP_TRY(sp_atomic_probe(file->path, flag, &file->written));
+    file->awaited = !file->written.stream && !sp_atomic_seeks(file->path);
     return file->format->check ? file->format->check(job->video) : sp_ok();
 }
 
@@ -332,6 +337,7 @@ SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *outp
     SpRunFile *file = &files[role];
     if (!file->path[0])
         return sp_ok();
+    file->awaited = false;
     if (!file->written.stream)
         SP_TRY(sp_atomic_open(file->path, table[role].flag, &file->written));
     SP_TRY(file->format->write(&file->written, output));
@@ -347,6 +353,11 @@ SpStatus sp_files_commit(SpRunFile files[])
 
 void sp_files_abandon(SpRunFile files[])
 {
-    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
-        sp_atomic_abandon(&files[role].written);
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        SpRunFile *file = &files[role];
+        sp_atomic_abandon(&file->written);
+        if (file->awaited &&
+            sp_atomic_probe(file->path, table[role].flag, &file->written).code == SP_OK)
+            sp_atomic_abandon(&file->written);
+    }
 }

@@ -28,6 +28,7 @@ typedef struct SpRunFile {
     char path[SP_PATH_CAPACITY]; /* "": not part of the run */
     const SpFormat *format;      /* of what is written; NULL: a folder, which who writes it opens */
     SpAtomicFile written;        /* beside its place until sp_files_commit */
+    bool awaited;                /* a pipe whose reader may come and wait for its end */
 } SpRunFile;
 
 /* Below, `files` are a job's [SP_FILE_ROLES]. */
@@ -55,7 +56,8 @@ SpStatus sp_files_check(const SpJob *job, SpRunFile files[]);
  * SP_INPUT. */
 SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output);
 
-/* Puts what was written into its place, or removes it (also after a commit). SP_OUTPUT. */
+/* Puts what was written into its place, or removes it (also after a commit) and ends the pipes that
+ * it would have gone into. SP_OUTPUT. */
 SpStatus sp_files_commit(SpRunFile files[]);
 void sp_files_abandon(SpRunFile files[]);
 
