@@ -78,23 +78,25 @@ SpStatus sp_named_files_add(SpNamedFiles *files, const SpNamedFile *file)
     return sp_ok();
 }
 
-SpStatus sp_named_files_add_folder(SpNamedFiles *files, const SpNamedFile *file,
-                                   bool (*wanted)(const char *name))
+SpStatus sp_named_files_add_folder(SpNamedFiles *files, const char *folder, bool links,
+                                   bool (*wanted)(const SpNamedFile *file, const char *path),
+                                   const SpNamedFile *file)
 {
     SpStatus status = sp_ok();
-    DIR *folder = opendir(file->path);
-    if (!folder)
+    DIR *entries = opendir(folder);
+    if (!entries)
         return sp_ok();
-    for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(folder));) {
+    for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(entries));) {
         char path[PATH_MAX];
         SpNamedFile one = *file;
-        const int length = snprintf(path, sizeof path, "%s/%s", file->path, entry->d_name);
+        if (entry->d_type == DT_DIR || (links && entry->d_type == DT_REG))
+            continue;
+        const int length = snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
         one.path = path;
-        if (entry->d_type != DT_DIR && (!wanted || wanted(entry->d_name)) &&
-            length < (int)sizeof path)
+        if (length < (int)sizeof path && wanted(file, path))
             status = sp_named_files_add(files, &one);
     }
-    closedir(folder);
+    closedir(entries);
     return status;
 }
 
@@ -159,6 +161,12 @@ void sp_named_files_free(SpNamedFiles *files)
     }
     free(files->file);
     *files = (SpNamedFiles){0};
+}
+
+bool sp_has_names(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_nlink > 1;
 }
 
 bool sp_same_file(const char *one, const char *two)

@@ -33,10 +33,11 @@ typedef struct SpNamedFiles {
  * or made (its folder does not exist). SP_MEMORY. */
 SpStatus sp_named_files_add(SpNamedFiles *files, const SpNamedFile *file);
 
-/* Adds the files of the folder that `file` names, those of which `wanted` (NULL: all) wants the
- * name. A folder that cannot be listed has none. SP_MEMORY. */
-SpStatus sp_named_files_add_folder(SpNamedFiles *files, const SpNamedFile *file,
-                                   bool (*wanted)(const char *name));
+/* Adds the files of a folder that `wanted` wants, called what `file` says; `links`: symbolic links
+ * alone. A folder that cannot be listed has none. SP_MEMORY. */
+SpStatus sp_named_files_add_folder(SpNamedFiles *files, const char *folder, bool links,
+                                   bool (*wanted)(const SpNamedFile *file, const char *path),
+                                   const SpNamedFile *file);
 
 /* SP_USAGE with a path and both flags where a file that is written is another one. Sorts them. */
 SpStatus sp_named_files_check(SpNamedFiles *files);
@@ -48,6 +49,9 @@ bool sp_same_file(const char *one, const char *two);
 
 /* Whether a file lies in a folder, or would be made there, `depth` folders below it at most. */
 bool sp_lies_in(const char *path, const char *folder, int depth);
+
+/* Whether a file that writing `path` would replace has other names. */
+bool sp_has_names(const char *path);
 
 /* The last name of the file that is written to `path`, symbolic links followed. */
 void sp_name_written(const char *path, char name[256]);

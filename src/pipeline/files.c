@@ -144,6 +144,12 @@ SpStatus sp_files_check_shared(const SpJob *job)
     return sp_ok();
 }
 
+static const char *last_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 /* The names of a video's files, and of the one that --dump always writes. */
 static SpStatus add_video(const SpRunFile files[], int video, SpNamedFiles *all)
 {
@@ -167,21 +173,52 @@ static SpStatus add_video(const SpRunFile files[], int video, SpNamedFiles *all)
     return sp_ok();
 }
 
-/* The images of a video that is a folder or a pattern. */
-static SpStatus add_images(const char *path, int video, SpNamedFiles *all)
+/* Whether a file, whose last name `name` is, is an image of the pattern or would be one: with one
+ * of its own numbers the pattern names it. */
+static bool is_numbered(const char *path, const char *name, const char *pattern)
 {
-    SpNamedFile one = {
-        .path = path, .flag = "VIDEO", .what = "an image of the video", .video = video};
-    SpStatus status = sp_named_files_add_folder(all, &one, sp_images_is_name);
-    SpImages images = {0};
-    if (access(path, F_OK) != 0 && sp_images_is_pattern(path))
-        (void)sp_images_of_pattern(path, &images); /* that there is none, the reader says */
-    for (int64_t i = 0; i < images.count && status.code == SP_OK; i++) {
-        one.path = images.path[i];
-        status = sp_named_files_add(all, &one);
+    char image[SP_PATH_CAPACITY];
+    const char *ending = strrchr(pattern, '.');
+    if (!ending || !strrchr(name, '.') || strcmp(strrchr(name, '.'), ending) != 0)
+        return false;
+    for (const char *at = path; *(at += strcspn(at, DIGITS)); at += strspn(at, DIGITS)) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        snprintf(image, sizeof image, pattern, (int)strtol(at, NULL, 10)); /* it has one %d */
+#pragma GCC diagnostic pop
+        if (sp_same_file(path, image))
+            return true;
     }
-    sp_images_free(&images);
-    return status;
+    return false;
+}
+
+static bool is_any(const SpNamedFile *file, const char *path)
+{
+    (void)file;
+    (void)path;
+    return true;
+}
+
+/* Of the folder or pattern `file->path`. */
+static bool is_image(const SpNamedFile *file, const char *path)
+{
+    return sp_images_is_pattern(file->path) && access(file->path, F_OK) != 0
+               ? is_numbered(path, last_name(path), file->path)
+               : sp_images_is_name(last_name(path));
+}
+
+/* The images of a video that is a folder or a pattern. check_images knows them by their names: what
+ * is left are those that are links, or all where an output has `names` of its own. */
+static SpStatus add_images(const char *path, int video, bool names, SpNamedFiles *all)
+{
+    const SpNamedFile image = {
+        .path = path, .flag = "VIDEO", .what = "an image of the video", .video = video};
+    char folder[SP_PATH_CAPACITY];
+    const bool pattern = access(path, F_OK) != 0 && sp_images_is_pattern(path);
+    const int length = (int)(last_name(path) - path);
+    if (pattern)
+        snprintf(folder, sizeof folder, "%.*s", length ? length : 1, length ? path : ".");
+    return sp_named_files_add_folder(all, pattern ? folder : path, !names, is_image, &image);
 }
 
 static SpStatus add_weights(const SpJob *job, SpNamedFiles *all)
@@ -196,33 +233,10 @@ static SpStatus add_weights(const SpJob *job, SpNamedFiles *all)
                             "%.300s: --dump would write among the weights (%s); choose another "
                             "folder",
                             job->dump, place.where);
-        SP_TRY(sp_named_files_add_folder(all,
-                                         &(SpNamedFile){.path = place.folder,
-                                                        .flag = place.where,
-                                                        .what = "a file of the weights"},
-                                         NULL));
+        const SpNamedFile file = {.flag = place.where, .what = "a file of the weights"};
+        SP_TRY(sp_named_files_add_folder(all, place.folder, false, is_any, &file));
     }
     return sp_ok();
-}
-
-/* What is written would be an image of the pattern: with one of its numbers the pattern names it.
- */
-static bool is_numbered(const char *path, const char *pattern)
-{
-    char name[256], image[SP_PATH_CAPACITY];
-    const char *ending = strrchr(pattern, '.');
-    sp_name_written(path, name);
-    if (!ending || !strrchr(name, '.') || strcmp(strrchr(name, '.'), ending) != 0)
-        return false;
-    for (const char *at = path; *(at += strcspn(at, DIGITS)); at += strspn(at, DIGITS)) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(image, sizeof image, pattern, (int)strtol(at, NULL, 10)); /* it has one %d */
-#pragma GCC diagnostic pop
-        if (sp_same_file(path, image))
-            return true;
-    }
-    return false;
 }
 
 /* Nothing that is written would be taken for an image of a video. */
@@ -240,7 +254,7 @@ static SpStatus check_images(const SpRunFile files[], const char *video)
             continue;
         sp_name_written(path, name);
         if (folder ? sp_images_is_name(name) && sp_lies_in(path, video, 0)
-                   : is_numbered(path, video))
+                   : is_numbered(path, name, video))
             return sp_error(SP_USAGE,
                             "%.300s: %s would become one of the video's images (VIDEO); choose "
                             "another folder",
@@ -268,7 +282,7 @@ static SpStatus collect(const SpJob *job, const char *const *videos, int count, 
 {
     SpJob one = *job;
     SpRunFile files[SP_FILE_ROLES];
-    bool replaces = job->dump;
+    bool replaces = job->dump, names = false;
     for (int i = 0; i < count; i++) {
         one.video = videos[i];
         SP_TRY(sp_files_name(&one, files));
@@ -277,10 +291,13 @@ static SpStatus collect(const SpJob *job, const char *const *videos, int count, 
             SP_TRY(check_images(files, videos[k]));
         SP_TRY(check_dump(files));
         for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
-            replaces |= is_written(files, role) && sp_atomic_replaces(files[role].path);
+            if (is_written(files, role) && sp_atomic_replaces(files[role].path)) {
+                replaces = true;
+                names |= sp_has_names(files[role].path);
+            }
     }
     for (int i = 0; replaces && i < count; i++)
-        SP_TRY(add_images(videos[i], i, all));
+        SP_TRY(add_images(videos[i], i, names, all));
     return replaces ? add_weights(job, all) : sp_ok();
 }
 

@@ -41,6 +41,8 @@ def make_inputs():
     os.symlink("new.npz", at("sub/dangling.npz"))
     shutil.copy(at("frames/3.png"), at("sub/behind.png"))
     os.symlink("../sub/behind.png", at("frames/4.png"))
+    os.symlink("../sub/behind.png", at("numbered/f004.png"))
+    os.link(at("numbered/f001.png"), at("sub/hard2.png"))
     os.symlink("q.csv", at("q2.csv"))
     shutil.copy(at("q.csv"), at("dump/order.txt"))
     shutil.copy(at("geometry.npz"), at("dump/front/g.safetensors"))
@@ -89,7 +91,9 @@ def replacing_cases():
     numbered = ["numbered/f%03d.png", *out]
     yield "sheet is of the pattern", [*numbered, "--overlay", "numbered/f002.png"], ("--overlay", "VIDEO")
     yield "sheet would be of the pattern", [*numbered, "--overlay", "./numbered//f017.png"], ("--overlay", "VIDEO")
-    yield "report would be of the pattern", [*numbered, "--report", "numbered/f004.png"], ("--report", "VIDEO")
+    yield "report would be of the pattern", [*numbered, "--report", "numbered/f005.png"], ("--report", "VIDEO")
+    yield "sheet is of the pattern too", [*numbered, "--overlay", "sub/hard2.png"], ("--overlay", "VIDEO")
+    yield "an image of the pattern leads to it", [*numbered, "--overlay", "sub/behind.png"], ("--overlay", "VIDEO")
 
     weights = [clip, *out, "--weights", "weights"]
     yield "report is the weights", [*weights, "--report", "weights/front/model.safetensors"], ("--report", "--weights")
@@ -111,7 +115,6 @@ def replacing_cases():
 
 
 def replacing_is_refused():
-    make_inputs()
     before, wrong = files(), []
     for name, arguments, pieces in replacing_cases():
         with open(at("clip.mp4"), "rb") as video:
@@ -308,6 +311,7 @@ def the_process_is_called_spatrack():
         assert names_of(process) == {b"spatrack"}, program
 
 
+make_inputs()
 finish([replacing_is_refused, what_only_looks_alike_is_written, only_our_default_name_is_replaced,
         names_in_a_folder_are_no_choice_either, text_and_arrays_stream_into_a_fifo, a_failed_run_ends_the_pipe,
         a_video_into_a_fifo_is_refused_at_once, a_reader_may_come_later, a_reader_that_leaves_is_an_error,
