@@ -27,13 +27,6 @@ static bool split(const char *path, char folder[PATH_MAX], char name[NAME_CAPACI
     return true;
 }
 
-void sp_name_written(const char *path, char name[NAME_CAPACITY])
-{
-    char folder[PATH_MAX];
-    name[0] = 0;
-    split(path, folder, name);
-}
-
 /* Device, inode and name of what a path leads to; `name` is "" where it exists. */
 static bool identify(const char *path, SpNamedFile *out, char name[NAME_CAPACITY])
 {

@@ -53,7 +53,4 @@ bool sp_lies_in(const char *path, const char *folder, int depth);
 /* Whether a file that writing `path` would replace has other names. */
 bool sp_has_names(const char *path);
 
-/* The last name of the file that is written to `path`, symbolic links followed. */
-void sp_name_written(const char *path, char name[256]);
-
 #endif

@@ -1,5 +1,6 @@
 #include "pipeline/files.h"
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,13 +174,13 @@ static SpStatus add_video(const SpRunFile files[], int video, SpNamedFiles *all)
     return sp_ok();
 }
 
-/* Whether a file, whose last name `name` is, is an image of the pattern or would be one: with one
- * of its own numbers the pattern names it. */
-static bool is_numbered(const char *path, const char *name, const char *pattern)
+/* Whether a file is an image of the pattern or would be one: with one of its own numbers the
+ * pattern names it. */
+static bool is_numbered(const char *path, const char *pattern)
 {
     char image[SP_PATH_CAPACITY];
-    const char *ending = strrchr(pattern, '.');
-    if (!ending || !strrchr(name, '.') || strcmp(strrchr(name, '.'), ending) != 0)
+    const char *ending = strrchr(last_name(pattern), '.'), *its = strrchr(last_name(path), '.');
+    if ((ending != NULL) != (its != NULL) || (ending && strcmp(ending, its) != 0))
         return false;
     for (const char *at = path; *(at += strcspn(at, DIGITS)); at += strspn(at, DIGITS)) {
 #pragma GCC diagnostic push
@@ -203,7 +204,7 @@ static bool is_any(const SpNamedFile *file, const char *path)
 static bool is_image(const SpNamedFile *file, const char *path)
 {
     return sp_images_is_pattern(file->path) && access(file->path, F_OK) != 0
-               ? is_numbered(path, last_name(path), file->path)
+               ? is_numbered(path, file->path)
                : sp_images_is_name(last_name(path));
 }
 
@@ -239,26 +240,38 @@ static SpStatus add_weights(const SpJob *job, SpNamedFiles *all)
     return sp_ok();
 }
 
-/* Nothing that is written would be taken for an image of a video. */
-static SpStatus check_images(const SpRunFile files[], const char *video)
+/* Nothing that is written would be taken for an image of the folder or pattern `video`. */
+static SpStatus check_images(const SpRunFile files[], const char *video, bool folder)
 {
-    struct stat info;
-    char name[256];
-    const bool exists = stat(video, &info) == 0;
-    const bool folder = exists && S_ISDIR(info.st_mode);
-    if (!folder && (exists || !sp_images_is_pattern(video)))
-        return sp_ok();
+    char target[PATH_MAX];
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         const char *path = files[role].path;
-        if (!is_written(files, role) || table[role].folder)
+        if (!is_written(files, role) || table[role].folder || !sp_atomic_follow(path, target))
             continue;
-        sp_name_written(path, name);
-        if (folder ? sp_images_is_name(name) && sp_lies_in(path, video, 0)
-                   : is_numbered(path, name, video))
+        if (folder ? sp_images_is_name(last_name(target)) && sp_lies_in(target, video, 0)
+                   : is_numbered(target, video))
             return sp_error(SP_USAGE,
                             "%.300s: %s would become one of the video's images (VIDEO); choose "
                             "another folder",
                             path, table[role].flag);
+    }
+    return sp_ok();
+}
+
+static SpStatus check_all_images(const SpJob *job, const char *const *videos, int count)
+{
+    struct stat info;
+    SpJob one = *job;
+    SpRunFile files[SP_FILE_ROLES];
+    for (int k = 0; k < count; k++) {
+        const bool exists = stat(videos[k], &info) == 0;
+        if (exists ? !S_ISDIR(info.st_mode) : !sp_images_is_pattern(videos[k]))
+            continue;
+        for (int i = 0; i < count; i++) {
+            one.video = videos[i];
+            SP_TRY(sp_files_name(&one, files));
+            SP_TRY(check_images(files, videos[k], exists));
+        }
     }
     return sp_ok();
 }
@@ -287,8 +300,6 @@ static SpStatus collect(const SpJob *job, const char *const *videos, int count, 
         one.video = videos[i];
         SP_TRY(sp_files_name(&one, files));
         SP_TRY(add_video(files, i, all));
-        for (int k = 0; k < count; k++)
-            SP_TRY(check_images(files, videos[k]));
         SP_TRY(check_dump(files));
         for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
             if (is_written(files, role) && sp_atomic_replaces(files[role].path)) {
@@ -304,6 +315,7 @@ static SpStatus collect(const SpJob *job, const char *const *videos, int count, 
 SpStatus sp_files_apart(const SpJob *job, const char *const *videos, int count)
 {
     SpNamedFiles all = {0};
+    SP_TRY(check_all_images(job, videos, count));
     SpStatus status = collect(job, videos, count, &all);
     if (status.code == SP_OK)
         status = sp_named_files_check(&all);

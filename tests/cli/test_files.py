@@ -43,6 +43,7 @@ def make_inputs():
     os.symlink("../sub/behind.png", at("frames/4.png"))
     os.symlink("../sub/behind.png", at("numbered/f004.png"))
     os.link(at("numbered/f001.png"), at("sub/hard2.png"))
+    os.symlink("../numbered/f009.png", at("sub/next.png"))
     os.symlink("q.csv", at("q2.csv"))
     shutil.copy(at("q.csv"), at("dump/order.txt"))
     shutil.copy(at("geometry.npz"), at("dump/front/g.safetensors"))
@@ -92,6 +93,7 @@ def replacing_cases():
     yield "sheet is of the pattern", [*numbered, "--overlay", "numbered/f002.png"], ("--overlay", "VIDEO")
     yield "sheet would be of the pattern", [*numbered, "--overlay", "./numbered//f017.png"], ("--overlay", "VIDEO")
     yield "report would be of the pattern", [*numbered, "--report", "numbered/f005.png"], ("--report", "VIDEO")
+    yield "sheet leads into the pattern", [*numbered, "--overlay", "sub/next.png"], ("--overlay", "VIDEO")
     yield "sheet is of the pattern too", [*numbered, "--overlay", "sub/hard2.png"], ("--overlay", "VIDEO")
     yield "an image of the pattern leads to it", [*numbered, "--overlay", "sub/behind.png"], ("--overlay", "VIDEO")
 
