@@ -1,6 +1,10 @@
 /* The spatrack program: arguments, signals, one job, one line of error. */
+#define _GNU_SOURCE /* environ */
+
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/console.h"
@@ -28,6 +32,20 @@ static void catch_signals(void)
     sigaction(SIGXFSZ, &action, NULL);
 }
 
+/* By its own path, since the kernel names a process after the path that it starts; not every place
+ * can read that, and the file may be gone. */
+static void start_again(char **argv, char **environment)
+{
+    static const char self[] = "/proc/self/exe";
+    char path[PATH_MAX];
+    const ssize_t length = readlink(self, path, sizeof path);
+    if (length > 0 && length < (ssize_t)sizeof path) {
+        path[length] = 0;
+        execve(path, argv, environment);
+    }
+    execve(self, argv, environment);
+}
+
 /* libgomp's threads spin while they wait, which on a busy machine takes the time of those that
  * work: a run of 0.4 s took 11 s beside one other process. It reads its setting when it is loaded,
  * before main, so the program starts itself again with a short spin (5 % slower on an idle
@@ -37,7 +55,7 @@ static void restrain_spinning(char **argv)
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
         return;
     if (setenv("GOMP_SPINCOUNT", "2000", 1) == 0)
-        execv("/proc/self/exe", argv); /* where that fails, it only waits worse */
+        start_again(argv, environ); /* where that fails, it only waits worse */
 }
 
 static SpStatus run(const SpOptions *options, char **argv)
@@ -63,6 +81,7 @@ static SpStatus run(const SpOptions *options, char **argv)
 int main(int argc, char **argv)
 {
     SpOptions options;
+    prctl(PR_SET_NAME, "spatrack"); /* also when it was started through a descriptor */
     catch_signals();
     SpStatus status = sp_options_parse(argc, argv, &options);
     if (status.code == SP_OK)

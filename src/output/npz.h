@@ -63,6 +63,9 @@ bool sp_npz_has(const SpNpz *npz, const char *name);
 /* The rank and extents of array `name`. Errors: SP_INPUT as below. */
 SpStatus sp_npz_shape(SpNpz *npz, const char *name, int *rank, int64_t dims[SP_MAX_RANK]);
 
+/* Whether array `name` is a text (numpy's <U) that begins with `ascii`. */
+bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii);
+
 /* Reads array `name` as float32, row-major, from numpy's floats of 2, 4 and 8 bytes, integers of 1
  * to 8 and booleans (true is 1), of either byte order, in C or Fortran order.
  * dims[rank]: in, the extent each axis must have, -1 for any; out, the extents found.
