@@ -31,6 +31,7 @@ typedef struct SpJob {
     SpSamSelect mask_select;
     double start; /* seconds */
     int64_t stride, max_frames, max_input_side;
+    int64_t stream; /* number in the file; below 0: the largest video */
     SpPortrait portrait;
     int64_t grid;      /* points a side; 0: the default, 10, or 50 with a mask */
     int64_t vo_points; /* below 0: as many as the weights say */

@@ -32,7 +32,7 @@ static void ffmpeg(const char *arguments)
     assert_int_equal(system(command), 0);
 }
 
-static const SpReaderSettings all = {0, 1, 1000};
+static const SpReaderSettings all = {0, 1, 1000, -1};
 
 /* What reading a whole clip gave. */
 typedef struct Seen {
@@ -104,7 +104,8 @@ static void b_frames_come_in_order(void **state)
 static void start_stride_and_max_frames_choose(void **state)
 {
     (void)state;
-    const SpReaderSettings some = {0.45, 3, 4}, last = {1.9, 1, 80}, beyond = {2.5, 1, 80};
+    const SpReaderSettings some = {0.45, 3, 4, -1}, last = {1.9, 1, 80, -1},
+                           beyond = {2.5, 1, 80, -1};
     Seen seen = see(scratch_path("b.mp4"), &some);
     expect(&seen, 4, 48, 64); /* 5, 8, 11, 14; left out: 17 */
     for (int i = 0; i < 4; i++)
@@ -115,7 +116,7 @@ static void start_stride_and_max_frames_choose(void **state)
     assert_int_equal(seen.left_out, 0);
     seen = see(scratch_path("b.mp4"), &beyond);
     expect_error(&seen, "ends before --start 2.5");
-    const SpReaderSettings few = {0, 1, 7};
+    const SpReaderSettings few = {0, 1, 7, -1};
     seen = see(scratch_path("b.mp4"), &few);
     assert_int_equal(seen.left_out, 13);
 }
@@ -137,6 +138,82 @@ static void pixel_formats_are_read(void **state)
         assert_true(fabs(seen.mean[0][1] - 0x20) < 4);
         assert_true(fabs(seen.mean[0][2] - 0x10) < 4);
     }
+}
+
+/* Reads the clip, and the ffmpeg program's RGB of it, which is in size and in every byte the same.
+ */
+static void expect_ffmpegs_bytes(const char *name, const char *what)
+{
+    SpReader *reader;
+    SpFrameInfo info;
+    bool end = false;
+    char arguments[300];
+    snprintf(arguments, sizeof arguments,
+             "-i @/%s -fps_mode passthrough -f rawvideo -pix_fmt rgb24 @/frames.rgb", name);
+    ffmpeg(arguments);
+    assert_int_equal(sp_reader_open(scratch_path(name), &all, &reader).code, SP_OK);
+    const size_t size =
+        (size_t)(3 * sp_reader_video(reader).height * sp_reader_video(reader).width);
+    uint8_t *ours = malloc(size), *theirs = malloc(size);
+    FILE *file = fopen(scratch_path("frames.rgb"), "rb");
+    assert_true(ours && theirs && file);
+    for (int t = 0;; t++) {
+        assert_int_equal(sp_reader_next(reader, ours, &info, &end).code, SP_OK);
+        const size_t read = fread(theirs, 1, size, file);
+        if (end) {
+            assert_int_equal(read, 0);
+            break;
+        }
+        assert_int_equal(read, size);
+        size_t differ = 0;
+        for (size_t i = 0; i < size; i++)
+            differ += ours[i] != theirs[i];
+        if (differ)
+            fail_msg("%s: %zu of %zu bytes of frame %d differ", what, differ, size, t);
+    }
+    fclose(file);
+    free(ours);
+    free(theirs);
+    sp_reader_close(reader);
+}
+
+/* A lossless clip of 2 frames, in one kind of pixel. */
+static void expect_exact(const char *format, const char *size, const char *range,
+                         const char *matrix)
+{
+    char arguments[500], what[100];
+    snprintf(what, sizeof what, "%s %s %s %s", format, size, range, matrix);
+    snprintf(arguments, sizeof arguments,
+             "-f lavfi -i \"testsrc2=s=%s:r=5:d=0.4,noise=alls=20:all_seed=1,format=%s,"
+             "setparams=range=%s:colorspace=%s\" -color_range %s -colorspace %s -c:v %s @/e.mkv",
+             size, format, range, matrix, range, matrix,
+             strncmp(format, "yuvj", 4) == 0 ? "mjpeg -q:v 2" : "ffv1");
+    ffmpeg(arguments);
+    expect_ffmpegs_bytes("e.mkv", what);
+}
+
+static void frames_equal_the_ffmpeg_programs(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {
+        "yuv420p",     "yuv422p",     "yuv444p",     "yuv410p",  "yuv411p",  "yuv440p",
+        "yuv420p10le", "yuv422p10le", "yuv444p12le", "yuva420p", "yuvj420p", "yuvj422p",
+        "gray",        "gray10le",    "bgr0",        "bgra",     "gbrp",     "gbrp10le"};
+    static const char *const sizes[] = {"50x38", "129x31"};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+            expect_exact(formats[i], sizes[k], "tv", "bt709");
+}
+
+static void colours_equal_the_ffmpeg_programs(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"yuv420p", "yuv444p", "yuv420p10le", "gray"};
+    static const char *const matrices[] = {"smpte170m", "bt709", "bt2020nc", "fcc", "unknown"};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        for (size_t k = 0; k < sizeof matrices / sizeof *matrices; k++)
+            for (int pc = 0; pc < 2; pc++)
+                expect_exact(formats[i], "52x38", pc ? "pc" : "tv", matrices[k]);
 }
 
 static void unusual_clips_are_read(void **state)
@@ -200,7 +277,7 @@ static void images_are_read(void **state)
     assert_true(fabs(seen.info[3].timestamp - 0.1) < 1e-9);
     for (int i = 1; i < 10; i++)
         assert_true(seen.mean[i][0] > seen.mean[i - 1][0] + 4);
-    const SpReaderSettings some = {0, 4, 2};
+    const SpReaderSettings some = {0, 4, 2, -1};
     seen = see(scratch_path("images/f%03d.png"), &some);
     expect(&seen, 2, 30, 40);
     assert_int_equal(seen.info[1].index, 4);
@@ -320,6 +397,8 @@ int main(void)
         cmocka_unit_test(b_frames_come_in_order),
         cmocka_unit_test(start_stride_and_max_frames_choose),
         cmocka_unit_test(pixel_formats_are_read),
+        cmocka_unit_test(frames_equal_the_ffmpeg_programs),
+        cmocka_unit_test(colours_equal_the_ffmpeg_programs),
         cmocka_unit_test(unusual_clips_are_read),
         cmocka_unit_test(rotation_is_honoured),
         cmocka_unit_test(images_are_read),
