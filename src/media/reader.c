@@ -51,6 +51,7 @@ struct SpReader {
     int64_t used;       /* of them, those that sp_reader_next returned */
     bool dated;         /* a frame had a time */
     double first_time;  /* of the first frame; 0 until then */
+    int64_t ticks;      /* the time of the file that came last */
     double clock;       /* seconds added to the times of the file */
     SpFrameInfo info;   /* of the frame decoded last; sp_reader_open decodes the first used one */
 };
@@ -265,20 +266,25 @@ static void set_time(SpReader *r, double previous)
 {
     const bool known = r->video.rate > 0 && r->video.rate <= MAX_RATE;
     const double rate = known ? r->video.rate : IMAGE_RATE;
-    const AVRational base = r->images.count ? (AVRational){0, 0} : r->stream->time_base;
-    const bool has_time = base.den && r->frame->best_effort_timestamp != AV_NOPTS_VALUE;
-    double time = r->dated ? previous + 1 / rate : (double)r->decoded / rate;
-    if (has_time)
-        time = (double)r->frame->best_effort_timestamp * base.num / base.den + r->clock;
-    if (has_time && !r->dated) {
+    const double step = r->decoded > 1 ? r->info.timestamp / (double)(r->decoded - 1) : 1 / rate;
+    const AVRational base = r->images.count ? (AVRational){0} : r->stream->time_base;
+    const int64_t ticks = base.den ? r->frame->best_effort_timestamp : AV_NOPTS_VALUE;
+    double time = (double)ticks * base.num / (base.den ? base.den : 1) + r->clock;
+    if (!r->dated && ticks == AV_NOPTS_VALUE) {
+        time = (double)r->decoded / rate;
+    } else if (!r->dated) {
         r->first_time = time - (double)r->decoded / rate;
         r->dated = true;
-    } else if (r->dated && time <= previous - NEW_CLOCK) {
-        r->clock += previous + 1 / rate - time;
-        time = previous + 1 / rate;
-    } else if (r->dated && time <= previous) {
-        time = previous + 0.5 / rate; /* the next may be right again */
+    } else if (ticks == AV_NOPTS_VALUE || ticks == r->ticks) {
+        time = previous + step;
+    } else if (time <= previous - NEW_CLOCK) {
+        r->clock += previous + step - time;
+        time = previous + step;
+    } else if (time <= previous) {
+        time = previous + step / 2; /* the next may be right again */
     }
+    if (ticks != AV_NOPTS_VALUE)
+        r->ticks = ticks;
     r->info = (SpFrameInfo){r->decoded, time - r->first_time};
 }
 
@@ -598,7 +604,7 @@ SpStatus sp_reader_left_out(SpReader *r, int64_t *count)
     if (r->images.count) {
         rest = r->images.count - r->next_image;
     } else if (!r->drained) {
-        rest = packets_left(r);
+        rest += packets_left(r);
         ff->avcodec_send_packet(r->codec, NULL);
         r->drained = true;
     }
