@@ -42,9 +42,10 @@ struct SpReader {
     AVPacket *packet;
     AVFrame *frame;
     struct SwsContext *scaler;
-    int scaled[7];      /* what it is for, see scaler_for */
-    uint8_t *unrotated; /* a frame before its rotation, row by row */
-    size_t capacity;    /* bytes of it */
+    int scaled[7];             /* what it is for, see scaler_for */
+    uint8_t *unrotated;        /* a frame before its rotation, row by row */
+    size_t capacity;           /* bytes of it */
+    SpOrientation orientation; /* of the frame decoded last */
     SpVideoInfo video;
     int64_t decoded;    /* frames so far */
     int64_t candidates; /* of them, those from `start` on */
@@ -288,32 +289,6 @@ static void set_time(SpReader *r, double previous)
     r->info = (SpFrameInfo){r->decoded, time - r->first_time};
 }
 
-/* Decodes the next frame and counts it. */
-static SpStatus decode_next(SpReader *r, bool *end)
-{
-    SP_TRY(decode_any(r, end));
-    if (*end)
-        return sp_ok();
-    set_time(r, r->info.timestamp + r->first_time);
-    r->decoded++;
-    return sp_ok();
-}
-
-/* Decodes up to the next frame that start and stride use. */
-static SpStatus next_used(SpReader *r, bool *end)
-{
-    for (;;) {
-        SP_TRY(decode_next(r, end));
-        if (*end)
-            return sp_ok();
-        /* Half a millisecond: --start 0.1 means the frame shown at 0.1. */
-        if (r->info.timestamp < r->settings.start - 5e-4)
-            continue;
-        if (r->candidates++ % r->settings.stride == 0)
-            return sp_ok();
-    }
-}
-
 /* The display matrix of the frame decoded last: its own, else its stream's; NULL: none. */
 static const int32_t *display_matrix(const SpReader *r)
 {
@@ -333,10 +308,43 @@ static const int32_t *display_matrix(const SpReader *r)
     return NULL;
 }
 
-static SpOrientation orientation_of(const SpReader *r)
+/* How the frame decoded last is shown. What a frame of a video says holds until another says it;
+ * each image speaks for itself. */
+static void set_orientation(SpReader *r)
 {
+    const bool own = ff->av_frame_get_side_data(r->frame, AV_FRAME_DATA_DISPLAYMATRIX);
     const int32_t *matrix = display_matrix(r);
-    return matrix ? sp_orientation_of_matrix(matrix) : (SpOrientation){0};
+    if (r->decoded > 0 && !own && !r->images.count)
+        return;
+    r->orientation = matrix ? sp_orientation_of_matrix(matrix) : (SpOrientation){0};
+    r->video.rotation = matrix ? sp_orientation_angle(matrix) : 0;
+}
+
+/* Decodes the next frame and counts it. */
+static SpStatus decode_next(SpReader *r, bool *end)
+{
+    SP_TRY(decode_any(r, end));
+    if (*end)
+        return sp_ok();
+    set_time(r, r->info.timestamp + r->first_time);
+    set_orientation(r);
+    r->decoded++;
+    return sp_ok();
+}
+
+/* Decodes up to the next frame that start and stride use. */
+static SpStatus next_used(SpReader *r, bool *end)
+{
+    for (;;) {
+        SP_TRY(decode_next(r, end));
+        if (*end)
+            return sp_ok();
+        /* Half a millisecond: --start 0.1 means the frame shown at 0.1. */
+        if (r->info.timestamp < r->settings.start - 5e-4)
+            continue;
+        if (r->candidates++ % r->settings.stride == 0)
+            return sp_ok();
+    }
 }
 
 /* Where the chroma samples lie, as FFmpeg's scale filter has it. */
@@ -422,9 +430,8 @@ static SpStatus grow_unrotated(SpReader *r, size_t size)
 static SpStatus convert(SpReader *r, uint8_t *rgb)
 {
     const AVFrame *frame = r->frame;
-    const SpOrientation orientation = orientation_of(r);
     const int h = (int)r->video.height, w = (int)r->video.width;
-    const bool sideways = orientation.quarter_turns & 1;
+    const bool sideways = r->orientation.quarter_turns & 1;
     const int wide = sideways ? h : w, high = sideways ? w : h; /* before the rotation */
     if (r->images.count && (frame->width != wide || frame->height != high))
         return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d", current(r),
@@ -437,7 +444,7 @@ static SpStatus convert(SpReader *r, uint8_t *rgb)
     ff->sws_scale(r->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height,
                   (uint8_t *const[]){r->unrotated, NULL, NULL, NULL},
                   (const int[]){stride, 0, 0, 0});
-    sp_orient(r->unrotated, stride, h, w, orientation, rgb);
+    sp_orient(r->unrotated, stride, h, w, r->orientation, rgb);
     return sp_ok();
 }
 
@@ -464,15 +471,13 @@ static SpStatus find_source(SpReader *r)
  * which the container's goes before the codec's, as FFmpeg's own tools have it. */
 static SpStatus read_first_frame(SpReader *r)
 {
-    const int32_t *matrix = display_matrix(r);
-    const bool sideways = orientation_of(r).quarter_turns & 1;
+    const bool sideways = r->orientation.quarter_turns & 1;
     const int w = r->frame->width, h = r->frame->height;
     const AVRational ratio[] = {r->stream->codecpar->sample_aspect_ratio,
                                 r->stream->sample_aspect_ratio};
     SP_TRY(check_size(r, w, h));
     r->video.width = sideways ? h : w;
     r->video.height = sideways ? w : h;
-    r->video.rotation = matrix ? sp_orientation_angle(matrix) : 0;
     for (int i = 0; i < 2 && !r->images.count; i++) /* the later one stands */
         if (ratio[i].num > 0 && ratio[i].den > 0)
             r->video.pixel = sideways ? (SpPixelAspect){ratio[i].den, ratio[i].num}

@@ -300,9 +300,28 @@ static void mirrors_go_before_the_rotation(void **state)
         write_turned(ways[i]);
         expect_ffmpegs_bytes("way.mp4", what);
     }
-    ffmpeg("-i @/flat.mp4 -c copy -bsf:v "
+    ffmpeg("-i @/flat.mp4 -c copy -frames:v 1 -bsf:v "
            "h264_metadata=display_orientation=insert:flip=horizontal:rotate=90 @/sei.mkv");
     expect_ffmpegs_bytes("sei.mkv", "a message in the stream");
+}
+
+/* Only the first of three equal frames says how it is turned. */
+static void a_turn_holds_for_the_frames_after_it(void **state)
+{
+    (void)state;
+    ffmpeg("-f lavfi -i testsrc2=s=64x48:r=5,loop=-1:1:0 -frames:v 3 -c:v libx264 -qp 0 -bsf:v "
+           "h264_metadata=display_orientation=insert:rotate=90 @/sei.mkv");
+    SpReader *reader;
+    SpFrameInfo info;
+    bool end;
+    static uint8_t rgb[3][3 * 64 * 48];
+    assert_int_equal(sp_reader_open(scratch_path("sei.mkv"), &all, &reader).code, SP_OK);
+    assert_int_equal(sp_reader_video(reader).height, 64);
+    for (int t = 0; t < 3; t++) {
+        assert_int_equal(sp_reader_next(reader, rgb[t], &info, &end).code, SP_OK);
+        assert_memory_equal(rgb[t], rgb[0], sizeof rgb[0]);
+    }
+    sp_reader_close(reader);
 }
 
 static void images_are_read(void **state)
@@ -442,6 +461,7 @@ int main(void)
         cmocka_unit_test(unusual_clips_are_read),
         cmocka_unit_test(rotation_is_honoured),
         cmocka_unit_test(mirrors_go_before_the_rotation),
+        cmocka_unit_test(a_turn_holds_for_the_frames_after_it),
         cmocka_unit_test(images_are_read),
         cmocka_unit_test(a_pipe_is_read),
         cmocka_unit_test(bad_files_are_named),
