@@ -38,6 +38,8 @@ static const Option options[] = {
      .max = 1e9, .default_value = 1},
     {WHOLE, "max-frames", "N", "use at most N frames (80; 300 online)", SETTING(max_frames),
      .min = 1, .max = 1e6, .default_value = -1},
+    {WHOLE, "stream", "N", "read stream N of the file, from 0 (the largest video)", SETTING(stream),
+     .max = 1e6, .default_value = -1},
     {CHOICE, "portrait", "crop|fit",
      "frames taller than wide: crop to a square, or fit whole (crop)", SETTING(portrait)},
     {WHOLE, "max-input-side", "N", "first scale frames down to a shorter side of N pixels (off)",

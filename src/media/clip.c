@@ -36,7 +36,7 @@ static SpStatus read_frames(SpReader *reader, const SpClipSettings *settings,
         bool end;
         SP_TRY(sp_reader_next(reader, rgb, &info, &end));
         if (end)
-            return sp_reader_left_out(reader, &clip->left_out);
+            break;
         SP_TRY(grow(clip, &capacity));
         if (settings->keep_original && settings->original_frame == clip->frames) {
             if (!(clip->original = malloc((size_t)input)))
@@ -48,6 +48,10 @@ static SpStatus read_frames(SpReader *reader, const SpClipSettings *settings,
         clip->index[clip->frames++] = info.index;
         sp_progress(progress, (double)clip->frames, (double)sp_max(expected, clip->frames));
     }
+    SP_TRY(sp_reader_left_out(reader, &clip->left_out));
+    for (int64_t t = 0; t < clip->frames; t++)
+        clip->timestamps[t] += sp_reader_first_time(reader);
+    return sp_ok();
 }
 
 static SpStatus read_with(const char *path, SpReader *reader, const SpClipSettings *settings,
@@ -57,6 +61,9 @@ static SpStatus read_with(const char *path, SpReader *reader, const SpClipSettin
     const int64_t height = video.height, width = video.width;
     clip->rate = video.rate;
     clip->pixel = video.pixel;
+    clip->streams = video.streams;
+    clip->stream = video.stream;
+    clip->rotation = video.rotation;
     SP_TRY(sp_frame_plan(height, width, settings->size, settings->patch, settings->portrait,
                          settings->max_short_side, &clip->plan));
     if (height < settings->patch || width < settings->patch)

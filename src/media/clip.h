@@ -25,10 +25,12 @@ typedef struct SpClip {
     int64_t left_out;    /* frames beyond max_frames */
     double rate;         /* frames a second of the file, 0 unknown */
     SpPixelAspect pixel; /* of the video */
-    float *video;        /* [T, 3, H, W] RGB 0..255, not clamped */
-    double *timestamps;  /* [T] seconds */
-    int64_t *index;      /* [T] number in the file */
-    uint8_t *original;   /* [input_height, input_width, 3] RGB of original_frame; NULL: none */
+    int streams, stream; /* of the file, as in SpVideoInfo */
+    double rotation;
+    float *video;       /* [T, 3, H, W] RGB 0..255, not clamped */
+    double *timestamps; /* [T] seconds */
+    int64_t *index;     /* [T] number in the file */
+    uint8_t *original;  /* [input_height, input_width, 3] RGB of original_frame; NULL: none */
 } SpClip;
 
 /* Decodes and prepares frame by frame: of the frames in their own size one is held at a time.

@@ -8,8 +8,8 @@
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
-#include <libavutil/display.h>
 #include <libavutil/imgutils.h>
+#include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
 
@@ -54,12 +54,17 @@
     F(util, av_dict_free)                                                                          \
     F(util, av_strerror)                                                                           \
     F(util, av_d2q)                                                                                \
-    F(util, av_display_rotation_get)                                                               \
+    F(util, av_frame_get_side_data)                                                                \
+    F(util, av_opt_set_int)                                                                        \
+    F(util, av_pix_fmt_desc_get)                                                                   \
     F(util, av_log_set_level)                                                                      \
     F(util, av_version_info)                                                                       \
+    F(scale, sws_alloc_context)                                                                    \
+    F(scale, sws_init_context)                                                                     \
     F(scale, sws_getCachedContext)                                                                 \
     F(scale, sws_freeContext)                                                                      \
     F(scale, sws_getCoefficients)                                                                  \
+    F(scale, sws_getColorspaceDetails)                                                             \
     F(scale, sws_setColorspaceDetails)                                                             \
     F(scale, sws_scale)
 

@@ -12,10 +12,20 @@
 #include "base/minmax.h"
 #include "media/ffmpeg.h"
 #include "media/images.h"
+#include "media/orientation.h"
 
 static const double IMAGE_RATE = 30;
+static const double MAX_RATE = 1000; /* of frames without a time; what is beyond is no rate */
+static const double NEW_CLOCK = 1;   /* seconds back: the clock began again */
 
-enum { MAX_SIDE = 16384, MAX_PIXELS = 100000000, DECODER_THREADS = 2, MAX_FAILURES = 100 };
+enum {
+    MAX_SIDE = 16384,
+    MAX_PIXELS = 100000000,
+    DECODER_THREADS = 2,
+    MAX_FAILURES = 100,
+    MAX_UNDATED = 64,
+    ALIGNED = 64
+};
 
 static const SpFfmpeg *ff; /* since the first reader was opened */
 
@@ -32,14 +42,18 @@ struct SpReader {
     AVPacket *packet;
     AVFrame *frame;
     struct SwsContext *scaler;
-    int width, height;  /* of the first frame before its rotation */
-    uint8_t *unrotated; /* a frame before its rotation */
-    int quarter_turns;
+    int scaled[7];             /* what it is for, see scaler_for */
+    uint8_t *unrotated;        /* a frame before its rotation, row by row */
+    size_t capacity;           /* bytes of it */
+    SpOrientation orientation; /* of the frame decoded last */
     SpVideoInfo video;
     int64_t decoded;    /* frames so far */
     int64_t candidates; /* of them, those from `start` on */
     int64_t used;       /* of them, those that sp_reader_next returned */
-    double first_time;  /* of the first frame */
+    bool dated;         /* a frame had a time */
+    double first_time;  /* of the first frame; 0 until then */
+    int64_t ticks;      /* the time of the file that came last */
+    double clock;       /* seconds added to the times of the file */
     SpFrameInfo info;   /* of the frame decoded last; sp_reader_open decodes the first used one */
 };
 
@@ -123,19 +137,36 @@ static SpStatus open_container(SpReader *r)
     return status;
 }
 
-/* The stream to read: FFmpeg's choice, but a cover picture only where nothing else is. */
-static int best_video(const SpReader *r, const AVCodec **codec)
+/* The stream to read and its decoder: the one that is asked for or else the largest, of equal ones
+ * the default; a cover picture only where nothing else is. Counts those there are to choose from.
+ */
+static int best_video(SpReader *r, const AVCodec **codec)
 {
-    const AVFormatContext *format = r->format;
-    const int best =
-        ff->av_find_best_stream(r->format, AVMEDIA_TYPE_VIDEO, -1, -1, (void *)codec, 0);
-    if (best < 0 || !(format->streams[best]->disposition & AV_DISPOSITION_ATTACHED_PIC))
-        return best;
-    for (unsigned i = 0; i < format->nb_streams; i++)
-        if (format->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
-            !(format->streams[i]->disposition & AV_DISPOSITION_ATTACHED_PIC))
-            return ff->av_find_best_stream(r->format, AVMEDIA_TYPE_VIDEO, (int)i, -1, (void *)codec,
-                                           0);
+    const int64_t wanted = r->settings.stream;
+    int best = AVERROR_STREAM_NOT_FOUND;
+    int64_t best_rank = -1;
+    r->video.streams = 0;
+    for (unsigned i = 0; i < r->format->nb_streams; i++) {
+        const AVStream *stream = r->format->streams[i];
+        const AVCodecParameters *is = stream->codecpar;
+        const bool cover = stream->disposition & AV_DISPOSITION_ATTACHED_PIC;
+        const AVCodec *found = NULL;
+        if (is->codec_type != AVMEDIA_TYPE_VIDEO || (wanted >= 0 && i != wanted))
+            continue;
+        r->video.streams += !cover;
+        const int64_t rank = cover ? 0
+                                   : 2 * (int64_t)is->width * is->height + 1 +
+                                         !!(stream->disposition & AV_DISPOSITION_DEFAULT);
+        const int code =
+            ff->av_find_best_stream(r->format, AVMEDIA_TYPE_VIDEO, (int)i, -1, (void *)&found, 0);
+        if (code < 0 && best < 0)
+            best = code;
+        if (code < 0 || rank <= best_rank)
+            continue;
+        best = r->video.stream = code;
+        best_rank = rank;
+        *codec = found;
+    }
     return best;
 }
 
@@ -162,6 +193,9 @@ static SpStatus open_video(SpReader *r)
     code = best_video(r, &codec);
     if (code == AVERROR_DECODER_NOT_FOUND)
         return sp_error(SP_INPUT, "%.300s: this FFmpeg has no decoder for its video", current(r));
+    if (code < 0 && r->settings.stream >= 0)
+        return sp_error(SP_INPUT, "%.300s: its stream %lld is no video (--stream counts from 0)",
+                        current(r), (long long)r->settings.stream);
     if (code < 0)
         return sp_error(SP_INPUT, "%.300s: there is no video stream in it", current(r));
     r->stream = r->format->streams[code];
@@ -227,105 +261,190 @@ static SpStatus decode_any(SpReader *r, bool *end)
     return sp_ok();
 }
 
-static double frame_time(const SpReader *r)
+/* Sets the time of the frame decoded last; `previous` is that of the one before it. Until a frame
+ * has a time they are counted from 0, and the first that has one shows when the first was. */
+static void set_time(SpReader *r, double previous)
 {
-    if (r->images.count)
-        return (double)r->decoded / IMAGE_RATE;
-    const AVRational base = r->stream->time_base;
-    if (r->frame->best_effort_timestamp != AV_NOPTS_VALUE && base.den)
-        return (double)r->frame->best_effort_timestamp * base.num / base.den;
-    return (double)r->decoded / (r->video.rate > 0 ? r->video.rate : IMAGE_RATE);
+    const bool known = r->video.rate > 0 && r->video.rate <= MAX_RATE;
+    const double rate = known ? r->video.rate : IMAGE_RATE;
+    const double step = r->decoded > 1 ? r->info.timestamp / (double)(r->decoded - 1) : 1 / rate;
+    const AVRational base = r->images.count ? (AVRational){0} : r->stream->time_base;
+    const int64_t ticks = base.den ? r->frame->best_effort_timestamp : AV_NOPTS_VALUE;
+    double time = (double)ticks * base.num / (base.den ? base.den : 1) + r->clock;
+    if (!r->dated && ticks == AV_NOPTS_VALUE) {
+        time = (double)r->decoded / rate;
+    } else if (!r->dated) {
+        r->first_time = time - (double)r->decoded / rate;
+        r->dated = true;
+    } else if (ticks == AV_NOPTS_VALUE || ticks == r->ticks) {
+        time = previous + step;
+    } else if (time <= previous - NEW_CLOCK) {
+        r->clock += previous + step - time;
+        time = previous + step;
+    } else if (time <= previous) {
+        time = previous + step / 2; /* the next may be right again */
+    }
+    if (ticks != AV_NOPTS_VALUE)
+        r->ticks = ticks;
+    r->info = (SpFrameInfo){r->decoded, time - r->first_time};
+}
+
+/* The display matrix of the frame decoded last: its own, else its stream's; NULL: none. */
+static const int32_t *display_matrix(const SpReader *r)
+{
+    const AVFrameSideData *own = ff->av_frame_get_side_data(r->frame, AV_FRAME_DATA_DISPLAYMATRIX);
+    if (own && own->size >= 9 * sizeof(int32_t))
+        return (const void *)own->data;
+#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 16, 100) /* FFmpeg 6.1 */
+    const AVPacketSideData *data = r->stream->codecpar->coded_side_data;
+    const int count = r->stream->codecpar->nb_coded_side_data;
+#else
+    const AVPacketSideData *data = r->stream->side_data;
+    const int count = r->stream->nb_side_data;
+#endif
+    for (int i = 0; i < count; i++)
+        if (data[i].type == AV_PKT_DATA_DISPLAYMATRIX && data[i].size >= 9 * sizeof(int32_t))
+            return (const void *)data[i].data;
+    return NULL;
+}
+
+/* How the frame decoded last is shown. What a frame of a video says holds until another says it;
+ * each image speaks for itself. */
+static void set_orientation(SpReader *r)
+{
+    const bool own = ff->av_frame_get_side_data(r->frame, AV_FRAME_DATA_DISPLAYMATRIX);
+    const int32_t *matrix = display_matrix(r);
+    if (r->decoded > 0 && !own && !r->images.count)
+        return;
+    r->orientation = matrix ? sp_orientation_of_matrix(matrix) : (SpOrientation){0};
+    r->video.rotation = matrix ? sp_orientation_angle(matrix) : 0;
+}
+
+/* Decodes the next frame and counts it. */
+static SpStatus decode_next(SpReader *r, bool *end)
+{
+    SP_TRY(decode_any(r, end));
+    if (*end)
+        return sp_ok();
+    set_time(r, r->info.timestamp + r->first_time);
+    set_orientation(r);
+    r->decoded++;
+    return sp_ok();
 }
 
 /* Decodes up to the next frame that start and stride use. */
 static SpStatus next_used(SpReader *r, bool *end)
 {
     for (;;) {
-        SP_TRY(decode_any(r, end));
+        SP_TRY(decode_next(r, end));
         if (*end)
             return sp_ok();
-        r->info = (SpFrameInfo){r->decoded, frame_time(r)};
-        if (r->decoded++ == 0)
-            r->first_time = r->info.timestamp;
         /* Half a millisecond: --start 0.1 means the frame shown at 0.1. */
-        if (r->info.timestamp - r->first_time < r->settings.start - 5e-4)
+        if (r->info.timestamp < r->settings.start - 5e-4)
             continue;
         if (r->candidates++ % r->settings.stride == 0)
             return sp_ok();
     }
 }
 
-static int quarter_turns_of(const AVStream *stream)
+/* Where the chroma samples lie, as FFmpeg's scale filter has it. */
+static void set_chroma_place(struct SwsContext *scaler, const AVFrame *frame)
 {
-    const void *matrix = NULL;
-#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 16, 100) /* FFmpeg 6.1 */
-    const AVPacketSideData *data = stream->codecpar->coded_side_data;
-    const int count = stream->codecpar->nb_coded_side_data;
+    const AVPixFmtDescriptor *pixel = ff->av_pix_fmt_desc_get(frame->format);
+#if LIBAVUTIL_VERSION_MAJOR < 59 /* before FFmpeg 7 */
+    if (frame->format == AV_PIX_FMT_YUV420P)
+        ff->av_opt_set_int(scaler, "src_v_chr_pos", 128, 0);
+    (void)pixel;
 #else
-    const AVPacketSideData *data = stream->side_data;
-    const int count = stream->nb_side_data;
+    if (pixel->log2_chroma_w)
+        ff->av_opt_set_int(scaler, "src_h_chr_pos", 128 * ((1 << pixel->log2_chroma_w) - 1), 0);
+    if (pixel->log2_chroma_h)
+        ff->av_opt_set_int(scaler, "src_v_chr_pos", 128 * ((1 << pixel->log2_chroma_h) - 1), 0);
+    if (frame->color_range != AVCOL_RANGE_UNSPECIFIED)
+        ff->av_opt_set_int(scaler, "src_range", frame->color_range == AVCOL_RANGE_JPEG, 0);
+    ff->av_opt_set_int(scaler, "dst_range", 1, 0);
 #endif
-    for (int i = 0; i < count; i++)
-        if (data[i].type == AV_PKT_DATA_DISPLAYMATRIX)
-            matrix = data[i].data;
-    if (!matrix)
-        return 0;
-    /* The matrix rotates counterclockwise by its angle, so frames are shown clockwise by -angle. */
-    const double angle = ff->av_display_rotation_get(matrix);
-    return isfinite(angle) ? (int)lrint(-angle / 90) & 3 : 0;
 }
 
 /* Colours as the frame says, BT.601 as FFmpeg has it where it does not. */
 static void set_colours(struct SwsContext *scaler, const AVFrame *frame)
 {
-    const int full = frame->color_range == AVCOL_RANGE_JPEG ||
-                     frame->format == AV_PIX_FMT_YUVJ420P || frame->format == AV_PIX_FMT_YUVJ422P ||
-                     frame->format == AV_PIX_FMT_YUVJ444P || frame->format == AV_PIX_FMT_YUVJ440P;
-    const int space =
-        frame->colorspace == AVCOL_SPC_BT709 ? SWS_CS_ITU709
-        : frame->colorspace == AVCOL_SPC_BT2020_NCL || frame->colorspace == AVCOL_SPC_BT2020_CL
-            ? SWS_CS_BT2020
-        : frame->colorspace == AVCOL_SPC_SMPTE240M ? SWS_CS_SMPTE240M
-                                                   : SWS_CS_ITU601;
-    ff->sws_setColorspaceDetails(scaler, ff->sws_getCoefficients(space), full,
-                                 ff->sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);
+    int *unused, full, full_out, brightness, contrast, saturation;
+    ff->sws_getColorspaceDetails(scaler, &unused, &full, &unused, &full_out, &brightness, &contrast,
+                                 &saturation);
+#if LIBAVUTIL_VERSION_MAJOR < 59
+    const int space = frame->colorspace == AVCOL_SPC_RGB ? SWS_CS_ITU601 : (int)frame->colorspace;
+    const int *in = ff->sws_getCoefficients(space), *out = in;
+    if (frame->color_range != AVCOL_RANGE_UNSPECIFIED)
+        full = frame->color_range == AVCOL_RANGE_JPEG;
+#else
+    const int *in = ff->sws_getCoefficients(frame->colorspace);
+    const int *out = ff->sws_getCoefficients(AVCOL_SPC_RGB);
+#endif
+    ff->sws_setColorspaceDetails(scaler, in, full, out, full_out, brightness, contrast, saturation);
 }
 
-/* out [h, w, 3] = in [w, h, 3] or [h, w, 3] rotated clockwise by 1, 2 or 3 quarter turns. */
-static void rotate(const uint8_t *in, int64_t h, int64_t w, int turns, uint8_t *out)
+/* A scaler from the decoded frame to RGB of w x h pixels: the one there is, or a new one. */
+static SpStatus scaler_for(SpReader *r, int w, int h)
 {
-    for (int64_t y = 0; y < h; y++)
-        for (int64_t x = 0; x < w; x++, out += 3) {
-            const int64_t at = turns == 1   ? (w - 1 - x) * h + y
-                               : turns == 2 ? (h - 1 - y) * w + (w - 1 - x)
-                                            : x * h + (h - 1 - y);
-            memcpy(out, in + 3 * at, 3);
-        }
+    const AVFrame *frame = r->frame;
+    const int scaled[] = {
+        w, h, frame->width, frame->height, frame->format, frame->colorspace, frame->color_range};
+    if (r->scaler && memcmp(scaled, r->scaled, sizeof scaled) == 0)
+        return sp_ok();
+    ff->sws_freeContext(r->scaler);
+    r->scaler = ff->sws_alloc_context();
+    if (!r->scaler)
+        return sp_no_memory("decoding");
+    memcpy(r->scaled, scaled, sizeof scaled);
+    ff->av_opt_set_int(r->scaler, "srcw", frame->width, 0);
+    ff->av_opt_set_int(r->scaler, "srch", frame->height, 0);
+    ff->av_opt_set_int(r->scaler, "src_format", frame->format, 0);
+    ff->av_opt_set_int(r->scaler, "dstw", w, 0);
+    ff->av_opt_set_int(r->scaler, "dsth", h, 0);
+    ff->av_opt_set_int(r->scaler, "dst_format", AV_PIX_FMT_RGB24, 0);
+    ff->av_opt_set_int(r->scaler, "sws_flags", SWS_BICUBIC, 0);
+    set_chroma_place(r->scaler, frame);
+    if (ff->sws_init_context(r->scaler, NULL, NULL) < 0) {
+        ff->sws_freeContext(r->scaler);
+        r->scaler = NULL;
+        return sp_error(SP_INPUT, "%.300s: this FFmpeg cannot convert its pixels to RGB",
+                        current(r));
+    }
+    set_colours(r->scaler, frame);
+    return sp_ok();
 }
 
-/* The decoded frame as rgb, in the size of the first. */
+/* Bytes for `size`; swscale writes whole vectors, so that every pixel is computed the same way. */
+static SpStatus grow_unrotated(SpReader *r, size_t size)
+{
+    if (size <= r->capacity)
+        return sp_ok();
+    free(r->unrotated);
+    r->unrotated = aligned_alloc(ALIGNED, size);
+    r->capacity = r->unrotated ? size : 0;
+    return r->unrotated ? sp_ok() : sp_no_memory("a frame");
+}
+
+/* The decoded frame as rgb, in the size of the first as shown. */
 static SpStatus convert(SpReader *r, uint8_t *rgb)
 {
     const AVFrame *frame = r->frame;
-    const int w = r->width, h = r->height;
-    if (r->images.count && (frame->width != w || frame->height != h))
+    const int h = (int)r->video.height, w = (int)r->video.width;
+    const bool sideways = r->orientation.quarter_turns & 1;
+    const int wide = sideways ? h : w, high = sideways ? w : h; /* before the rotation */
+    if (r->images.count && (frame->width != wide || frame->height != high))
         return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d", current(r),
-                        frame->width, frame->height, w, h);
+                        sideways ? frame->height : frame->width,
+                        sideways ? frame->width : frame->height, w, h);
     SP_TRY(check_size(r, frame->width, frame->height));
-    r->scaler = ff->sws_getCachedContext(r->scaler, frame->width, frame->height,
-                                         (enum AVPixelFormat)frame->format, w, h, AV_PIX_FMT_RGB24,
-                                         SWS_BILINEAR | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT |
-                                             SWS_FULL_CHR_H_INP | SWS_BITEXACT,
-                                         NULL, NULL, NULL);
-    if (!r->scaler)
-        return sp_error(SP_INPUT, "%.300s: this FFmpeg cannot convert its pixels to RGB",
-                        current(r));
-    set_colours(r->scaler, frame);
-    uint8_t *to = r->quarter_turns ? r->unrotated : rgb;
+    SP_TRY(scaler_for(r, wide, high));
+    const int stride = 3 * ((wide + ALIGNED - 1) / ALIGNED * ALIGNED);
+    SP_TRY(grow_unrotated(r, (size_t)stride * (size_t)(high + 1)));
     ff->sws_scale(r->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height,
-                  (uint8_t *const[]){to, NULL, NULL, NULL}, (const int[]){3 * w, 0, 0, 0});
-    if (r->quarter_turns)
-        rotate(to, r->video.height, r->video.width, r->quarter_turns, rgb);
+                  (uint8_t *const[]){r->unrotated, NULL, NULL, NULL},
+                  (const int[]){stride, 0, 0, 0});
+    sp_orient(r->unrotated, stride, h, w, r->orientation, rgb);
     return sp_ok();
 }
 
@@ -348,19 +467,22 @@ static SpStatus find_source(SpReader *r)
     return open_video(r);
 }
 
-/* What the container says: its rotation, its rate, and its pixel aspect ratio, which goes before
- * the codec's, as FFmpeg's own tools have it. */
-static void read_stream(SpReader *r)
+/* What the container and the first frame say: size and rotation, and the pixel aspect ratio, of
+ * which the container's goes before the codec's, as FFmpeg's own tools have it. */
+static SpStatus read_first_frame(SpReader *r)
 {
-    const AVRational rate = r->stream->avg_frame_rate;
+    const bool sideways = r->orientation.quarter_turns & 1;
+    const int w = r->frame->width, h = r->frame->height;
     const AVRational ratio[] = {r->stream->codecpar->sample_aspect_ratio,
                                 r->stream->sample_aspect_ratio};
-    r->video.rate = rate.num > 0 && rate.den > 0 ? (double)rate.num / rate.den : 0;
-    r->quarter_turns = quarter_turns_of(r->stream);
-    for (int i = 0; i < 2; i++) /* the later one stands */
+    SP_TRY(check_size(r, w, h));
+    r->video.width = sideways ? h : w;
+    r->video.height = sideways ? w : h;
+    for (int i = 0; i < 2 && !r->images.count; i++) /* the later one stands */
         if (ratio[i].num > 0 && ratio[i].den > 0)
-            r->video.pixel = r->quarter_turns & 1 ? (SpPixelAspect){ratio[i].den, ratio[i].num}
-                                                  : (SpPixelAspect){ratio[i].num, ratio[i].den};
+            r->video.pixel = sideways ? (SpPixelAspect){ratio[i].den, ratio[i].num}
+                                      : (SpPixelAspect){ratio[i].num, ratio[i].den};
+    return sp_ok();
 }
 
 /* How many frames will be used, by the file's number of frames or else by its duration. */
@@ -387,8 +509,10 @@ static SpStatus start(SpReader *r)
         return sp_no_memory("decoding");
     SP_TRY(find_source(r));
     r->video.pixel = (SpPixelAspect){1, 1};
-    if (!r->images.count)
-        read_stream(r);
+    if (!r->images.count) {
+        const AVRational rate = r->stream->avg_frame_rate;
+        r->video.rate = rate.num > 0 && rate.den > 0 ? (double)rate.num / rate.den : 0;
+    }
     SP_TRY(next_used(r, &end));
     if (end && r->decoded == 0)
         return sp_error(SP_INPUT, "%.300s: no frame of it can be decoded; %s", r->path,
@@ -398,14 +522,9 @@ static SpStatus start(SpReader *r)
                             : "it is damaged or cut, or larger than can be read");
     if (end)
         return sp_error(SP_INPUT, "%.300s: ends before --start %g (its last frame is at %.4g s)",
-                        r->path, r->settings.start, r->info.timestamp - r->first_time);
-    const int w = r->width = r->frame->width, h = r->height = r->frame->height;
-    SP_TRY(check_size(r, w, h));
-    r->video.width = r->quarter_turns & 1 ? h : w;
-    r->video.height = r->quarter_turns & 1 ? w : h;
+                        r->path, r->settings.start, r->info.timestamp);
+    SP_TRY(read_first_frame(r));
     r->video.expected = expected_frames(r);
-    if (r->quarter_turns && !(r->unrotated = malloc((size_t)(3 * w) * (size_t)h)))
-        return sp_no_memory("a frame");
     return sp_ok();
 }
 
@@ -446,6 +565,11 @@ SpVideoInfo sp_reader_video(const SpReader *r)
     return r->video;
 }
 
+double sp_reader_first_time(const SpReader *r)
+{
+    return r->first_time;
+}
+
 SpStatus sp_reader_next(SpReader *r, uint8_t *rgb, SpFrameInfo *info, bool *end)
 {
     *end = r->used >= r->settings.max_frames;
@@ -477,14 +601,19 @@ SpStatus sp_reader_left_out(SpReader *r, int64_t *count)
     *count = 0;
     if (r->used < r->settings.max_frames)
         return sp_ok();
+    bool end = r->images.count > 0;
+    while (!r->dated && !end && rest < MAX_UNDATED) { /* when did the first frame begin? */
+        SP_TRY(decode_next(r, &end));
+        rest += !end;
+    }
     if (r->images.count) {
         rest = r->images.count - r->next_image;
     } else if (!r->drained) {
-        rest = packets_left(r);
+        rest += packets_left(r);
         ff->avcodec_send_packet(r->codec, NULL);
         r->drained = true;
     }
-    for (bool end = r->images.count > 0; !end; rest += !end) /* frames the decoder still holds */
+    for (; !end; rest += !end) /* frames the decoder still holds */
         SP_TRY(decode(r, &end));
     *count = (r->candidates + rest + stride - 1) / stride - (r->candidates + stride - 1) / stride;
     return sp_ok();

@@ -15,11 +15,12 @@ typedef struct SpReaderSettings {
     double start;       /* seconds after the first frame; frames before it are skipped */
     int64_t stride;     /* every stride-th frame from there is used */
     int64_t max_frames; /* at most so many are used */
+    int64_t stream;     /* number of the stream in the file, from 0; below 0: the largest video */
 } SpReaderSettings;
 
 typedef struct SpFrameInfo {
     int64_t index;    /* number in the file, from 0 */
-    double timestamp; /* presentation time in seconds */
+    double timestamp; /* presentation time, seconds after the first frame; always grows */
 } SpFrameInfo;
 
 /* The pixel aspect ratio, wide : high as shown; 1, 1 for square pixels. */
@@ -28,10 +29,12 @@ typedef struct SpPixelAspect {
 } SpPixelAspect;
 
 typedef struct SpVideoInfo {
-    int64_t height, width; /* of a frame in pixels, rotated as the file says */
+    int64_t height, width; /* of a frame in pixels, rotated and mirrored as shown */
     double rate;           /* frames a second by the container, 0 unknown */
     SpPixelAspect pixel;   /* rotated as the frames are; square where the file has none */
     int64_t expected;      /* used frames by the container's word, 0 unknown */
+    int streams, stream;   /* video streams there are to choose from, and the number of this one */
+    double rotation;       /* degrees clockwise that the file asks for; frames get quarter turns */
 } SpVideoInfo;
 
 /* Opens a file of any container and codec FFmpeg reads, a folder of images (png, jpg, jpeg, bmp,
@@ -46,6 +49,10 @@ void sp_reader_close(SpReader *reader);
 
 /* What is known of the open video. */
 SpVideoInfo sp_reader_video(const SpReader *reader);
+
+/* Presentation time of the first frame in seconds; as the first frames of a file may have none, it
+ * is known for sure at the end. */
+double sp_reader_first_time(const SpReader *reader);
 
 /* The next used frame into rgb [h, w, 3], or *end. A damaged frame in the middle is skipped. A
  * frame of another size than the first is scaled to it in a video, and an error among images.

@@ -1,5 +1,6 @@
 #include "pipeline/video.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 #include "pipeline/plan_table.h"
 #include "pipeline/segmentation.h"
 #include "pipeline/stages.h"
+
+static const double SLANT = 0.1; /* degrees that a quarter turn may be off, silently */
 
 enum { GRID = 10, GRID_WITH_MASK = 50 };
 
@@ -88,7 +91,7 @@ static SpStatus read_clip(SpRun *run)
     const SpJob *job = run->job;
     SpClipSettings settings = {.size = run->width,
                                .patch = run->patch,
-                               .reader = {job->start, job->stride, job->max_frames},
+                               .reader = {job->start, job->stride, job->max_frames, job->stream},
                                .portrait = job->portrait,
                                .max_short_side = job->max_input_side,
                                .keep_original = run->has[SP_STAGE_SAM],
@@ -102,6 +105,13 @@ static SpStatus read_clip(SpRun *run)
     if (status.code != SP_OK)
         return status;
     const SpClip *clip = &run->clip;
+    if (clip->streams > 1)
+        sp_console_warn(run->console, "%d videos are in the file; stream %d is read (--stream)",
+                        clip->streams, clip->stream);
+    if (fabs(remainder(clip->rotation, 90)) > SLANT)
+        sp_console_warn(run->console,
+                        "rotated by %.4g degrees clockwise; frames are turned by %.4g only",
+                        clip->rotation, 90 * rint(clip->rotation / 90));
     if (clip->left_out > 0 && job->stop_after != SP_STOP_SAM)
         sp_console_note(run->console,
                         "%lld frames left out: used the first %lld (--max-frames, --stride)",
@@ -149,7 +159,7 @@ static SpStatus write_file(SpRun *run, SpFileRole role)
                              .mask = run->mask,
                              .report = &run->report,
                              .video = job->video,
-                             .reader = {job->start, job->stride, job->max_frames},
+                             .reader = {job->start, job->stride, job->max_frames, job->stream},
                              .trail = job->trail,
                              .background = job->background,
                              .max_side = job->max_side,

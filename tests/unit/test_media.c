@@ -1,4 +1,6 @@
 /* The reader and PNG on files made with the ffmpeg program and by hand. */
+#define _GNU_SOURCE /* memmem */
+
 #include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
@@ -32,7 +34,7 @@ static void ffmpeg(const char *arguments)
     assert_int_equal(system(command), 0);
 }
 
-static const SpReaderSettings all = {0, 1, 1000};
+static const SpReaderSettings all = {0, 1, 1000, -1};
 
 /* What reading a whole clip gave. */
 typedef struct Seen {
@@ -104,7 +106,8 @@ static void b_frames_come_in_order(void **state)
 static void start_stride_and_max_frames_choose(void **state)
 {
     (void)state;
-    const SpReaderSettings some = {0.45, 3, 4}, last = {1.9, 1, 80}, beyond = {2.5, 1, 80};
+    const SpReaderSettings some = {0.45, 3, 4, -1}, last = {1.9, 1, 80, -1},
+                           beyond = {2.5, 1, 80, -1};
     Seen seen = see(scratch_path("b.mp4"), &some);
     expect(&seen, 4, 48, 64); /* 5, 8, 11, 14; left out: 17 */
     for (int i = 0; i < 4; i++)
@@ -115,7 +118,7 @@ static void start_stride_and_max_frames_choose(void **state)
     assert_int_equal(seen.left_out, 0);
     seen = see(scratch_path("b.mp4"), &beyond);
     expect_error(&seen, "ends before --start 2.5");
-    const SpReaderSettings few = {0, 1, 7};
+    const SpReaderSettings few = {0, 1, 7, -1};
     seen = see(scratch_path("b.mp4"), &few);
     assert_int_equal(seen.left_out, 13);
 }
@@ -137,6 +140,82 @@ static void pixel_formats_are_read(void **state)
         assert_true(fabs(seen.mean[0][1] - 0x20) < 4);
         assert_true(fabs(seen.mean[0][2] - 0x10) < 4);
     }
+}
+
+/* Reads the clip, and the ffmpeg program's RGB of it, which is in size and in every byte the same.
+ */
+static void expect_ffmpegs_bytes(const char *name, const char *what)
+{
+    SpReader *reader;
+    SpFrameInfo info;
+    bool end = false;
+    char arguments[300];
+    snprintf(arguments, sizeof arguments,
+             "-i @/%s -fps_mode passthrough -f rawvideo -pix_fmt rgb24 @/frames.rgb", name);
+    ffmpeg(arguments);
+    assert_int_equal(sp_reader_open(scratch_path(name), &all, &reader).code, SP_OK);
+    const size_t size =
+        (size_t)(3 * sp_reader_video(reader).height * sp_reader_video(reader).width);
+    uint8_t *ours = malloc(size), *theirs = malloc(size);
+    FILE *file = fopen(scratch_path("frames.rgb"), "rb");
+    assert_true(ours && theirs && file);
+    for (int t = 0;; t++) {
+        assert_int_equal(sp_reader_next(reader, ours, &info, &end).code, SP_OK);
+        const size_t read = fread(theirs, 1, size, file);
+        if (end) {
+            assert_int_equal(read, 0);
+            break;
+        }
+        assert_int_equal(read, size);
+        size_t differ = 0;
+        for (size_t i = 0; i < size; i++)
+            differ += ours[i] != theirs[i];
+        if (differ)
+            fail_msg("%s: %zu of %zu bytes of frame %d differ", what, differ, size, t);
+    }
+    fclose(file);
+    free(ours);
+    free(theirs);
+    sp_reader_close(reader);
+}
+
+/* A lossless clip of 2 frames, in one kind of pixel. */
+static void expect_exact(const char *format, const char *size, const char *range,
+                         const char *matrix)
+{
+    char arguments[500], what[100];
+    snprintf(what, sizeof what, "%s %s %s %s", format, size, range, matrix);
+    snprintf(arguments, sizeof arguments,
+             "-f lavfi -i \"testsrc=s=%s:r=5:d=0.4,noise=alls=20:all_seed=1,format=%s,"
+             "setparams=range=%s:colorspace=%s\" -color_range %s -colorspace %s -c:v %s @/e.mkv",
+             size, format, range, matrix, range, matrix,
+             strncmp(format, "yuvj", 4) == 0 ? "mjpeg -q:v 2" : "ffv1");
+    ffmpeg(arguments);
+    expect_ffmpegs_bytes("e.mkv", what);
+}
+
+static void frames_equal_the_ffmpeg_programs(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {
+        "yuv420p",     "yuv422p",     "yuv444p",     "yuv410p",  "yuv411p",  "yuv440p",
+        "yuv420p10le", "yuv422p10le", "yuv444p12le", "yuva420p", "yuvj420p", "yuvj422p",
+        "gray",        "gray10le",    "bgr0",        "bgra",     "gbrp",     "gbrp10le"};
+    static const char *const sizes[] = {"50x38", "129x31", "53x38"};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+            expect_exact(formats[i], sizes[k], "tv", "bt709");
+}
+
+static void colours_equal_the_ffmpeg_programs(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"yuv420p", "yuv444p", "yuv420p10le", "gray"};
+    static const char *const matrices[] = {"smpte170m", "bt709", "bt2020nc", "fcc", "unknown"};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        for (size_t k = 0; k < sizeof matrices / sizeof *matrices; k++)
+            for (int pc = 0; pc < 2; pc++)
+                expect_exact(formats[i], "52x38", pc ? "pc" : "tv", matrices[k]);
 }
 
 static void unusual_clips_are_read(void **state)
@@ -188,6 +267,63 @@ static void rotation_is_honoured(void **state)
     free(shown);
 }
 
+/* Copies @/flat.mp4 to @/way.mp4 with a, b, c, d in the display matrix of its track. */
+static void write_turned(const int ways[4])
+{
+    static uint8_t bytes[1 << 16];
+    static const int places[] = {0, 1, 3, 4};
+    FILE *file = fopen(scratch_path("flat.mp4"), "rb");
+    assert_non_null(file);
+    const size_t size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    uint8_t *matrix = memmem(bytes, size, "tkhd", 4);
+    assert_non_null(matrix);
+    matrix += 44; /* in 16.16 fixed point, high byte first */
+    for (int i = 0; i < 4; i++) {
+        const uint8_t sign = ways[i] < 0 ? 0xff : 0;
+        memcpy(matrix + 4 * places[i], (uint8_t[]){sign, ways[i] ? sign | 1 : 0, 0, 0}, 4);
+    }
+    file_write(scratch_path("way.mp4"), bytes, size);
+}
+
+/* Matrices of the track, and H.264's own messages: what the ffmpeg program shows. */
+static void mirrors_go_before_the_rotation(void **state)
+{
+    (void)state;
+    static const int ways[][4] = {{1, 0, 0, 1},  {-1, 0, 0, 1}, {1, 0, 0, -1}, {-1, 0, 0, -1},
+                                  {0, 1, -1, 0}, {0, -1, 1, 0}, {0, 1, 1, 0},  {0, -1, -1, 0}};
+    ffmpeg("-f lavfi -i testsrc2=s=64x48:r=5:d=0.4 -c:v libx264 -pix_fmt yuv420p @/flat.mp4");
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char what[60];
+        snprintf(what, sizeof what, "matrix %d %d %d %d", ways[i][0], ways[i][1], ways[i][2],
+                 ways[i][3]);
+        write_turned(ways[i]);
+        expect_ffmpegs_bytes("way.mp4", what);
+    }
+    ffmpeg("-i @/flat.mp4 -c copy -frames:v 1 -bsf:v "
+           "h264_metadata=display_orientation=insert:flip=horizontal:rotate=90 @/sei.mkv");
+    expect_ffmpegs_bytes("sei.mkv", "a message in the stream");
+}
+
+/* Only the first of three equal frames says how it is turned. */
+static void a_turn_holds_for_the_frames_after_it(void **state)
+{
+    (void)state;
+    ffmpeg("-f lavfi -i testsrc2=s=64x48:r=5,loop=-1:1:0 -frames:v 3 -c:v libx264 -qp 0 -bsf:v "
+           "h264_metadata=display_orientation=insert:rotate=90 @/sei.mkv");
+    SpReader *reader;
+    SpFrameInfo info;
+    bool end;
+    static uint8_t rgb[3][3 * 64 * 48];
+    assert_int_equal(sp_reader_open(scratch_path("sei.mkv"), &all, &reader).code, SP_OK);
+    assert_int_equal(sp_reader_video(reader).height, 64);
+    for (int t = 0; t < 3; t++) {
+        assert_int_equal(sp_reader_next(reader, rgb[t], &info, &end).code, SP_OK);
+        assert_memory_equal(rgb[t], rgb[0], sizeof rgb[0]);
+    }
+    sp_reader_close(reader);
+}
+
 static void images_are_read(void **state)
 {
     (void)state;
@@ -200,7 +336,7 @@ static void images_are_read(void **state)
     assert_true(fabs(seen.info[3].timestamp - 0.1) < 1e-9);
     for (int i = 1; i < 10; i++)
         assert_true(seen.mean[i][0] > seen.mean[i - 1][0] + 4);
-    const SpReaderSettings some = {0, 4, 2};
+    const SpReaderSettings some = {0, 4, 2, -1};
     seen = see(scratch_path("images/f%03d.png"), &some);
     expect(&seen, 2, 30, 40);
     assert_int_equal(seen.info[1].index, 4);
@@ -320,8 +456,12 @@ int main(void)
         cmocka_unit_test(b_frames_come_in_order),
         cmocka_unit_test(start_stride_and_max_frames_choose),
         cmocka_unit_test(pixel_formats_are_read),
+        cmocka_unit_test(frames_equal_the_ffmpeg_programs),
+        cmocka_unit_test(colours_equal_the_ffmpeg_programs),
         cmocka_unit_test(unusual_clips_are_read),
         cmocka_unit_test(rotation_is_honoured),
+        cmocka_unit_test(mirrors_go_before_the_rotation),
+        cmocka_unit_test(a_turn_holds_for_the_frames_after_it),
         cmocka_unit_test(images_are_read),
         cmocka_unit_test(a_pipe_is_read),
         cmocka_unit_test(bad_files_are_named),
