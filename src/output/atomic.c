@@ -139,6 +139,11 @@ static SpStatus open_target(const char *target, const char *flag, SpAtomicFile *
     file->label = strdup(target);
     if (!file->label)
         return sp_no_memory(target);
+    if (strcmp(target, SP_STANDARD_OUTPUT) == 0) { /* as it is: appended to, never replaced */
+        const int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+        file->stream = fd >= 0 ? fdopen(fd, "wb") : NULL;
+        return file->stream ? sp_ok() : sp_cannot_write("standard output");
+    }
     if (length == 0 || target[length - 1] == '/' || (exists && S_ISDIR(info.st_mode)))
         return sp_error(SP_OUTPUT, "cannot write '%.400s': not a file name; choose another %s",
                         target, flag);

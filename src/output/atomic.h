@@ -17,6 +17,9 @@ typedef struct SpAtomicFile {
     int slot;
 } SpAtomicFile;
 
+/* The name under which sp_atomic_open writes to the process's standard output, whatever that is. */
+#define SP_STANDARD_OUTPUT "/dev/stdout"
+
 /* SP_OUTPUT "cannot write WHAT: No space left on device", by errno; by EIO when that is 0. */
 SpStatus sp_cannot_write(const char *what);
 

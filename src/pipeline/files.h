@@ -33,9 +33,9 @@ typedef struct SpRunFile {
 /* Below, `files` are a job's [SP_FILE_ROLES]. */
 
 /* Settles the names of a job's files: as asked; in the folder asked for (a name that ends in /) the
- * video's own name; the result, where nothing is asked, beside the video. Looks at no file.
- * SP_USAGE for a name that is too long or has no known ending, or a format that wants tracks of a
- * job without. */
+ * video's own name; the result, where nothing is asked, beside the video. Looks at no file, only
+ * for the real name of a folder like ".". SP_USAGE for a name that is too long or has no known
+ * ending, or a format that wants tracks of a job without. */
 SpStatus sp_files_name(const SpJob *job, SpRunFile files[]);
 
 /* SP_USAGE when two jobs would write one file. */
