@@ -229,6 +229,17 @@ static SpStatus check_replaces(const SpRunFile files[], SpFileRole role)
     return sp_ok();
 }
 
+SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[])
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES && job->no_clobber; role++) {
+        const char *path = files[role].path;
+        if (is_written(files, role) && files[role].format && !is_standard_output(path) &&
+            access(path, F_OK) == 0)
+            return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", path);
+    }
+    return sp_ok();
+}
+
 static SpStatus check_written(const SpJob *job, const SpRunFile files[], SpFileRole role)
 {
     const SpRunFile *file = &files[role];
@@ -236,8 +247,6 @@ static SpStatus check_written(const SpJob *job, const SpRunFile files[], SpFileR
     SP_TRY(check_replaces(files, role));
     if (!file->format)
         return sp_ok();
-    if (job->no_clobber && !is_standard_output(file->path) && access(file->path, F_OK) == 0)
-        return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", file->path);
     if (role == SP_FILE_RESULT && is_standard_output(file->path) && !file->format->needs_tracks &&
         isatty(STDOUT_FILENO))
         return sp_error(SP_USAGE, "-o -: standard output is a terminal; send it to a file or pipe");

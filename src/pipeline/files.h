@@ -44,9 +44,11 @@ SpStatus sp_files_apart(const SpRunFile one[], const SpRunFile other[]);
 /* Several videos share a job's flags: each must get files of its own. SP_USAGE naming the flag. */
 SpStatus sp_files_check_shared(const SpJob *job);
 
-/* Before any work: nothing that is written would replace something that is read or written, nor,
- * with --no-clobber, anything at all, and all of it can be written. SP_USAGE, SP_OUTPUT; what a
- * format's check gives. */
+/* SP_OUTPUT when --no-clobber is given and something that would be written exists. */
+SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[]);
+
+/* Before any work: nothing that is written would replace something that is read or written, and all
+ * of it can be written. SP_USAGE, SP_OUTPUT; what a format's check gives. */
 SpStatus sp_files_check(const SpJob *job, const SpRunFile files[]);
 
 /* Writes one of them that has a format, whole but not yet in its place. SP_OUTPUT; SP_MEMORY;

@@ -264,6 +264,8 @@ static SpStatus begin(SpRun *run)
 {
     const SpJob *job = run->job;
     SP_TRY(sp_files_name(job, run->file));
+    if (!job->plan)
+        SP_TRY(sp_files_check_clobber(job, run->file));
     SP_TRY(sp_inputs_check(job));
     if (!job->plan) {
         SP_TRY(sp_files_check(job, run->file));
