@@ -327,7 +327,12 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
         return sp_error(SP_USAGE, "with --geometry there is no front to stop after");
     if (!job->output && job->stop_after != SP_STOP_SAM && strcmp(job->video, "-") == 0)
         return sp_error(SP_USAGE, "reading from a pipe: say where the result goes with -o");
-    return sp_files_name(job, files);
+    SP_TRY(sp_files_name(job, files));
+    const SpRunFile *result = &files[SP_FILE_RESULT];
+    if (job->omit && *result->path && strcmp(result->format->ending, ".npz") != 0)
+        return sp_error(SP_USAGE, "--omit leaves arrays out of an .npz; leave it out for %s",
+                        result->format->ending);
+    return sp_ok();
 }
 
 /* Every video by itself, and that no file of one would replace one of another. */

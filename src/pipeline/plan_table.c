@@ -90,65 +90,77 @@ static void print_limits(const SpRun *run, int64_t frames, int64_t points)
     printf("\n");
 }
 
-static cJSON *json_stage(const SpRun *run, SpStage stage, const SpRates *rates)
+/* *whole becomes false where memory is short. */
+static void add_number(cJSON *object, const char *name, double value, bool *whole)
+{
+    *whole = *whole && cJSON_AddNumberToObject(object, name, value);
+}
+
+static void add_text(cJSON *object, const char *name, const char *text, bool *whole)
+{
+    *whole = *whole && cJSON_AddStringToObject(object, name, text);
+}
+
+static void add_stage(const SpRun *run, SpStage stage, const SpRates *rates, cJSON *out,
+                      bool *whole)
 {
     const SpDevice *device = run->models->device;
     const SpFootprint *footprint = &run->footprint[stage];
-    cJSON *out = cJSON_CreateObject();
-    cJSON_AddStringToObject(out, "stage", stage_name(run, stage));
-    cJSON_AddStringToObject(out, "mode", sp_plan_mode(&footprint->plan));
-    cJSON_AddNumberToObject(
-        out, "weight_bytes",
-        (double)sp_checkpoint_bound_bytes(run->models->model[stage].checkpoint));
-    cJSON_AddNumberToObject(out, "activation_bytes", (double)footprint->device);
-    cJSON_AddNumberToObject(
-        out, "peak_device_bytes",
-        (double)(footprint->device + footprint->weights + device->workspace_bytes));
-    cJSON_AddNumberToObject(out, "peak_host_bytes", (double)footprint->host);
-    cJSON_AddNumberToObject(out, "seconds", sp_plan_seconds(device, footprint, rates));
-    return out;
+    const SpCheckpoint *checkpoint = run->models->model[stage].checkpoint;
+    const size_t peak = footprint->device + footprint->weights + device->workspace_bytes;
+    add_text(out, "stage", stage_name(run, stage), whole);
+    add_text(out, "mode", sp_plan_mode(&footprint->plan), whole);
+    add_number(out, "weight_bytes", (double)sp_checkpoint_bound_bytes(checkpoint), whole);
+    add_number(out, "activation_bytes", (double)footprint->device, whole);
+    add_number(out, "peak_device_bytes", (double)peak, whole);
+    add_number(out, "peak_host_bytes", (double)footprint->host, whole);
+    add_number(out, "seconds", sp_plan_seconds(device, footprint, rates), whole);
 }
 
-/* What the table says; counts that the table follows with "or more" are the most looked for. */
-static cJSON *json_plan(const SpRun *run, const Facts *facts)
+static void add_head(const SpRun *run, const Facts *facts, cJSON *out, bool *whole)
 {
     const SpDevice *device = run->models->device;
-    cJSON *out = cJSON_CreateObject();
-    cJSON_AddStringToObject(out, "video", run->job->video);
-    cJSON_AddBoolToObject(out, "fits", facts->fits);
-    cJSON_AddNumberToObject(out, "frames", (double)run->clip.frames);
-    cJSON_AddNumberToObject(out, "width", (double)run->clip.plan.width);
-    cJSON_AddNumberToObject(out, "height", (double)run->clip.plan.height);
+    add_text(out, "video", run->job->video, whole);
+    *whole = *whole && cJSON_AddBoolToObject(out, "fits", facts->fits);
+    add_number(out, "frames", (double)run->clip.frames, whole);
+    add_number(out, "width", (double)run->clip.plan.width, whole);
+    add_number(out, "height", (double)run->clip.plan.height, whole);
     if (run->has[SP_STAGE_TRACKER]) {
-        cJSON_AddNumberToObject(out, "points", (double)facts->queries);
-        cJSON_AddNumberToObject(out, "support_points", (double)run->support);
+        add_number(out, "points", (double)facts->queries, whole);
+        add_number(out, "support_points", (double)run->support, whole);
     }
-    cJSON_AddStringToObject(out, "device", device->name);
+    add_text(out, "device", device->name, whole);
     if (run->job->vram_budget)
-        cJSON_AddNumberToObject(out, "allowed_device_bytes", (double)run->job->vram_budget);
+        add_number(out, "allowed_device_bytes", (double)run->job->vram_budget, whole);
     else if (!device->reads_host)
-        cJSON_AddNumberToObject(out, "free_device_bytes", (double)facts->limits.device);
-    cJSON_AddNumberToObject(out, "workspace_bytes", (double)device->workspace_bytes);
-    cJSON_AddNumberToObject(out, "free_host_bytes", (double)facts->limits.host);
-    cJSON *stages = cJSON_AddArrayToObject(out, "stages");
-    for (SpStage stage = 0; stage < SP_STAGES; stage++)
-        if (run->has[stage])
-            cJSON_AddItemToArray(stages, json_stage(run, stage, rates_of(facts, stage)));
-    if (has_limits(run))
-        cJSON_AddNumberToObject(out, "max_frames", (double)facts->frames);
-    if (run->has[SP_STAGE_TRACKER])
-        cJSON_AddNumberToObject(out, "max_points", (double)facts->points);
-    return out;
+        add_number(out, "free_device_bytes", (double)facts->limits.device, whole);
+    add_number(out, "workspace_bytes", (double)device->workspace_bytes, whole);
+    add_number(out, "free_host_bytes", (double)facts->limits.host, whole);
 }
 
+/* What the table says; where that is followed by "or more", the number is as high as is looked. */
 static SpStatus print_json(const SpRun *run, const Facts *facts)
 {
-    cJSON *plan = json_plan(run, facts);
-    char *text = cJSON_PrintUnformatted(plan);
+    cJSON *out = cJSON_CreateObject();
+    bool whole = true;
+    add_head(run, facts, out, &whole);
+    cJSON *stages = cJSON_AddArrayToObject(out, "stages");
+    for (SpStage stage = 0; stage < SP_STAGES; stage++) {
+        cJSON *one = run->has[stage] ? cJSON_CreateObject() : NULL;
+        if (!run->has[stage])
+            continue;
+        whole = whole && cJSON_AddItemToArray(stages, one);
+        add_stage(run, stage, rates_of(facts, stage), one, &whole);
+    }
+    if (has_limits(run))
+        add_number(out, "max_frames", (double)facts->frames, &whole);
+    if (run->has[SP_STAGE_TRACKER])
+        add_number(out, "max_points", (double)facts->points, &whole);
+    char *text = whole ? cJSON_PrintUnformatted(out) : NULL;
     if (text)
         puts(text);
     cJSON_free(text);
-    cJSON_Delete(plan);
+    cJSON_Delete(out);
     return text ? sp_ok() : sp_no_memory("the plan");
 }
 
