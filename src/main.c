@@ -1,7 +1,9 @@
 /* The spatrack program: arguments, signals, one job, one line of error. */
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/console.h"
@@ -15,6 +17,20 @@ static bool sets(const char *setting, const char *name)
 {
     const size_t length = strlen(name);
     return strncmp(setting, name, length) == 0 && setting[length] == '=';
+}
+
+/* By its own path, since the kernel names a process after the path that it starts; not every place
+ * can read that, and the file may be gone. */
+static void start_again(char **argv, char **environment)
+{
+    static const char self[] = "/proc/self/exe";
+    char path[PATH_MAX];
+    const ssize_t length = readlink(self, path, sizeof path);
+    if (length > 0 && length < (ssize_t)sizeof path) {
+        path[length] = 0;
+        execve(path, argv, environment);
+    }
+    execve(self, argv, environment);
 }
 
 /* Two libraries read their settings when they are loaded, so the program starts itself again with
@@ -44,7 +60,7 @@ static void restart(int argc, char **argv, char **environment)
     if (!has_spin)
         next[kept++] = short_spin;
     next[kept] = NULL;
-    execve("/proc/self/exe", argv, next); /* where that fails, it only waits worse */
+    start_again(argv, next); /* where that fails, it only waits worse */
 }
 
 /* Runs before what libraries do when they are loaded. */
@@ -106,6 +122,7 @@ int main(int argc, char **argv)
 {
     SpOptions options;
     open_standard_streams();
+    prctl(PR_SET_NAME, "spatrack"); /* also when it was started through a descriptor */
     catch_signals();
     SpStatus status = sp_options_parse(argc, argv, &options);
     if (status.code == SP_OK)

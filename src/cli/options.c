@@ -335,11 +335,10 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
     return sp_ok();
 }
 
-/* Every video by itself, and that no file of one would replace one of another. */
+/* Every video by itself; pipeline/batch.c sees that no file of one would replace another. */
 static SpStatus check_all(SpOptions *out)
 {
-    SpJob other = out->job;
-    SpRunFile files[SP_FILE_ROLES], other_files[SP_FILE_ROLES];
+    SpRunFile files[SP_FILE_ROLES];
     if (out->quiet && out->verbose)
         return sp_error(SP_USAGE, "--quiet and --verbose exclude each other");
     if (out->videos > 1)
@@ -349,11 +348,6 @@ static SpStatus check_all(SpOptions *out)
         SP_TRY(check_video(&out->job, files));
         if (out->videos > 1 && strcmp(out->job.video, "-") == 0)
             return sp_error(SP_USAGE, "only a single video can come from standard input");
-        for (int k = i + 1; k < out->videos; k++) {
-            other.video = out->video[k];
-            SP_TRY(sp_files_name(&other, other_files));
-            SP_TRY(sp_files_apart(files, other_files));
-        }
     }
     return out->videos ? sp_ok() : check_video(&out->job, files);
 }

@@ -15,6 +15,9 @@ typedef struct SpImages {
     int64_t count;
 } SpImages;
 
+/* Whether a file of that name in a folder is one of its images, by its ending. */
+bool sp_images_is_name(const char *name);
+
 /* The images (png, jpg, bmp, tif, webp, ppm) of a folder by name, added to *out, which must be
  * empty. SP_INPUT when the folder cannot be read or has none; SP_MEMORY. */
 SpStatus sp_images_of_folder(const char *path, SpImages *out);

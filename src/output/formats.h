@@ -46,9 +46,12 @@ typedef struct SpFormat {
     const char *ending; /* of the file's name: ".npz" */
     const char *what;   /* what it is, for --help */
     bool needs_tracks;
+    bool seeks; /* what is written is changed afterwards, which a pipe does not allow */
     /* Before any work: what must hold of the video, by its name. NULL: nothing. SP_USAGE and what
      * getting ready for it gives. */
     SpStatus (*check)(const char *video);
+    /* Whether a regular file was written by this format. NULL: that cannot be told. */
+    bool (*is_own)(const char *path);
     /* Writes `file`, which stays the caller's to commit or abandon. SP_OUTPUT; SP_MEMORY; where the
      * video is read again SP_INPUT. */
     SpStatus (*write)(const SpAtomicFile *file, const SpOutput *output);

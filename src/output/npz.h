@@ -67,6 +67,9 @@ SpStatus sp_npz_open(const char *path, SpNpz **out);
 /* Whether there is an array `name`. */
 bool sp_npz_has(const SpNpz *npz, const char *name);
 
+/* Whether array `name` is a text (numpy's <U) that begins with `ascii`. */
+bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii);
+
 /* Reads array `name` as float32, row-major, from f2, f4, f8, u1, i1, i4, i8 or b1 (true is 1).
  * dims[rank]: in, the extent each axis must have, -1 for any; out, the extents found.
  * *out is malloc'ed and the caller's (never NULL on success, even for an empty array).

@@ -346,10 +346,11 @@ static SpStatus check_type(const Pipe *pipe, const char *descr, SpNpy *npy)
     return bad_array(pipe, "has no usable type; save it as f2, f4, f8, u1, i1, i4, i8 or b1");
 }
 
-static SpStatus parse_header(Pipe *pipe, SpNpy *npy)
+/* descr: as sp_npy_parse. */
+static SpStatus read_header(Pipe *pipe, char descr[16], SpNpy *npy)
 {
     unsigned char prefix[12];
-    char descr[16] = "", text[NPY_HEADER_LIMIT];
+    char text[NPY_HEADER_LIMIT];
     SP_TRY(pull(pipe, prefix, 10));
     const bool magic = memcmp(prefix, "\x93NUMPY", 6) == 0 && prefix[6] >= 1 && prefix[6] <= 3;
     const size_t field = prefix[6] == 1 ? 2 : 4;
@@ -361,8 +362,14 @@ static SpStatus parse_header(Pipe *pipe, SpNpy *npy)
     if (length)
         SP_TRY(pull(pipe, text, length));
     text[length] = 0;
-    if (!sp_npy_parse(text, descr, npy))
-        return bad_array(pipe, "has a header that is no .npy header");
+    return sp_npy_parse(text, descr, npy) ? sp_ok()
+                                          : bad_array(pipe, "has a header that is no .npy header");
+}
+
+static SpStatus parse_header(Pipe *pipe, SpNpy *npy)
+{
+    char descr[16] = "";
+    SP_TRY(read_header(pipe, descr, npy));
     return check_type(pipe, descr, npy);
 }
 
@@ -440,4 +447,19 @@ SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, 
         *out = NULL;
     }
     return status;
+}
+
+bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii)
+{
+    Pipe pipe = {.npz = npz, .name = name};
+    SpNpy npy = {0};
+    char descr[16] = "";
+    uint32_t character = 0;
+    bool begins = start_pipe(&pipe).code == SP_OK &&
+                  read_header(&pipe, descr, &npy).code == SP_OK && strncmp(descr, "<U", 2) == 0;
+    for (; begins && *ascii; ascii++)
+        begins = pull(&pipe, &character, sizeof character).code == SP_OK &&
+                 character == (unsigned char)*ascii;
+    inflateEnd(&pipe.inflate); /* does nothing to a zeroed one */
+    return begins;
 }

@@ -131,5 +131,18 @@ static SpStatus write_npz(const SpAtomicFile *file, const SpOutput *output)
     return status;
 }
 
-const SpFormat sp_format_npz = {
-    .product = SP_PRODUCT_RESULT, .ending = ".npz", .what = "arrays for numpy", .write = write_npz};
+/* By the first key of the `version` that src/pipeline/video.c makes. */
+static bool is_own(const char *path)
+{
+    SpNpz *npz;
+    const bool own = sp_npz_open(path, &npz).code == SP_OK &&
+                     sp_npz_text_begins(npz, "version", "{\"program\":\"spatrack ");
+    sp_npz_close(npz);
+    return own;
+}
+
+const SpFormat sp_format_npz = {.product = SP_PRODUCT_RESULT,
+                                .ending = ".npz",
+                                .what = "arrays for numpy",
+                                .write = write_npz,
+                                .is_own = is_own};

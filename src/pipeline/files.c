@@ -8,6 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "media/images.h"
+#include "pipeline/collisions.h"
+#include "store/locate.h"
+
+enum { DUMP_DEPTH = 8 }; /* folders below --dump's that tensors lie in, at most */
+
+static const char DIGITS[] = "0123456789";
+
 typedef struct Entry {
     const char *what, *flag;
     size_t field; /* the path in SpJob */
@@ -152,17 +160,6 @@ static bool is_written(const SpRunFile files[], SpFileRole role)
     return table[role].written && files[role].path[0];
 }
 
-SpStatus sp_files_apart(const SpRunFile one[], const SpRunFile other[])
-{
-    for (SpFileRole a = 0; a < SP_FILE_ROLES; a++)
-        for (SpFileRole b = 0; b < SP_FILE_ROLES; b++)
-            if (is_written(one, a) && is_written(other, b) &&
-                strcmp(one[a].path, other[b].path) == 0)
-                return sp_error(SP_USAGE, "%.200s: the results of two videos would go there",
-                                one[a].path);
-    return sp_ok();
-}
-
 SpStatus sp_files_check_shared(const SpJob *job)
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
@@ -179,87 +176,200 @@ SpStatus sp_files_check_shared(const SpJob *job)
     return sp_ok();
 }
 
-/* The folder that a path's last name is in, "." for a bare name. */
-static void folder_of(const char *path, char out[SP_PATH_CAPACITY])
+/* The names of a video's files, and of the one that --dump always writes. */
+static SpStatus add_video(const SpRunFile files[], int video, SpNamedFiles *all)
 {
-    const char *slash = strrchr(path, '/');
-    const int length = slash == path ? 1 : slash ? (int)(slash - path) : 0;
-    snprintf(out, SP_PATH_CAPACITY, "%.*s", length ? length : 1, length ? path : ".");
-}
-
-static const char *last_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* Whether two paths are one file or folder by whatever names, also where it does not exist yet. */
-static bool same(const char *one, const char *two)
-{
-    struct stat a, b;
-    char folder_one[SP_PATH_CAPACITY], folder_two[SP_PATH_CAPACITY];
-    if (strcmp(one, two) == 0)
-        return true;
-    const bool found_one = stat(one, &a) == 0, found_two = stat(two, &b) == 0;
-    if (found_one && found_two)
-        return !S_ISCHR(a.st_mode) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-    if (found_one || found_two || strcmp(last_name(one), last_name(two)) != 0)
-        return false;
-    folder_of(one, folder_one);
-    folder_of(two, folder_two);
-    return stat(folder_one, &a) == 0 && stat(folder_two, &b) == 0 && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
-}
-
-/* Nothing that is read, or named before it in the table, is what `role` would replace. */
-static SpStatus check_replaces(const SpRunFile files[], SpFileRole role)
-{
-    const char *path = files[role].path, *flag = table[role].flag;
-    char folder[SP_PATH_CAPACITY];
-    for (SpFileRole other = 0; other < role; other++)
-        if (files[other].path[0] && same(path, files[other].path))
-            return sp_error(SP_USAGE, "%.400s: %s would replace %s; name another file", path, flag,
-                            table[other].what);
-    folder_of(path, folder);
-    if (files[role].format && strcmp(files[role].format->ending, ".png") == 0 &&
-        same(folder, files[SP_FILE_VIDEO].path))
-        return sp_error(SP_USAGE,
-                        "%.400s: %s would become one of the video's images; choose another folder",
-                        path, flag);
-    return sp_ok();
-}
-
-SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[])
-{
-    for (SpFileRole role = 0; role < SP_FILE_ROLES && job->no_clobber; role++) {
-        const char *path = files[role].path;
-        if (is_written(files, role) && files[role].format && !is_standard_output(path) &&
-            access(path, F_OK) == 0)
-            return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", path);
+    char order[SP_PATH_CAPACITY + 16];
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        const Entry *entry = &table[role];
+        SpNamedFile one = {.path = files[role].path,
+                           .flag = entry->flag,
+                           .what = entry->what,
+                           .written = entry->written,
+                           .video = video};
+        if (!files[role].path[0])
+            continue;
+        SP_TRY(sp_named_files_add(all, &one));
+        if (!entry->folder)
+            continue;
+        snprintf(order, sizeof order, "%.*s/order.txt", SP_PATH_CAPACITY, files[role].path);
+        one.path = order;
+        SP_TRY(sp_named_files_add(all, &one));
     }
     return sp_ok();
 }
 
-static SpStatus check_written(const SpJob *job, const SpRunFile files[], SpFileRole role)
+/* The images of a video that is a folder or a pattern. */
+static SpStatus add_images(const char *path, int video, SpNamedFiles *all)
 {
-    const SpRunFile *file = &files[role];
-    SpAtomicFile probe;
-    SP_TRY(check_replaces(files, role));
+    SpNamedFile one = {
+        .path = path, .flag = "VIDEO", .what = "an image of the video", .video = video};
+    SpStatus status = sp_named_files_add_folder(all, &one, sp_images_is_name);
+    SpImages images = {0};
+    if (access(path, F_OK) != 0 && sp_images_is_pattern(path))
+        (void)sp_images_of_pattern(path, &images); /* that there is none, the reader says */
+    for (int64_t i = 0; i < images.count && status.code == SP_OK; i++) {
+        one.path = images.path[i];
+        status = sp_named_files_add(all, &one);
+    }
+    sp_images_free(&images);
+    return status;
+}
+
+static SpStatus add_weights(const SpJob *job, SpNamedFiles *all)
+{
+    for (SpModelId id = 0; id < SP_MODELS; id++) {
+        SpLocated place;
+        if (sp_weights_locate(job->weights, id, &place).code != SP_OK || place.embedded)
+            continue;
+        if (job->dump &&
+            (sp_same_file(job->dump, place.folder) || sp_lies_in(place.folder, job->dump, 0)))
+            return sp_error(SP_USAGE,
+                            "%.300s: --dump would write among the weights (%s); choose another "
+                            "folder",
+                            job->dump, place.where);
+        SP_TRY(sp_named_files_add_folder(all,
+                                         &(SpNamedFile){.path = place.folder,
+                                                        .flag = place.where,
+                                                        .what = "a file of the weights"},
+                                         NULL));
+    }
+    return sp_ok();
+}
+
+/* What is written would be an image of the pattern: with one of its numbers the pattern names it.
+ */
+static bool is_numbered(const char *path, const char *pattern)
+{
+    char name[256], image[SP_PATH_CAPACITY];
+    const char *ending = strrchr(pattern, '.');
+    sp_name_written(path, name);
+    if (!ending || !strrchr(name, '.') || strcmp(strrchr(name, '.'), ending) != 0)
+        return false;
+    for (const char *at = path; *(at += strcspn(at, DIGITS)); at += strspn(at, DIGITS)) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        snprintf(image, sizeof image, pattern, (int)strtol(at, NULL, 10)); /* it has one %d */
+#pragma GCC diagnostic pop
+        if (sp_same_file(path, image))
+            return true;
+    }
+    return false;
+}
+
+/* Nothing that is written would be taken for an image of a video. */
+static SpStatus check_images(const SpRunFile files[], const char *video)
+{
+    struct stat info;
+    char name[256];
+    const bool exists = stat(video, &info) == 0;
+    const bool folder = exists && S_ISDIR(info.st_mode);
+    if (!folder && (exists || !sp_images_is_pattern(video)))
+        return sp_ok();
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        const char *path = files[role].path;
+        if (!is_written(files, role) || table[role].folder)
+            continue;
+        sp_name_written(path, name);
+        if (folder ? sp_images_is_name(name) && sp_lies_in(path, video, 0)
+                   : is_numbered(path, video))
+            return sp_error(SP_USAGE,
+                            "%.300s: %s would become one of the video's images (VIDEO); choose "
+                            "another folder",
+                            path, table[role].flag);
+    }
+    return sp_ok();
+}
+
+/* No file that is read has a name that --dump could write. */
+static SpStatus check_dump(const SpRunFile files[])
+{
+    const char *dump = files[SP_FILE_DUMP].path;
+    for (SpFileRole role = 0; *dump && role < SP_FILE_ROLES; role++) {
+        const char *path = files[role].path, *ending = strrchr(path, '.');
+        if (*path && ending && !table[role].folder &&
+            (strcmp(ending, ".safetensors") == 0 || strcmp(ending, ".part") == 0) &&
+            sp_lies_in(path, dump, DUMP_DEPTH))
+            return sp_error(SP_USAGE, "%.300s: --dump would replace %s (%s); choose another folder",
+                            path, table[role].what, table[role].flag);
+    }
+    return sp_ok();
+}
+
+static SpStatus collect(const SpJob *job, const char *const *videos, int count, SpNamedFiles *all)
+{
+    SpJob one = *job;
+    SpRunFile files[SP_FILE_ROLES];
+    bool replaces = job->dump;
+    for (int i = 0; i < count; i++) {
+        one.video = videos[i];
+        SP_TRY(sp_files_name(&one, files));
+        SP_TRY(add_video(files, i, all));
+        for (int k = 0; k < count; k++)
+            SP_TRY(check_images(files, videos[k]));
+        SP_TRY(check_dump(files));
+        for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
+            replaces |= is_written(files, role) && sp_atomic_replaces(files[role].path);
+    }
+    for (int i = 0; replaces && i < count; i++)
+        SP_TRY(add_images(videos[i], i, all));
+    return replaces ? add_weights(job, all) : sp_ok();
+}
+
+SpStatus sp_files_apart(const SpJob *job, const char *const *videos, int count)
+{
+    SpNamedFiles all = {0};
+    SpStatus status = collect(job, videos, count, &all);
+    if (status.code == SP_OK)
+        status = sp_named_files_check(&all);
+    sp_named_files_free(&all);
+    return status;
+}
+
+/* A name that the user did not choose must not cost a file of somebody else. */
+static SpStatus check_own(const SpJob *job, const SpRunFile *file, SpFileRole role)
+{
+    const char *path = asked(job, role);
+    if ((path && !is_folder(path)) || !file->format->is_own || !sp_atomic_replaces(file->path) ||
+        file->format->is_own(file->path))
+        return sp_ok();
+    return sp_error(SP_OUTPUT,
+                    "%.300s exists and was not written by spatrack; name another file, or this "
+                    "one, with %s",
+                    file->path, table[role].flag);
+}
+
+SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[])
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES && job->no_clobber; role++)
+        if (is_written(files, role) && files[role].format && sp_atomic_replaces(files[role].path))
+            return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", files[role].path);
+    return sp_ok();
+}
+
+static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role)
+{
+    const char *flag = table[role].flag;
     if (!file->format)
         return sp_ok();
     if (role == SP_FILE_RESULT && is_standard_output(file->path) && !file->format->needs_tracks &&
         isatty(STDOUT_FILENO))
         return sp_error(SP_USAGE, "-o -: standard output is a terminal; send it to a file or pipe");
-    SP_TRY(sp_atomic_open(file->path, table[role].flag, &probe));
-    sp_atomic_abandon(&probe);
+    if (file->format->seeks && !sp_atomic_seeks(file->path))
+        return sp_error(SP_OUTPUT,
+                        "cannot write %.400s: %s cannot go into a pipe; choose another %s",
+                        file->path, file->format->ending, flag);
+    SP_TRY(check_own(job, file, role));
+    SP_TRY(sp_atomic_probe(file->path, flag, &file->written));
+    file->awaited = !file->written.stream && !sp_atomic_seeks(file->path);
     return file->format->check ? file->format->check(job->video) : sp_ok();
 }
 
-SpStatus sp_files_check(const SpJob *job, const SpRunFile files[])
+SpStatus sp_files_check(const SpJob *job, SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
         if (is_written(files, role))
-            SP_TRY(check_written(job, files, role));
+            SP_TRY(check_written(job, &files[role], role));
     return sp_ok();
 }
 
@@ -268,7 +378,9 @@ SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *outp
     SpRunFile *file = &files[role];
     if (!file->path[0])
         return sp_ok();
-    SP_TRY(sp_atomic_open(file->path, table[role].flag, &file->written));
+    file->awaited = false;
+    if (!file->written.stream)
+        SP_TRY(sp_atomic_open(file->path, table[role].flag, &file->written));
     SP_TRY(file->format->write(&file->written, output));
     return sp_atomic_settle(&file->written);
 }
@@ -282,6 +394,11 @@ SpStatus sp_files_commit(SpRunFile files[])
 
 void sp_files_abandon(SpRunFile files[])
 {
-    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
-        sp_atomic_abandon(&files[role].written);
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        SpRunFile *file = &files[role];
+        sp_atomic_abandon(&file->written);
+        if (file->awaited &&
+            sp_atomic_probe(file->path, table[role].flag, &file->written).code == SP_OK)
+            sp_atomic_abandon(&file->written);
+    }
 }
