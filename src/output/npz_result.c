@@ -18,9 +18,9 @@ typedef struct Writing {
 } Writing;
 
 /* What --omit can name: all but `version`, by which a result is recognised. */
-static const char can_be_omitted[] = "coords,tracks2d,visibs,confs,dynamic,queries,object,"
-                                     "object_names,extrinsics,intrinsics,depths,confs_depth,video,"
-                                     "frame_index,timestamps";
+static const char can_be_omitted[] =
+    "coords,tracks2d,visibs,confs,dynamic,queries,object,object_names,extrinsics,intrinsics,"
+    "intrinsics_input,size,saved_size,scale,depths,confs_depth,video,frame_index,timestamps";
 
 SpStatus sp_result_check_omit(const char *names)
 {
