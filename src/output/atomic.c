@@ -167,9 +167,11 @@ static SpStatus open_stream(const char *target, int descriptor, int flags, SpAto
     if (flags && descriptor < 0)
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~flags);
     file->stream = fdopen(fd, "wb");
-    if (!file->stream)
-        close(fd);
-    return file->stream ? sp_ok() : sp_no_memory(target);
+    if (file->stream)
+        return sp_ok();
+    const SpStatus status = errno == EINVAL ? sp_cannot_write(target) : sp_no_memory(target);
+    close(fd);
+    return status;
 }
 
 static SpStatus open_target(const char *target, const char *flag, bool wait, SpAtomicFile *file)

@@ -19,6 +19,9 @@ typedef struct SpAtomicFile {
     int slot;
 } SpAtomicFile;
 
+/* What -o - stands for: sp_atomic_open writes to the process's standard output. */
+#define SP_STANDARD_OUTPUT "/dev/stdout"
+
 /* SP_OUTPUT "cannot write WHAT: No space left on device", by errno; by EIO when that is 0. */
 SpStatus sp_cannot_write(const char *what);
 
@@ -50,9 +53,9 @@ bool sp_atomic_follow(const char *target, char path[PATH_MAX]);
  * replace; where there is none, mode 0666 without the umask. */
 void sp_atomic_keep_mode(int fd, const char *target);
 
-/* Settles modes, flushes, syncs and closes the stream: all that can fail before commit's rename, so that several
- * files appear together or not at all when each is settled before the first is committed.
- * Errors: as sp_atomic_commit, and as there the file is abandoned. */
+/* Settles modes, flushes, syncs and closes the stream: all that can fail before commit's rename, so
+ * that several files appear together or not at all when each is settled before the first is
+ * committed. Errors: as sp_atomic_commit, and as there the file is abandoned. */
 SpStatus sp_atomic_settle(SpAtomicFile *file);
 
 /* Settles the file if it is not, renames it over its target and syncs the folder.

@@ -36,6 +36,7 @@ typedef struct SpOutput {
     SpBackground background;
     int64_t max_side; /* longer side of saved depth and video, pixels */
     bool compress;
+    const char *omit;   /* "video,depths": arrays of the .npz to leave out; NULL: none */
     SpConsole *console; /* for progress and notes */
 } SpOutput;
 
@@ -58,6 +59,9 @@ typedef struct SpFormat {
 
 /* The product's format whose ending `path` has; NULL: none. */
 const SpFormat *sp_format_of(SpProduct product, const char *path);
+
+/* SP_USAGE when one of the `names`, "video,depths", is no array that --omit can leave out. */
+SpStatus sp_result_check_omit(const char *names);
 
 /* The product's formats in order, from 0; NULL: no more. */
 const SpFormat *sp_format_at(SpProduct product, int index);

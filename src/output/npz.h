@@ -24,6 +24,13 @@ typedef struct SpNpzWriter SpNpzWriter;
  * *out is owned by the caller: sp_npz_discard. */
 SpStatus sp_npz_create(FILE *stream, const char *label, bool compress, SpNpzWriter **out);
 
+/* Arrays that are not to stand in the archive, "video,depths": beginning and writing them does
+ * nothing. `names` must outlive the writer; NULL: all stand in it. */
+void sp_npz_omit(SpNpzWriter *writer, const char *names);
+
+/* Whether "a,b" holds `name`; NULL holds none. */
+bool sp_npz_names_hold(const char *names, const char *name);
+
 /* Starts array `name`, of `rank` (0: a scalar, at most SP_MAX_RANK) and dims[rank], any of which
  * may be 0. SP_BF16 is refused: numpy has no such type. The array before must be complete. */
 SpStatus sp_npz_begin(SpNpzWriter *writer, const char *name, SpDtype dtype, int rank,

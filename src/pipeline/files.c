@@ -47,6 +47,11 @@ static const char *asked(const SpJob *job, SpFileRole role)
     return *(const char *const *)((const char *)job + table[role].field);
 }
 
+static bool is_standard_output(const char *path)
+{
+    return strcmp(path, SP_STANDARD_OUTPUT) == 0;
+}
+
 static bool is_folder(const char *path)
 {
     return *path && path[strlen(path) - 1] == '/';
@@ -66,19 +71,41 @@ static void own_name(const char *path, int *begin, int *end)
     *end = dot > *begin ? dot : stop;
 }
 
+/* The video by a path that ends in its name: of folders like "." and "frames/.." the real one. */
+static const char *video_path(const SpJob *job, char real[PATH_MAX])
+{
+    size_t stop = strlen(job->video);
+    while (stop > 1 && job->video[stop - 1] == '/')
+        stop--;
+    size_t start = stop;
+    while (start > 0 && job->video[start - 1] != '/')
+        start--;
+    const char *name = job->video + start;
+    const bool dots = stop - start <= 2 && strspn(name, ".") == stop - start;
+    return dots && realpath(job->video, real) ? real : job->video;
+}
+
 static SpStatus name_file(const SpJob *job, SpFileRole role, char out[SP_PATH_CAPACITY])
 {
     const Entry *entry = &table[role];
     const char *path = asked(job, role), *ending = entry->ending;
+    char real[PATH_MAX];
     int begin, end, length;
     if (!path && (!entry->always || job->stop_after == SP_STOP_SAM))
         return sp_ok();
-    own_name(job->video, &begin, &end);
+    const bool named_by_video = !path || (ending && is_folder(path));
+    const char *video = named_by_video ? video_path(job, real) : job->video;
+    own_name(video, &begin, &end);
+    if (named_by_video && begin == end && *job->video)
+        return sp_error(SP_USAGE, "the folder %.400s has no name: say where %s goes with %s FILE",
+                        job->video, entry->what, entry->flag);
     if (!path)
-        length = snprintf(out, SP_PATH_CAPACITY, "%.*s%s", end, job->video, ending);
-    else if (ending && is_folder(path))
-        length = snprintf(out, SP_PATH_CAPACITY, "%s%.*s%s", path, end - begin, job->video + begin,
-                          ending);
+        length = snprintf(out, SP_PATH_CAPACITY, "%.*s%s", end, video, ending);
+    else if (named_by_video)
+        length =
+            snprintf(out, SP_PATH_CAPACITY, "%s%.*s%s", path, end - begin, video + begin, ending);
+    else if (role == SP_FILE_RESULT && strcmp(path, "-") == 0)
+        length = snprintf(out, SP_PATH_CAPACITY, "%s", SP_STANDARD_OUTPUT);
     else
         length = snprintf(out, SP_PATH_CAPACITY, "%s", path);
     return length >= 0 && length < SP_PATH_CAPACITY
@@ -102,8 +129,12 @@ static SpStatus unknown_ending(const Entry *entry, const char *path)
 static SpStatus choose_format(const SpJob *job, SpFileRole role, SpRunFile *file)
 {
     const Entry *entry = &table[role];
+    const bool piped = role == SP_FILE_RESULT && is_standard_output(file->path);
+    if (job->format && role == SP_FILE_RESULT && !piped)
+        return sp_error(SP_USAGE, "--format is for -o -; elsewhere the name's ending says it");
     file->format = entry->any_ending ? sp_format_at(entry->product, 0)
-                                     : sp_format_of(entry->product, file->path);
+                   : piped ? sp_format_at(entry->product, job->format ? job->format - 1 : 0)
+                           : sp_format_of(entry->product, file->path);
     if (!file->format)
         return unknown_ending(entry, file->path);
     if (file->format->needs_tracks && job->stop_after != SP_STOP_NEVER)
@@ -336,13 +367,22 @@ static SpStatus check_own(const SpJob *job, const SpRunFile *file, SpFileRole ro
                     file->path, table[role].flag);
 }
 
+SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[])
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES && job->no_clobber; role++)
+        if (is_written(files, role) && files[role].format && sp_atomic_replaces(files[role].path))
+            return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", files[role].path);
+    return sp_ok();
+}
+
 static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role)
 {
     const char *flag = table[role].flag;
     if (!file->format)
         return sp_ok();
-    if (job->no_clobber && sp_atomic_replaces(file->path))
-        return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", file->path);
+    if (role == SP_FILE_RESULT && is_standard_output(file->path) && !file->format->needs_tracks &&
+        isatty(STDOUT_FILENO))
+        return sp_error(SP_USAGE, "-o -: standard output is a terminal; send it to a file or pipe");
     if (file->format->seeks && !sp_atomic_seeks(file->path))
         return sp_error(SP_OUTPUT,
                         "cannot write %.400s: %s cannot go into a pipe; choose another %s",

@@ -34,9 +34,9 @@ typedef struct SpRunFile {
 /* Below, `files` are a job's [SP_FILE_ROLES]. */
 
 /* Settles the names of a job's files: as asked; in the folder asked for (a name that ends in /) the
- * video's own name; the result, where nothing is asked, beside the video. Looks at no file.
- * SP_USAGE for a name that is too long or has no known ending, or a format that wants tracks of a
- * job without. */
+ * video's own name; the result, where nothing is asked, beside the video. Looks at no file, only
+ * for the real name of a folder like ".". SP_USAGE for a name that is too long or has no known
+ * ending, or a format that wants tracks of a job without. */
 SpStatus sp_files_name(const SpJob *job, SpRunFile files[]);
 
 /* Before any work, of the job with each of the videos: nothing that is written would replace
@@ -47,9 +47,12 @@ SpStatus sp_files_apart(const SpJob *job, const char *const *videos, int count);
 /* Several videos share a job's flags: each must get files of its own. SP_USAGE naming the flag. */
 SpStatus sp_files_check_shared(const SpJob *job);
 
-/* Before any work: all that is written can be; nothing is replaced with --no-clobber, nor, under a
- * name that the user did not choose, a file of somebody else. Pipes that somebody reads stay open.
- * SP_OUTPUT; what a format's check gives. */
+/* SP_OUTPUT when --no-clobber is given and something that would be written exists. */
+SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[]);
+
+/* Before any work: all that is written can be, and under a name that the user did not choose no
+ * file of somebody else is replaced. Pipes that somebody reads stay open. SP_OUTPUT; what a
+ * format's check gives. */
 SpStatus sp_files_check(const SpJob *job, SpRunFile files[]);
 
 /* Writes one of them that has a format, whole but not yet in its place. SP_OUTPUT; SP_MEMORY;

@@ -107,15 +107,16 @@ SpStatus sp_segmentation_plan(SpRun *run)
 static void report_weights(const SpRun *run, const Call *call)
 {
     const SpLocated *place = &run->models->model[SP_STAGE_SAM].place;
-    if (place->embedded && call->too_large)
+    if (place->embedded && call->too_large && !run->models->reported_lite_sam)
         sp_console_note(run->console,
                         "using the built-in lite weights for SAM: larger ones need %.1f MB, more "
                         "than there is",
                         (double)call->too_large / 0x1p20);
-    else if (place->embedded)
+    else if (place->embedded && !run->models->reported_lite_sam)
         sp_console_note(run->console,
                         "using the built-in lite weights for SAM; get published ones with "
                         "make -f weights.mk sam-base");
+    run->models->reported_lite_sam |= place->embedded;
     sp_console_detail(run->console, "weights: %s (%s)", place->embedded ? "SAM" : place->folder,
                       place->where);
 }

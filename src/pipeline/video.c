@@ -10,6 +10,7 @@
 #include "geometry/camera.h"
 #include "input/masks.h"
 #include "nn/dump.h"
+#include "pipeline/inputs.h"
 #include "pipeline/libraries.h"
 #include "pipeline/plan_table.h"
 #include "pipeline/segmentation.h"
@@ -22,11 +23,12 @@ enum { GRID = 10, GRID_WITH_MASK = 50 };
 static void report_weights(const SpRun *run)
 {
     const SpLocated *front = &run->place[SP_STAGE_FRONT], *tracker = &run->place[SP_STAGE_TRACKER];
-    if (front->embedded || tracker->embedded)
+    if ((front->embedded || tracker->embedded) && !run->models->reported_lite)
         sp_console_note(run->console,
                         "using the built-in lite weights; get the published ones with "
                         "make -f weights.mk front %s",
                         sp_model_info(tracker->model)->name);
+    run->models->reported_lite |= front->embedded || tracker->embedded;
     for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++)
         if (run->has[stage] && !run->place[stage].embedded)
             sp_console_detail(run->console, "weights: %s (%s)", run->place[stage].folder,
@@ -164,6 +166,7 @@ static SpStatus write_file(SpRun *run, SpFileRole role)
                              .background = job->background,
                              .max_side = job->max_side,
                              .compress = !job->no_compress,
+                             .omit = job->omit,
                              .console = run->console};
     return sp_files_write(run->file, role, &output);
 }
@@ -287,6 +290,9 @@ static SpStatus begin(SpRun *run)
 {
     const SpJob *job = run->job;
     SP_TRY(sp_files_name(job, run->file));
+    if (!job->plan)
+        SP_TRY(sp_files_check_clobber(job, run->file));
+    SP_TRY(sp_inputs_check(job));
     if (!job->plan) {
         SP_TRY(sp_files_check(job, run->file));
         if (job->dump)
