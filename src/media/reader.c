@@ -681,39 +681,45 @@ static int64_t named_packets(const SpReader *r)
     return index > 0 ? sp_min(frames, index) : frames;
 }
 
-/* How long the video is in seconds by the file's header, 0 unknown, and how far it reaches. Where
- * only the whole file has a duration, every stream counts. */
-static double named_duration(const SpReader *r, double *reached)
+/* What the file's header says of the length, and how far its packets reach, in seconds. */
+typedef struct Length {
+    double named; /* 0 unknown */
+    double reached;
+    double tolerance; /* what may be missing from a whole file */
+} Length;
+
+/* Of the video where the file names that, else of all its streams together. */
+static Length length_of(const SpReader *r, double frame)
 {
     const AVFormatContext *format = r->format;
     const AVStream *stream = r->stream;
     const AVDictionaryEntry *tag = ff->av_dict_get(stream->metadata, "DURATION", NULL, 0);
     int hours, minutes;
     double seconds; /* of Matroska's tag */
-    *reached = r->reached;
     if (tag && sscanf(tag->value, "%d:%d:%lf", &hours, &minutes, &seconds) == 3)
-        return 3600 * hours + 60 * minutes + seconds;
-    if (strcmp(format->iformat->name, "avi") == 0 && stream->duration > 0)
-        return (double)stream->duration * stream->time_base.num / stream->time_base.den;
+        return (Length){3600.0 * hours + 60.0 * minutes + seconds, r->reached, 1.5 * frame};
+    if (strcmp(format->iformat->name, "avi") == 0) /* its time base is a frame */
+        return (Length){(double)stream->nb_frames * stream->time_base.num / stream->time_base.den,
+                        r->reached, 1.5 * frame};
     if (format->duration <= 0 || format->duration_estimation_method != AVFMT_DURATION_FROM_STREAM)
-        return 0;
-    *reached = r->all_reached;
-    return (double)format->duration / AV_TIME_BASE;
+        return (Length){0};
+    const double named = (double)format->duration / AV_TIME_BASE;
+    return (Length){named, r->all_reached, fmax(fmax(2 * frame, 0.1), 0.01 * named)};
 }
 
-/* Of a file that ends clearly before the duration it names: the frames of that duration; else 0. */
+/* Of a file that ends clearly before the length it names: the frames of that length; else 0. */
 static int64_t named_by_duration(const SpReader *r)
 {
-    double reached;
-    const double duration = named_duration(r, &reached);
-    const double start = (double)r->format->start_time / AV_TIME_BASE; /* or far below 0 */
-    if (r->format->start_time < 0 && r->format->start_time != AV_NOPTS_VALUE)
-        reached -= start;
-    if (reached <= 0)
-        return 0;
-    const double rate = r->video.rate > 0 ? r->video.rate : (double)r->all / reached;
-    const double tolerance = fmax(fmax(3 / rate, 0.1), 0.01 * duration);
-    return reached < duration - tolerance ? llrint(fmin(duration * rate, 1e9)) : 0;
+    const double rate = r->video.rate > 0 ? r->video.rate : IMAGE_RATE;
+    const char *name = r->format->iformat->name;
+    Length length = length_of(r, 1 / rate);
+    double start = 0;
+    if (r->format->start_time != AV_NOPTS_VALUE)
+        start = (double)r->format->start_time / AV_TIME_BASE;
+    if (strstr(name, "matroska") || strcmp(name, "flv") == 0) /* where a length begins at 0 */
+        length.named -= fmax(start, 0);
+    const bool is_short = length.reached - start < length.named - length.tolerance;
+    return is_short ? llrint(fmin(length.named * rate, 1e9)) : 0;
 }
 
 SpLosses sp_reader_losses(const SpReader *r)

@@ -7,6 +7,7 @@ from arrays import chunk, read_npz, write_png
 from program import ffmpeg, finish, good, path, place, read, refused, write
 from tap import complaints
 
+OUT = ["-o", path("t.npz")]
 FRONT = ["--stop-after", "front", "--no-compress"]
 W, H = 96, 64  # of the picture as it is shown
 STORED = {1: "null", 2: "hflip", 3: "hflip,vflip", 4: "vflip", 5: "transpose=cclock_flip", 6: "transpose=cclock",
@@ -192,9 +193,10 @@ def names_of_other_widths_are_not_of_the_pattern():
 
 
 def patterns_without_images_are_refused():
-    refused(3, "no image has a name of this pattern", path("widths/g%d.png"))
-    refused(3, "none/: No such file", path("none/g%d.png"), "-o", path("t.npz"))
-    refused(3, "no image has a name of this pattern", path("widths/f%012d.png"))
+    place("empty")
+    refused(3, "no image has a name of this pattern", path("empty/g%d.png"), *OUT)
+    refused(3, "none/: No such file", path("none/g%d.png"), *OUT)
+    refused(3, "no image has a name of this pattern", path("empty/%012d.png"), *OUT)
 
 
 finish([numbers_of_a_folder_are_counted, several_numbers_are_compared_in_turn, leading_zeros_do_not_count,
