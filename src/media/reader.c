@@ -43,9 +43,10 @@ struct SpReader {
     AVPacket *packet;
     AVFrame *frame;
     struct SwsContext *scaler;
-    int scaled[7];      /* what it is for, see scaler_for */
-    uint8_t *unrotated; /* a frame before its rotation, row by row */
-    size_t capacity;    /* bytes of it */
+    int scaled[7];             /* what it is for, see scaler_for */
+    uint8_t *unrotated;        /* a frame before its rotation, row by row */
+    size_t capacity;           /* bytes of it */
+    SpOrientation orientation; /* of the frame decoded last */
     SpVideoInfo video;
     int64_t decoded;    /* frames so far */
     int64_t candidates; /* of them, those from `start` on */
@@ -53,6 +54,7 @@ struct SpReader {
     int64_t used;       /* of them, those that sp_reader_next returned */
     bool dated;         /* a frame had a time */
     double first_time;  /* of the first frame; 0 until then */
+    int64_t ticks;      /* the time of the file that came last */
     double clock;       /* seconds added to the times of the file */
     SpFrameInfo info;   /* of the frame decoded last; sp_reader_open decodes the first used one */
     int exif;           /* the orientation that an image's file names, 0 none */
@@ -319,47 +321,26 @@ static void set_time(SpReader *r, double previous)
 {
     const bool known = r->video.rate > 0 && r->video.rate <= MAX_RATE;
     const double rate = known ? r->video.rate : IMAGE_RATE;
-    const AVRational base = r->images.count ? (AVRational){0, 0} : r->stream->time_base;
-    const bool has_time = base.den && r->frame->best_effort_timestamp != AV_NOPTS_VALUE;
-    double time = r->dated ? previous + 1 / rate : (double)r->decoded / rate;
-    if (has_time)
-        time = (double)r->frame->best_effort_timestamp * base.num / base.den + r->clock;
-    if (has_time && !r->dated) {
+    const double step = r->decoded > 1 ? r->info.timestamp / (double)(r->decoded - 1) : 1 / rate;
+    const AVRational base = r->images.count ? (AVRational){0} : r->stream->time_base;
+    const int64_t ticks = base.den ? r->frame->best_effort_timestamp : AV_NOPTS_VALUE;
+    double time = (double)ticks * base.num / (base.den ? base.den : 1) + r->clock;
+    if (!r->dated && ticks == AV_NOPTS_VALUE) {
+        time = (double)r->decoded / rate;
+    } else if (!r->dated) {
         r->first_time = time - (double)r->decoded / rate;
         r->dated = true;
-    } else if (r->dated && time <= previous - NEW_CLOCK) {
-        r->clock += previous + 1 / rate - time;
-        time = previous + 1 / rate;
-    } else if (r->dated && time <= previous) {
-        time = previous + 0.5 / rate; /* the next may be right again */
+    } else if (ticks == AV_NOPTS_VALUE || ticks == r->ticks) {
+        time = previous + step;
+    } else if (time <= previous - NEW_CLOCK) {
+        r->clock += previous + step - time;
+        time = previous + step;
+    } else if (time <= previous) {
+        time = previous + step / 2; /* the next may be right again */
     }
+    if (ticks != AV_NOPTS_VALUE)
+        r->ticks = ticks;
     r->info = (SpFrameInfo){r->decoded, time - r->first_time};
-}
-
-/* Decodes the next frame and counts it. */
-static SpStatus decode_next(SpReader *r, bool *end)
-{
-    SP_TRY(decode_any(r, end));
-    if (*end)
-        return sp_ok();
-    set_time(r, r->info.timestamp + r->first_time);
-    r->decoded++;
-    return sp_ok();
-}
-
-/* Decodes up to the next frame that start and stride use. */
-static SpStatus next_used(SpReader *r, bool *end)
-{
-    for (;;) {
-        SP_TRY(decode_next(r, end));
-        if (*end)
-            return sp_ok();
-        /* Half a millisecond: --start 0.1 means the frame shown at 0.1. */
-        if (r->info.timestamp < r->settings.start - 5e-4)
-            continue;
-        if (r->candidates++ % r->settings.stride == 0)
-            return sp_ok();
-    }
 }
 
 /* The display matrix of the frame decoded last: its own, else its stream's; NULL: none. */
@@ -383,13 +364,49 @@ static const int32_t *display_matrix(const SpReader *r)
 
 /* Of an image without a display matrix FFmpeg may have EXIF's orientation as text, or not at all.
  */
-static SpOrientation orientation_of(const SpReader *r)
+static SpOrientation image_orientation(const SpReader *r)
 {
-    const int32_t *matrix = display_matrix(r);
-    if (matrix)
-        return sp_orientation_of_matrix(matrix);
     const AVDictionaryEntry *text = ff->av_dict_get(r->frame->metadata, "Orientation", NULL, 0);
     return sp_orientation_of_exif(text && is_image(r) ? strtol(text->value, NULL, 10) : r->exif);
+}
+
+/* How the frame decoded last is shown. What a frame of a video says holds until another says it;
+ * each image speaks for itself. */
+static void set_orientation(SpReader *r)
+{
+    const bool own = ff->av_frame_get_side_data(r->frame, AV_FRAME_DATA_DISPLAYMATRIX);
+    const int32_t *matrix = display_matrix(r);
+    if (r->decoded > 0 && !own && !r->images.count)
+        return;
+    r->orientation = matrix ? sp_orientation_of_matrix(matrix) : image_orientation(r);
+    r->video.rotation = matrix ? sp_orientation_angle(matrix) : 0;
+}
+
+/* Decodes the next frame and counts it. */
+static SpStatus decode_next(SpReader *r, bool *end)
+{
+    SP_TRY(decode_any(r, end));
+    if (*end)
+        return sp_ok();
+    set_time(r, r->info.timestamp + r->first_time);
+    set_orientation(r);
+    r->decoded++;
+    return sp_ok();
+}
+
+/* Decodes up to the next frame that start and stride use. */
+static SpStatus next_used(SpReader *r, bool *end)
+{
+    for (;;) {
+        SP_TRY(decode_next(r, end));
+        if (*end)
+            return sp_ok();
+        /* Half a millisecond: --start 0.1 means the frame shown at 0.1. */
+        if (r->info.timestamp < r->settings.start - 5e-4)
+            continue;
+        if (r->candidates++ % r->settings.stride == 0)
+            return sp_ok();
+    }
 }
 
 /* Where the chroma samples lie, as FFmpeg's scale filter has it. */
@@ -475,9 +492,8 @@ static SpStatus grow_unrotated(SpReader *r, size_t size)
 static SpStatus convert(SpReader *r, uint8_t *rgb)
 {
     const AVFrame *frame = r->frame;
-    const SpOrientation orientation = orientation_of(r);
     const int h = (int)r->video.height, w = (int)r->video.width;
-    const bool sideways = orientation.quarter_turns & 1;
+    const bool sideways = r->orientation.quarter_turns & 1;
     const int wide = sideways ? h : w, high = sideways ? w : h; /* before the rotation */
     if (r->images.count && (frame->width != wide || frame->height != high))
         return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d", current(r),
@@ -490,7 +506,7 @@ static SpStatus convert(SpReader *r, uint8_t *rgb)
     ff->sws_scale(r->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height,
                   (uint8_t *const[]){r->unrotated, NULL, NULL, NULL},
                   (const int[]){stride, 0, 0, 0});
-    sp_orient(r->unrotated, stride, h, w, orientation, rgb);
+    sp_orient(r->unrotated, stride, h, w, r->orientation, rgb);
     return sp_ok();
 }
 
@@ -517,15 +533,13 @@ static SpStatus find_source(SpReader *r)
  * which the container's goes before the codec's, as FFmpeg's own tools have it. */
 static SpStatus read_first_frame(SpReader *r)
 {
-    const int32_t *matrix = display_matrix(r);
-    const bool sideways = orientation_of(r).quarter_turns & 1;
+    const bool sideways = r->orientation.quarter_turns & 1;
     const int w = r->frame->width, h = r->frame->height;
     const AVRational ratio[] = {r->stream->codecpar->sample_aspect_ratio,
                                 r->stream->sample_aspect_ratio};
     SP_TRY(check_size(r, w, h));
     r->video.width = sideways ? h : w;
     r->video.height = sideways ? w : h;
-    r->video.rotation = matrix ? sp_orientation_angle(matrix) : 0;
     for (int i = 0; i < 2 && !r->images.count; i++) /* the later one stands */
         if (ratio[i].num > 0 && ratio[i].den > 0)
             r->video.pixel = sideways ? (SpPixelAspect){ratio[i].den, ratio[i].num}
@@ -659,7 +673,7 @@ SpStatus sp_reader_left_out(SpReader *r, int64_t *count)
     if (r->images.count) {
         rest = r->images.count - r->next_image;
     } else if (!r->drained) {
-        rest = packets_left(r);
+        rest += packets_left(r);
         ff->avcodec_send_packet(r->codec, NULL);
         r->drained = true;
     }

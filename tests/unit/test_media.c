@@ -1,4 +1,6 @@
 /* The reader and PNG on files made with the ffmpeg program and by hand. */
+#define _GNU_SOURCE /* memmem */
+
 #include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
@@ -265,6 +267,63 @@ static void rotation_is_honoured(void **state)
     free(shown);
 }
 
+/* Copies @/flat.mp4 to @/way.mp4 with a, b, c, d in the display matrix of its track. */
+static void write_turned(const int ways[4])
+{
+    static uint8_t bytes[1 << 16];
+    static const int places[] = {0, 1, 3, 4};
+    FILE *file = fopen(scratch_path("flat.mp4"), "rb");
+    assert_non_null(file);
+    const size_t size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    uint8_t *matrix = memmem(bytes, size, "tkhd", 4);
+    assert_non_null(matrix);
+    matrix += 44; /* in 16.16 fixed point, high byte first */
+    for (int i = 0; i < 4; i++) {
+        const uint8_t sign = ways[i] < 0 ? 0xff : 0;
+        memcpy(matrix + 4 * places[i], (uint8_t[]){sign, ways[i] ? sign | 1 : 0, 0, 0}, 4);
+    }
+    file_write(scratch_path("way.mp4"), bytes, size);
+}
+
+/* Matrices of the track, and H.264's own messages: what the ffmpeg program shows. */
+static void mirrors_go_before_the_rotation(void **state)
+{
+    (void)state;
+    static const int ways[][4] = {{1, 0, 0, 1},  {-1, 0, 0, 1}, {1, 0, 0, -1}, {-1, 0, 0, -1},
+                                  {0, 1, -1, 0}, {0, -1, 1, 0}, {0, 1, 1, 0},  {0, -1, -1, 0}};
+    ffmpeg("-f lavfi -i testsrc2=s=64x48:r=5:d=0.4 -c:v libx264 -pix_fmt yuv420p @/flat.mp4");
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char what[60];
+        snprintf(what, sizeof what, "matrix %d %d %d %d", ways[i][0], ways[i][1], ways[i][2],
+                 ways[i][3]);
+        write_turned(ways[i]);
+        expect_ffmpegs_bytes("way.mp4", what);
+    }
+    ffmpeg("-i @/flat.mp4 -c copy -frames:v 1 -bsf:v "
+           "h264_metadata=display_orientation=insert:flip=horizontal:rotate=90 @/sei.mkv");
+    expect_ffmpegs_bytes("sei.mkv", "a message in the stream");
+}
+
+/* Only the first of three equal frames says how it is turned. */
+static void a_turn_holds_for_the_frames_after_it(void **state)
+{
+    (void)state;
+    ffmpeg("-f lavfi -i testsrc2=s=64x48:r=5,loop=-1:1:0 -frames:v 3 -c:v libx264 -qp 0 -bsf:v "
+           "h264_metadata=display_orientation=insert:rotate=90 @/sei.mkv");
+    SpReader *reader;
+    SpFrameInfo info;
+    bool end;
+    static uint8_t rgb[3][3 * 64 * 48];
+    assert_int_equal(sp_reader_open(scratch_path("sei.mkv"), &all, &reader).code, SP_OK);
+    assert_int_equal(sp_reader_video(reader).height, 64);
+    for (int t = 0; t < 3; t++) {
+        assert_int_equal(sp_reader_next(reader, rgb[t], &info, &end).code, SP_OK);
+        assert_memory_equal(rgb[t], rgb[0], sizeof rgb[0]);
+    }
+    sp_reader_close(reader);
+}
+
 static void images_are_read(void **state)
 {
     (void)state;
@@ -283,7 +342,7 @@ static void images_are_read(void **state)
     assert_int_equal(seen.info[1].index, 4);
     assert_int_equal(seen.left_out, 1);
     seen = see(scratch_path("images/g%03d.png"), &all);
-    expect_error(&seen, "no image has number 0 to 4");
+    expect_error(&seen, "no image has a name of this pattern");
     ffmpeg("-f lavfi -i testsrc=s=20x30 -frames:v 1 @/images/f011.png");
     seen = see(scratch_path("images"), &all);
     expect_error(&seen, "f011.png: 20x30; the images before it are 40x30");
@@ -401,6 +460,8 @@ int main(void)
         cmocka_unit_test(colours_equal_the_ffmpeg_programs),
         cmocka_unit_test(unusual_clips_are_read),
         cmocka_unit_test(rotation_is_honoured),
+        cmocka_unit_test(mirrors_go_before_the_rotation),
+        cmocka_unit_test(a_turn_holds_for_the_frames_after_it),
         cmocka_unit_test(images_are_read),
         cmocka_unit_test(a_pipe_is_read),
         cmocka_unit_test(bad_files_are_named),
