@@ -201,7 +201,7 @@ static void frames_equal_the_ffmpeg_programs(void **state)
         "yuv420p",     "yuv422p",     "yuv444p",     "yuv410p",  "yuv411p",  "yuv440p",
         "yuv420p10le", "yuv422p10le", "yuv444p12le", "yuva420p", "yuvj420p", "yuvj422p",
         "gray",        "gray10le",    "bgr0",        "bgra",     "gbrp",     "gbrp10le"};
-    static const char *const sizes[] = {"50x38", "129x31", "53x38"};
+    static const char *const sizes[] = {"50x38", "129x31"};
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
         for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
             expect_exact(formats[i], sizes[k], "tv", "bt709");
@@ -215,7 +215,7 @@ static void colours_equal_the_ffmpeg_programs(void **state)
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
         for (size_t k = 0; k < sizeof matrices / sizeof *matrices; k++)
             for (int pc = 0; pc < 2; pc++)
-                expect_exact(formats[i], "52x38", pc ? "pc" : "tv", matrices[k]);
+                expect_exact(formats[i], "53x38", pc ? "pc" : "tv", matrices[k]);
 }
 
 static void unusual_clips_are_read(void **state)
