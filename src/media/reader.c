@@ -450,8 +450,13 @@ static void set_colours(struct SwsContext *scaler, const AVFrame *frame)
 static SpStatus scaler_for(SpReader *r, int w, int h)
 {
     const AVFrame *frame = r->frame;
-    const int scaled[] = {
-        w, h, frame->width, frame->height, frame->format, frame->colorspace, frame->color_range};
+    const int scaled[] = {w,
+                          h,
+                          frame->width,
+                          frame->height,
+                          frame->format,
+                          (int)frame->colorspace,
+                          (int)frame->color_range};
     if (r->scaler && memcmp(scaled, r->scaled, sizeof scaled) == 0)
         return sp_ok();
     ff->sws_freeContext(r->scaler);
