@@ -49,6 +49,8 @@ static SpStatus read_frames(SpReader *reader, const SpClipSettings *settings,
         sp_progress(progress, (double)clip->frames, (double)sp_max(expected, clip->frames));
     }
     SP_TRY(sp_reader_left_out(reader, &clip->left_out));
+    clip->losses = sp_reader_losses(reader);
+    clip->gap = sp_reader_gap(reader);
     for (int64_t t = 0; t < clip->frames; t++)
         clip->timestamps[t] += sp_reader_first_time(reader);
     return sp_ok();

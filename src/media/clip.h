@@ -23,6 +23,8 @@ typedef struct SpClip {
     SpFramePlan plan;
     int64_t frames;      /* T */
     int64_t left_out;    /* frames beyond max_frames */
+    SpLosses losses;     /* what of the file could not be read */
+    SpGap gap;           /* of a pattern of images */
     double rate;         /* frames a second of the file, 0 unknown */
     SpPixelAspect pixel; /* of the video */
     int streams, stream; /* of the file, as in SpVideoInfo */

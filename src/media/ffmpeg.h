@@ -23,6 +23,7 @@
     F(format, avformat_open_input)                                                                 \
     F(format, avformat_close_input)                                                                \
     F(format, avformat_find_stream_info)                                                           \
+    F(format, avformat_index_get_entries_count)                                                    \
     F(format, av_find_best_stream)                                                                 \
     F(format, av_read_frame)                                                                       \
     F(format, avformat_alloc_output_context2)                                                      \
@@ -49,6 +50,7 @@
     F(util, av_frame_free)                                                                         \
     F(util, av_frame_get_buffer)                                                                   \
     F(util, av_frame_make_writable)                                                                \
+    F(util, av_dict_get)                                                                           \
     F(util, av_dict_set)                                                                           \
     F(util, av_dict_parse_string)                                                                  \
     F(util, av_dict_free)                                                                          \

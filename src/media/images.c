@@ -2,13 +2,17 @@
 
 #include "media/images.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+
+#define DIGITS "0123456789"
 
 bool sp_images_is_name(const char *name)
 {
@@ -32,9 +36,32 @@ static SpStatus add_image(SpImages *images, const char *folder, const char *name
     return sp_ok();
 }
 
+/* Runs of digits as numbers, everything else by bytes: "f2" comes before "f10". */
+static int natural_order(const char *a, const char *b)
+{
+    while (*a && *b) {
+        const bool numbers = isdigit((unsigned char)*a) && isdigit((unsigned char)*b);
+        if (numbers) {
+            a += strspn(a, "0");
+            b += strspn(b, "0");
+        }
+        const size_t digits = numbers ? strspn(a, DIGITS) : 1;
+        if (numbers && digits != strspn(b, DIGITS))
+            return digits < strspn(b, DIGITS) ? -1 : 1;
+        const int order = memcmp(a, b, digits);
+        if (order)
+            return order;
+        a += digits;
+        b += digits;
+    }
+    return (*a != 0) - (*b != 0);
+}
+
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    const char *one = *(const char *const *)a, *two = *(const char *const *)b;
+    const int order = natural_order(one, two);
+    return order ? order : strcmp(one, two); /* "f1" and "f01" */
 }
 
 SpStatus sp_images_of_folder(const char *path, SpImages *out)
@@ -53,6 +80,7 @@ SpStatus sp_images_of_folder(const char *path, SpImages *out)
         return sp_error(SP_INPUT, "%.400s: a folder without images (png, jpg, bmp, tif, webp, ppm)",
                         path);
     qsort(out->path, (size_t)out->count, sizeof *out->path, by_name);
+    out->matching = out->count;
     return sp_ok();
 }
 
@@ -60,7 +88,7 @@ bool sp_images_is_pattern(const char *pattern)
 {
     int numbers = 0;
     for (const char *at = strchr(pattern, '%'); at; at = strchr(at, '%')) {
-        const size_t digits = strspn(++at, "0123456789");
+        const size_t digits = strspn(++at, DIGITS);
         const bool number = digits <= 3 && at[digits] == 'd';
         if (!number && *at != '%')
             return false;
@@ -70,24 +98,125 @@ bool sp_images_is_pattern(const char *pattern)
     return numbers == 1;
 }
 
-SpStatus sp_images_of_pattern(const char *pattern, SpImages *out)
+/* A pattern's parts: `folder` is listed for names that begin with `prefix`, a number behind it. */
+typedef struct Pattern {
+    const char *format;
+    char folder[PATH_MAX], prefix[PATH_MAX]; /* folder: empty or with its slash */
+    size_t digits;                           /* right behind the number */
+} Pattern;
+
+static SpStatus split_pattern(const char *format, Pattern *out)
 {
-    char path[4096];
-    struct stat info;
-    int number = 0;
+    char *to = out->folder, *name = out->folder;
+    const char *at = format;
+    out->format = format;
+    if (strlen(format) >= sizeof out->folder)
+        return sp_error(SP_INPUT, "%.100s...: the name is too long", format);
+    for (; at[0] != '%' || at[1] == '%'; at++) {
+        at += at[0] == '%';
+        *to++ = *at;
+        if (*at == '/')
+            name = to;
+    }
+    *to = 0;
+    strcpy(out->prefix, name);
+    *name = 0;
+    out->digits = strspn(strchr(at, 'd') + 1, DIGITS);
+    return sp_ok();
+}
+
+static bool path_of(const Pattern *pattern, int number, char path[PATH_MAX])
+{
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    for (;; number++) { /* sp_images_is_pattern has checked the format */
-        const int length = snprintf(path, sizeof path, pattern, number);
-        if (length > 0 && (size_t)length < sizeof path && stat(path, &info) == 0)
-            SP_TRY(add_image(out, "", path));
-        else if (out->count || number >= 4)
-            break;
-    }
+    /* sp_images_is_pattern has checked the format */
+    const int length = snprintf(path, PATH_MAX, pattern->format, number);
 #pragma GCC diagnostic pop
-    if (out->count == 0)
-        return sp_error(SP_INPUT, "%.400s: no image has number 0 to 4 of this pattern", pattern);
+    return length > 0 && length < PATH_MAX;
+}
+
+/* The number of a name in the pattern's folder when the file of that number exists, else -1. */
+static int number_of(const Pattern *pattern, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat info;
+    const size_t before = strlen(pattern->folder), length = strlen(name);
+    const size_t prefix = strlen(pattern->prefix);
+    if (strncmp(name, pattern->prefix, prefix) != 0)
+        return -1;
+    const char *at = name + prefix + strspn(name + prefix, " "); /* %4d pads with spaces */
+    const size_t digits = strspn(at, DIGITS);
+    int64_t number = 0;
+    for (size_t i = 0; i + pattern->digits < digits && number <= INT_MAX; i++)
+        number = 10 * number + (at[i] - '0');
+    if (number > INT_MAX || !path_of(pattern, (int)number, path))
+        return -1;
+    const bool same = strncmp(path + before, name, length) == 0 &&
+                      (path[before + length] == 0 || path[before + length] == '/');
+    return same && stat(path, &info) == 0 ? (int)number : -1;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const int one = *(const int *)a, two = *(const int *)b;
+    return (one > two) - (one < two);
+}
+
+/* The numbers that exist, in order; owned by the caller also after a failure. */
+static SpStatus list_numbers(const Pattern *pattern, int **numbers, int64_t *count)
+{
+    int64_t capacity = 0;
+    SpStatus status = sp_ok();
+    DIR *folder = opendir(*pattern->folder ? pattern->folder : ".");
+    if (!folder)
+        return sp_error(SP_INPUT, "cannot open %.400s: %s", pattern->folder, strerror(errno));
+    for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(folder));) {
+        const int number = number_of(pattern, entry->d_name);
+        if (number < 0)
+            continue;
+        if (*count == capacity) {
+            capacity = capacity ? 2 * capacity : 64;
+            int *grown = realloc(*numbers, (size_t)capacity * sizeof *grown);
+            if (!grown) {
+                status = sp_no_memory("the list of images");
+                break;
+            }
+            *numbers = grown;
+        }
+        (*numbers)[(*count)++] = number;
+    }
+    closedir(folder);
+    if (*count)
+        qsort(*numbers, (size_t)*count, sizeof **numbers, by_number);
+    return status;
+}
+
+/* Those without a gap, from the first one on. */
+static SpStatus add_numbers(const Pattern *pattern, const int *numbers, int64_t count,
+                            SpImages *out)
+{
+    char path[PATH_MAX];
+    if (count == 0)
+        return sp_error(SP_INPUT, "%.400s: no image has a name of this pattern", pattern->format);
+    out->matching = count;
+    for (int64_t i = 0; i < count && numbers[i] - numbers[0] == i; i++)
+        if (path_of(pattern, numbers[i], path))
+            SP_TRY(add_image(out, "", path));
+    out->missing = numbers[0] + out->count;
     return sp_ok();
+}
+
+SpStatus sp_images_of_pattern(const char *format, SpImages *out)
+{
+    Pattern pattern;
+    int *numbers = NULL;
+    int64_t count = 0;
+    SP_TRY(split_pattern(format, &pattern));
+    SpStatus status = list_numbers(&pattern, &numbers, &count);
+    if (status.code == SP_OK)
+        status = add_numbers(&pattern, numbers, count, out);
+    free(numbers);
+    return status;
 }
 
 void sp_images_free(SpImages *images)

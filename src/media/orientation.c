@@ -22,6 +22,13 @@ SpOrientation sp_orientation_of_matrix(const int32_t m[9])
     return (SpOrientation){is_mirrored(m), (int)lrint(sp_orientation_angle(m) / 90) & 3};
 }
 
+SpOrientation sp_orientation_of_exif(long value)
+{
+    static const SpOrientation ways[] = {{false, 0}, {true, 0},  {false, 2}, {true, 2},
+                                         {true, 3},  {false, 1}, {true, 1},  {false, 3}};
+    return ways[value >= 1 && value <= 8 ? value - 1 : 0];
+}
+
 /* Where pixel (x, y) of what is shown lies in `in`. */
 static int64_t place_of(int64_t x, int64_t y, int64_t h, int64_t w, SpOrientation orientation,
                         int64_t stride)

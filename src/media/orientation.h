@@ -21,6 +21,9 @@ double sp_orientation_angle(const int32_t m[9]);
 /* Of the display matrix, to the nearest quarter turn. */
 SpOrientation sp_orientation_of_matrix(const int32_t m[9]);
 
+/* Of EXIF's tag Orientation, 1 to 8; every other value is as 1. */
+SpOrientation sp_orientation_of_exif(long value);
+
 /* out [h, w, 3] is `in` as shown; `in` is [w, h, 3] for an odd number of quarter turns, else
  * [h, w, 3], with `stride` bytes from row to row. */
 void sp_orient(const uint8_t *in, int64_t stride, int64_t h, int64_t w, SpOrientation orientation,

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/minmax.h"
+#include "media/exif.h"
 #include "media/ffmpeg.h"
 #include "media/images.h"
 #include "media/orientation.h"
@@ -49,12 +50,20 @@ struct SpReader {
     SpVideoInfo video;
     int64_t decoded;    /* frames so far */
     int64_t candidates; /* of them, those from `start` on */
+    int64_t all;        /* frames of the file; known at its end */
     int64_t used;       /* of them, those that sp_reader_next returned */
     bool dated;         /* a frame had a time */
     double first_time;  /* of the first frame; 0 until then */
     int64_t ticks;      /* the time of the file that came last */
     double clock;       /* seconds added to the times of the file */
     SpFrameInfo info;   /* of the frame decoded last; sp_reader_open decodes the first used one */
+    int exif;           /* the orientation that an image's file names, 0 none */
+    int64_t packets;    /* of the video that were read */
+    int64_t hidden;     /* of them, those that show no frame */
+    int64_t refused;    /* errors of the decoder */
+    int64_t damaged;    /* frames with damage that the decoder has covered up */
+    double reached;     /* seconds; the end of the video's latest packet */
+    double all_reached; /* of any stream that is read */
 };
 
 /* The file that is being read: of a list the image. */
@@ -203,10 +212,46 @@ static SpStatus open_video(SpReader *r)
     r->stream = r->format->streams[code];
     if (r->stream->codecpar->width > 0) /* else only decoding shows it */
         SP_TRY(check_size(r, r->stream->codecpar->width, r->stream->codecpar->height));
-    for (unsigned i = 0; i < r->format->nb_streams; i++)
+    /* Where the file names no number of frames, each stream shows how far the file reaches. */
+    for (unsigned i = 0; i < r->format->nb_streams && r->stream->nb_frames > 0; i++)
         if (r->format->streams[i] != r->stream)
             r->format->streams[i]->discard = AVDISCARD_ALL;
     return open_decoder(r, codec);
+}
+
+/* Whether the open container is an image, and no video. */
+static bool is_image(const SpReader *r)
+{
+    const char *name = r->format->iformat->name;
+    return r->images.count || strstr(name, "_pipe") || strstr(name, "image2");
+}
+
+/* Notes how far r->packet reaches; whether it is of the video. */
+static bool count_packet(SpReader *r)
+{
+    const AVPacket *packet = r->packet;
+    const AVRational base = r->format->streams[packet->stream_index]->time_base;
+    const int64_t time = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
+    const bool ours = packet->stream_index == r->stream->index;
+    if (time != AV_NOPTS_VALUE && base.den) {
+        const double end = (double)(time + sp_max(packet->duration, 0)) * base.num / base.den;
+        r->all_reached = fmax(r->all_reached, end);
+        r->reached = ours ? fmax(r->reached, end) : r->reached;
+    }
+    r->packets += ours;
+    r->hidden += ours && (packet->size <= 0 || (packet->flags & AV_PKT_FLAG_DISCARD));
+    return ours;
+}
+
+/* Notes what an image's file says beside its pixels. */
+static void look_at_image(SpReader *r)
+{
+    const AVPacket *packet = r->packet;
+    const size_t size = (size_t)sp_max(packet->size, 0);
+    if (r->stream->codecpar->codec_id == AV_CODEC_ID_MJPEG)
+        r->damaged += sp_jpeg_is_cut(packet->data, size);
+    if (!r->exif)
+        r->exif = sp_exif_orientation(packet->data, size);
 }
 
 /* Hands the decoder one more packet of the video, or the end. */
@@ -214,9 +259,12 @@ static SpStatus feed(SpReader *r)
 {
     int code;
     while ((code = ff->av_read_frame(r->format, r->packet)) >= 0) {
-        const bool ours = r->packet->stream_index == r->stream->index;
+        const bool ours = count_packet(r);
+        if (ours && is_image(r))
+            look_at_image(r);
         if (ours) /* a damaged packet is the decoder's to refuse: the next ones may be good */
             code = ff->avcodec_send_packet(r->codec, r->packet);
+        r->refused += code < 0 && r->packet->size > 0;
         ff->av_packet_unref(r->packet);
         if (code == AVERROR(ENOMEM))
             return sp_no_memory("decoding");
@@ -234,14 +282,19 @@ static SpStatus decode(SpReader *r, bool *end)
     *end = false;
     for (int failures = 0;;) { /* damaged frames at the end do not hide the good ones after them */
         const int code = ff->avcodec_receive_frame(r->codec, r->frame);
-        if (code >= 0)
+        if (code >= 0) {
+            r->damaged += (r->frame->flags & AV_FRAME_FLAG_CORRUPT) || r->frame->decode_error_flags;
             return sp_ok();
+        }
         if (code == AVERROR(ENOMEM))
             return sp_no_memory("decoding");
-        *end = code == AVERROR_EOF || (r->drained && ++failures > MAX_FAILURES);
+        const bool hungry = code == AVERROR(EAGAIN);
+        r->refused += !hungry && code != AVERROR_EOF;
+        failures += !hungry || r->drained;
+        *end = code == AVERROR_EOF || (r->drained && failures > MAX_FAILURES);
         if (*end)
             return sp_ok();
-        if (!r->drained)
+        if (!r->drained && (hungry || failures > MAX_FAILURES))
             SP_TRY(feed(r));
     }
 }
@@ -256,6 +309,7 @@ static SpStatus decode_any(SpReader *r, bool *end)
         return sp_ok();
     r->next_image++;
     close_container(r);
+    r->exif = 0;
     SP_TRY(open_video(r));
     SP_TRY(decode(r, end));
     if (*end)
@@ -310,6 +364,14 @@ static const int32_t *display_matrix(const SpReader *r)
     return NULL;
 }
 
+/* Of an image without a display matrix FFmpeg may have EXIF's orientation as text, or not at all.
+ */
+static SpOrientation image_orientation(const SpReader *r)
+{
+    const AVDictionaryEntry *text = ff->av_dict_get(r->frame->metadata, "Orientation", NULL, 0);
+    return sp_orientation_of_exif(text && is_image(r) ? strtol(text->value, NULL, 10) : r->exif);
+}
+
 /* How the frame decoded last is shown. What a frame of a video says holds until another says it;
  * each image speaks for itself. */
 static void set_orientation(SpReader *r)
@@ -318,7 +380,7 @@ static void set_orientation(SpReader *r)
     const int32_t *matrix = display_matrix(r);
     if (r->decoded > 0 && !own && !r->images.count)
         return;
-    r->orientation = matrix ? sp_orientation_of_matrix(matrix) : (SpOrientation){0};
+    r->orientation = matrix ? sp_orientation_of_matrix(matrix) : image_orientation(r);
     r->video.rotation = matrix ? sp_orientation_angle(matrix) : 0;
 }
 
@@ -390,8 +452,13 @@ static void set_colours(struct SwsContext *scaler, const AVFrame *frame)
 static SpStatus scaler_for(SpReader *r, int w, int h)
 {
     const AVFrame *frame = r->frame;
-    const int scaled[] = {
-        w, h, frame->width, frame->height, frame->format, frame->colorspace, frame->color_range};
+    const int scaled[] = {w,
+                          h,
+                          frame->width,
+                          frame->height,
+                          frame->format,
+                          (int)frame->colorspace,
+                          (int)frame->color_range};
     if (r->scaler && memcmp(scaled, r->scaled, sizeof scaled) == 0)
         return sp_ok();
     ff->sws_freeContext(r->scaler);
@@ -589,8 +656,8 @@ static int64_t packets_left(SpReader *r)
 {
     int64_t count = 0;
     while (ff->av_read_frame(r->format, r->packet) >= 0) {
-        count += r->packet->stream_index == r->stream->index && r->packet->size > 0 &&
-                 !(r->packet->flags & AV_PKT_FLAG_DISCARD);
+        count +=
+            count_packet(r) && r->packet->size > 0 && !(r->packet->flags & AV_PKT_FLAG_DISCARD);
         ff->av_packet_unref(r->packet);
     }
     return count;
@@ -599,8 +666,10 @@ static int64_t packets_left(SpReader *r)
 SpStatus sp_reader_left_out(SpReader *r, int64_t *count)
 {
     const int64_t stride = r->settings.stride;
+    const int64_t decoded = r->decoded;
     int64_t rest = 0;
     *count = 0;
+    r->all = r->images.count ? r->images.count : decoded;
     if (r->used < r->settings.max_frames)
         return sp_ok();
     bool end = r->images.count > 0;
@@ -618,5 +687,78 @@ SpStatus sp_reader_left_out(SpReader *r, int64_t *count)
     for (; !end; rest += !end) /* frames the decoder still holds */
         SP_TRY(decode(r, &end));
     *count = (r->candidates + rest + stride - 1) / stride - (r->candidates + stride - 1) / stride;
+    r->all = r->images.count ? r->images.count : decoded + rest;
     return sp_ok();
+}
+
+/* How many packets of the video the file's header names, 0 unknown. AVI counts empty ones, too; of
+ * an MP4 the index leaves out what its edit list cuts off. */
+static int64_t named_packets(const SpReader *r)
+{
+    const char *format = r->format->iformat->name;
+    const int64_t frames = strcmp(format, "avi") == 0 ? 0 : r->stream->nb_frames;
+    const int64_t index =
+        strstr(format, "mov") ? ff->avformat_index_get_entries_count(r->stream) : 0;
+    return index > 0 ? sp_min(frames, index) : frames;
+}
+
+/* What the file's header says of the length, and how far its packets reach, in seconds. */
+typedef struct Length {
+    double named; /* 0 unknown */
+    double reached;
+    double tolerance; /* what may be missing from a whole file */
+} Length;
+
+/* Of the video where the file names that, else of all its streams together. */
+static Length length_of(const SpReader *r, double frame)
+{
+    const AVFormatContext *format = r->format;
+    const AVStream *stream = r->stream;
+    const AVDictionaryEntry *tag = ff->av_dict_get(stream->metadata, "DURATION", NULL, 0);
+    int hours, minutes;
+    double seconds; /* of Matroska's tag */
+    if (tag && sscanf(tag->value, "%d:%d:%lf", &hours, &minutes, &seconds) == 3)
+        return (Length){3600.0 * hours + 60.0 * minutes + seconds, r->reached, 1.5 * frame};
+    if (strcmp(format->iformat->name, "avi") == 0) /* its time base is a frame */
+        return (Length){(double)stream->nb_frames * stream->time_base.num / stream->time_base.den,
+                        r->reached, 1.5 * frame};
+    if (format->duration <= 0 || format->duration_estimation_method != AVFMT_DURATION_FROM_STREAM)
+        return (Length){0};
+    const double named = (double)format->duration / AV_TIME_BASE;
+    return (Length){named, r->all_reached, fmax(fmax(2 * frame, 0.1), 0.01 * named)};
+}
+
+/* Of a file that ends clearly before the length it names: the frames of that length; else 0. */
+static int64_t named_by_duration(const SpReader *r)
+{
+    const double rate = r->video.rate > 0 ? r->video.rate : IMAGE_RATE;
+    const char *name = r->format->iformat->name;
+    Length length = length_of(r, 1 / rate);
+    double start = 0;
+    if (r->format->start_time != AV_NOPTS_VALUE)
+        start = (double)r->format->start_time / AV_TIME_BASE;
+    if (strstr(name, "matroska") || strcmp(name, "flv") == 0) /* where a length begins at 0 */
+        length.named -= fmax(start, 0);
+    const bool is_short = length.reached - start < length.named - length.tolerance;
+    return is_short ? llrint(fmin(length.named * rate, 1e9)) : 0;
+}
+
+SpLosses sp_reader_losses(const SpReader *r)
+{
+    SpLosses losses = {r->all, r->all, r->damaged};
+    if (r->images.count)
+        return losses;
+    const int64_t named = named_packets(r);
+    const int64_t frames = named > 0 ? named - r->hidden : named_by_duration(r);
+    const bool is_short = named > 0 ? r->packets < named : frames > 0;
+    if (is_short || r->refused || r->damaged)
+        losses.promised = sp_max(frames, r->all + (named > 0 ? 0 : r->refused));
+    if (losses.promised == r->all)
+        losses.damaged += r->refused;
+    return losses;
+}
+
+SpGap sp_reader_gap(const SpReader *r)
+{
+    return (SpGap){r->images.matching - r->images.count, r->images.missing};
 }

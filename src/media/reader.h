@@ -37,11 +37,24 @@ typedef struct SpVideoInfo {
     double rotation;       /* degrees clockwise that the file asks for; frames get quarter turns */
 } SpVideoInfo;
 
+/* What of a file could not be read. */
+typedef struct SpLosses {
+    int64_t read;     /* frames that came out of it, with those that were left out */
+    int64_t promised; /* frames that it should have: more than `read` when it is cut or damaged */
+    int64_t damaged;  /* of `read`, frames that can be seen to be damaged */
+} SpLosses;
+
+/* Where the numbers of a pattern's images break off. */
+typedef struct SpGap {
+    int64_t behind;  /* images that exist behind the gap; 0: there is none */
+    int64_t missing; /* its first number */
+} SpGap;
+
 /* Opens a file of any container and codec FFmpeg reads, a folder of images (png, jpg, jpeg, bmp,
- * tif, tiff, webp, ppm; sorted by name), a printf pattern of images ("frames/%04d.png") or "-"
- * for standard input. Images get the timestamps of 30 frames a second. Networks are never used.
- * SP_INPUT naming the file: missing, no video in it, unreadable, ends before `start`; SP_MEMORY.
- * The caller closes it. */
+ * tif, tiff, webp, ppm; in natural order of the names), a printf pattern of images
+ * ("frames/%04d.png") or "-" for standard input. Images get the timestamps of 30 frames a second.
+ * Networks are never used. SP_INPUT naming the file: missing, no video in it, unreadable, ends
+ * before `start`; SP_MEMORY. The caller closes it. */
 SpStatus sp_reader_open(const char *path, const SpReaderSettings *settings, SpReader **out);
 
 /* Closes the file; NULL is allowed. */
@@ -62,5 +75,12 @@ SpStatus sp_reader_next(SpReader *reader, uint8_t *rgb, SpFrameInfo *info, bool 
 /* After the end: how many more frames start and stride would have used without max_frames.
  * SP_INPUT, SP_MEMORY. */
 SpStatus sp_reader_left_out(SpReader *reader, int64_t *count);
+
+/* After sp_reader_left_out: what is lost, by the number of frames or the duration that the file
+ * names, the decoder's errors, and JPEG files without an end. */
+SpLosses sp_reader_losses(const SpReader *reader);
+
+/* Of a pattern of images: what its first gap leaves out. */
+SpGap sp_reader_gap(const SpReader *reader);
 
 #endif

@@ -88,6 +88,37 @@ static void add_stage(SpRun *run, const char *name, double seconds)
         (SpStageReport){.name = name, .seconds = seconds};
 }
 
+/* What of the input is not used, one line each. */
+static void warn_of_losses(const SpRun *run)
+{
+    const SpClip *clip = &run->clip;
+    const SpLosses *losses = &clip->losses;
+    const char *video = run->job->video;
+    const long long read = losses->read, promised = losses->promised, damaged = losses->damaged;
+    if (clip->left_out > 0 && run->job->stop_after != SP_STOP_SAM)
+        sp_console_warn(run->console,
+                        "%lld frames left out: used the first %lld (--max-frames, --stride)",
+                        (long long)clip->left_out, (long long)clip->frames);
+    if (clip->gap.behind > 0)
+        sp_console_warn(run->console,
+                        "%.300s: number %lld is missing, so that only %lld of %lld images are "
+                        "read; give the folder to read all",
+                        video, (long long)clip->gap.missing, read, read + clip->gap.behind);
+    if (promised > read && damaged > 0)
+        sp_console_warn(run->console,
+                        "%.300s: only %lld of %lld frames can be read, %lld of them with damage; "
+                        "the file is damaged or cut off",
+                        video, read, promised, damaged);
+    else if (promised > read)
+        sp_console_warn(
+            run->console,
+            "%.300s: only %lld of %lld frames can be read; the file is damaged or cut off", video,
+            read, promised);
+    else if (damaged > 0)
+        sp_console_warn(run->console, "%.300s: %lld of %lld frames are damaged", video, damaged,
+                        read);
+}
+
 static SpStatus read_clip(SpRun *run)
 {
     const SpJob *job = run->job;
@@ -114,10 +145,7 @@ static SpStatus read_clip(SpRun *run)
         sp_console_warn(run->console,
                         "rotated by %.4g degrees clockwise; frames are turned by %.4g only",
                         clip->rotation, 90 * rint(clip->rotation / 90));
-    if (clip->left_out > 0 && job->stop_after != SP_STOP_SAM)
-        sp_console_note(run->console,
-                        "%lld frames left out: used the first %lld (--max-frames, --stride)",
-                        (long long)clip->left_out, (long long)clip->frames);
+    warn_of_losses(run);
     if (clip->plan.height < clip->plan.resized_height)
         sp_console_note(
             run->console,
