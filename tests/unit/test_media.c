@@ -249,7 +249,10 @@ static void rotation_is_honoured(void **state)
     (void)state;
     ffmpeg("-f lavfi -i \"color=black:s=64x48:r=5:d=0.4,drawbox=w=32:color=white:t=fill\" -c:v "
            "libx264 @/flat.mp4");
-    ffmpeg("-i @/flat.mp4 -c copy -metadata:s:v rotate=90 @/turned.mp4");
+    /* ffmpeg 6 and later have an option for that, and 7 no longer heeds the metadata. */
+    ffmpeg(system("ffmpeg -v error -h full | grep -q -e -display_rotation") == 0
+               ? "-display_rotation -90 -i @/flat.mp4 -c copy @/turned.mp4"
+               : "-i @/flat.mp4 -c copy -metadata:s:v rotate=90 @/turned.mp4");
     ffmpeg("-i @/turned.mp4 -frames:v 1 @/shown.png"); /* ffmpeg turns what it shows */
     SpReader *reader;
     SpFrameInfo info;
