@@ -59,7 +59,10 @@ void sp_devices_describe(FILE *stream)
     char name[200];
     SpDevice *cpu;
     processor(name, sizeof name);
-    if (sp_cpu_open(0, &cpu).code == SP_OK) {
+    const SpStatus status = sp_cpu_open(0, &cpu);
+    if (status.code != SP_OK) {
+        fprintf(stream, "cpu: %s: %s\n", name, status.text);
+    } else {
         fprintf(stream, "cpu: %s, %d threads, %s, %zu MB of memory free\n", name, cpu->threads,
                 cpu->isa, sp_memory_available() >> 20);
         cpu->close(cpu);

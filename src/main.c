@@ -1,6 +1,9 @@
 /* The spatrack program: arguments, signals, one job, one line of error. */
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
-#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/console.h"
@@ -10,6 +13,69 @@
 #include "output/atomic.h"
 #include "pipeline/batch.h"
 
+static bool sets(const char *setting, const char *name)
+{
+    const size_t length = strlen(name);
+    return strncmp(setting, name, length) == 0 && setting[length] == '=';
+}
+
+/* By its own path, since the kernel names a process after the path that it starts; not every place
+ * can read that, and the file may be gone. */
+static void start_again(char **argv, char **environment)
+{
+    static const char self[] = "/proc/self/exe";
+    char path[PATH_MAX];
+    const ssize_t length = readlink(self, path, sizeof path);
+    if (length > 0 && length < (ssize_t)sizeof path) {
+        path[length] = 0;
+        execve(path, argv, environment);
+    }
+    execve(self, argv, environment);
+}
+
+/* Two libraries read their settings when they are loaded, so the program starts itself again with
+ * these. OpenBLAS would start threads, which are not used (kernels/cpu/gemm.c), and hang in that
+ * where address space is short. libgomp's threads would spin while they wait, which on a busy
+ * machine takes the time of those that work: a run of 0.4 s took 11 s beside one other process (a
+ * short spin is 5 % slower on an idle machine). */
+static void restart(int argc, char **argv, char **environment)
+{
+    static char one_thread[] = "OPENBLAS_NUM_THREADS=1", short_spin[] = "GOMP_SPINCOUNT=2000";
+    int count = 0, kept = 0;
+    bool has_threads = false, has_spin = false;
+    (void)argc;
+    while (environment[count])
+        count++;
+    char *next[count + 3];
+    for (int i = 0; i < count; i++) {
+        has_threads = has_threads || strcmp(environment[i], one_thread) == 0;
+        has_spin = has_spin || sets(environment[i], "GOMP_SPINCOUNT") ||
+                   sets(environment[i], "OMP_WAIT_POLICY");
+        if (!sets(environment[i], "OPENBLAS_NUM_THREADS"))
+            next[kept++] = environment[i];
+    }
+    if (has_threads && has_spin)
+        return;
+    next[kept++] = one_thread;
+    if (!has_spin)
+        next[kept++] = short_spin;
+    next[kept] = NULL;
+    start_again(argv, next); /* where that fails, it only waits worse */
+}
+
+/* Runs before what libraries do when they are loaded. */
+__attribute__((section(".preinit_array"),
+               used)) static void (*const before_libraries)(int, char **, char **) = restart;
+
+/* A file opened later must not become standard output: those of the three that are closed are
+ * opened, the wrong way round, so that using them still fails. */
+static void open_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 static void interrupted(int signal)
 {
     (void)signal;
@@ -17,56 +83,50 @@ static void interrupted(int signal)
     _exit(SP_INTERRUPTED);
 }
 
+/* All by which somebody ends a program; what was ignored at the start, as under nohup, stays so. */
 static void catch_signals(void)
 {
-    struct sigaction action = {.sa_handler = interrupted};
+    static const int ends[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM,   SIGXCPU,
+                               SIGALRM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGPROF};
+    struct sigaction action = {.sa_handler = interrupted}, before;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (sigaction(ends[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(ends[i], &action, NULL);
     action.sa_handler = SIG_IGN; /* a full or closed pipe is a write error with its own message */
     sigaction(SIGPIPE, &action, NULL);
     sigaction(SIGXFSZ, &action, NULL);
 }
 
-/* libgomp's threads spin while they wait, which on a busy machine takes the time of those that
- * work: a run of 0.4 s took 11 s beside one other process. It reads its setting when it is loaded,
- * before main, so the program starts itself again with a short spin (5 % slower on an idle
- * machine). */
-static void restrain_spinning(char **argv)
-{
-    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
-        return;
-    if (setenv("GOMP_SPINCOUNT", "2000", 1) == 0)
-        execv("/proc/self/exe", argv); /* where that fails, it only waits worse */
-}
-
-static SpStatus run(const SpOptions *options, char **argv)
+static SpStatus run(const SpOptions *options)
 {
     const SpJob *job = &options->job;
     SpConsole console;
     sp_console_open(&console, stderr, options->quiet, options->verbose);
-    if (options->help) {
+    if (options->help)
         sp_options_help(stdout);
-    } else if (options->version) {
+    else if (options->version)
         sp_version_print(stdout);
-    } else if (options->prepare) {
+    else if (options->prepare)
         return sp_compact_weights(job->weights, &console);
-    } else if (options->info) {
+    else if (options->info && job->json)
+        return sp_info_print_json(stdout, job->weights);
+    else if (options->info)
         sp_info_print(stdout, job->weights);
-    } else {
-        restrain_spinning(argv);
+    else
         return sp_batch_run(job, options->video, options->videos, &console);
-    }
     return sp_ok();
 }
 
 int main(int argc, char **argv)
 {
     SpOptions options;
+    open_standard_streams();
+    prctl(PR_SET_NAME, "spatrack"); /* also when it was started through a descriptor */
     catch_signals();
     SpStatus status = sp_options_parse(argc, argv, &options);
     if (status.code == SP_OK)
-        status = run(&options, argv);
+        status = run(&options);
     if (status.code == SP_OK && fflush(stdout) != 0)
         status = sp_error(SP_OUTPUT, "cannot write to standard output");
     if (status.code != SP_OK)

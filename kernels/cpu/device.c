@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include <omp.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -102,6 +104,25 @@ static const SpOps *find_ops(const char **isa)
     return NULL;
 }
 
+/* Where libgomp cannot start a thread it ends the process, so all are started here, while there is
+ * room for their stacks; false where there is none. */
+static bool start_threads(int threads)
+{
+    size_t stack = 0;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_getstacksize(&attributes, &stack);
+    pthread_attr_destroy(&attributes);
+    const size_t bytes = (size_t)threads * stack;
+    void *room = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED || munmap(room, bytes) != 0)
+        return false;
+    atomic_int started = 0;
+#pragma omp parallel num_threads(threads)
+    atomic_fetch_add(&started, 1);
+    return true;
+}
+
 SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
 {
     *device = NULL;
@@ -130,7 +151,7 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
                              .hidden_seconds = none_hidden,
                              .close = close_cpu};
     cpu->work = alloc_memory(&cpu->device, bytes);
-    if (!cpu->work || !sp_gemm_prepare(threads)) {
+    if (!cpu->work || !sp_gemm_prepare(threads) || !start_threads(threads)) {
         if (cpu->work)
             free_memory(&cpu->device, cpu->work, bytes);
         free(cpu);

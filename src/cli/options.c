@@ -46,6 +46,14 @@ static const Option options[] = {
      SETTING(max_input_side), .min = 14, .max = 1e6},
     {TEXT, "geometry", "FILE.npz",
      "take depths, intrinsics, extrinsics from FILE; skip the front end", SETTING(geometry)},
+    {NUMBER, "fov", "DEGREES", "the camera sees DEGREES from left to right (the front's guess)",
+     SETTING(fov), .min = 1, .max = 170},
+    {NUMBER, "focal", "PIXELS", "its focal length in pixels of the video (the front's guess)",
+     SETTING(focal), .min = 1, .max = 1e6},
+    {NUMBER, "scale-to", "VALUE", "unit of length: the first frame's median depth becomes VALUE",
+     SETTING(scale_to), .min = 1e-6, .max = 1e6},
+    {NUMBER, "scale-by", "FACTOR", "unit of length: every length is multiplied by FACTOR (1)",
+     SETTING(scale_by), .min = 1e-6, .max = 1e6},
     {.kind = HEADING, .name = "Queries"},
     {WHOLE, "grid", "N", "track N x N points on the first frame (10; 50 within a mask)",
      SETTING(grid), .min = 1, .max = 1000},
@@ -77,8 +85,10 @@ static const Option options[] = {
     {FLAG, "fixed-camera", NULL, "keep the cameras as they are, without refinement",
      SETTING(fixed_camera)},
     {.kind = HEADING, .name = "Output"},
-    {OUTPUT, "output", "FILE", "the result; FOLDER/: there, with the name of the video",
+    {OUTPUT, "output", "FILE", "the result; FOLDER/: in it, named as the video; -: standard output",
      JOB(output), .letter = 'o', .product = SP_PRODUCT_RESULT},
+    {CHOICE, "format", "auto|npz|csv", "of a result on standard output, -o - (npz)", JOB(format)},
+    {TEXT, "omit", "NAMES", "leave arrays out of the .npz, such as video,depths", JOB(omit)},
     {WHOLE, "max-side", "N", "longer side of the saved depth and video, in pixels (336)",
      SETTING(max_side), .min = 1, .max = 16384, .default_value = 336},
     {FLAG, "no-compress", NULL, "store the arrays uncompressed", JOB(no_compress)},
@@ -110,6 +120,7 @@ static const Option options[] = {
      JOB(sleep_level), .min = 1, .max = 2, .default_value = 1},
     {FLAG, "plan", NULL, "print the memory and time it would take and what fits; run nothing",
      JOB(plan)},
+    {FLAG, "json", NULL, "with --plan and --info: as JSON", JOB(json)},
     {WHOLE, "threads", "N", "CPU threads (one per processor)", JOB(threads), .min = 1, .max = 1024},
     {FLAG, "quiet", NULL, "print only warnings and errors", TOP(quiet), .letter = 'q'},
     {FLAG, "verbose", NULL, "print how long each stage took", TOP(verbose), .letter = 'v'},
@@ -220,13 +231,61 @@ static SpStatus set_value(const Option *option, const char *text, SpOptions *out
     return sp_ok();
 }
 
+/* How many letters must be added, left out or replaced to make one text of the other. */
+static size_t edit_distance(const char *one, size_t length, const char *other)
+{
+    size_t row[32];
+    const size_t width = strlen(other);
+    for (size_t j = 0; j <= width; j++)
+        row[j] = j;
+    for (size_t i = 0; i < length; i++) {
+        size_t corner = row[0]++;
+        for (size_t j = 0; j < width; j++) {
+            const size_t replaced = corner + (one[i] != other[j]);
+            corner = row[j + 1];
+            const size_t shorter = (row[j] < corner ? row[j] : corner) + 1;
+            row[j + 1] = shorter < replaced ? shorter : replaced;
+        }
+    }
+    return row[width];
+}
+
+/* The flag that begins as what was written, or else the one nearest to it, if any is near. */
+static const Option *nearest(const char *argument)
+{
+    const char *name = argument + strspn(argument, "-");
+    const size_t length = strcspn(name, "=");
+    const Option *best = NULL;
+    size_t least = length > 3 ? length / 2 : 1;
+    for (const Option *o = options; o < options + OPTIONS && length > 1; o++) {
+        if (o->kind == HEADING)
+            continue;
+        const bool begins = strncmp(o->name, name, length) == 0;
+        const size_t distance = begins ? 0 : edit_distance(name, length, o->name);
+        if (distance < least || (!best && distance == least)) {
+            best = o;
+            least = distance;
+        }
+    }
+    return best;
+}
+
+static SpStatus unknown_flag(const char *argument)
+{
+    const Option *meant = nearest(argument);
+    return meant
+               ? sp_error(SP_USAGE, "there is no flag %.80s; did you mean --%s?", argument,
+                          meant->name)
+               : sp_error(SP_USAGE, "there is no flag %.80s; spatrack --help lists them", argument);
+}
+
 /* One argument that is a flag; *i moves over a value of its own. */
 static SpStatus read_flag(int argc, char **argv, int *i, SpOptions *out)
 {
     const char *argument = argv[*i], *value;
     const Option *option = find(argument, &value);
     if (!option || (argument[1] != '-' && option->kind == FLAG && value))
-        return sp_error(SP_USAGE, "there is no flag %.80s; spatrack --help lists them", argument);
+        return unknown_flag(argument);
     if (option->kind == FLAG) {
         if (value)
             return sp_error(SP_USAGE, "--%s takes no value", option->name);
@@ -260,6 +319,19 @@ static SpStatus check_prompts(const SpJob *job)
     return sp_ok();
 }
 
+/* Known cameras and units: one word about each. */
+static SpStatus check_known(const SpJob *job)
+{
+    const char *flag = job->fov > 0 ? "fov" : "focal";
+    if (job->fov > 0 && job->focal > 0)
+        return sp_error(SP_USAGE, "--fov and --focal say the same thing; leave out one");
+    if (job->geometry && (job->fov > 0 || job->focal > 0))
+        return sp_error(SP_USAGE, "--geometry holds the intrinsics; leave out --%s", flag);
+    if (job->scale_to > 0 && job->scale_by > 0)
+        return sp_error(SP_USAGE, "--scale-to and --scale-by exclude each other");
+    return sp_ok();
+}
+
 /* One video's flags; its files' names become `files`. */
 static SpStatus check_video(const SpJob *job, SpRunFile files[])
 {
@@ -270,18 +342,27 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
         return sp_error(SP_USAGE, "--queries says which points to track; leave out --%s",
                         job->grid ? "grid" : "mask");
     SP_TRY(check_prompts(job));
+    SP_TRY(check_known(job));
+    if (job->omit)
+        SP_TRY(sp_result_check_omit(job->omit));
+    if (job->json && !job->plan)
+        return sp_error(SP_USAGE, "--json goes with --plan or --info");
     if (job->geometry && job->stop_after == SP_STOP_FRONT)
         return sp_error(SP_USAGE, "with --geometry there is no front to stop after");
     if (!job->output && job->stop_after != SP_STOP_SAM && strcmp(job->video, "-") == 0)
         return sp_error(SP_USAGE, "reading from a pipe: say where the result goes with -o");
-    return sp_files_name(job, files);
+    SP_TRY(sp_files_name(job, files));
+    const SpRunFile *result = &files[SP_FILE_RESULT];
+    if (job->omit && *result->path && strcmp(result->format->ending, ".npz") != 0)
+        return sp_error(SP_USAGE, "--omit leaves arrays out of an .npz; leave it out for %s",
+                        result->format->ending);
+    return sp_ok();
 }
 
-/* Every video by itself, and that no file of one would replace one of another. */
+/* Every video by itself; pipeline/batch.c sees that no file of one would replace another. */
 static SpStatus check_all(SpOptions *out)
 {
-    SpJob other = out->job;
-    SpRunFile files[SP_FILE_ROLES], other_files[SP_FILE_ROLES];
+    SpRunFile files[SP_FILE_ROLES];
     if (out->quiet && out->verbose)
         return sp_error(SP_USAGE, "--quiet and --verbose exclude each other");
     if (out->videos > 1)
@@ -291,11 +372,6 @@ static SpStatus check_all(SpOptions *out)
         SP_TRY(check_video(&out->job, files));
         if (out->videos > 1 && strcmp(out->job.video, "-") == 0)
             return sp_error(SP_USAGE, "only a single video can come from standard input");
-        for (int k = i + 1; k < out->videos; k++) {
-            other.video = out->video[k];
-            SP_TRY(sp_files_name(&other, other_files));
-            SP_TRY(sp_files_apart(files, other_files));
-        }
     }
     return out->videos ? sp_ok() : check_video(&out->job, files);
 }
@@ -329,7 +405,8 @@ static cJSON *json_of(const SpOptions *in, const Option *option)
                    ? cJSON_CreateNull()
                    : cJSON_CreateNumber((double)*(const int64_t *)field);
     case NUMBER:
-        return cJSON_CreateNumber(*(const double *)field);
+        return *(const double *)field < option->min ? cJSON_CreateNull()
+                                                    : cJSON_CreateNumber(*(const double *)field);
     case TEXT:
     case OUTPUT:
         return *(const char *const *)field ? cJSON_CreateString(*(const char *const *)field)

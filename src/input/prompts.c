@@ -1,6 +1,9 @@
 #include "input/prompts.h"
 
+#include <math.h>
 #include <string.h>
+
+#include "media/frame_plan.h"
 
 /* One --point or --box taken apart. */
 typedef struct Argument {
@@ -9,10 +12,11 @@ typedef struct Argument {
     bool background;
 } Argument;
 
-/* Digits with a point, in any locale; moves *at behind them. */
+/* Digits with a point, in any locale, and a sign; moves *at behind them. */
 static bool read_number(const char **at, double *value)
 {
-    const char *from = *at;
+    const bool negative = **at == '-';
+    const char *from = *at += negative || **at == '+';
     double scale = 1;
     *value = 0;
     for (; **at >= '0' && **at <= '9'; ++*at)
@@ -22,7 +26,9 @@ static bool read_number(const char **at, double *value)
             scale /= 10;
             *value += scale * (**at - '0');
         }
-    return *at - from > (*from == '.') && *value < 1e9;
+    const bool fine = *at - from > (*from == '.') && *value < 1e9;
+    *value = negative ? -*value : *value;
+    return fine;
 }
 
 /* `count` numbers with commas in between. */
@@ -140,23 +146,39 @@ SpStatus sp_prompts_parse(const SpTexts *points, const SpTexts *boxes, SpPrompts
     return sp_ok();
 }
 
-static SpStatus check_place(const char *flag, double x, double y, int64_t height, int64_t width)
+static SpStatus check_point(const double at[2], int64_t height, int64_t width)
 {
-    if (x <= (double)(width - 1) && y <= (double)(height - 1))
+    if (sp_frame_has(at[0], width) && sp_frame_has(at[1], height))
         return sp_ok();
-    return sp_error(SP_USAGE, "--%s: %.9g,%.9g lies outside the video's frame, 0..%lld,0..%lld",
-                    flag, x, y, (long long)width - 1, (long long)height - 1);
+    return sp_error(SP_USAGE,
+                    "--point: %.9g,%.9g lies outside the video's frame, -0.5..%.9g,-0.5..%.9g",
+                    at[0], at[1], (double)width - 0.5, (double)height - 0.5);
 }
 
-SpStatus sp_prompts_check(const SpPrompts *prompts, int64_t height, int64_t width)
+/* The box cut to the frame, whose edges lie half a pixel beyond the outer centres. */
+static SpStatus cut_box(const double box[4], int64_t height, int64_t width, double out[4])
 {
-    for (int64_t i = 0; i < prompts->objects; i++) {
-        const SpPrompt *prompt = &prompts->prompt[i];
-        for (int64_t k = 0; k < prompt->points; k++)
-            SP_TRY(check_place("point", prompt->point[2 * k], prompt->point[2 * k + 1], height,
-                               width));
-        if (prompt->box)
-            SP_TRY(check_place("box", prompt->box[2], prompt->box[3], height, width));
+    const double edge[] = {(double)width - 0.5, (double)height - 0.5};
+    if (!(box[0] < edge[0] && box[1] < edge[1] && box[2] > -0.5 && box[3] > -0.5))
+        return sp_error(SP_USAGE,
+                        "--box: %.9g,%.9g,%.9g,%.9g lies outside the video's frame of %lldx%lld",
+                        box[0], box[1], box[2], box[3], (long long)width, (long long)height);
+    for (int i = 0; i < 4; i++)
+        out[i] = fmin(fmax(box[i], -0.5), edge[i % 2]);
+    return sp_ok();
+}
+
+SpStatus sp_prompts_fit(const SpPrompts *prompts, int64_t height, int64_t width, SpPrompt *out,
+                        double *box)
+{
+    for (int64_t i = 0; i < prompts->objects; i++, box += 4) {
+        out[i] = prompts->prompt[i];
+        for (int64_t k = 0; k < out[i].points; k++)
+            SP_TRY(check_point(out[i].point + 2 * k, height, width));
+        if (!out[i].box)
+            continue;
+        SP_TRY(cut_box(out[i].box, height, width, box));
+        out[i].box = box;
     }
     return sp_ok();
 }

@@ -35,7 +35,10 @@ typedef struct SpPrompts {
  * object with nothing on it, a name that is too long. */
 SpStatus sp_prompts_parse(const SpTexts *points, const SpTexts *boxes, SpPrompts *out);
 
-/* SP_USAGE when one of them lies outside a frame of height x width. */
-SpStatus sp_prompts_check(const SpPrompts *prompts, int64_t height, int64_t width);
+/* What points at each object of a frame of height x width: out[objects], whose boxes are cut to the
+ * frame in box [objects, 4]. SP_USAGE when a point lies more than half a pixel outside, or a box
+ * misses the frame. */
+SpStatus sp_prompts_fit(const SpPrompts *prompts, int64_t height, int64_t width, SpPrompt *out,
+                        double *box);
 
 #endif

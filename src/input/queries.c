@@ -68,12 +68,12 @@ static SpStatus check_query(const Reader *reader, const double query[3])
                         "0..%lld",
                         reader->path, reader->line, query[0], (long long)reader->frames - 1);
     for (int i = 0; i < 2; i++)
-        if (query[1 + i] < 0 || query[1 + i] > (double)(extent[i] - 1))
+        if (!sp_frame_has(query[1 + i], extent[i]))
             return sp_error(SP_USAGE,
-                            "%.300s:%lld: %c is %.9g; it must be 0..%lld, in pixels of the input "
-                            "video",
+                            "%.300s:%lld: %c is %.9g; it must be -0.5..%.9g, in pixels of the "
+                            "input video",
                             reader->path, reader->line, "xy"[i], query[1 + i],
-                            (long long)extent[i] - 1);
+                            (double)extent[i] - 0.5);
     const bool crops = reader->plan->height < reader->plan->resized_height;
     float x, y;
     sp_point_to_working(reader->plan, (float)query[1], (float)query[2], &x, &y);

@@ -1,6 +1,7 @@
 #include "media/ffmpeg.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -34,6 +35,18 @@ static const struct {
 static SpFfmpeg table;
 static bool loaded;
 
+/* `why`: the loader's own words. Those about memory are ENOMEM's and the loader's for a file that
+ * is there and cannot be mapped. */
+static SpStatus cannot_load(const char *package, const char *why)
+{
+    const bool memory = strstr(why, strerror(ENOMEM)) || strstr(why, "failed to map segment") ||
+                        strstr(why, "cannot map zero-fill pages");
+    if (memory)
+        return sp_error(SP_MEMORY, "not enough memory to load FFmpeg: %.300s", why);
+    return sp_error(SP_INPUT, "cannot load FFmpeg (package %s), which reads videos: %.300s",
+                    package, why);
+}
+
 SpStatus sp_ffmpeg_load(const SpFfmpeg **out)
 {
     void *handles[LIBRARIES];
@@ -43,9 +56,7 @@ SpStatus sp_ffmpeg_load(const SpFfmpeg **out)
     for (int i = 0; i < LIBRARIES; i++) {
         handles[i] = dlopen(names[i].file, RTLD_NOW | RTLD_LOCAL);
         if (!handles[i])
-            return sp_error(SP_INPUT,
-                            "cannot read videos without FFmpeg's %s; install it (package %s)",
-                            names[i].file, names[i].package);
+            return cannot_load(names[i].package, dlerror());
     }
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         void *function = dlsym(handles[functions[i].library], functions[i].name);

@@ -76,8 +76,9 @@ typedef struct SpFfmpeg {
 #undef SP_FFMPEG_FIELD
 } SpFfmpeg;
 
-/* Loads the libraries this was compiled for and silences them. SP_INPUT naming a library that is
- * missing. Not for several threads at once. The table stays for the life of the process. */
+/* Loads the libraries this was compiled for and silences them. SP_INPUT with the loader's words for
+ * one that is missing; SP_MEMORY. Not for several threads at once. The table stays for the life of
+ * the process. */
 SpStatus sp_ffmpeg_load(const SpFfmpeg **out);
 
 /* FFmpeg's version when it is loaded, else NULL. */

@@ -5,6 +5,7 @@
 #ifndef SP_MEDIA_FRAME_PLAN_H
 #define SP_MEDIA_FRAME_PLAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -28,6 +29,12 @@ typedef struct SpFramePlan {
  * "First reduction"). SP_INPUT when the frame is too narrow or too wide for one patch. */
 SpStatus sp_frame_plan(int64_t height, int64_t width, int64_t size, int64_t patch,
                        SpPortrait portrait, int64_t max_short_side, SpFramePlan *plan);
+
+/* Whether a coordinate lies on one of `extent` pixels, whose centres are whole numbers. */
+static inline bool sp_frame_has(double x, int64_t extent)
+{
+    return x >= -0.5 && x <= (double)extent - 0.5;
+}
 
 /* RGB bytes [h, w, 3] of the input size to the working frame [3, H, W], 0..255, not clamped.
  * SP_MEMORY. */

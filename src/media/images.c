@@ -14,7 +14,7 @@
 
 #define DIGITS "0123456789"
 
-static bool is_image_name(const char *name)
+bool sp_images_is_name(const char *name)
 {
     static const char *const ends[] = {"png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "ppm"};
     const char *dot = strrchr(name, '.');
@@ -71,7 +71,7 @@ SpStatus sp_images_of_folder(const char *path, SpImages *out)
         return sp_error(SP_INPUT, "cannot open %.400s: %s", path, strerror(errno));
     SpStatus status = sp_ok();
     for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(folder));)
-        if (is_image_name(entry->d_name))
+        if (sp_images_is_name(entry->d_name))
             status = add_image(out, path, entry->d_name);
     closedir(folder);
     if (status.code != SP_OK)

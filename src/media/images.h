@@ -17,6 +17,9 @@ typedef struct SpImages {
     int64_t missing;  /* of a pattern, the first number after `count` images */
 } SpImages;
 
+/* Whether a file of that name in a folder is one of its images, by its ending. */
+bool sp_images_is_name(const char *name);
+
 /* The images (png, jpg, bmp, tif, webp, ppm) of a folder by name, runs of digits by their
  * value, added to *out, which must be empty. SP_INPUT when the folder cannot be read or has none;
  * SP_MEMORY. */

@@ -189,6 +189,8 @@ static SpStatus open_decoder(SpReader *r, const AVCodec *codec)
     r->codec->thread_count = DECODER_THREADS;
     if (code >= 0)
         code = ff->avcodec_open2(r->codec, codec, NULL);
+    if (code == AVERROR(EAGAIN))
+        return sp_no_memory("the decoder's threads");
     return code < 0 ? unreadable(r, code) : sp_ok();
 }
 

@@ -60,15 +60,32 @@ static size_t folder_length(const char *path)
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
-/* Where `target` leads through symbolic links, also to a file that does not exist yet, which
- * realpath() would not follow; false with errno. What is wrong with a path that cannot be read,
- * creating the file reports better. */
-static bool follow_links(const char *target, char path[PATH_MAX])
+/* The descriptor that a path names ("/dev/stdout", "/dev/fd/3"), or -1. */
+static int descriptor_of(const char *path)
+{
+    static const char *const standard[] = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
+    static const char *const folder[] = {"/dev/fd/", "/proc/self/fd/"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(path, standard[i]) == 0)
+            return i;
+    for (int i = 0; i < 2; i++) {
+        const char *digits = path + strlen(folder[i]);
+        if (strncmp(path, folder[i], strlen(folder[i])) == 0 && *digits &&
+            strspn(digits, "0123456789") == strlen(digits))
+            return (int)sp_min(strtol(digits, NULL, 10), INT_MAX);
+    }
+    return -1;
+}
+
+/* Stops at a descriptor: what stands behind it may be a file that must not be replaced, but
+ * written where its writer is. What is wrong with a path that cannot be read, creating the file
+ * reports better. */
+bool sp_atomic_follow(const char *target, char path[PATH_MAX])
 {
     char link[PATH_MAX];
     size_t length = (size_t)snprintf(path, PATH_MAX, "%s", target);
     for (int i = 0; i < LINK_LIMIT && length < PATH_MAX; i++) {
-        const ssize_t bytes = readlink(path, link, sizeof link - 1);
+        const ssize_t bytes = descriptor_of(path) < 0 ? readlink(path, link, sizeof link - 1) : -1;
         if (bytes < 0)
             return true;
         link[bytes] = 0;
@@ -84,6 +101,18 @@ static mode_t default_mode(void)
     const mode_t mask = umask(0);
     umask(mask);
     return (mode_t)0666 & ~mask;
+}
+
+void sp_atomic_keep_mode(int fd, const char *target)
+{
+    struct stat old;
+    mode_t mode = default_mode();
+    if (stat(target, &old) == 0) {
+        if (fchown(fd, old.st_uid, old.st_gid) != 0)
+            (void)!fchown(fd, (uid_t)-1, old.st_gid);
+        mode = old.st_mode & 0777;
+    }
+    (void)!fchmod(fd, mode); /* file systems without modes refuse; no harm */
 }
 
 /* The slot is pending before the file exists: mkostemps tries names in that very buffer, so a
@@ -103,10 +132,7 @@ static int create_temporary(const char *path, int slot)
         return -1;
     }
     atomic_store(&slots[slot].state, SLOT_PENDING);
-    const int fd = mkostemps(slots[slot].path, SUFFIX_LENGTH, O_CLOEXEC);
-    if (fd >= 0)
-        (void)!fchmod(fd, default_mode()); /* file systems without modes refuse; no harm */
-    return fd;
+    return mkostemps(slots[slot].path, SUFFIX_LENGTH, O_CLOEXEC);
 }
 
 static SpStatus open_beside(const char *path, const char *flag, SpAtomicFile *file)
@@ -130,7 +156,25 @@ static SpStatus open_beside(const char *path, const char *flag, SpAtomicFile *fi
     return file->stream ? sp_ok() : sp_no_memory(path);
 }
 
-static SpStatus open_target(const char *target, const char *flag, SpAtomicFile *file)
+/* Of what is no regular file, or what a descriptor leads to. With O_NONBLOCK, a pipe that nobody
+ * reads yet leaves no stream. */
+static SpStatus open_stream(const char *target, int descriptor, int flags, SpAtomicFile *file)
+{
+    const int fd = descriptor < 0 ? open(target, O_WRONLY | O_CLOEXEC | O_NOCTTY | flags)
+                                  : fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return flags && errno == ENXIO ? sp_ok() : sp_cannot_write(target);
+    if (flags && descriptor < 0)
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~flags);
+    file->stream = fdopen(fd, "wb");
+    if (file->stream)
+        return sp_ok();
+    const SpStatus status = errno == EINVAL ? sp_cannot_write(target) : sp_no_memory(target);
+    close(fd);
+    return status;
+}
+
+static SpStatus open_target(const char *target, const char *flag, bool wait, SpAtomicFile *file)
 {
     char path[PATH_MAX];
     struct stat info;
@@ -145,13 +189,13 @@ static SpStatus open_target(const char *target, const char *flag, SpAtomicFile *
     if (exists && S_ISBLK(info.st_mode))
         return sp_error(SP_OUTPUT, "cannot write %.400s: a block device; choose another %s", target,
                         flag);
-    if (exists && !S_ISREG(info.st_mode)) {
-        file->stream = fopen(target, "wbe");
-        return file->stream ? sp_ok() : sp_cannot_write(target);
-    }
-    if (!follow_links(target, path))
+    if (!sp_atomic_follow(target, path))
         return sp_error(SP_OUTPUT, "cannot write %.400s: %s; choose another %s", target,
                         strerror(errno), flag);
+    const int descriptor = descriptor_of(path);
+    if (descriptor >= 0 || (exists && !S_ISREG(info.st_mode)))
+        return open_stream(target, descriptor,
+                           !wait && exists && S_ISFIFO(info.st_mode) ? O_NONBLOCK : 0, file);
     file->target = strdup(path);
     if (!file->target)
         return sp_no_memory(target);
@@ -161,10 +205,35 @@ static SpStatus open_target(const char *target, const char *flag, SpAtomicFile *
 SpStatus sp_atomic_open(const char *target, const char *flag, SpAtomicFile *file)
 {
     *file = (SpAtomicFile){0};
-    const SpStatus status = open_target(target, flag, file);
+    const SpStatus status = open_target(target, flag, true, file);
     if (status.code != SP_OK)
         sp_atomic_abandon(file);
     return status;
+}
+
+SpStatus sp_atomic_probe(const char *target, const char *flag, SpAtomicFile *file)
+{
+    *file = (SpAtomicFile){0};
+    const SpStatus status = open_target(target, flag, false, file);
+    if (status.code != SP_OK || file->temporary || !file->stream)
+        sp_atomic_abandon(file);
+    return status;
+}
+
+bool sp_atomic_replaces(const char *target)
+{
+    char path[PATH_MAX];
+    struct stat info;
+    return stat(target, &info) == 0 && S_ISREG(info.st_mode) && sp_atomic_follow(target, path) &&
+           descriptor_of(path) < 0;
+}
+
+bool sp_atomic_seeks(const char *target)
+{
+    char path[PATH_MAX];
+    struct stat info;
+    return sp_atomic_follow(target, path) && descriptor_of(path) < 0 &&
+           (stat(path, &info) != 0 || (!S_ISFIFO(info.st_mode) && !S_ISSOCK(info.st_mode)));
 }
 
 /* False with errno. */
@@ -204,6 +273,8 @@ SpStatus sp_atomic_settle(SpAtomicFile *file)
 {
     if (!file->stream)
         return sp_ok();
+    if (file->temporary)
+        sp_atomic_keep_mode(fileno(file->stream), file->target);
     const bool finished = finish_stream(file->stream, file->temporary);
     file->stream = NULL;
     return finished ? sp_ok() : give_up(file);

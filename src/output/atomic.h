@@ -4,6 +4,8 @@
 #ifndef SP_OUTPUT_ATOMIC_H
 #define SP_OUTPUT_ATOMIC_H
 
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "base/status.h"
@@ -17,19 +19,43 @@ typedef struct SpAtomicFile {
     int slot;
 } SpAtomicFile;
 
+/* What -o - stands for: sp_atomic_open writes to the process's standard output. */
+#define SP_STANDARD_OUTPUT "/dev/stdout"
+
 /* SP_OUTPUT "cannot write WHAT: No space left on device", by errno; by EIO when that is 0. */
 SpStatus sp_cannot_write(const char *what);
 
-/* Opens `.NAME.XXXXXX.tmp` beside `target` (mode 0666 without the umask) for writing. A target that
- * is a symbolic link is followed; one that is a character device, a pipe or a socket's end (such as
- * /dev/null) is written directly. At most 8 files can be open at once in a process.
+/* Opens `.NAME.XXXXXX.tmp` beside `target` for writing; it is its user's alone until it is settled.
+ * A target that is a symbolic link is followed; one that is a character device or a pipe (such as
+ * /dev/null) is written directly, and so is, whatever stands behind it, a descriptor (such as
+ * /dev/stdout). A named pipe is waited for until somebody reads it. At most 8 files can be open at
+ * once in a process.
  * `flag` is the flag that messages tell the user to change ("-o"). Errors: SP_OUTPUT, naming the
  * folder that cannot be written or the target that is a folder; SP_MEMORY. *file is zeroed then. */
 SpStatus sp_atomic_open(const char *target, const char *flag, SpAtomicFile *file);
 
-/* Flushes, syncs and closes the stream: all that can fail before commit's rename, so that several
- * files appear together or not at all when each is settled before the first is committed.
- * Errors: as sp_atomic_commit, and as there the file is abandoned. */
+/* Before any work: whether sp_atomic_open would succeed. What is written directly stays open in
+ * *file, to be used in its place: closed and opened again, a pipe's reader would see its end. A
+ * named pipe that nobody reads yet, like a regular file, leaves *file zeroed. Errors: as there. */
+SpStatus sp_atomic_probe(const char *target, const char *flag, SpAtomicFile *file);
+
+/* Whether there is a file that writing `target` would replace. */
+bool sp_atomic_replaces(const char *target);
+
+/* Whether what is written to `target` can go back and change what it wrote. */
+bool sp_atomic_seeks(const char *target);
+
+/* Where `target` leads through symbolic links, also to a file that does not exist yet, which
+ * realpath() would not follow. False with errno. */
+bool sp_atomic_follow(const char *target, char path[PATH_MAX]);
+
+/* Gives a new file the mode and, where that is allowed, the owner of `target` that it is to
+ * replace; where there is none, mode 0666 without the umask. */
+void sp_atomic_keep_mode(int fd, const char *target);
+
+/* Settles modes, flushes, syncs and closes the stream: all that can fail before commit's rename, so
+ * that several files appear together or not at all when each is settled before the first is
+ * committed. Errors: as sp_atomic_commit, and as there the file is abandoned. */
 SpStatus sp_atomic_settle(SpAtomicFile *file);
 
 /* Settles the file if it is not, renames it over its target and syncs the folder.

@@ -36,6 +36,7 @@ typedef struct SpOutput {
     SpBackground background;
     int64_t max_side; /* longer side of saved depth and video, pixels */
     bool compress;
+    const char *omit;   /* "video,depths": arrays of the .npz to leave out; NULL: none */
     SpConsole *console; /* for progress and notes */
 } SpOutput;
 
@@ -45,9 +46,12 @@ typedef struct SpFormat {
     const char *ending; /* of the file's name: ".npz" */
     const char *what;   /* what it is, for --help */
     bool needs_tracks;
+    bool seeks; /* what is written is changed afterwards, which a pipe does not allow */
     /* Before any work: what must hold of the video, by its name. NULL: nothing. SP_USAGE and what
      * getting ready for it gives. */
     SpStatus (*check)(const char *video);
+    /* Whether a regular file was written by this format. NULL: that cannot be told. */
+    bool (*is_own)(const char *path);
     /* Writes `file`, which stays the caller's to commit or abandon. SP_OUTPUT; SP_MEMORY; where the
      * video is read again SP_INPUT. */
     SpStatus (*write)(const SpAtomicFile *file, const SpOutput *output);
@@ -55,6 +59,9 @@ typedef struct SpFormat {
 
 /* The product's format whose ending `path` has; NULL: none. */
 const SpFormat *sp_format_of(SpProduct product, const char *path);
+
+/* SP_USAGE when one of the `names`, "video,depths", is no array that --omit can leave out. */
+SpStatus sp_result_check_omit(const char *names);
 
 /* The product's formats in order, from 0; NULL: no more. */
 const SpFormat *sp_format_at(SpProduct product, int index);

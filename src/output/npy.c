@@ -99,7 +99,9 @@ float sp_npy_element(const SpNpy *npy, const unsigned char *at)
         float f4;
         double f8;
     } value = {0};
-    memcpy(&value, at, npy->element);
+    unsigned char *bytes = (unsigned char *)&value;
+    for (size_t i = 0; i < npy->element; i++)
+        bytes[i] = at[npy->big_endian ? npy->element - 1 - i : i];
     const int unused = 64 - 8 * (int)npy->element;
     switch (npy->type) {
     case 'f':

@@ -18,6 +18,7 @@ typedef struct SpNpy {
     int rank;
     int64_t dim[SP_MAX_RANK];
     bool fortran;
+    bool big_endian;
 } SpNpy;
 
 /* A dict of Python with descr, fortran_order and shape in any order, into `descr` and `npy`, which
@@ -25,7 +26,7 @@ typedef struct SpNpy {
  * leaves `descr` empty. */
 bool sp_npy_parse(const char *text, char descr[16], SpNpy *npy);
 
-/* The little-endian element at `at`, as float32. */
+/* The element at `at`, as float32. */
 float sp_npy_element(const SpNpy *npy, const unsigned char *at);
 
 /* "24,*,3", a dim of -1 as *, or "()" for a scalar. */

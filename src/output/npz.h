@@ -24,6 +24,13 @@ typedef struct SpNpzWriter SpNpzWriter;
  * *out is owned by the caller: sp_npz_discard. */
 SpStatus sp_npz_create(FILE *stream, const char *label, bool compress, SpNpzWriter **out);
 
+/* Arrays that are not to stand in the archive, "video,depths": beginning and writing them does
+ * nothing. `names` must outlive the writer; NULL: all stand in it. */
+void sp_npz_omit(SpNpzWriter *writer, const char *names);
+
+/* Whether "a,b" holds `name`; NULL holds none. */
+bool sp_npz_names_hold(const char *names, const char *name);
+
 /* Starts array `name`, of `rank` (0: a scalar, at most SP_MAX_RANK) and dims[rank], any of which
  * may be 0. SP_BF16 is refused: numpy has no such type. The array before must be complete. */
 SpStatus sp_npz_begin(SpNpzWriter *writer, const char *name, SpDtype dtype, int rank,
@@ -60,12 +67,18 @@ SpStatus sp_npz_open(const char *path, SpNpz **out);
 /* Whether there is an array `name`. */
 bool sp_npz_has(const SpNpz *npz, const char *name);
 
-/* Reads array `name` as float32, row-major, from f2, f4, f8, u1, i1, i4, i8 or b1 (true is 1).
+/* The rank and extents of array `name`. Errors: SP_INPUT as below. */
+SpStatus sp_npz_shape(SpNpz *npz, const char *name, int *rank, int64_t dims[SP_MAX_RANK]);
+
+/* Whether array `name` is a text (numpy's <U) that begins with `ascii`. */
+bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii);
+
+/* Reads array `name` as float32, row-major, from numpy's floats of 2, 4 and 8 bytes, integers of 1
+ * to 8 and booleans (true is 1), of either byte order, in C or Fortran order.
  * dims[rank]: in, the extent each axis must have, -1 for any; out, the extents found.
  * *out is malloc'ed and the caller's (never NULL on success, even for an empty array).
  * Errors: SP_INPUT naming file and array: missing; another rank or shape ("expected shape 24,*,*,
- * found 3,4"); Fortran order, big endian, objects and other types; damaged or truncated; more than
- * 16 GiB. SP_MEMORY. */
+ * found 3,4"); objects and other types; damaged or truncated; more than 16 GiB. SP_MEMORY. */
 SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, float **out);
 
 /* NULL is allowed. */

@@ -333,23 +333,24 @@ static SpStatus pull(Pipe *pipe, void *out, size_t bytes)
 
 static SpStatus check_type(const Pipe *pipe, const char *descr, SpNpy *npy)
 {
-    static const char *const known[] = {"f2", "f4", "f8", "u1", "i1", "i4", "i8", "b1"};
-    if (descr[0] == '>')
-        return bad_array(pipe, "is big endian; save it little endian");
-    if (descr[0] && strchr("<|=", descr[0]))
+    static const char *const known[] = {"f2", "f4", "f8", "u1", "u2", "u4",
+                                        "u8", "i1", "i2", "i4", "i8", "b1"};
+    if (descr[0] && strchr("<|=>", descr[0]))
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
             if (strcmp(descr + 1, known[i]) == 0) {
                 npy->type = descr[1];
                 npy->element = (size_t)(descr[2] - '0');
+                npy->big_endian = descr[0] == '>';
                 return sp_ok();
             }
-    return bad_array(pipe, "has no usable type; save it as f2, f4, f8, u1, i1, i4, i8 or b1");
+    return bad_array(pipe, "has no usable type; save it as float32");
 }
 
-static SpStatus parse_header(Pipe *pipe, SpNpy *npy)
+/* descr: as sp_npy_parse. */
+static SpStatus read_header(Pipe *pipe, char descr[16], SpNpy *npy)
 {
     unsigned char prefix[12];
-    char descr[16] = "", text[NPY_HEADER_LIMIT];
+    char text[NPY_HEADER_LIMIT];
     SP_TRY(pull(pipe, prefix, 10));
     const bool magic = memcmp(prefix, "\x93NUMPY", 6) == 0 && prefix[6] >= 1 && prefix[6] <= 3;
     const size_t field = prefix[6] == 1 ? 2 : 4;
@@ -361,8 +362,14 @@ static SpStatus parse_header(Pipe *pipe, SpNpy *npy)
     if (length)
         SP_TRY(pull(pipe, text, length));
     text[length] = 0;
-    if (!sp_npy_parse(text, descr, npy))
-        return bad_array(pipe, "has a header that is no .npy header");
+    return sp_npy_parse(text, descr, npy) ? sp_ok()
+                                          : bad_array(pipe, "has a header that is no .npy header");
+}
+
+static SpStatus parse_header(Pipe *pipe, SpNpy *npy)
+{
+    char descr[16] = "";
+    SP_TRY(read_header(pipe, descr, npy));
     return check_type(pipe, descr, npy);
 }
 
@@ -396,29 +403,66 @@ static SpStatus check_shape(const Pipe *pipe, const SpNpy *npy, int rank, const 
         return bad_array(pipe, "has more than 16 GiB; cut it");
     if (count * npy->element != pipe->bytes)
         return bad_array(pipe, "has another size than its shape says");
-    if (npy->fortran && rank > 1)
-        return bad_array(pipe, "is in Fortran order; save it through numpy.ascontiguousarray");
     return sp_ok();
+}
+
+/* Where an array's next element goes in row-major order. */
+typedef struct Cursor {
+    const SpNpy *npy;
+    uint64_t at, stride[SP_MAX_RANK], index[SP_MAX_RANK];
+} Cursor;
+
+static Cursor start_cursor(const SpNpy *npy)
+{
+    Cursor cursor = {.npy = npy};
+    uint64_t stride = 1;
+    for (int axis = npy->rank - 1; axis >= 0; axis--) {
+        cursor.stride[axis] = stride;
+        stride *= (uint64_t)npy->dim[axis];
+    }
+    return cursor;
+}
+
+/* In Fortran order the first axis runs fastest. */
+static void advance(Cursor *c)
+{
+    if (!c->npy->fortran) {
+        c->at++;
+        return;
+    }
+    for (int axis = 0; axis < c->npy->rank; axis++) {
+        c->at += c->stride[axis];
+        if (++c->index[axis] < (uint64_t)c->npy->dim[axis])
+            return;
+        c->at -= c->index[axis] * c->stride[axis];
+        c->index[axis] = 0;
+    }
 }
 
 /* The rest of the bytes as float32. */
 static SpStatus read_elements(Pipe *pipe, const SpNpy *npy, float *out)
 {
     unsigned char chunk[4096]; /* of whole elements */
+    Cursor to = start_cursor(npy);
     while (pipe->bytes) {
         const size_t bytes = pipe->bytes < sizeof chunk ? (size_t)pipe->bytes : sizeof chunk;
         SP_TRY(pull(pipe, chunk, bytes));
-        for (size_t at = 0; at < bytes; at += npy->element)
-            *out++ = sp_npy_element(npy, chunk + at);
+        for (size_t at = 0; at < bytes; at += npy->element, advance(&to))
+            out[to.at] = sp_npy_element(npy, chunk + at);
     }
     return sp_ok();
+}
+
+static SpStatus read_shape(Pipe *pipe, SpNpy *npy)
+{
+    SP_TRY(start_pipe(pipe));
+    return parse_header(pipe, npy);
 }
 
 static SpStatus read_array(Pipe *pipe, int rank, int64_t *dims, float **out)
 {
     SpNpy npy = {0};
-    SP_TRY(start_pipe(pipe));
-    SP_TRY(parse_header(pipe, &npy));
+    SP_TRY(read_shape(pipe, &npy));
     SP_TRY(check_shape(pipe, &npy, rank, dims));
     *out = malloc(pipe->bytes / npy.element * sizeof **out + 1);
     if (!*out)
@@ -427,6 +471,17 @@ static SpStatus read_array(Pipe *pipe, int rank, int64_t *dims, float **out)
     for (int i = 0; i < rank; i++)
         dims[i] = npy.dim[i];
     return sp_ok();
+}
+
+SpStatus sp_npz_shape(SpNpz *npz, const char *name, int *rank, int64_t dims[SP_MAX_RANK])
+{
+    SpNpy npy = {0};
+    Pipe pipe = {.npz = npz, .name = name};
+    const SpStatus status = read_shape(&pipe, &npy);
+    inflateEnd(&pipe.inflate);
+    *rank = npy.rank;
+    memcpy(dims, npy.dim, sizeof npy.dim);
+    return status;
 }
 
 SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, float **out)
@@ -440,4 +495,19 @@ SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, 
         *out = NULL;
     }
     return status;
+}
+
+bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii)
+{
+    Pipe pipe = {.npz = npz, .name = name};
+    SpNpy npy = {0};
+    char descr[16] = "";
+    uint32_t character = 0;
+    bool begins = start_pipe(&pipe).code == SP_OK &&
+                  read_header(&pipe, descr, &npy).code == SP_OK && strncmp(descr, "<U", 2) == 0;
+    for (; begins && *ascii; ascii++)
+        begins = pull(&pipe, &character, sizeof character).code == SP_OK &&
+                 character == (unsigned char)*ascii;
+    inflateEnd(&pipe.inflate); /* does nothing to a zeroed one */
+    return begins;
 }

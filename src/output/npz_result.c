@@ -14,7 +14,25 @@ typedef struct Writing {
     const SpResult *result;
     int64_t h, w; /* the saved size */
     float *work;  /* [T, max(3 N, 16)] or [3, h, w], whichever is more */
+    const char *omit;
 } Writing;
+
+/* What --omit can name: all but `version`, by which a result is recognised. */
+static const char can_be_omitted[] =
+    "coords,tracks2d,visibs,confs,dynamic,queries,object,object_names,extrinsics,intrinsics,"
+    "intrinsics_input,size,saved_size,scale,depths,confs_depth,video,frame_index,timestamps";
+
+SpStatus sp_result_check_omit(const char *names)
+{
+    char name[32];
+    for (const char *at = names; at; at = strchr(at, ','), at += at != NULL) {
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(at, ","), at);
+        if (!sp_npz_names_hold(can_be_omitted, name))
+            return sp_error(SP_USAGE, "--omit takes arrays of the result (%s), not \"%s\"",
+                            can_be_omitted, name);
+    }
+    return sp_ok();
+}
 
 /* Planes of each frame reduced to the saved size and scaled; clamped to 0..1 when `clamp`. */
 static SpStatus write_maps(const Writing *w, const char *name, const float *maps, int64_t planes,
@@ -23,6 +41,8 @@ static SpStatus write_maps(const Writing *w, const char *name, const float *maps
     const SpFramePlan *plan = &w->result->clip->plan;
     const int64_t frames = w->result->clip->frames, count = planes * w->h * w->w;
     const int64_t dims[] = {frames, planes, w->h, w->w}, flat[] = {frames, w->h, w->w};
+    if (sp_npz_names_hold(w->omit, name))
+        return sp_ok();
     SP_TRY(sp_npz_begin(w->npz, name, SP_F32, planes > 1 ? 4 : 3, planes > 1 ? dims : flat));
     for (int64_t t = 0; t < frames; t++) {
         SP_TRY(sp_resample_antialias(maps + t * planes * plan->height * plan->width, planes,
@@ -46,7 +66,20 @@ static SpStatus write_cameras(const Writing *w)
         sp_pose_invert(r->c2w + 16 * t, w->work + 16 * t);
     SP_TRY(sp_npz_array(w->npz, "extrinsics", SP_F32, 3, (const int64_t[]){frames, 4, 4}, w->work));
     sp_intrinsics_scale(r->intrinsics, frames, (double)sx, (double)sy, w->work);
-    return sp_npz_array(w->npz, "intrinsics", SP_F32, 3, (const int64_t[]){frames, 3, 3}, w->work);
+    SP_TRY(sp_npz_array(w->npz, "intrinsics", SP_F32, 3, (const int64_t[]){frames, 3, 3}, w->work));
+    sp_result_input_intrinsics(r, w->work);
+    return sp_npz_array(w->npz, "intrinsics_input", SP_F32, 3, (const int64_t[]){frames, 3, 3},
+                        w->work);
+}
+
+/* What pixels and lengths are counted in. */
+static SpStatus write_units(const Writing *w)
+{
+    const SpFramePlan *plan = &w->result->clip->plan;
+    const int64_t two = 2, size[] = {plan->input_width, plan->input_height}, saved[] = {w->w, w->h};
+    SP_TRY(sp_npz_array(w->npz, "size", SP_I64, 1, &two, size));
+    SP_TRY(sp_npz_array(w->npz, "saved_size", SP_I64, 1, &two, saved));
+    return sp_npz_array(w->npz, "scale", SP_F64, 0, NULL, &w->result->scale);
 }
 
 /* The objects that tracks lie on. */
@@ -89,6 +122,7 @@ static SpStatus write_arrays(const Writing *w)
     SP_TRY(write_maps(w, "video", clip->video, 3, 1.0f / 255, true));
     SP_TRY(sp_npz_array(w->npz, "frame_index", SP_I64, 1, &clip->frames, clip->index));
     SP_TRY(sp_npz_array(w->npz, "timestamps", SP_F64, 1, &clip->frames, clip->timestamps));
+    SP_TRY(write_units(w));
     SP_TRY(sp_npz_text(w->npz, "version", r->version));
     return sp_npz_finish(w->npz);
 }
@@ -96,18 +130,33 @@ static SpStatus write_arrays(const Writing *w)
 static SpStatus write_npz(const SpAtomicFile *file, const SpOutput *output)
 {
     const SpResult *r = output->result;
-    Writing w = {.result = r};
+    Writing w = {.result = r, .omit = output->omit};
     sp_saved_size(r->clip->plan.height, r->clip->plan.width, output->max_side, &w.h, &w.w);
     const int64_t rows = r->clip->frames * sp_max(3 * r->tracks, 16);
     w.work = malloc((size_t)sp_max(rows, 3 * w.h * w.w) * sizeof *w.work);
     SpStatus status = w.work ? sp_npz_create(file->stream, file->label, output->compress, &w.npz)
                              : sp_no_memory("the result");
-    if (status.code == SP_OK)
+    if (status.code == SP_OK) {
+        sp_npz_omit(w.npz, w.omit);
         status = write_arrays(&w);
+    }
     sp_npz_discard(w.npz);
     free(w.work);
     return status;
 }
 
-const SpFormat sp_format_npz = {
-    .product = SP_PRODUCT_RESULT, .ending = ".npz", .what = "arrays for numpy", .write = write_npz};
+/* By the first key of the `version` that src/pipeline/video.c makes. */
+static bool is_own(const char *path)
+{
+    SpNpz *npz;
+    const bool own = sp_npz_open(path, &npz).code == SP_OK &&
+                     sp_npz_text_begins(npz, "version", "{\"program\":\"spatrack ");
+    sp_npz_close(npz);
+    return own;
+}
+
+const SpFormat sp_format_npz = {.product = SP_PRODUCT_RESULT,
+                                .ending = ".npz",
+                                .what = "arrays for numpy",
+                                .write = write_npz,
+                                .is_own = is_own};

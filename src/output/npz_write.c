@@ -39,7 +39,9 @@ struct SpNpzWriter {
     uint64_t written;
     Member *member;
     size_t count;
-    uint64_t missing; /* bytes of the last member still to come */
+    uint64_t missing; /* bytes of the last member still to come, */
+    bool skipping;    /* which is not written: it is one of */
+    const char *omitted;
     z_stream deflate;
     SpStatus failed;
     unsigned char chunk[CHUNK];
@@ -107,6 +109,20 @@ SpStatus sp_npz_create_limited(FILE *stream, const char *label, bool compress, u
 SpStatus sp_npz_create(FILE *stream, const char *label, bool compress, SpNpzWriter **out)
 {
     return sp_npz_create_limited(stream, label, compress, UINT32_MAX, out);
+}
+
+bool sp_npz_names_hold(const char *names, const char *name)
+{
+    const size_t length = strlen(name);
+    for (const char *at = names; at; at = strchr(at, ','), at += at != NULL)
+        if (strcspn(at, ",") == length && strncmp(at, name, length) == 0)
+            return true;
+    return false;
+}
+
+void sp_npz_omit(SpNpzWriter *writer, const char *names)
+{
+    writer->omitted = names;
 }
 
 void sp_npz_discard(SpNpzWriter *writer)
@@ -249,8 +265,11 @@ static SpStatus write_member(SpNpzWriter *writer, const void *data, size_t bytes
     static const size_t piece = 1u << 30; /* zlib counts in 32 bits */
     if (bytes > writer->missing)
         return sp_error(SP_OUTPUT, "%.300s: more bytes than the array has", writer->label);
-    if (bytes == 0)
+    if (writer->skipping || bytes == 0) {
+        writer->missing -= bytes;
+        writer->skipping = writer->missing > 0;
         return sp_ok();
+    }
     Member *member = &writer->member[writer->count - 1];
     const unsigned char *at = data;
     member->crc = (uint32_t)crc32_z(member->crc, at, bytes);
@@ -286,6 +305,11 @@ static SpStatus begin_member(SpNpzWriter *writer, const char *name, const char *
     if (!fits || bytes > INT64_MAX - HEADER_LIMIT)
         return sp_error(SP_OUTPUT, "%.200s: array %.100s has an impossible shape", writer->label,
                         name);
+    if (sp_npz_names_hold(writer->omitted, name)) {
+        writer->missing = bytes;
+        writer->skipping = bytes > 0;
+        return sp_ok();
+    }
     const size_t length = make_header(descr, rank, dims, header);
     SP_TRY(add_member(writer, name, bytes + length));
     emit_local(writer, &writer->member[writer->count - 1]);

@@ -212,5 +212,6 @@ const SpFormat sp_format_video = {.product = SP_PRODUCT_OVERLAY,
                                   .ending = ".mp4",
                                   .what = "the video",
                                   .needs_tracks = true,
+                                  .seeks = true,
                                   .check = sp_overlay_check,
                                   .write = write_video};

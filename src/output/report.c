@@ -142,7 +142,21 @@ static SpStatus write_report(const SpAtomicFile *file, const SpOutput *output)
     return status;
 }
 
+/* By its first key. */
+static bool is_own(const char *path)
+{
+    char program[16] = "";
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    const bool own = fscanf(file, " { \"program\" : \"%15[a-z]\"", program) == 1 &&
+                     strcmp(program, "spatrack") == 0;
+    fclose(file);
+    return own;
+}
+
 const SpFormat sp_format_report = {.product = SP_PRODUCT_REPORT,
                                    .ending = ".json",
                                    .what = "times, memory and settings",
-                                   .write = write_report};
+                                   .write = write_report,
+                                   .is_own = is_own};

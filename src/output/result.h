@@ -29,6 +29,7 @@ typedef struct SpResult {
     int64_t objects;
     const char *object_names; /* [objects] texts, `object_name_size` bytes apart */
     size_t object_name_size;
+    double scale;        /* what lengths were multiplied by, 1: as computed */
     const char *version; /* text of the `version` scalar */
 } SpResult;
 
@@ -36,6 +37,9 @@ typedef struct SpResult {
  * first frame; `tracks2d` [T, N, 2], pixels of the input video. */
 void sp_result_coords(const SpResult *result, float *coords);
 void sp_result_tracks2d(const SpResult *result, float *tracks2d);
+
+/* intrinsics [T, 3, 3] in pixels of the input video. */
+void sp_result_input_intrinsics(const SpResult *result, float *intrinsics);
 
 /* Whether track n is visible at frame t (src/output/README.md, "The arrays"). */
 static inline bool sp_result_visible(const SpResult *result, int64_t t, int64_t n)

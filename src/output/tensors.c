@@ -143,6 +143,7 @@ static SpStatus finish(const SpTensorFolder *folder, const Tensor *tensor)
         return sp_cannot_write(part);
     bool written =
         fwrite(&(uint64_t){HEADER}, 8, 1, file) == 1 && fwrite(header, HEADER, 1, file) == 1;
+    sp_atomic_keep_mode(fileno(file), path);
     written = fclose(file) == 0 && written && rename(part, path) == 0;
     return written ? sp_ok() : sp_cannot_write(path);
 }

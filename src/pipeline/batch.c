@@ -1,5 +1,6 @@
 #include "pipeline/batch.h"
 
+#include "pipeline/files.h"
 #include "pipeline/video.h"
 
 SpStatus sp_batch_run(const SpJob *job, const char *const *videos, int count, SpConsole *console)
@@ -7,6 +8,7 @@ SpStatus sp_batch_run(const SpJob *job, const char *const *videos, int count, Sp
     SpModels models;
     SpStatus first = sp_ok();
     int failed = 0;
+    SP_TRY(sp_files_apart(job, videos, count));
     sp_models_init(&models, job, console);
     for (int i = 0; i < count; i++) {
         SpJob one = *job;

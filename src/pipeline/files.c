@@ -1,10 +1,20 @@
 #include "pipeline/files.h"
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "media/images.h"
+#include "pipeline/collisions.h"
+#include "store/locate.h"
+
+enum { DUMP_DEPTH = 8 }; /* folders below --dump's that tensors lie in, at most */
+
+static const char DIGITS[] = "0123456789";
 
 typedef struct Entry {
     const char *what, *flag;
@@ -37,6 +47,11 @@ static const char *asked(const SpJob *job, SpFileRole role)
     return *(const char *const *)((const char *)job + table[role].field);
 }
 
+static bool is_standard_output(const char *path)
+{
+    return strcmp(path, SP_STANDARD_OUTPUT) == 0;
+}
+
 static bool is_folder(const char *path)
 {
     return *path && path[strlen(path) - 1] == '/';
@@ -56,19 +71,41 @@ static void own_name(const char *path, int *begin, int *end)
     *end = dot > *begin ? dot : stop;
 }
 
+/* The video by a path that ends in its name: of folders like "." and "frames/.." the real one. */
+static const char *video_path(const SpJob *job, char real[PATH_MAX])
+{
+    size_t stop = strlen(job->video);
+    while (stop > 1 && job->video[stop - 1] == '/')
+        stop--;
+    size_t start = stop;
+    while (start > 0 && job->video[start - 1] != '/')
+        start--;
+    const char *name = job->video + start;
+    const bool dots = stop - start <= 2 && strspn(name, ".") == stop - start;
+    return dots && realpath(job->video, real) ? real : job->video;
+}
+
 static SpStatus name_file(const SpJob *job, SpFileRole role, char out[SP_PATH_CAPACITY])
 {
     const Entry *entry = &table[role];
     const char *path = asked(job, role), *ending = entry->ending;
+    char real[PATH_MAX];
     int begin, end, length;
     if (!path && (!entry->always || job->stop_after == SP_STOP_SAM))
         return sp_ok();
-    own_name(job->video, &begin, &end);
+    const bool named_by_video = !path || (ending && is_folder(path));
+    const char *video = named_by_video ? video_path(job, real) : job->video;
+    own_name(video, &begin, &end);
+    if (named_by_video && begin == end && *job->video)
+        return sp_error(SP_USAGE, "the folder %.400s has no name: say where %s goes with %s FILE",
+                        job->video, entry->what, entry->flag);
     if (!path)
-        length = snprintf(out, SP_PATH_CAPACITY, "%.*s%s", end, job->video, ending);
-    else if (ending && is_folder(path))
-        length = snprintf(out, SP_PATH_CAPACITY, "%s%.*s%s", path, end - begin, job->video + begin,
-                          ending);
+        length = snprintf(out, SP_PATH_CAPACITY, "%.*s%s", end, video, ending);
+    else if (named_by_video)
+        length =
+            snprintf(out, SP_PATH_CAPACITY, "%s%.*s%s", path, end - begin, video + begin, ending);
+    else if (role == SP_FILE_RESULT && strcmp(path, "-") == 0)
+        length = snprintf(out, SP_PATH_CAPACITY, "%s", SP_STANDARD_OUTPUT);
     else
         length = snprintf(out, SP_PATH_CAPACITY, "%s", path);
     return length >= 0 && length < SP_PATH_CAPACITY
@@ -92,8 +129,12 @@ static SpStatus unknown_ending(const Entry *entry, const char *path)
 static SpStatus choose_format(const SpJob *job, SpFileRole role, SpRunFile *file)
 {
     const Entry *entry = &table[role];
+    const bool piped = role == SP_FILE_RESULT && is_standard_output(file->path);
+    if (job->format && role == SP_FILE_RESULT && !piped)
+        return sp_error(SP_USAGE, "--format is for -o -; elsewhere the name's ending says it");
     file->format = entry->any_ending ? sp_format_at(entry->product, 0)
-                                     : sp_format_of(entry->product, file->path);
+                   : piped ? sp_format_at(entry->product, job->format ? job->format - 1 : 0)
+                           : sp_format_of(entry->product, file->path);
     if (!file->format)
         return unknown_ending(entry, file->path);
     if (file->format->needs_tracks && job->stop_after != SP_STOP_NEVER)
@@ -119,17 +160,6 @@ static bool is_written(const SpRunFile files[], SpFileRole role)
     return table[role].written && files[role].path[0];
 }
 
-SpStatus sp_files_apart(const SpRunFile one[], const SpRunFile other[])
-{
-    for (SpFileRole a = 0; a < SP_FILE_ROLES; a++)
-        for (SpFileRole b = 0; b < SP_FILE_ROLES; b++)
-            if (is_written(one, a) && is_written(other, b) &&
-                strcmp(one[a].path, other[b].path) == 0)
-                return sp_error(SP_USAGE, "%.200s: the results of two videos would go there",
-                                one[a].path);
-    return sp_ok();
-}
-
 SpStatus sp_files_check_shared(const SpJob *job)
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
@@ -146,75 +176,228 @@ SpStatus sp_files_check_shared(const SpJob *job)
     return sp_ok();
 }
 
-/* The folder that a path's last name is in, "." for a bare name. */
-static void folder_of(const char *path, char out[SP_PATH_CAPACITY])
-{
-    const char *slash = strrchr(path, '/');
-    const int length = slash == path ? 1 : slash ? (int)(slash - path) : 0;
-    snprintf(out, SP_PATH_CAPACITY, "%.*s", length ? length : 1, length ? path : ".");
-}
-
 static const char *last_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-/* Whether two paths are one file or folder by whatever names, also where it does not exist yet. */
-static bool same(const char *one, const char *two)
+/* The names of a video's files, and of the one that --dump always writes. */
+static SpStatus add_video(const SpRunFile files[], int video, SpNamedFiles *all)
 {
-    struct stat a, b;
-    char folder_one[SP_PATH_CAPACITY], folder_two[SP_PATH_CAPACITY];
-    if (strcmp(one, two) == 0)
-        return true;
-    const bool found_one = stat(one, &a) == 0, found_two = stat(two, &b) == 0;
-    if (found_one && found_two)
-        return !S_ISCHR(a.st_mode) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-    if (found_one || found_two || strcmp(last_name(one), last_name(two)) != 0)
-        return false;
-    folder_of(one, folder_one);
-    folder_of(two, folder_two);
-    return stat(folder_one, &a) == 0 && stat(folder_two, &b) == 0 && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
-}
-
-/* Nothing that is read, or named before it in the table, is what `role` would replace. */
-static SpStatus check_replaces(const SpRunFile files[], SpFileRole role)
-{
-    const char *path = files[role].path, *flag = table[role].flag;
-    char folder[SP_PATH_CAPACITY];
-    for (SpFileRole other = 0; other < role; other++)
-        if (files[other].path[0] && same(path, files[other].path))
-            return sp_error(SP_USAGE, "%.400s: %s would replace %s; name another file", path, flag,
-                            table[other].what);
-    folder_of(path, folder);
-    if (files[role].format && strcmp(files[role].format->ending, ".png") == 0 &&
-        same(folder, files[SP_FILE_VIDEO].path))
-        return sp_error(SP_USAGE,
-                        "%.400s: %s would become one of the video's images; choose another folder",
-                        path, flag);
+    char order[SP_PATH_CAPACITY + 16];
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        const Entry *entry = &table[role];
+        SpNamedFile one = {.path = files[role].path,
+                           .flag = entry->flag,
+                           .what = entry->what,
+                           .written = entry->written,
+                           .video = video};
+        if (!files[role].path[0])
+            continue;
+        SP_TRY(sp_named_files_add(all, &one));
+        if (!entry->folder)
+            continue;
+        snprintf(order, sizeof order, "%.*s/order.txt", SP_PATH_CAPACITY, files[role].path);
+        one.path = order;
+        SP_TRY(sp_named_files_add(all, &one));
+    }
     return sp_ok();
 }
 
-static SpStatus check_written(const SpJob *job, const SpRunFile files[], SpFileRole role)
+/* Whether a file is an image of the pattern or would be one: with one of its own numbers the
+ * pattern names it. */
+static bool is_numbered(const char *path, const char *pattern)
 {
-    const SpRunFile *file = &files[role];
-    SpAtomicFile probe;
-    SP_TRY(check_replaces(files, role));
+    char image[SP_PATH_CAPACITY];
+    const char *ending = strrchr(last_name(pattern), '.'), *its = strrchr(last_name(path), '.');
+    if ((ending != NULL) != (its != NULL) || (ending && strcmp(ending, its) != 0))
+        return false;
+    for (const char *at = path; *(at += strcspn(at, DIGITS)); at += strspn(at, DIGITS)) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        snprintf(image, sizeof image, pattern, (int)strtol(at, NULL, 10)); /* it has one %d */
+#pragma GCC diagnostic pop
+        if (sp_same_file(path, image))
+            return true;
+    }
+    return false;
+}
+
+static bool is_any(const SpNamedFile *file, const char *path)
+{
+    (void)file;
+    (void)path;
+    return true;
+}
+
+/* Of the folder or pattern `file->path`. */
+static bool is_image(const SpNamedFile *file, const char *path)
+{
+    return sp_images_is_pattern(file->path) && access(file->path, F_OK) != 0
+               ? is_numbered(path, file->path)
+               : sp_images_is_name(last_name(path));
+}
+
+/* The images of a video that is a folder or a pattern. check_images knows them by their names: what
+ * is left are those that are links, or all where an output has `names` of its own. */
+static SpStatus add_images(const char *path, int video, bool names, SpNamedFiles *all)
+{
+    const SpNamedFile image = {
+        .path = path, .flag = "VIDEO", .what = "an image of the video", .video = video};
+    char folder[SP_PATH_CAPACITY];
+    const bool pattern = access(path, F_OK) != 0 && sp_images_is_pattern(path);
+    const int length = (int)(last_name(path) - path);
+    if (pattern)
+        snprintf(folder, sizeof folder, "%.*s", length ? length : 1, length ? path : ".");
+    return sp_named_files_add_folder(all, pattern ? folder : path, !names, is_image, &image);
+}
+
+static SpStatus add_weights(const SpJob *job, SpNamedFiles *all)
+{
+    for (SpModelId id = 0; id < SP_MODELS; id++) {
+        SpLocated place;
+        if (sp_weights_locate(job->weights, id, &place).code != SP_OK || place.embedded)
+            continue;
+        if (job->dump &&
+            (sp_same_file(job->dump, place.folder) || sp_lies_in(place.folder, job->dump, 0)))
+            return sp_error(SP_USAGE,
+                            "%.300s: --dump would write among the weights (%s); choose another "
+                            "folder",
+                            job->dump, place.where);
+        const SpNamedFile file = {.flag = place.where, .what = "a file of the weights"};
+        SP_TRY(sp_named_files_add_folder(all, place.folder, false, is_any, &file));
+    }
+    return sp_ok();
+}
+
+/* Nothing that is written would be taken for an image of the folder or pattern `video`. */
+static SpStatus check_images(const SpRunFile files[], const char *video, bool folder)
+{
+    char target[PATH_MAX];
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        const char *path = files[role].path;
+        if (!is_written(files, role) || table[role].folder || !sp_atomic_follow(path, target))
+            continue;
+        if (folder ? sp_images_is_name(last_name(target)) && sp_lies_in(target, video, 0)
+                   : is_numbered(target, video))
+            return sp_error(SP_USAGE,
+                            "%.300s: %s would become one of the video's images (VIDEO); choose "
+                            "another folder",
+                            path, table[role].flag);
+    }
+    return sp_ok();
+}
+
+static SpStatus check_all_images(const SpJob *job, const char *const *videos, int count)
+{
+    struct stat info;
+    SpJob one = *job;
+    SpRunFile files[SP_FILE_ROLES];
+    for (int k = 0; k < count; k++) {
+        const bool exists = stat(videos[k], &info) == 0;
+        if (exists ? !S_ISDIR(info.st_mode) : !sp_images_is_pattern(videos[k]))
+            continue;
+        for (int i = 0; i < count; i++) {
+            one.video = videos[i];
+            SP_TRY(sp_files_name(&one, files));
+            SP_TRY(check_images(files, videos[k], exists));
+        }
+    }
+    return sp_ok();
+}
+
+/* No file that is read has a name that --dump could write. */
+static SpStatus check_dump(const SpRunFile files[])
+{
+    const char *dump = files[SP_FILE_DUMP].path;
+    for (SpFileRole role = 0; *dump && role < SP_FILE_ROLES; role++) {
+        const char *path = files[role].path, *ending = strrchr(path, '.');
+        if (*path && ending && !table[role].folder &&
+            (strcmp(ending, ".safetensors") == 0 || strcmp(ending, ".part") == 0) &&
+            sp_lies_in(path, dump, DUMP_DEPTH))
+            return sp_error(SP_USAGE, "%.300s: --dump would replace %s (%s); choose another folder",
+                            path, table[role].what, table[role].flag);
+    }
+    return sp_ok();
+}
+
+static SpStatus collect(const SpJob *job, const char *const *videos, int count, SpNamedFiles *all)
+{
+    SpJob one = *job;
+    SpRunFile files[SP_FILE_ROLES];
+    bool replaces = job->dump, names = false;
+    for (int i = 0; i < count; i++) {
+        one.video = videos[i];
+        SP_TRY(sp_files_name(&one, files));
+        SP_TRY(add_video(files, i, all));
+        SP_TRY(check_dump(files));
+        for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
+            if (is_written(files, role) && sp_atomic_replaces(files[role].path)) {
+                replaces = true;
+                names |= sp_has_names(files[role].path);
+            }
+    }
+    for (int i = 0; replaces && i < count; i++)
+        SP_TRY(add_images(videos[i], i, names, all));
+    return replaces ? add_weights(job, all) : sp_ok();
+}
+
+SpStatus sp_files_apart(const SpJob *job, const char *const *videos, int count)
+{
+    SpNamedFiles all = {0};
+    SP_TRY(check_all_images(job, videos, count));
+    SpStatus status = collect(job, videos, count, &all);
+    if (status.code == SP_OK)
+        status = sp_named_files_check(&all);
+    sp_named_files_free(&all);
+    return status;
+}
+
+/* A name that the user did not choose must not cost a file of somebody else. */
+static SpStatus check_own(const SpJob *job, const SpRunFile *file, SpFileRole role)
+{
+    const char *path = asked(job, role);
+    if ((path && !is_folder(path)) || !file->format->is_own || !sp_atomic_replaces(file->path) ||
+        file->format->is_own(file->path))
+        return sp_ok();
+    return sp_error(SP_OUTPUT,
+                    "%.300s exists and was not written by spatrack; name another file, or this "
+                    "one, with %s",
+                    file->path, table[role].flag);
+}
+
+SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[])
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES && job->no_clobber; role++)
+        if (is_written(files, role) && files[role].format && sp_atomic_replaces(files[role].path))
+            return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", files[role].path);
+    return sp_ok();
+}
+
+static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role)
+{
+    const char *flag = table[role].flag;
     if (!file->format)
         return sp_ok();
-    if (job->no_clobber && access(file->path, F_OK) == 0)
-        return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", file->path);
-    SP_TRY(sp_atomic_open(file->path, table[role].flag, &probe));
-    sp_atomic_abandon(&probe);
+    if (role == SP_FILE_RESULT && is_standard_output(file->path) && !file->format->needs_tracks &&
+        isatty(STDOUT_FILENO))
+        return sp_error(SP_USAGE, "-o -: standard output is a terminal; send it to a file or pipe");
+    if (file->format->seeks && !sp_atomic_seeks(file->path))
+        return sp_error(SP_OUTPUT,
+                        "cannot write %.400s: %s cannot go into a pipe; choose another %s",
+                        file->path, file->format->ending, flag);
+    SP_TRY(check_own(job, file, role));
+    SP_TRY(sp_atomic_probe(file->path, flag, &file->written));
+    file->awaited = !file->written.stream && !sp_atomic_seeks(file->path);
     return file->format->check ? file->format->check(job->video) : sp_ok();
 }
 
-SpStatus sp_files_check(const SpJob *job, const SpRunFile files[])
+SpStatus sp_files_check(const SpJob *job, SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
         if (is_written(files, role))
-            SP_TRY(check_written(job, files, role));
+            SP_TRY(check_written(job, &files[role], role));
     return sp_ok();
 }
 
@@ -223,7 +406,9 @@ SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *outp
     SpRunFile *file = &files[role];
     if (!file->path[0])
         return sp_ok();
-    SP_TRY(sp_atomic_open(file->path, table[role].flag, &file->written));
+    file->awaited = false;
+    if (!file->written.stream)
+        SP_TRY(sp_atomic_open(file->path, table[role].flag, &file->written));
     SP_TRY(file->format->write(&file->written, output));
     return sp_atomic_settle(&file->written);
 }
@@ -237,6 +422,11 @@ SpStatus sp_files_commit(SpRunFile files[])
 
 void sp_files_abandon(SpRunFile files[])
 {
-    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
-        sp_atomic_abandon(&files[role].written);
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        SpRunFile *file = &files[role];
+        sp_atomic_abandon(&file->written);
+        if (file->awaited &&
+            sp_atomic_probe(file->path, table[role].flag, &file->written).code == SP_OK)
+            sp_atomic_abandon(&file->written);
+    }
 }

@@ -28,32 +28,39 @@ typedef struct SpRunFile {
     char path[SP_PATH_CAPACITY]; /* "": not part of the run */
     const SpFormat *format;      /* of what is written; NULL: a folder, which who writes it opens */
     SpAtomicFile written;        /* beside its place until sp_files_commit */
+    bool awaited;                /* a pipe whose reader may come and wait for its end */
 } SpRunFile;
 
 /* Below, `files` are a job's [SP_FILE_ROLES]. */
 
 /* Settles the names of a job's files: as asked; in the folder asked for (a name that ends in /) the
- * video's own name; the result, where nothing is asked, beside the video. Looks at no file.
- * SP_USAGE for a name that is too long or has no known ending, or a format that wants tracks of a
- * job without. */
+ * video's own name; the result, where nothing is asked, beside the video. Looks at no file, only
+ * for the real name of a folder like ".". SP_USAGE for a name that is too long or has no known
+ * ending, or a format that wants tracks of a job without. */
 SpStatus sp_files_name(const SpJob *job, SpRunFile files[]);
 
-/* SP_USAGE when two jobs would write one file. */
-SpStatus sp_files_apart(const SpRunFile one[], const SpRunFile other[]);
+/* Before any work, of the job with each of the videos: nothing that is written would replace
+ * something else that is written or read, an image of a folder or pattern and a file of the weights
+ * among it, or become such an image. SP_USAGE naming the path and both flags; SP_MEMORY. */
+SpStatus sp_files_apart(const SpJob *job, const char *const *videos, int count);
 
 /* Several videos share a job's flags: each must get files of its own. SP_USAGE naming the flag. */
 SpStatus sp_files_check_shared(const SpJob *job);
 
-/* Before any work: nothing that is written would replace something that is read or written, nor,
- * with --no-clobber, anything at all, and all of it can be written. SP_USAGE, SP_OUTPUT; what a
+/* SP_OUTPUT when --no-clobber is given and something that would be written exists. */
+SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[]);
+
+/* Before any work: all that is written can be, and under a name that the user did not choose no
+ * file of somebody else is replaced. Pipes that somebody reads stay open. SP_OUTPUT; what a
  * format's check gives. */
-SpStatus sp_files_check(const SpJob *job, const SpRunFile files[]);
+SpStatus sp_files_check(const SpJob *job, SpRunFile files[]);
 
 /* Writes one of them that has a format, whole but not yet in its place. SP_OUTPUT; SP_MEMORY;
  * SP_INPUT. */
 SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output);
 
-/* Puts what was written into its place, or removes it (also after a commit). SP_OUTPUT. */
+/* Puts what was written into its place, or removes it (also after a commit) and ends the pipes that
+ * it would have gone into. SP_OUTPUT. */
 SpStatus sp_files_commit(SpRunFile files[]);
 void sp_files_abandon(SpRunFile files[]);
 

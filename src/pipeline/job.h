@@ -21,15 +21,20 @@ typedef enum SpSleep { SP_SLEEP_STAGE, SP_SLEEP_VIDEO, SP_SLEEP_NEVER, SP_SLEEP_
 /* What the user asks for; paths are views, NULL where nothing was given. */
 typedef struct SpJob {
     const char *video;   /* file, folder or printf pattern of images, "-" */
-    const char *output;  /* .npz or .csv; NULL: the video's name with .npz */
+    const char *output;  /* .npz, .csv or "-"; NULL: the video's name with .npz */
     const char *overlay; /* .mp4 or .png */
     const char *geometry, *queries, *mask, *report, *weights;
     const char *mask_out, *dump;
+    const char *omit; /* "video,depths": arrays that the result leaves out */
+    int format;       /* of a result on standard output: 0: not given; else 1 + its place among the
+                         product's formats */
     const SpPrompts *prompts; /* from --point and --box */
     int64_t prompt_frame;     /* used frame that they are on */
     int sam;                  /* 0: auto; k: the k-th of the SAMs in store/registry.h */
     SpSamSelect mask_select;
-    double start; /* seconds */
+    double start;              /* seconds */
+    double fov, focal;         /* degrees across, pixels of the video; 0: as the front says */
+    double scale_to, scale_by; /* median depth of the first frame, factor; 0: not given */
     int64_t stride, max_frames, max_input_side;
     int64_t stream; /* number in the file; below 0: the largest video */
     SpPortrait portrait;
@@ -48,6 +53,7 @@ typedef struct SpJob {
     double sleep_seconds;
     int64_t sleep_level; /* 1 or 2 */
     bool plan;           /* only print what it would take */
+    bool json;           /* that as JSON */
     bool fixed_camera, no_compress, no_clobber;
     const char *settings; /* JSON that is written into the result */
 } SpJob;

@@ -1,5 +1,7 @@
 #include "pipeline/models.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "base/memory.h"
 
@@ -164,6 +166,15 @@ SpStatus sp_models_plan(SpModels *models, SpStage stage, const SpMemoryLimits *l
     return sp_plan_choose(models->device, &dry, &constraints, limits, footprint, fits);
 }
 
+/* Bytes as a flag has them: "900M". */
+static void size_text(size_t bytes, char out[32])
+{
+    int unit = 0;
+    for (; unit < 4 && bytes % 1024 == 0; unit++)
+        bytes /= 1024;
+    snprintf(out, 32, "%zu%.*s", bytes, unit > 0, &"KMGT"[unit > 0 ? unit - 1 : 0]);
+}
+
 SpStatus sp_models_do_not_fit(const SpModels *models, const char *subject,
                               const SpFootprint *footprint, size_t results,
                               const SpMemoryLimits *limits, const char *advice)
@@ -175,11 +186,17 @@ SpStatus sp_models_do_not_fit(const SpModels *models, const char *subject,
     const size_t needed = over_budget
                               ? on_device + overhead
                               : footprint->host + (device->reads_host ? on_device : 0) + results;
-    const size_t available = over_budget ? limits->device + overhead : limits->host;
-    const bool by_flag = over_budget && models->job->vram_budget;
+    const size_t budget = (size_t)models->job->vram_budget;
+    const bool by_flag = over_budget && budget && budget <= limits->device + overhead;
+    const size_t available = by_flag       ? budget
+                             : over_budget ? limits->device + overhead
+                                           : limits->host;
+    char why[64] = "available", size[32];
+    size_text(budget, size);
+    if (by_flag)
+        snprintf(why, sizeof why, "allowed (--vram-budget %s)", size);
     return sp_error(SP_MEMORY, "%s %.1f MB%s, %.1f MB are %s%s", subject, (double)needed / 0x1p20,
-                    over_budget ? " on the device" : "", (double)available / 0x1p20,
-                    by_flag ? "allowed (--vram-budget)" : "available", advice);
+                    over_budget ? " on the device" : "", (double)available / 0x1p20, why, advice);
 }
 
 /* Sleep at level 1, or in full where that is asked for. */

@@ -37,9 +37,10 @@ typedef struct SpModel {
 typedef struct SpModels {
     const SpJob *job; /* whose flags hold for all videos */
     SpConsole *console;
-    SpDevice *device;   /* NULL: closed */
-    bool reported;      /* that there is no GPU */
-    const SpDump *dump; /* of the video that runs; NULL: nobody asks */
+    SpDevice *device;                      /* NULL: closed */
+    bool reported;                         /* that there is no GPU */
+    bool reported_lite, reported_lite_sam; /* that the built-in weights are used */
+    const SpDump *dump;                    /* of the video that runs; NULL: nobody asks */
     SpModel model[SP_STAGES];
     SpCacheEvent event[SP_REPORT_EVENTS]; /* of the video that runs */
     int events;

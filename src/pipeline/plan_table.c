@@ -2,7 +2,34 @@
 
 #include <stdio.h>
 
+#include <cjson/cJSON.h>
+
 #include "pipeline/stages.h"
+
+/* What is printed and does not stand in SpRun. */
+typedef struct Facts {
+    int64_t queries;
+    bool fits;
+    SpMemoryLimits limits;
+    SpRates front, others;  /* `others`: of what is not computed in bf16 */
+    int64_t frames, points; /* sp_stages_max */
+} Facts;
+
+static const SpRates *rates_of(const Facts *facts, SpStage stage)
+{
+    return stage == SP_STAGE_FRONT ? &facts->front : &facts->others;
+}
+
+static bool has_limits(const SpRun *run)
+{
+    return run->has[SP_STAGE_FRONT] || run->has[SP_STAGE_TRACKER];
+}
+
+static const char *stage_name(const SpRun *run, SpStage stage)
+{
+    return stage == SP_STAGE_SAM ? sp_model_info(run->models->model[stage].place.model)->name
+                                 : sp_stage_name[stage];
+}
 
 static double megabytes(size_t bytes)
 {
@@ -26,8 +53,7 @@ static void print_stage(const SpRun *run, SpStage stage, const SpRates *rates)
     const SpFootprint *footprint = &run->footprint[stage];
     char seconds[32];
     duration(sp_plan_seconds(device, footprint, rates), seconds, sizeof seconds);
-    printf("%-9s %-19s %9.1f MB %10.1f MB %9.1f MB %9.1f MB  %s\n",
-           stage == SP_STAGE_SAM ? sp_model_info(model->place.model)->name : sp_stage_name[stage],
+    printf("%-9s %-19s %9.1f MB %10.1f MB %9.1f MB %9.1f MB  %s\n", stage_name(run, stage),
            sp_plan_mode(&footprint->plan), megabytes(sp_checkpoint_bound_bytes(model->checkpoint)),
            megabytes(footprint->device),
            megabytes(footprint->device + footprint->weights + device->workspace_bytes),
@@ -54,38 +80,119 @@ static void print_head(const SpRun *run, int64_t queries, const SpMemoryLimits *
            "peak", "host", "about");
 }
 
-static SpStatus print_limits(SpRun *run, int64_t queries)
+static void print_limits(const SpRun *run, int64_t frames, int64_t points)
 {
-    int64_t frames, points;
-    SP_TRY(sp_stages_max(run, queries, &frames, &points));
     printf("\nlongest clip that fits: %lld%s frames", (long long)frames,
            frames == SP_MAX_FRAMES ? " or more" : "");
     if (run->has[SP_STAGE_TRACKER])
         printf("; most points on this one: %lld%s", (long long)points,
                points == SP_MAX_POINTS ? " or more" : "");
     printf("\n");
-    return sp_ok();
+}
+
+/* *whole becomes false where memory is short. */
+static void add_number(cJSON *object, const char *name, double value, bool *whole)
+{
+    *whole = *whole && cJSON_AddNumberToObject(object, name, value);
+}
+
+static void add_text(cJSON *object, const char *name, const char *text, bool *whole)
+{
+    *whole = *whole && cJSON_AddStringToObject(object, name, text);
+}
+
+static void add_stage(const SpRun *run, SpStage stage, const SpRates *rates, cJSON *out,
+                      bool *whole)
+{
+    const SpDevice *device = run->models->device;
+    const SpFootprint *footprint = &run->footprint[stage];
+    const SpCheckpoint *checkpoint = run->models->model[stage].checkpoint;
+    const size_t peak = footprint->device + footprint->weights + device->workspace_bytes;
+    add_text(out, "stage", stage_name(run, stage), whole);
+    add_text(out, "mode", sp_plan_mode(&footprint->plan), whole);
+    add_number(out, "weight_bytes", (double)sp_checkpoint_bound_bytes(checkpoint), whole);
+    add_number(out, "activation_bytes", (double)footprint->device, whole);
+    add_number(out, "peak_device_bytes", (double)peak, whole);
+    add_number(out, "peak_host_bytes", (double)footprint->host, whole);
+    add_number(out, "seconds", sp_plan_seconds(device, footprint, rates), whole);
+}
+
+static void add_head(const SpRun *run, const Facts *facts, cJSON *out, bool *whole)
+{
+    const SpDevice *device = run->models->device;
+    add_text(out, "video", run->job->video, whole);
+    *whole = *whole && cJSON_AddBoolToObject(out, "fits", facts->fits);
+    add_number(out, "frames", (double)run->clip.frames, whole);
+    add_number(out, "width", (double)run->clip.plan.width, whole);
+    add_number(out, "height", (double)run->clip.plan.height, whole);
+    if (run->has[SP_STAGE_TRACKER]) {
+        add_number(out, "points", (double)facts->queries, whole);
+        add_number(out, "support_points", (double)run->support, whole);
+    }
+    add_text(out, "device", device->name, whole);
+    if (run->job->vram_budget)
+        add_number(out, "allowed_device_bytes", (double)run->job->vram_budget, whole);
+    else if (!device->reads_host)
+        add_number(out, "free_device_bytes", (double)facts->limits.device, whole);
+    add_number(out, "workspace_bytes", (double)device->workspace_bytes, whole);
+    add_number(out, "free_host_bytes", (double)facts->limits.host, whole);
+}
+
+/* What the table says; where that is followed by "or more", the number is as high as is looked. */
+static SpStatus print_json(const SpRun *run, const Facts *facts)
+{
+    cJSON *out = cJSON_CreateObject();
+    bool whole = true;
+    add_head(run, facts, out, &whole);
+    cJSON *stages = cJSON_AddArrayToObject(out, "stages");
+    for (SpStage stage = 0; stage < SP_STAGES; stage++) {
+        cJSON *one = run->has[stage] ? cJSON_CreateObject() : NULL;
+        if (!run->has[stage])
+            continue;
+        whole = whole && cJSON_AddItemToArray(stages, one);
+        add_stage(run, stage, rates_of(facts, stage), one, &whole);
+    }
+    if (has_limits(run))
+        add_number(out, "max_frames", (double)facts->frames, &whole);
+    if (run->has[SP_STAGE_TRACKER])
+        add_number(out, "max_points", (double)facts->points, &whole);
+    char *text = whole ? cJSON_PrintUnformatted(out) : NULL;
+    if (text)
+        puts(text);
+    cJSON_free(text);
+    cJSON_Delete(out);
+    return text ? sp_ok() : sp_no_memory("the plan");
+}
+
+static void print_table(const SpRun *run, const Facts *facts)
+{
+    print_head(run, facts->queries, &facts->limits);
+    for (SpStage stage = 0; stage < SP_STAGES; stage++)
+        if (run->has[stage])
+            print_stage(run, stage, rates_of(facts, stage));
+    if (has_limits(run))
+        print_limits(run, facts->frames, facts->points);
 }
 
 SpStatus sp_plan_table_print(SpRun *run, int64_t queries)
 {
-    SpRates rates, others; /* of the front, and of what is not computed in bf16 */
-    SpMemoryLimits limits;
+    Facts facts = {.queries = queries};
     const SpStatus planned = sp_stages_plan(run, queries);
     if (!run->planned)
         return planned;
+    facts.fits = planned.code == SP_OK;
     const SpPrecision precision =
         run->footprint[run->has[SP_STAGE_FRONT] ? SP_STAGE_FRONT : SP_STAGE_TRACKER].plan.precision;
-    SP_TRY(sp_models_memory_limits(run->models, &limits));
-    SP_TRY(sp_rates_measure(run->models->device, precision, &rates));
-    others = rates;
+    SP_TRY(sp_models_memory_limits(run->models, &facts.limits));
+    SP_TRY(sp_rates_measure(run->models->device, precision, &facts.front));
+    facts.others = facts.front;
     if (precision == SP_PRECISION_BF16)
-        SP_TRY(sp_rates_measure(run->models->device, SP_PRECISION_TF32, &others));
-    print_head(run, queries, &limits);
-    for (SpStage stage = 0; stage < SP_STAGES; stage++)
-        if (run->has[stage])
-            print_stage(run, stage, stage == SP_STAGE_FRONT ? &rates : &others);
-    if (run->has[SP_STAGE_FRONT] || run->has[SP_STAGE_TRACKER])
-        SP_TRY(print_limits(run, queries));
+        SP_TRY(sp_rates_measure(run->models->device, SP_PRECISION_TF32, &facts.others));
+    if (has_limits(run))
+        SP_TRY(sp_stages_max(run, queries, &facts.frames, &facts.points));
+    if (run->job->json)
+        SP_TRY(print_json(run, &facts));
+    else
+        print_table(run, &facts);
     return planned;
 }

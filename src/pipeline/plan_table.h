@@ -1,5 +1,6 @@
 /*
- * --plan: what the stages would take, as a table on standard output.
+ * --plan: what the stages would take, as a table on standard output, or with --json as
+ * an object on one line, in bytes and seconds.
  */
 #ifndef SP_PIPELINE_PLAN_TABLE_H
 #define SP_PIPELINE_PLAN_TABLE_H

@@ -31,6 +31,7 @@ typedef struct SpRun {
     float *memory;          /* behind geometry and tracks */
     SpGeometry geometry;    /* from the front or the user */
     SpTrackerOutput tracks; /* its depth and validity stand in those of `geometry` */
+    double scale;           /* of lengths in the result, in those of `geometry`'s source */
     char *version;
     SpTensorFolder *dumped; /* NULL: no --dump */
     SpReport report;

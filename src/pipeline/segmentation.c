@@ -41,6 +41,8 @@ typedef struct Call {
     const SpModels *models;
     SpSamInput input;
     SpSamOutput output;
+    SpPrompt prompt[2 * SP_MAX_TEXTS]; /* what the user points at, cut to the frame */
+    double box[4 * 2 * SP_MAX_TEXTS];
     size_t too_large; /* bytes of a better model, which is there but does not fit; or 0 */
 } Call;
 
@@ -60,13 +62,14 @@ static SpStatus make_call(const SpRun *run, Call *call)
                              .rgb = clip->original,
                              .short_side = SP_SAM_SHORT_SIDE,
                              .objects = job->prompts->objects,
-                             .prompt = job->prompts->prompt,
+                             .prompt = call->prompt,
                              .select = job->mask_select}};
     if (!clip->original)
         return sp_error(SP_USAGE,
                         "--prompt-frame is %lld; it must be one of the used frames 0..%lld",
                         (long long)job->prompt_frame, (long long)clip->frames - 1);
-    return sp_prompts_check(job->prompts, call->input.height, call->input.width);
+    return sp_prompts_fit(job->prompts, call->input.height, call->input.width, call->prompt,
+                          call->box);
 }
 
 /* What --sam asks for; with auto the largest that is there and fits. */
@@ -104,15 +107,16 @@ SpStatus sp_segmentation_plan(SpRun *run)
 static void report_weights(const SpRun *run, const Call *call)
 {
     const SpLocated *place = &run->models->model[SP_STAGE_SAM].place;
-    if (place->embedded && call->too_large)
+    if (place->embedded && call->too_large && !run->models->reported_lite_sam)
         sp_console_note(run->console,
                         "using the built-in lite weights for SAM: larger ones need %.1f MB, more "
                         "than there is",
                         (double)call->too_large / 0x1p20);
-    else if (place->embedded)
+    else if (place->embedded && !run->models->reported_lite_sam)
         sp_console_note(run->console,
                         "using the built-in lite weights for SAM; get published ones with "
                         "make -f weights.mk sam-base");
+    run->models->reported_lite_sam |= place->embedded;
     sp_console_detail(run->console, "weights: %s (%s)", place->embedded ? "SAM" : place->folder,
                       place->where);
 }

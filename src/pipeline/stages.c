@@ -1,7 +1,9 @@
 #include "pipeline/stages.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const double REPLACE_RATIO = 0.2; /* as published */
 
@@ -218,16 +220,133 @@ static SpStatus run_tracker(SpRun *run)
     return run_stage(run, SP_STAGE_TRACKER, NULL);
 }
 
-SpStatus sp_stages_run(SpRun *run)
+/* The intrinsics that --fov or --focal fix: square pixels, the axis through the middle. */
+static void fix_intrinsics(const SpRun *run, float *intrinsics)
+{
+    const SpJob *job = run->job;
+    const SpFramePlan *plan = &run->clip.plan;
+    const double width = (double)plan->input_width;
+    const double sx = (double)plan->resized_width / width;
+    const double sy = (double)plan->resized_height / (double)plan->input_height;
+    const double f = job->focal > 0 ? job->focal : width / 2 / tan(job->fov / 360 * M_PI);
+    const float k[9] = {[0] = (float)(f * sx),
+                        [2] = (float)plan->width / 2,
+                        [4] = (float)(f * sy),
+                        [5] = (float)plan->height / 2,
+                        [8] = 1};
+    for (int64_t t = 0; (job->fov > 0 || job->focal > 0) && t < run->clip.frames; t++)
+        memcpy(intrinsics + 9 * t, k, sizeof k);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of the first frame's depths above 0; 0: there are none. */
+static SpStatus median_depth(const SpRun *run, double *median)
+{
+    const int64_t area = run->clip.plan.height * run->clip.plan.width;
+    float *depth = malloc((size_t)area * sizeof *depth);
+    int64_t count = 0;
+    if (!depth)
+        return sp_no_memory("the median depth");
+    for (int64_t i = 0; i < area; i++)
+        if (run->geometry.depth[i] > 0)
+            depth[count++] = run->geometry.depth[i];
+    qsort(depth, (size_t)count, sizeof *depth, ascending);
+    *median = count ? ((double)depth[(count - 1) / 2] + (double)depth[count / 2]) / 2 : 0;
+    free(depth);
+    return sp_ok();
+}
+
+static void scale_each(float *at, int64_t count, int64_t step, double factor)
+{
+    for (int64_t i = 0; i < count; i++)
+        at[i * step] = (float)((double)at[i * step] * factor);
+}
+
+static void scale_translations(float *c2w, int64_t frames, double factor)
+{
+    for (int64_t row = 0; row < 3; row++)
+        scale_each(c2w + 4 * row + 3, frames, 16, factor);
+}
+
+/* Depth, translations and, where there are any, points in another unit of length. */
+static void scale_world(const SpRun *run, bool tracked, double factor)
+{
+    const int64_t t = run->clip.frames, n = run->queries.count;
+    if (factor == 1)
+        return;
+    scale_each(run->geometry.depth, t * run->clip.plan.height * run->clip.plan.width, 1, factor);
+    scale_translations(run->geometry.c2w, t, factor);
+    if (!tracked)
+        return;
+    scale_translations(run->tracks.c2w, t, factor);
+    scale_each(run->tracks.camera_points, 3 * t * n, 1, factor);
+    scale_each(run->tracks.tracks + 2, t * n, 3, factor);
+}
+
+/* The power of two that brings lengths as in millimetres to what the tracker is made for: it
+ * clamps the queries' depths to these. 1 where they fit. */
+static SpStatus choose_unit(const SpRun *run, double *unit)
+{
+    static const double min = 0.01, max = 200;
+    double median;
+    SP_TRY(median_depth(run, &median));
+    *unit = median > 0 && (median < min || median > max) ? ldexp(1, -ilogb(median)) : 1;
+    return sp_ok();
+}
+
+/* What --scale-by or --scale-to multiply lengths by. */
+static SpStatus choose_scale(SpRun *run)
+{
+    const SpJob *job = run->job;
+    double median;
+    run->scale = job->scale_by > 0 ? job->scale_by : 1;
+    if (!(job->scale_to > 0))
+        return sp_ok();
+    SP_TRY(median_depth(run, &median));
+    if (!(median > 0))
+        return sp_error(SP_INPUT, "--scale-to: the first frame has no depth");
+    run->scale = job->scale_to / median;
+    return sp_ok();
+}
+
+/* From the front or the user; *unit: what lengths of the latter are multiplied by. */
+static SpStatus make_geometry(SpRun *run, double *unit)
 {
     const SpFramePlan *plan = &run->clip.plan;
+    *unit = 1;
+    if (run->has[SP_STAGE_FRONT]) {
+        SP_TRY(acquire(run, SP_STAGE_FRONT));
+        SP_TRY(run_front(run));
+        fix_intrinsics(run, run->geometry.intrinsics);
+        return sp_ok();
+    }
+    SP_TRY(sp_geometry_file_read(run->job->geometry, run->clip.frames, plan->height, plan->width,
+                                 &run->geometry));
+    SP_TRY(choose_unit(run, unit));
+    scale_world(run, false, *unit);
+    return sp_ok();
+}
+
+SpStatus sp_stages_run(SpRun *run)
+{
+    const bool tracks = run->has[SP_STAGE_TRACKER];
+    double unit;
     SP_TRY(alloc_results(run));
-    SP_TRY(acquire(run, SP_STAGE_FRONT));
-    SP_TRY(run->has[SP_STAGE_FRONT]
-               ? run_front(run)
-               : sp_geometry_file_read(run->job->geometry, run->clip.frames, plan->height,
-                                       plan->width, &run->geometry));
+    SP_TRY(make_geometry(run, &unit));
+    SP_TRY(choose_scale(run)); /* what has none is known before the tracker runs */
     /* Open when it was planned, it may have been put to sleep since. */
     SP_TRY(acquire(run, SP_STAGE_TRACKER));
-    return run->has[SP_STAGE_TRACKER] ? run_tracker(run) : sp_ok();
+    if (tracks) {
+        SP_TRY(run_tracker(run));
+        fix_intrinsics(run, run->tracks.intrinsics); /* bundle adjustment has only one focal */
+    }
+    scale_world(run, tracks, 1 / unit);
+    SP_TRY(choose_scale(run));
+    scale_world(run, tracks, run->scale);
+    return sp_ok();
 }

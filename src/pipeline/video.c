@@ -10,6 +10,7 @@
 #include "geometry/camera.h"
 #include "input/masks.h"
 #include "nn/dump.h"
+#include "pipeline/inputs.h"
 #include "pipeline/libraries.h"
 #include "pipeline/plan_table.h"
 #include "pipeline/segmentation.h"
@@ -22,11 +23,12 @@ enum { GRID = 10, GRID_WITH_MASK = 50 };
 static void report_weights(const SpRun *run)
 {
     const SpLocated *front = &run->place[SP_STAGE_FRONT], *tracker = &run->place[SP_STAGE_TRACKER];
-    if (front->embedded || tracker->embedded)
+    if ((front->embedded || tracker->embedded) && !run->models->reported_lite)
         sp_console_note(run->console,
                         "using the built-in lite weights; get the published ones with "
                         "make -f weights.mk front %s",
                         sp_model_info(tracker->model)->name);
+    run->models->reported_lite |= front->embedded || tracker->embedded;
     for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++)
         if (run->has[stage] && !run->place[stage].embedded)
             sp_console_detail(run->console, "weights: %s (%s)", run->place[stage].folder,
@@ -175,6 +177,7 @@ static SpResult result_of(const SpRun *run)
                       .objects = prompts->objects,
                       .object_names = prompts->name[0],
                       .object_name_size = sizeof prompts->name[0],
+                      .scale = run->scale,
                       .version = run->version};
 }
 
@@ -191,6 +194,7 @@ static SpStatus write_file(SpRun *run, SpFileRole role)
                              .background = job->background,
                              .max_side = job->max_side,
                              .compress = !job->no_compress,
+                             .omit = job->omit,
                              .console = run->console};
     return sp_files_write(run->file, role, &output);
 }
@@ -240,15 +244,26 @@ static void to_first_camera(SpRun *run)
         sp_pose_multiply(to_first, run->geometry.c2w + 16 * t, run->geometry.c2w + 16 * t);
 }
 
+/* Whether the result's cameras are the built-in front's, which does not estimate any. */
+static bool has_still_cameras(const SpRun *run)
+{
+    return run->place[SP_STAGE_FRONT].embedded &&
+           (!run->has[SP_STAGE_TRACKER] || run->job->fixed_camera);
+}
+
 static SpStatus make_version(SpRun *run)
 {
-    static const char form[] = "{\"program\":\"spatrack %s\",\"format\":%d,\"settings\":%s}";
+    static const char form[] = "{\"program\":\"spatrack %s\",\"format\":%d,%s\"settings\":%s}";
     const char *settings = run->job->settings;
-    const size_t capacity = sizeof form + strlen(SP_VERSION) + strlen(settings) + 16;
+    const char *cameras = has_still_cameras(run)
+                              ? "\"cameras\":\"still: the built-in front gives the identity\","
+                              : "";
+    const size_t capacity =
+        sizeof form + strlen(SP_VERSION) + strlen(settings) + strlen(cameras) + 16;
     run->version = malloc(capacity);
     if (!run->version)
         return sp_no_memory("the result");
-    snprintf(run->version, capacity, form, SP_VERSION, SP_FORMAT_VERSION, settings);
+    snprintf(run->version, capacity, form, SP_VERSION, SP_FORMAT_VERSION, cameras, settings);
     return sp_ok();
 }
 
@@ -264,6 +279,10 @@ static SpStatus write_stage(SpRun *run, SpFileRole role, const char *name, doubl
 static SpStatus write_result(SpRun *run)
 {
     SP_TRY(make_version(run));
+    if (has_still_cameras(run))
+        sp_console_note(run->console,
+                        "using the built-in front's cameras, which stand still: every pose is the "
+                        "identity");
     if (!run->has[SP_STAGE_TRACKER])
         to_first_camera(run);
     SP_TRY(write_stage(run, SP_FILE_RESULT, "result", 0));
@@ -299,6 +318,9 @@ static SpStatus begin(SpRun *run)
 {
     const SpJob *job = run->job;
     SP_TRY(sp_files_name(job, run->file));
+    if (!job->plan)
+        SP_TRY(sp_files_check_clobber(job, run->file));
+    SP_TRY(sp_inputs_check(job));
     if (!job->plan) {
         SP_TRY(sp_files_check(job, run->file));
         if (job->dump)

@@ -4,7 +4,8 @@ import struct
 import zipfile
 import zlib
 
-CODES = {"<f4": "f", "<f8": "d", "<i8": "q", "|b1": "?", "|u1": "B"}
+CODES = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "b1": "?", "u1": "B",
+         "u2": "H", "u4": "I", "u8": "Q"}
 
 
 class Array:
@@ -19,7 +20,7 @@ class Array:
             if not shape:
                 self.values = self.values[0]
         else:
-            code = CODES[dtype]
+            code = CODES[dtype[1:]]
             self.values = struct.unpack(f"<{len(data) // struct.calcsize(code)}{code}", data)
 
 
@@ -37,17 +38,29 @@ def read_npz(path):
     return arrays
 
 
-def npy(dtype, shape, values):
-    head = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {tuple(shape)!r}, }}"
+def fortran_order(shape, values):
+    """Row-major values in the order in which the first axis runs fastest."""
+    step = len(values) // shape[0] if shape else 1
+    if len(shape) < 2:
+        return list(values)
+    rows = [fortran_order(shape[1:], values[i * step:(i + 1) * step]) for i in range(shape[0])]
+    return [value for column in zip(*rows) for value in column]
+
+
+def npy(shape, values, dtype="<f4", fortran=False):
+    head = f"{{'descr': '{dtype}', 'fortran_order': {fortran}, 'shape': {tuple(shape)!r}, }}"
     head += " " * (-(len(head) + 11) % 64) + "\n"
+    order = ">" if dtype[0] == ">" else "<"
     return (b"\x93NUMPY\x01\0" + struct.pack("<H", len(head)) + head.encode() +
-            struct.pack(f"<{len(values)}{CODES[dtype]}", *values))
+            struct.pack(f"{order}{len(values)}{CODES[dtype[1:]]}",
+                        *(fortran_order(shape, values) if fortran else values)))
 
 
 def write_npz(path, **arrays):
+    """Each of (shape, values), and then its dtype and whether it is in Fortran order."""
     with zipfile.ZipFile(path, "w") as archive:
-        for name, (shape, values) in arrays.items():
-            archive.writestr(name + ".npy", npy("<f4", shape, values))
+        for name, array in arrays.items():
+            archive.writestr(name + ".npy", npy(*array))
 
 
 def chunk(kind, data):

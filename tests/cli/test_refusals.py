@@ -78,7 +78,7 @@ def bad_cases():
     for name, text, message in (
             ("empty", "", "no queries"), ("heading only", "t,x,y\n", "no queries"),
             ("words", "t,x,y\n0,1,2\nzero,one,two\n", "q.csv:3:"), ("two numbers", "0,1\n", ":1:"),
-            ("off the frame", "0,480,10\n", "q.csv:1: x is 480"), ("above", "0,1,-0.5\n", "y is"),
+            ("off the frame", "0,480,10\n", "q.csv:1: x is 480"), ("above", "0,1,-0.6\n", "y is"),
             ("beyond the clip", "# c\n24,1,1\n", "q.csv:2: t is 24"), ("nan", "0,nan,1\n", ":1:"),
             ("half a frame", "0.5,1,1\n", "t is 0.5"), ("noise", noise, "q.csv:")):
         yield f"queries: {name}", [BALL, "--queries", file("q.csv", text), *out], 2, message

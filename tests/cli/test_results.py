@@ -1,18 +1,29 @@
 #!/usr/bin/env python3
 """What the real program writes, and what it reads. Prints TAP."""
 import json
+import math
 import os
 import shutil
 import zipfile
 
 from arrays import read_npz, write_png
-from program import (BALL, FAST, SPATRACK, TEMPORARY, clip, ffmpeg, finish, geometry, good, place, read,
-                     report_of, test_clip, write)
+from program import (BALL, FAST, SPATRACK, TEMPORARY, clip, ffmpeg, finish, geometry, good, path, place,
+                     read, report_of, test_clip, write)
 from tap import skip_when_sanitized
 
 
 def is_identity(matrix):
     return all(abs(x - (i % 5 == 0)) < 1e-5 for i, x in enumerate(matrix))
+
+
+def product(a, b):
+    return [sum(a[4 * i + k] * b[4 * k + j] for k in range(4)) for i in range(4) for j in range(4)]
+
+
+def moved(angle, t):
+    """A turn about y, then a translation."""
+    c, s = math.cos(angle), math.sin(angle)
+    return [c, 0, s, t[0], 0, 1, 0, t[1], -s, 0, c, t[2], 0, 0, 0, 1]
 
 
 def every_array_is_there():
@@ -23,12 +34,14 @@ def every_array_is_there():
     shapes = {"coords": (t, n, 3), "tracks2d": (t, n, 2), "visibs": (t, n, 1), "confs": (t, n, 1),
               "dynamic": (n,), "queries": (n, 3), "extrinsics": (t, 4, 4), "intrinsics": (t, 3, 3),
               "depths": (t, h, w), "confs_depth": (t, h, w), "video": (t, 3, h, w),
-              "frame_index": (t,), "timestamps": (t,), "version": ()}
+              "frame_index": (t,), "timestamps": (t,), "version": (),
+              "intrinsics_input": (t, 3, 3), "size": (2,), "saved_size": (2,), "scale": ()}
     assert {k: v.shape for k, v in a.items()} == shapes
     assert max(h, w) <= 336
     for name, array in a.items():
-        assert array.dtype == {"frame_index": "<i8", "timestamps": "<f8"}.get(name, "<f4") or \
-            name == "version", (name, array.dtype)
+        assert array.dtype == {"frame_index": "<i8", "timestamps": "<f8", "size": "<i8", "saved_size": "<i8",
+                               "scale": "<f8"}.get(name, "<f4") or name == "version", (name, array.dtype)
+    assert a["size"].values == (480, 360) and a["saved_size"].values == (w, h) and a["scale"].values == (1,)
     assert is_identity(a["extrinsics"].values[:16])
     assert all(0 <= v <= 1 for v in a["video"].values)
     assert a["frame_index"].values == (0, 1, 2)
@@ -76,11 +89,9 @@ def front_alone_and_its_geometry():
     good(BALL, "--stop-after", "front", "-o", front, "--max-frames", 3, "--max-side", 9999)
     a = read_npz(front)
     assert set(a) == {"depths", "confs_depth", "video", "extrinsics", "intrinsics", "frame_index",
-                      "timestamps", "version"}, set(a)
-    assert is_identity(a["extrinsics"].values[:16])
+                      "timestamps", "version", "intrinsics_input", "size", "saved_size", "scale"}, set(a)
     good(BALL, "--geometry", front, "-o", tracks, "--fixed-camera", *FAST)
     b = read_npz(tracks)
-    assert max(abs(x - y) for x, y in zip(a["extrinsics"].values, b["extrinsics"].values)) < 1e-5
     assert max(abs(x - y) for x, y in zip(a["intrinsics"].values, b["intrinsics"].values)) < 1e-3
     good(BALL, "-o", os.path.join(folder, "u.npz"), "--fixed-camera", *FAST)
     c = read_npz(os.path.join(folder, "u.npz"))
@@ -88,10 +99,34 @@ def front_alone_and_its_geometry():
     assert difference < 0.01, difference
 
 
+def poses_come_back():
+    """Poses that move; the world is the first one's camera."""
+    folder, out = place("poses"), path("poses/t.npz")
+    moving = [moved(0.3 + 0.1 * t, (0.2 * t, -0.1, 1 + 0.5 * t)) for t in range(3)]
+    good(BALL, "--geometry", geometry(folder, 3, 30, 40, extrinsics=((3, 4, 4), sum(moving, []))), "-o", out,
+         "--fixed-camera", *FAST)
+    found = read_npz(out)["extrinsics"].values
+    for t in range(3):  # found times the first pose is the pose
+        again = product(found[16 * t:16 * t + 16], moving[0])
+        assert max(abs(x - y) for x, y in zip(again, moving[t])) < 1e-5, (t, again)
+    assert not is_identity(found[16:32]) and not is_identity(found[32:])
+
+
+def the_built_in_front_says_that_cameras_stand_still():
+    for name, more, still in (("front", ["--stop-after", "front"], True), ("fixed", ["--fixed-camera", *FAST], True),
+                              ("tracks", FAST, False)):
+        done = good(BALL, "-o", f"{name}.npz", "--max-frames", 3, *more)
+        arrays = read_npz(path(name + ".npz"))
+        version = json.loads(arrays["version"].values)
+        assert ("stand still" in done.stderr) == still == ("cameras" in version), (name, done.stderr, version)
+        if still:
+            assert version["cameras"].startswith("still: the built-in front")
+            assert all(is_identity(arrays["extrinsics"].values[16 * t:16 * t + 16]) for t in range(3))
+
+
 def geometry_of_another_size():
     folder = place("geometry")
-    path = geometry(folder, 3, 30, 40)
-    good(BALL, "--geometry", path, "-o", os.path.join(folder, "t.npz"), *FAST, "--fixed-camera")
+    good(BALL, "--geometry", geometry(folder, 3, 30, 40), "-o", os.path.join(folder, "t.npz"), *FAST, "--fixed-camera")
     a = read_npz(os.path.join(folder, "t.npz"))
     w = a["depths"].shape[2]
     assert abs(a["intrinsics"].values[0] - 35 * w / 40) < 1e-3
@@ -149,8 +184,7 @@ def tall_clips_crop_or_fit():
 
 def a_pipe_is_read():
     out = os.path.join(place("pipe"), "t.npz")
-    path = clip("pipe.mkv", "-i", BALL, "-c", "copy")
-    with open(path, "rb") as file:
+    with open(clip("pipe.mkv", "-i", BALL, "-c", "copy"), "rb") as file:
         good("-", "-o", out, *FAST, stdin=file)
     assert read_npz(out)["frame_index"].values == (0, 1, 2)
 
@@ -181,8 +215,8 @@ def rotation_shows_in_the_result():
     flat = test_clip("flat.mp4", "128x96", 2)
     turned = clip("turned.mp4", "-i", flat, "-c", "copy", "-metadata:s:v", "rotate=180")
     really = clip("really.mkv", "-i", turned, "-c:v", "ffv1")
-    for name, path in (("a", turned), ("b", really), ("c", flat)):
-        good(path, "-o", os.path.join(folder, name + ".npz"), "--stop-after", "front")
+    for name, video in (("a", turned), ("b", really), ("c", flat)):
+        good(video, "-o", os.path.join(folder, name + ".npz"), "--stop-after", "front")
     a, b, c = (read_npz(os.path.join(folder, n + ".npz"))["video"].values for n in "abc")
     assert sum(abs(x - y) for x, y in zip(a, b)) / len(a) < 0.02
     assert sum(abs(x - y) for x, y in zip(a, c)) / len(a) > 0.05
@@ -210,7 +244,8 @@ def the_default_name_is_the_videos():
 
 
 finish([every_array_is_there, rows_follow_the_queries, a_mask_keeps_grid_points,
-        csv_has_a_row_for_each, front_alone_and_its_geometry, geometry_of_another_size,
+        csv_has_a_row_for_each, front_alone_and_its_geometry, poses_come_back,
+        the_built_in_front_says_that_cameras_stand_still, geometry_of_another_size,
         compression_is_a_choice, same_bytes_whatever_the_threads, seed_changes_support_points,
         start_and_stride_choose_frames, tall_clips_crop_or_fit, a_pipe_is_read, images_are_read,
         unusual_clips_are_read, rotation_shows_in_the_result, the_report_tells,

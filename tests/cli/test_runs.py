@@ -79,11 +79,17 @@ def results_of_two_runs_at_once_are_whole():
     assert "coords" in read_npz(out) and os.listdir(os.path.dirname(out)) == ["t.npz"]
 
 
+def default_signals():
+    """The tests themselves may run in the background, where a shell ignores these."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start_long_run(folder):
     """A run that is in the middle of its tracker."""
     process = subprocess.Popen([SPATRACK, BALL, "-o", os.path.join(folder, "t.npz"), "-v",
                                 "--iters", "64", "--vo-points", "3000"], env=ENVIRONMENT,
-                               stderr=subprocess.PIPE)
+                               stderr=subprocess.PIPE, preexec_fn=default_signals)
     for line in process.stderr:
         if b"front: " in line:
             break

@@ -162,7 +162,7 @@ def bad_cases():
     yield "background alone", [BALL, *point, "--point", "a=1,2,-", *out], 2, "every --point of a ends"
     yield "too many", [BALL, *(point * 65), *out], 2, "64 times"
     yield "point outside", [BALL, "--point", "480,10", *out, *mask], 2, "480,10 lies outside"
-    yield "box outside", [BALL, "--box", "1,1,20,360", *out, *mask], 2, "20,360 lies outside"
+    yield "box outside", [BALL, "--box", "1,360,20,400", *out, *mask], 2, "1,360,20,400 lies outside"
     yield "point and queries", [BALL, *point, "--queries", "q.csv", *out], 2, "--queries"
     yield "point and mask", [BALL, *point, "--mask", "m.png", *out], 2, "--mask"
     yield "point and front", [BALL, *point, "--stop-after", "front", *out], 2, "--stop-after front"

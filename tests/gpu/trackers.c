@@ -13,17 +13,18 @@ static void *zeros(int64_t count, size_t size)
     return x;
 }
 
-static SpStatus open_checkpoint(const char *goldens, const char *manifest, SpCheckpoint **out)
+static SpStatus open_checkpoint(const char *goldens, const char *manifest, SpModelId built_in,
+                                SpCheckpoint **out)
 {
     if (manifest)
         return synthetic_checkpoint(goldens, manifest, SP_F32, out);
-    return sp_weights_open(&(SpLocated){.model = SP_MODEL_OFFLINE, .embedded = true}, out);
+    return sp_weights_open(&(SpLocated){.model = built_in, .embedded = true}, out);
 }
 
 SpStatus tracker_make(const char *goldens, const char *manifest, Tracker *out)
 {
     *out = (Tracker){0};
-    SP_TRY(open_checkpoint(goldens, manifest, &out->checkpoint));
+    SP_TRY(open_checkpoint(goldens, manifest, SP_MODEL_OFFLINE, &out->checkpoint));
     return sp_tracker_open(out->checkpoint, SP_TRACKER_OFFLINE, &out->tracker);
 }
 
@@ -157,7 +158,7 @@ bool track_fit(const Tracker *tracker, SpDevice *device, size_t budget, Track *t
 SpStatus sam_make(const char *goldens, const char *manifest, Sam *out)
 {
     *out = (Sam){0};
-    SP_TRY(open_checkpoint(goldens, manifest, "sam-lite", &out->checkpoint));
+    SP_TRY(open_checkpoint(goldens, manifest, SP_MODEL_SAM_LITE, &out->checkpoint));
     return sp_sam_open(out->checkpoint, &out->sam);
 }
 

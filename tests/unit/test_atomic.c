@@ -166,6 +166,53 @@ static void devices_and_pipes_are_written_directly(void **state)
     assert_error(sp_atomic_commit(&file), SP_OUTPUT, "/dev/full: No space left on device");
 }
 
+static void a_probe_keeps_only_a_pipe_with_a_reader(void **state)
+{
+    (void)state;
+    SpAtomicFile file;
+    const char *pipe = scratch_path("pipe");
+    char text[8] = "";
+    assert_ok(sp_atomic_probe(scratch_path("new"), "-o", &file));
+    assert_null(file.stream);
+    assert_false(sp_atomic_replaces(scratch_path("new")));
+    assert_true(sp_atomic_seeks(scratch_path("new")));
+    assert_int_equal(scratch_empty(), 0);
+    assert_int_equal(mkfifo(pipe, 0666), 0);
+    assert_false(sp_atomic_replaces(pipe));
+    assert_false(sp_atomic_seeks(pipe));
+    assert_ok(sp_atomic_probe(pipe, "-o", &file));
+    assert_null(file.stream);
+    const int reader = open(pipe, O_RDONLY | O_NONBLOCK);
+    assert_ok(sp_atomic_probe(pipe, "-o", &file));
+    assert_non_null(file.stream);
+    assert_true(fputs("through", file.stream) >= 0);
+    assert_ok(sp_atomic_commit(&file));
+    assert_int_equal(read(reader, text, sizeof text), 7);
+    close(reader);
+    assert_int_equal(scratch_empty(), 1);
+}
+
+static void what_a_descriptor_leads_to_is_not_replaced(void **state)
+{
+    (void)state;
+    SpAtomicFile file;
+    const char *path = scratch_path("a.txt"), *link = scratch_path("link.txt");
+    char name[32];
+    file_write(path, "old, ", 5);
+    const int fd = open(path, O_WRONLY | O_APPEND);
+    snprintf(name, sizeof name, "/dev/fd/%d", fd);
+    assert_int_equal(symlink(name, link), 0);
+    assert_false(sp_atomic_replaces(link));
+    assert_ok(sp_atomic_open(link, "-o", &file));
+    assert_null(file.temporary);
+    assert_true(fputs("new", file.stream) >= 0);
+    assert_ok(sp_atomic_commit(&file));
+    close(fd);
+    assert_text(path, "old, new");
+    assert_error(sp_atomic_open(link, "-o", &file), SP_OUTPUT, "cannot write ");
+    assert_int_equal(scratch_empty(), 2);
+}
+
 static void impossible_targets_are_named(void **state)
 {
     (void)state;
@@ -280,6 +327,8 @@ int main(void)
         cmocka_unit_test(a_failed_write_leaves_the_target),
         cmocka_unit_test(symbolic_links_are_followed),
         cmocka_unit_test(devices_and_pipes_are_written_directly),
+        cmocka_unit_test(a_probe_keeps_only_a_pipe_with_a_reader),
+        cmocka_unit_test(what_a_descriptor_leads_to_is_not_replaced),
         cmocka_unit_test(impossible_targets_are_named),
         cmocka_unit_test(a_folder_without_permission_is_named),
         cmocka_unit_test(names_up_to_the_limit_work),

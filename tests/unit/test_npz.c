@@ -283,7 +283,8 @@ static void numpys_own_files_are_read(void **state)
                               "i = np.arange(24).reshape(2, 3, 4)\n"
                               "np.savez_compressed(sys.argv[1], f4=(i / 4).astype('f4'), i1="
                               "-i.astype('i1'), f2=i.astype('f2'), fortran=np.asfortranarray(i),"
-                              "big=i.astype('>f4'), object=np.array([None]),"
+                              "big=i.astype('>f4'), bigint=-i.astype('>i2'), u2=i.astype('u2'),"
+                              "both=np.asfortranarray(i.astype('>f8')), object=np.array([None]),"
                               "record=np.zeros(2, 'i4,f4'), complex=i + 1j)\n",
                               path);
     if (result == 77)
@@ -295,8 +296,9 @@ static void numpys_own_files_are_read(void **state)
     static const struct {
         const char *name;
         float step;
-    } good[] = {{"f4", 0.25f}, {"i1", -1}, {"f2", 1}};
-    for (int k = 0; k < 3; k++) {
+    } good[] = {{"f4", 0.25f}, {"i1", -1},     {"f2", 1}, {"fortran", 1},
+                {"big", 1},    {"bigint", -1}, {"u2", 1}, {"both", 1}};
+    for (size_t k = 0; k < sizeof good / sizeof *good; k++) {
         int64_t dims[] = {-1, -1, -1};
         assert_ok(sp_npz_read_f32(npz, good[k].name, 3, dims, &value));
         for (int i = 0; i < CUBE; i++)
@@ -304,8 +306,6 @@ static void numpys_own_files_are_read(void **state)
         free(value);
     }
     int64_t dims[] = {-1, -1, -1};
-    assert_error(sp_npz_read_f32(npz, "fortran", 3, dims, &value), SP_INPUT, "Fortran");
-    assert_error(sp_npz_read_f32(npz, "big", 3, dims, &value), SP_INPUT, "big endian");
     assert_error(sp_npz_read_f32(npz, "object", 1, dims, &value), SP_INPUT, "no usable type");
     assert_error(sp_npz_read_f32(npz, "record", 1, dims, &value), SP_INPUT, "no usable type");
     assert_error(sp_npz_read_f32(npz, "complex", 3, dims, &value), SP_INPUT, "no usable type");

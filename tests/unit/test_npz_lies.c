@@ -74,7 +74,7 @@ static void lies_are_reported(void **state)
         {NULL, {DICT("<f4", "False", "(2,)"), 8, 2, 0, 0, 0, 0}},
         {NULL, {DICT("|b1", "True", "(2,)"), 2, 3, 0, 0, 0, 0}},
         {NULL, {"{\"shape\":(2),\"descr\":\"<f8\",\"fortran_order\":False}", 16, 1, 0, 0, 0, 0}},
-        {"big endian", {DICT(">f4", "False", "(2,)"), 8, 1, 0, 0, 0, 0}},
+        {NULL, {DICT(">f4", "False", "(2,)"), 8, 1, 0, 0, 0, 0}},
         {"no usable type", {DICT("|O", "False", "(2,)"), 16, 1, 0, 0, 0, 0}},
         {"no usable type", {DICT("<f16", "False", "(2,)"), 32, 1, 0, 0, 0, 0}},
         {"no usable type", {DICT("", "False", "(2,)"), 8, 1, 0, 0, 0, 0}},

@@ -66,6 +66,19 @@ static void files_are_read(void **state)
     }
 }
 
+/* A pixel reaches half a pixel around its centre. */
+static void edges_belong_to_the_frame(void **state)
+{
+    (void)state;
+    static const char text[] = "0,-0.5,-0.5\n0,59.5,39.5\n0,-0.25,39\n";
+    static const float expected[] = {0, -0.5f, -0.5f, 0, 59.5f, 39.5f, 0, -0.25f, 39};
+    SpQueries queries;
+    assert_string_equal(read_text(text, sizeof text - 1, &queries).text, "");
+    assert_int_equal(queries.count, 3);
+    assert_memory_equal(queries.query, expected, sizeof expected);
+    sp_queries_free(&queries);
+}
+
 static void many_queries_are_read(void **state)
 {
     (void)state;
@@ -115,9 +128,9 @@ static void bad_lines_are_named(void **state)
         BAD("5,1,2\n", ":1: t is 5; it must be the number of a used frame, 0..4"),
         BAD("-1,1,2\n", ":1: t is -1;"),
         BAD("0.5,1,2\n", ":1: t is 0.5;"),
-        BAD("\n0,-0.1,2\n", ":2: x is -0.1; it must be 0..59"),
-        BAD("0,59.5,2\n", ":1: x is 59.5;"),
-        BAD("0,1,39.01\n", ":1: y is 39.01; it must be 0..39"),
+        BAD("\n0,-0.51,2\n", ":2: x is -0.51; it must be -0.5..59.5"),
+        BAD("0,59.6,2\n", ":1: x is 59.6;"),
+        BAD("0,1,39.51\n", ":1: y is 39.51; it must be -0.5..39.5"),
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         SpQueries queries;
@@ -203,7 +216,7 @@ int main(void)
         cmocka_unit_test(files_are_read),          cmocka_unit_test(many_queries_are_read),
         cmocka_unit_test(bad_lines_are_named),     cmocka_unit_test(unreadable_files_are_named),
         cmocka_unit_test(a_grid_has_its_margin),   cmocka_unit_test(cropped_queries_are_refused),
-        cmocka_unit_test(a_mask_keeps_its_points),
+        cmocka_unit_test(a_mask_keeps_its_points), cmocka_unit_test(edges_belong_to_the_frame),
     };
     return cmocka_run_group_tests_name("queries", cases, make_file, remove_file);
 }
