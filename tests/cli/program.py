@@ -108,6 +108,14 @@ def clip(name, *arguments):
     return path(name)
 
 
+def turned(name, source, degrees):
+    """The clip, to be shown turned clockwise. ffmpeg 6 and later have an option for that, and 7 no longer
+    heeds the metadata."""
+    if b"-display_rotation" in ffmpeg("-h", "full"):
+        return clip(name, "-display_rotation", str(-degrees), "-i", source, "-c", "copy")
+    return clip(name, "-i", source, "-c", "copy", "-metadata:s:v", f"rotate={degrees}")
+
+
 def test_clip(name, size="96x72", frames=6, *more):
     """Five frames a second."""
     return clip(name, "-f", "lavfi", "-i", f"testsrc=s={size}:r=5", "-frames:v", str(frames),

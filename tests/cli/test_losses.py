@@ -4,14 +4,13 @@ import os
 import random
 import re
 import struct
-import subprocess
 
 from arrays import read_npz
-from program import (BALL, SPATRACK, TEMPORARY, ENVIRONMENT, clip, ffmpeg, finish, good, path, place, read,
-                     test_clip, write)
+from program import BALL, clip, ffmpeg, finish, good, path, place, read, run, test_clip, write
 
 
-SAMPLES = {"fast.mp4": ["-c", "copy", "-movflags", "+faststart"], "c.mov": ["-c", "copy", "-movflags", "+faststart"],
+SAMPLES = {"fast.mp4": ["-c", "copy", "-movflags", "+faststart"],
+           "c.mov": ["-c", "copy", "-movflags", "+faststart"],
            "f.mp4": ["-c", "copy", "-movflags", "frag_keyframe+empty_moov"], "c.mkv": ["-c", "copy"],
            "c.flv": ["-c", "copy"], "c.ts": ["-c", "copy"], "c.avi": ["-c:v", "mpeg4"], "c.webm": ["-c:v", "libvpx"],
            "sound.mkv": ["-f", "lavfi", "-i", "sine=d=5", "-c:v", "copy"]}
@@ -21,8 +20,13 @@ def sample(name):
     return clip(name, "-i", BALL, *SAMPLES[name])
 
 
-def lines_of(video, *arguments):
-    return good(video, "-q", "--plan", *arguments).stderr.splitlines()
+def lines_of(video, *arguments, **more):
+    """What is printed up to the queries, which are wrong, so that no model runs."""
+    late = write("late.csv", "99999,1,1\n")
+    done = run(video, "-q", "--queries", late, "-o", path("t.npz"), *arguments, **more)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2 and "t is 99999" in lines[-1], (done.returncode, lines)
+    return lines[:-1]
 
 
 def one_line(video, pattern, *arguments):
@@ -64,10 +68,8 @@ def with_longer_sound():
 
 def through_a_pipe():
     with open(cut(sample("c.mkv")), "rb") as file:
-        done = subprocess.run([SPATRACK, "-", "-q", "--plan", "-o", path("t.npz")], stdin=file, cwd=TEMPORARY,
-                              env=ENVIRONMENT, capture_output=True, encoding="utf-8")
-    lines = done.stderr.splitlines()
-    assert done.returncode == 0 and len(lines) == 1 and "of 24 frames can be read" in lines[0], lines
+        lines = lines_of("-", stdin=file)
+    assert len(lines) == 1 and "of 24 frames can be read" in lines[0], lines
 
 
 def what_is_cut_behind_the_used_frames():

@@ -12,7 +12,7 @@ import struct
 import subprocess
 
 from program import (BALL, ENVIRONMENT, clip, ffmpeg, finish, good, limited, path, place, read, refused, report_of, run,
-                     tool, write)
+                     tool, turned, write)
 
 FAST = ["--vo-points", "20", "--iters", "1"]
 
@@ -123,9 +123,9 @@ def odd_sizes_gain_a_row_and_a_column():
 def rotated_and_tall_clips_are_upright():
     place("turned")
     flat = gray_clip("flat.mp4", "128x96", 3)
-    ffmpeg("-i", flat, "-c", "copy", "-metadata:s:v", "rotate=90", "turned.mp4")
+    video = turned("turned.mp4", flat, 90)
     for portrait in ("crop", "fit"):
-        rows, drawn = overlay_of_one_point("turned", path("turned.mp4"), 48, 64, "--portrait",
+        rows, drawn = overlay_of_one_point("turned", video, 48, 64, "--portrait",
                                            portrait)
         assert probe(drawn)[:2] == (96, 128)
         expect_markers(rows, drawn)
@@ -134,7 +134,7 @@ def rotated_and_tall_clips_are_upright():
 def wide_pixels_stay_wide():
     place("pixels")
     gray_clip("wide.mp4", "96x72", 2, "-c:v", "libx264", "-vf", "setsar=4/3,format=yuv420p")
-    ffmpeg("-i", "wide.mp4", "-c", "copy", "-metadata:s:v", "rotate=90", "high.mp4")
+    turned("high.mp4", "wide.mp4", 90)
     for name, shape in (("wide.mp4", "4:3"), ("high.mp4", "3:4")):
         good(path(name), "-o", path("pixels/t.csv"), "--overlay", path("pixels/o.mp4"), "--grid", 2, *FAST)
         found = tool("ffprobe", "-v", "error", "-show_entries", "stream=sample_aspect_ratio", "-of", "csv=p=0",

@@ -8,7 +8,8 @@ import zipfile
 
 from arrays import read_npz, write_png
 from program import (BALL, FAST, SPATRACK, TEMPORARY, clip, ffmpeg, finish, geometry, good, path, place,
-                     read, report_of, test_clip, write)
+                     read, report_of, test_clip, turned,
+                     write)
 from tap import skip_when_sanitized
 
 
@@ -213,9 +214,9 @@ def unusual_clips_are_read():
 def rotation_shows_in_the_result():
     folder = place("rotation")
     flat = test_clip("flat.mp4", "128x96", 2)
-    turned = clip("turned.mp4", "-i", flat, "-c", "copy", "-metadata:s:v", "rotate=180")
-    really = clip("really.mkv", "-i", turned, "-c:v", "ffv1")
-    for name, video in (("a", turned), ("b", really), ("c", flat)):
+    shown = turned("turned.mp4", flat, 180)
+    really = clip("really.mkv", "-i", shown, "-c:v", "ffv1")
+    for name, video in (("a", shown), ("b", really), ("c", flat)):
         good(video, "-o", os.path.join(folder, name + ".npz"), "--stop-after", "front")
     a, b, c = (read_npz(os.path.join(folder, n + ".npz"))["video"].values for n in "abc")
     assert sum(abs(x - y) for x, y in zip(a, b)) / len(a) < 0.02
