@@ -32,7 +32,7 @@ def bad_cases():
             yield f"{flag} {name}", [BALL, flag, name, "-o", at("none", "t.npz")], 3, message
     for name in (at("none", "v.mp4"), at("none") + "/", at("none", "%04d.png"), at("none.mp4"), ""):
         for more in ([], ["-o", at("absent", "t.npz")], ["--report", at("absent", "r.json")]):
-            yield f"missing '{name}' {more}", [name, *more], 3, "no image" if "%" in name else "No such file"
+            yield f"missing '{name}' {more}", [name, *more], 3, "No such file"
     yield "an empty folder", [folder, "-o", at("none", "t.npz")], 3, f"{folder}: a folder without images"
     yield "below a file", [os.path.join(BALL, "v.mp4")], 3, "Not a directory"
     yield "no name", ["/"], 2, "the folder / has no name: say where the result goes with -o FILE"
