@@ -25,7 +25,8 @@ static const char can_be_omitted[] =
 SpStatus sp_result_check_omit(const char *names)
 {
     char name[32];
-    for (const char *at = names; at; at = strchr(at, ','), at += at != NULL) {
+    for (const char *at = names, *comma; at; at = comma ? comma + 1 : NULL) {
+        comma = strchr(at, ',');
         snprintf(name, sizeof name, "%.*s", (int)strcspn(at, ","), at);
         if (!sp_npz_names_hold(can_be_omitted, name))
             return sp_error(SP_USAGE, "--omit takes arrays of the result (%s), not \"%s\"",

@@ -114,12 +114,10 @@ SpStatus sp_npz_create(FILE *stream, const char *label, bool compress, SpNpzWrit
 bool sp_npz_names_hold(const char *names, const char *name)
 {
     const size_t length = strlen(name);
-    for (const char *at = names; at;) {
+    for (const char *at = names, *comma; at; at = comma ? comma + 1 : NULL) {
+        comma = strchr(at, ',');
         if (strcspn(at, ",") == length && strncmp(at, name, length) == 0)
             return true;
-        at = strchr(at, ',');
-        if (at)
-            at++;
     }
     return false;
 }
