@@ -187,6 +187,8 @@ static SpStatus open_decoder(SpReader *r, const AVCodec *codec)
     int code = ff->avcodec_parameters_to_context(r->codec, r->stream->codecpar);
     r->codec->pkt_timebase = r->stream->time_base;
     r->codec->thread_count = DECODER_THREADS;
+    /* With a thread a frame, what is damaged may be noted after the frame was handed over. */
+    r->codec->thread_type = FF_THREAD_SLICE;
     if (code >= 0)
         code = ff->avcodec_open2(r->codec, codec, NULL);
     if (code == AVERROR(EAGAIN))

@@ -88,11 +88,8 @@ def damage_in_the_middle():
     for name in ("fast.mp4", "c.mov"):
         lines = lines_of(damage(sample(name), 0.5, 4000))
         assert len(lines) == 1 and "damage" in lines[0] and re.search(r"\d+ of 24 frames", lines[0]), lines
-    # A stream that names no length: only the decoder knows, and FFmpeg's threads tell of a damaged frame only
-    # when they are done with it by the time it is handed over.
     for video in (damage(sample("c.ts"), 0.5, 4000), cut("c.ts")):
-        lines = lines_of(video)
-        assert len(lines) <= 1 and all(re.search(r"\d+ of \d+ frames are damaged", line) for line in lines), lines
+        one_line(video, r"(\d+) of (\d+) frames (?:are damaged|can be read)")
 
 
 def a_jpeg_without_its_end():
