@@ -13,7 +13,8 @@
 #include "media/exif.h"
 #include "media/ffmpeg.h"
 #include "media/images.h"
-#include "media/orientation.h"
+#include "media/length.h"
+#include "media/scaler.h"
 
 static const double IMAGE_RATE = 30;
 static const double MAX_RATE = 1000; /* of frames without a time; what is beyond is no rate */
@@ -24,8 +25,7 @@ enum {
     MAX_PIXELS = 100000000,
     DECODER_THREADS = 2,
     MAX_FAILURES = 100,
-    MAX_UNDATED = 64,
-    ALIGNED = 64
+    MAX_UNDATED = 64
 };
 
 static const SpFfmpeg *ff; /* since the first reader was opened */
@@ -42,10 +42,7 @@ struct SpReader {
     bool drained; /* the decoder knows that no more comes */
     AVPacket *packet;
     AVFrame *frame;
-    struct SwsContext *scaler;
-    int scaled[7];             /* what it is for, see scaler_for */
-    uint8_t *unrotated;        /* a frame before its rotation, row by row */
-    size_t capacity;           /* bytes of it */
+    SpScaler scaler;
     SpOrientation orientation; /* of the frame decoded last */
     SpVideoInfo video;
     int64_t decoded;    /* frames so far */
@@ -58,12 +55,9 @@ struct SpReader {
     double clock;       /* seconds added to the times of the file */
     SpFrameInfo info;   /* of the frame decoded last; sp_reader_open decodes the first used one */
     int exif;           /* the orientation that an image's file names, 0 none */
-    int64_t packets;    /* of the video that were read */
-    int64_t hidden;     /* of them, those that show no frame */
+    SpLength length;    /* of the container, as read so far */
     int64_t refused;    /* errors of the decoder */
     int64_t damaged;    /* frames with damage that the decoder has covered up */
-    double reached;     /* seconds; the end of the video's latest packet */
-    double all_reached; /* of any stream that is read */
 };
 
 /* The file that is being read: of a list the image. */
@@ -228,23 +222,6 @@ static bool is_image(const SpReader *r)
     return r->images.count || strstr(name, "_pipe") || strstr(name, "image2");
 }
 
-/* Notes how far r->packet reaches; whether it is of the video. */
-static bool count_packet(SpReader *r)
-{
-    const AVPacket *packet = r->packet;
-    const AVRational base = r->format->streams[packet->stream_index]->time_base;
-    const int64_t time = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
-    const bool ours = packet->stream_index == r->stream->index;
-    if (time != AV_NOPTS_VALUE && base.den) {
-        const double end = (double)(time + sp_max(packet->duration, 0)) * base.num / base.den;
-        r->all_reached = fmax(r->all_reached, end);
-        r->reached = ours ? fmax(r->reached, end) : r->reached;
-    }
-    r->packets += ours;
-    r->hidden += ours && (packet->size <= 0 || (packet->flags & AV_PKT_FLAG_DISCARD));
-    return ours;
-}
-
 /* Notes what an image's file says beside its pixels. */
 static void look_at_image(SpReader *r)
 {
@@ -261,7 +238,7 @@ static SpStatus feed(SpReader *r)
 {
     int code;
     while ((code = ff->av_read_frame(r->format, r->packet)) >= 0) {
-        const bool ours = count_packet(r);
+        const bool ours = sp_length_count(&r->length, r->format, r->stream, r->packet);
         if (ours && is_image(r))
             look_at_image(r);
         if (ours) /* a damaged packet is the decoder's to refuse: the next ones may be good */
@@ -413,110 +390,18 @@ static SpStatus next_used(SpReader *r, bool *end)
     }
 }
 
-/* Where the chroma samples lie, as FFmpeg's scale filter has it. */
-static void set_chroma_place(struct SwsContext *scaler, const AVFrame *frame)
-{
-    const AVPixFmtDescriptor *pixel = ff->av_pix_fmt_desc_get(frame->format);
-#if LIBAVUTIL_VERSION_MAJOR < 59 /* before FFmpeg 7 */
-    if (frame->format == AV_PIX_FMT_YUV420P)
-        ff->av_opt_set_int(scaler, "src_v_chr_pos", 128, 0);
-    (void)pixel;
-#else
-    if (pixel->log2_chroma_w)
-        ff->av_opt_set_int(scaler, "src_h_chr_pos", 128 * ((1 << pixel->log2_chroma_w) - 1), 0);
-    if (pixel->log2_chroma_h)
-        ff->av_opt_set_int(scaler, "src_v_chr_pos", 128 * ((1 << pixel->log2_chroma_h) - 1), 0);
-    if (frame->color_range != AVCOL_RANGE_UNSPECIFIED)
-        ff->av_opt_set_int(scaler, "src_range", frame->color_range == AVCOL_RANGE_JPEG, 0);
-    ff->av_opt_set_int(scaler, "dst_range", 1, 0);
-#endif
-}
-
-/* Colours as the frame says, BT.601 as FFmpeg has it where it does not. */
-static void set_colours(struct SwsContext *scaler, const AVFrame *frame)
-{
-    int *unused, full, full_out, brightness, contrast, saturation;
-    ff->sws_getColorspaceDetails(scaler, &unused, &full, &unused, &full_out, &brightness, &contrast,
-                                 &saturation);
-#if LIBAVUTIL_VERSION_MAJOR < 59
-    const int space = frame->colorspace == AVCOL_SPC_RGB ? SWS_CS_ITU601 : (int)frame->colorspace;
-    const int *in = ff->sws_getCoefficients(space), *out = in;
-    if (frame->color_range != AVCOL_RANGE_UNSPECIFIED)
-        full = frame->color_range == AVCOL_RANGE_JPEG;
-#else
-    const int *in = ff->sws_getCoefficients(frame->colorspace);
-    const int *out = ff->sws_getCoefficients(AVCOL_SPC_RGB);
-#endif
-    ff->sws_setColorspaceDetails(scaler, in, full, out, full_out, brightness, contrast, saturation);
-}
-
-/* A scaler from the decoded frame to RGB of w x h pixels: the one there is, or a new one. */
-static SpStatus scaler_for(SpReader *r, int w, int h)
-{
-    const AVFrame *frame = r->frame;
-    const int scaled[] = {w,
-                          h,
-                          frame->width,
-                          frame->height,
-                          frame->format,
-                          (int)frame->colorspace,
-                          (int)frame->color_range};
-    if (r->scaler && memcmp(scaled, r->scaled, sizeof scaled) == 0)
-        return sp_ok();
-    ff->sws_freeContext(r->scaler);
-    r->scaler = ff->sws_alloc_context();
-    if (!r->scaler)
-        return sp_no_memory("decoding");
-    memcpy(r->scaled, scaled, sizeof scaled);
-    ff->av_opt_set_int(r->scaler, "srcw", frame->width, 0);
-    ff->av_opt_set_int(r->scaler, "srch", frame->height, 0);
-    ff->av_opt_set_int(r->scaler, "src_format", frame->format, 0);
-    ff->av_opt_set_int(r->scaler, "dstw", w, 0);
-    ff->av_opt_set_int(r->scaler, "dsth", h, 0);
-    ff->av_opt_set_int(r->scaler, "dst_format", AV_PIX_FMT_RGB24, 0);
-    ff->av_opt_set_int(r->scaler, "sws_flags", SWS_BICUBIC, 0);
-    set_chroma_place(r->scaler, frame);
-    if (ff->sws_init_context(r->scaler, NULL, NULL) < 0) {
-        ff->sws_freeContext(r->scaler);
-        r->scaler = NULL;
-        return sp_error(SP_INPUT, "%.300s: this FFmpeg cannot convert its pixels to RGB",
-                        current(r));
-    }
-    set_colours(r->scaler, frame);
-    return sp_ok();
-}
-
-/* Bytes for `size`; swscale writes whole vectors, so that every pixel is computed the same way. */
-static SpStatus grow_unrotated(SpReader *r, size_t size)
-{
-    if (size <= r->capacity)
-        return sp_ok();
-    free(r->unrotated);
-    r->unrotated = aligned_alloc(ALIGNED, size);
-    r->capacity = r->unrotated ? size : 0;
-    return r->unrotated ? sp_ok() : sp_no_memory("a frame");
-}
-
 /* The decoded frame as rgb, in the size of the first as shown. */
 static SpStatus convert(SpReader *r, uint8_t *rgb)
 {
-    const AVFrame *frame = r->frame;
     const int h = (int)r->video.height, w = (int)r->video.width;
     const bool sideways = r->orientation.quarter_turns & 1;
-    const int wide = sideways ? h : w, high = sideways ? w : h; /* before the rotation */
-    if (r->images.count && (frame->width != wide || frame->height != high))
-        return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d", current(r),
-                        sideways ? frame->height : frame->width,
-                        sideways ? frame->width : frame->height, w, h);
-    SP_TRY(check_size(r, frame->width, frame->height));
-    SP_TRY(scaler_for(r, wide, high));
-    const int stride = 3 * ((wide + ALIGNED - 1) / ALIGNED * ALIGNED);
-    SP_TRY(grow_unrotated(r, (size_t)stride * (size_t)(high + 1)));
-    ff->sws_scale(r->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height,
-                  (uint8_t *const[]){r->unrotated, NULL, NULL, NULL},
-                  (const int[]){stride, 0, 0, 0});
-    sp_orient(r->unrotated, stride, h, w, r->orientation, rgb);
-    return sp_ok();
+    const int high = sideways ? r->frame->width : r->frame->height; /* as shown */
+    const int wide = sideways ? r->frame->height : r->frame->width;
+    if (r->images.count && (wide != w || high != h))
+        return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d", current(r), wide,
+                        high, w, h);
+    SP_TRY(check_size(r, r->frame->width, r->frame->height));
+    return sp_scaler_run(&r->scaler, r->frame, r->orientation, h, w, current(r), rgb);
 }
 
 /* Opens the video, or lists the images. */
@@ -609,6 +494,7 @@ SpStatus sp_reader_open(const char *path, const SpReaderSettings *settings, SpRe
         return sp_no_memory("the reader");
     }
     r->settings = *settings;
+    r->scaler.ff = ff;
     const SpStatus status = start(r);
     if (status.code == SP_OK)
         *out = r;
@@ -624,9 +510,8 @@ void sp_reader_close(SpReader *r)
     close_container(r);
     ff->av_packet_free(&r->packet);
     ff->av_frame_free(&r->frame);
-    ff->sws_freeContext(r->scaler);
+    sp_scaler_close(&r->scaler);
     sp_images_free(&r->images);
-    free(r->unrotated);
     free(r->path);
     free(r);
 }
@@ -658,8 +543,8 @@ static int64_t packets_left(SpReader *r)
 {
     int64_t count = 0;
     while (ff->av_read_frame(r->format, r->packet) >= 0) {
-        count +=
-            count_packet(r) && r->packet->size > 0 && !(r->packet->flags & AV_PKT_FLAG_DISCARD);
+        count += sp_length_count(&r->length, r->format, r->stream, r->packet) &&
+                 r->packet->size > 0 && !(r->packet->flags & AV_PKT_FLAG_DISCARD);
         ff->av_packet_unref(r->packet);
     }
     return count;
@@ -693,68 +578,15 @@ SpStatus sp_reader_left_out(SpReader *r, int64_t *count)
     return sp_ok();
 }
 
-/* How many packets of the video the file's header names, 0 unknown. AVI counts empty ones, too; of
- * an MP4 the index leaves out what its edit list cuts off. */
-static int64_t named_packets(const SpReader *r)
-{
-    const char *format = r->format->iformat->name;
-    const int64_t frames = strcmp(format, "avi") == 0 ? 0 : r->stream->nb_frames;
-    const int64_t index =
-        strstr(format, "mov") ? ff->avformat_index_get_entries_count(r->stream) : 0;
-    return index > 0 ? sp_min(frames, index) : frames;
-}
-
-/* What the file's header says of the length, and how far its packets reach, in seconds. */
-typedef struct Length {
-    double named; /* 0 unknown */
-    double reached;
-    double tolerance; /* what may be missing from a whole file */
-} Length;
-
-/* Of the video where the file names that, else of all its streams together. */
-static Length length_of(const SpReader *r, double frame)
-{
-    const AVFormatContext *format = r->format;
-    const AVStream *stream = r->stream;
-    const AVDictionaryEntry *tag = ff->av_dict_get(stream->metadata, "DURATION", NULL, 0);
-    int hours, minutes;
-    double seconds; /* of Matroska's tag */
-    if (tag && sscanf(tag->value, "%d:%d:%lf", &hours, &minutes, &seconds) == 3)
-        return (Length){3600.0 * hours + 60.0 * minutes + seconds, r->reached, 1.5 * frame};
-    if (strcmp(format->iformat->name, "avi") == 0) /* its time base is a frame */
-        return (Length){(double)stream->nb_frames * stream->time_base.num / stream->time_base.den,
-                        r->reached, 1.5 * frame};
-    if (format->duration <= 0 || format->duration_estimation_method != AVFMT_DURATION_FROM_STREAM)
-        return (Length){0};
-    const double named = (double)format->duration / AV_TIME_BASE;
-    return (Length){named, r->all_reached, fmax(fmax(2 * frame, 0.1), 0.01 * named)};
-}
-
-/* Of a file that ends clearly before the length it names: the frames of that length; else 0. */
-static int64_t named_by_duration(const SpReader *r)
-{
-    const double rate = r->video.rate > 0 ? r->video.rate : IMAGE_RATE;
-    const char *name = r->format->iformat->name;
-    Length length = length_of(r, 1 / rate);
-    double start = 0;
-    if (r->format->start_time != AV_NOPTS_VALUE)
-        start = (double)r->format->start_time / AV_TIME_BASE;
-    if (strstr(name, "matroska") || strcmp(name, "flv") == 0) /* where a length begins at 0 */
-        length.named -= fmax(start, 0);
-    const bool is_short = length.reached - start < length.named - length.tolerance;
-    return is_short ? llrint(fmin(length.named * rate, 1e9)) : 0;
-}
-
 SpLosses sp_reader_losses(const SpReader *r)
 {
     SpLosses losses = {r->all, r->all, r->damaged};
     if (r->images.count)
         return losses;
-    const int64_t named = named_packets(r);
-    const int64_t frames = named > 0 ? named - r->hidden : named_by_duration(r);
-    const bool is_short = named > 0 ? r->packets < named : frames > 0;
-    if (is_short || r->refused || r->damaged)
-        losses.promised = sp_max(frames, r->all + (named > 0 ? 0 : r->refused));
+    const SpPromise promise = sp_length_promise(&r->length, ff, r->format, r->stream,
+                                                r->video.rate > 0 ? r->video.rate : IMAGE_RATE);
+    if (promise.is_short || r->refused || r->damaged)
+        losses.promised = sp_max(promise.frames, r->all + (promise.counted ? 0 : r->refused));
     if (losses.promised == r->all)
         losses.damaged += r->refused;
     return losses;
