@@ -73,12 +73,12 @@ static int64_t named_by_duration(const SpLength *length, const SpFfmpeg *ff,
     return is_short ? llrint(fmin(named.seconds * rate, 1e9)) : 0;
 }
 
-SpPromise sp_length_promise(const SpLength *length, const SpFfmpeg *ff,
-                            const AVFormatContext *format, const AVStream *video, double rate)
+SpDeclared sp_length_declared(const SpLength *length, const SpFfmpeg *ff,
+                              const AVFormatContext *format, const AVStream *video, double rate)
 {
     const int64_t packets = named_packets(ff, format, video);
     if (packets > 0)
-        return (SpPromise){packets - length->hidden, true, length->packets < packets};
+        return (SpDeclared){packets - length->hidden, true, length->packets < packets};
     const int64_t frames = named_by_duration(length, ff, format, video, rate);
-    return (SpPromise){frames, false, frames > 0};
+    return (SpDeclared){frames, false, frames > 0};
 }

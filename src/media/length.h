@@ -21,15 +21,15 @@ typedef struct SpLength {
 bool sp_length_count(SpLength *length, const AVFormatContext *format, const AVStream *video,
                      const AVPacket *packet);
 
-/* What the file's header promises. */
-typedef struct SpPromise {
+/* What the file's header declares. */
+typedef struct SpDeclared {
     int64_t frames; /* 0: it names nothing, or by its duration the file is whole */
     bool counted;   /* it names a number of frames, not only a duration */
     bool is_short;  /* less than that was there */
-} SpPromise;
+} SpDeclared;
 
 /* At the end of the file. `rate`: frames a second. */
-SpPromise sp_length_promise(const SpLength *length, const SpFfmpeg *ff,
-                            const AVFormatContext *format, const AVStream *video, double rate);
+SpDeclared sp_length_declared(const SpLength *length, const SpFfmpeg *ff,
+                              const AVFormatContext *format, const AVStream *video, double rate);
 
 #endif

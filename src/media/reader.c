@@ -583,11 +583,11 @@ SpLosses sp_reader_losses(const SpReader *r)
     SpLosses losses = {r->all, r->all, r->damaged};
     if (r->images.count)
         return losses;
-    const SpPromise promise = sp_length_promise(&r->length, ff, r->format, r->stream,
-                                                r->video.rate > 0 ? r->video.rate : IMAGE_RATE);
-    if (promise.is_short || r->refused || r->damaged)
-        losses.promised = sp_max(promise.frames, r->all + (promise.counted ? 0 : r->refused));
-    if (losses.promised == r->all)
+    const SpDeclared declared = sp_length_declared(&r->length, ff, r->format, r->stream,
+                                                   r->video.rate > 0 ? r->video.rate : IMAGE_RATE);
+    if (declared.is_short || r->refused || r->damaged)
+        losses.declared = sp_max(declared.frames, r->all + (declared.counted ? 0 : r->refused));
+    if (losses.declared == r->all)
         losses.damaged += r->refused;
     return losses;
 }

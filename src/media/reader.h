@@ -40,7 +40,7 @@ typedef struct SpVideoInfo {
 /* What of a file could not be read. */
 typedef struct SpLosses {
     int64_t read;     /* frames that came out of it, with those that were left out */
-    int64_t promised; /* frames that it should have: more than `read` when it is cut or damaged */
+    int64_t declared; /* frames that it should have: more than `read` when it is cut or damaged */
     int64_t damaged;  /* of `read`, frames that can be seen to be damaged */
 } SpLosses;
 

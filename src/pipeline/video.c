@@ -94,7 +94,7 @@ static void warn_of_losses(const SpRun *run)
     const SpClip *clip = &run->clip;
     const SpLosses *losses = &clip->losses;
     const char *video = run->job->video;
-    const long long read = losses->read, promised = losses->promised, damaged = losses->damaged;
+    const long long read = losses->read, declared = losses->declared, damaged = losses->damaged;
     if (clip->left_out > 0 && run->job->stop_after != SP_STOP_SAM)
         sp_console_warn(run->console,
                         "%lld frames left out: used the first %lld (--max-frames, --stride)",
@@ -104,16 +104,16 @@ static void warn_of_losses(const SpRun *run)
                         "%.300s: number %lld is missing, so that only %lld of %lld images are "
                         "read; give the folder to read all",
                         video, (long long)clip->gap.missing, read, read + clip->gap.behind);
-    if (promised > read && damaged > 0)
+    if (declared > read && damaged > 0)
         sp_console_warn(run->console,
                         "%.300s: only %lld of %lld frames can be read, %lld of them with damage; "
                         "the file is damaged or cut off",
-                        video, read, promised, damaged);
-    else if (promised > read)
+                        video, read, declared, damaged);
+    else if (declared > read)
         sp_console_warn(
             run->console,
             "%.300s: only %lld of %lld frames can be read; the file is damaged or cut off", video,
-            read, promised);
+            read, declared);
     else if (damaged > 0)
         sp_console_warn(run->console, "%.300s: %lld of %lld frames are damaged", video, damaged,
                         read);
