@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -13,59 +14,25 @@
 #include "output/atomic.h"
 #include "pipeline/batch.h"
 
-static bool sets(const char *setting, const char *name)
-{
-    const size_t length = strlen(name);
-    return strncmp(setting, name, length) == 0 && setting[length] == '=';
-}
-
-/* By its own path, since the kernel names a process after the path that it starts; not every place
- * can read that, and the file may be gone. */
-static void start_again(char **argv, char **environment)
+/* libgomp's threads spin while they wait, which on a busy machine takes the time of those that
+ * work: a run of 0.4 s took 11 s beside one other process. It reads its setting when it is loaded,
+ * so the program starts itself again with a short spin (5 % slower on an idle machine): by its own
+ * path, since the kernel names a process after the path that it starts; not every place can read
+ * that, and the file may be gone. */
+static void restrain_spinning(char **argv)
 {
     static const char self[] = "/proc/self/exe";
     char path[PATH_MAX];
     const ssize_t length = readlink(self, path, sizeof path);
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") ||
+        setenv("GOMP_SPINCOUNT", "2000", 1) != 0)
+        return;
     if (length > 0 && length < (ssize_t)sizeof path) {
         path[length] = 0;
-        execve(path, argv, environment);
+        execv(path, argv);
     }
-    execve(self, argv, environment);
+    execv(self, argv); /* where that fails, it only waits worse */
 }
-
-/* Two libraries read their settings when they are loaded, so the program starts itself again with
- * these. OpenBLAS would start threads, which are not used (kernels/cpu/gemm.c), and hang in that
- * where address space is short. libgomp's threads would spin while they wait, which on a busy
- * machine takes the time of those that work: a run of 0.4 s took 11 s beside one other process (a
- * short spin is 5 % slower on an idle machine). */
-static void restart(int argc, char **argv, char **environment)
-{
-    static char one_thread[] = "OPENBLAS_NUM_THREADS=1", short_spin[] = "GOMP_SPINCOUNT=2000";
-    int count = 0, kept = 0;
-    bool has_threads = false, has_spin = false;
-    (void)argc;
-    while (environment[count])
-        count++;
-    char *next[count + 3];
-    for (int i = 0; i < count; i++) {
-        has_threads = has_threads || strcmp(environment[i], one_thread) == 0;
-        has_spin = has_spin || sets(environment[i], "GOMP_SPINCOUNT") ||
-                   sets(environment[i], "OMP_WAIT_POLICY");
-        if (!sets(environment[i], "OPENBLAS_NUM_THREADS"))
-            next[kept++] = environment[i];
-    }
-    if (has_threads && has_spin)
-        return;
-    next[kept++] = one_thread;
-    if (!has_spin)
-        next[kept++] = short_spin;
-    next[kept] = NULL;
-    start_again(argv, next); /* where that fails, it only waits worse */
-}
-
-/* Runs before what libraries do when they are loaded. */
-__attribute__((section(".preinit_array"),
-               used)) static void (*const before_libraries)(int, char **, char **) = restart;
 
 /* A file opened later must not become standard output: those of the three that are closed are
  * opened, the wrong way round, so that using them still fails. */
@@ -98,7 +65,7 @@ static void catch_signals(void)
     sigaction(SIGXFSZ, &action, NULL);
 }
 
-static SpStatus run(const SpOptions *options)
+static SpStatus run(const SpOptions *options, char **argv)
 {
     const SpJob *job = &options->job;
     SpConsole console;
@@ -113,8 +80,10 @@ static SpStatus run(const SpOptions *options)
         return sp_info_print_json(stdout, job->weights);
     else if (options->info)
         sp_info_print(stdout, job->weights);
-    else
+    else {
+        restrain_spinning(argv);
         return sp_batch_run(job, options->video, options->videos, &console);
+    }
     return sp_ok();
 }
 
@@ -126,7 +95,7 @@ int main(int argc, char **argv)
     catch_signals();
     SpStatus status = sp_options_parse(argc, argv, &options);
     if (status.code == SP_OK)
-        status = run(&options);
+        status = run(&options, argv);
     if (status.code == SP_OK && fflush(stdout) != 0)
         status = sp_error(SP_OUTPUT, "cannot write to standard output");
     if (status.code != SP_OK)

@@ -151,10 +151,13 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
                              .hidden_seconds = none_hidden,
                              .close = close_cpu};
     cpu->work = alloc_memory(&cpu->device, bytes);
-    if (!cpu->work || !sp_gemm_prepare(threads) || !start_threads(threads)) {
+    const SpStatus products = sp_gemm_prepare(threads);
+    if (!cpu->work || products.code != SP_OK || !start_threads(threads)) {
         if (cpu->work)
             free_memory(&cpu->device, cpu->work, bytes);
         free(cpu);
+        if (products.code == SP_DEVICE)
+            return products;
         return sp_error(SP_MEMORY,
                         "not enough memory for the workspace of %d threads; use fewer with "
                         "--threads",

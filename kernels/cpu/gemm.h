@@ -6,14 +6,15 @@
 #ifndef SP_KERNELS_CPU_GEMM_H
 #define SP_KERNELS_CPU_GEMM_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
-/* To be called before any product. Keeps OpenBLAS from computing in threads of its own and has it
- * allocate its buffers now: 128 MB of addresses for each product that runs at the same time,
- * touched as needed, so that free memory can be measured afterwards. False when it cannot:
- * OpenBLAS would try for ever. */
-bool sp_gemm_prepare(int threads);
+#include "base/status.h"
+
+/* To be called before any product. Loads OpenBLAS, keeps it from computing in threads of its own
+ * and has it allocate its buffers now: 128 MB of addresses for each product that runs at the same
+ * time, touched as needed, so that free memory can be measured afterwards. SP_MEMORY when it
+ * cannot: OpenBLAS would try for ever; SP_DEVICE when it cannot be loaded. */
+SpStatus sp_gemm_prepare(int threads);
 
 /* c = alpha a b^T + beta c: a [m, k], b [n, k], c [m, n], rows lda, ldb, ldc apart. Eleven
  * parameters: those of every BLAS. */

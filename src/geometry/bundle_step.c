@@ -1,7 +1,7 @@
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
+#include "base/blas.h"
 #include "base/minmax.h"
 #include "geometry/bundle_internal.h"
 
@@ -92,8 +92,8 @@ static bool eliminate(SpBundleSolver *s, double radius, int64_t first, int64_t c
             }
         }
     }
-    cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (blasint)n, (blasint)width, -1,
-                s->eliminated, (blasint)width, 1, s->schur, (blasint)n);
+    sp_blas()->cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (blasint)n, (blasint)width, -1,
+                           s->eliminated, (blasint)width, 1, s->schur, (blasint)n);
     return true;
 }
 
@@ -118,16 +118,17 @@ static bool solve_cameras(SpBundleSolver *s)
             }
         if (e == n)
             break;
-        cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit,
-                    (blasint)(n - e), (blasint)(e - b), 1, a + b * n + b, (blasint)n, a + e * n + b,
-                    (blasint)n);
-        cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (blasint)(n - e), (blasint)(e - b), -1,
-                    a + e * n + b, (blasint)n, 1, a + e * n + e, (blasint)n);
+        sp_blas()->cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit,
+                               (blasint)(n - e), (blasint)(e - b), 1, a + b * n + b, (blasint)n,
+                               a + e * n + b, (blasint)n);
+        sp_blas()->cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (blasint)(n - e),
+                               (blasint)(e - b), -1, a + e * n + b, (blasint)n, 1, a + e * n + e,
+                               (blasint)n);
     }
-    cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, (blasint)n, a, (blasint)n,
-                s->step, 1);
-    cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, (blasint)n, a, (blasint)n,
-                s->step, 1);
+    sp_blas()->cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, (blasint)n, a,
+                           (blasint)n, s->step, 1);
+    sp_blas()->cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, (blasint)n, a,
+                           (blasint)n, s->step, 1);
     return true;
 }
 

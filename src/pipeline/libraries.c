@@ -1,15 +1,18 @@
 #include "pipeline/libraries.h"
 
-#include <cblas.h>
+#include <stdbool.h>
+
 #include <cjson/cJSON.h>
 #include <png.h>
 #include <zlib.h>
 
+#include "base/blas.h"
 #include "media/ffmpeg.h"
 
 int sp_libraries(SpLibraryVersion out[SP_REPORT_LIBRARIES])
 {
-    const SpLibraryVersion all[] = {{"OpenBLAS", openblas_get_config()},
+    const bool has_config = sp_blas_load().code == SP_OK && sp_blas()->get_config;
+    const SpLibraryVersion all[] = {{"OpenBLAS", has_config ? sp_blas()->get_config() : NULL},
                                     {"cJSON", cJSON_Version()},
                                     {"libpng", png_get_libpng_ver(NULL)},
                                     {"zlib", zlibVersion()},
