@@ -149,12 +149,13 @@ static double overlap(const Tracks *s, int64_t a, int64_t b)
     return sum;
 }
 
-/* The frame between first and last whose larger overlap with them is the smallest. */
+/* The frame strictly between first and last whose larger overlap with them is the smallest; frame 0
+ * where none is between. */
 static int64_t key_frame(const Tracks *s)
 {
     int64_t best = 0;
     double min = INFINITY;
-    for (int64_t k = 0; k < s->frames; k++) {
+    for (int64_t k = 1; k < s->frames - 1; k++) {
         const double first = overlap(s, 0, k), last = overlap(s, s->frames - 1, k);
         const double max = first > last ? first : last;
         if (max < min) {

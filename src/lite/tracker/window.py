@@ -252,7 +252,8 @@ def init_cameras(window: Window, seen: Tensor, moving: Tensor) -> Tensor:
     """src/tracker/README.md, "Camera start": [T, 4, 4]."""
     world = transform(window.c2w, window.point)
     common = torch.maximum(seen @ seen[0], seen @ seen[-1])
-    key, last = int(common.argmin()), len(seen) - 1
+    last = len(seen) - 1
+    key = 1 + int(common[1:last].argmin()) if last > 1 else 0
     still = window.query_valid * (1 - moving)
 
     def interval(a: int, b: int) -> Tensor:
