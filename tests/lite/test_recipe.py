@@ -4,8 +4,8 @@
     test_recipe.py BUILD SOURCE [Recipe.TEST...]
 
 Proves that a clip is the same for a seed and true to its tracks, that C and PyTorch render the same,
-that every loss falls, that training goes on where it was stopped, and that C and PyTorch agree about
-the exported checkpoints on a rendered clip.
+that every loss falls, that training goes on where it was stopped, that cameras begin as the reference's
+do, and that C and PyTorch agree about the exported checkpoints on a rendered clip.
 Where PyTorch or OpenCV are missing it goes on under the system's interpreter; where that lacks them too,
 exit status 77 (skipped).
 """
@@ -34,9 +34,10 @@ except ImportError as missing:
 BUILD, SOURCE = (Path(a).resolve() for a in sys.argv[1:3])
 LITE = SOURCE / "src" / "lite"
 sys.path.insert(0, str(LITE))
-from common import tensorfile  # noqa: E402
+from common import golden, tensorfile  # noqa: E402
 from common.config import SAM  # noqa: E402
 from sam.train import middle  # noqa: E402
+from tracker import check  # noqa: E402
 from world import cast, clips, degrade, render, scene  # noqa: E402
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONPATH=str(LITE))
@@ -160,6 +161,11 @@ class Recipe(unittest.TestCase):
         self.check_fall(log)
         python("tracker.export", *common, "--held", HELD, "--output", out)
         self.check_agreement("tracker", out, self.input(), "32")
+
+    def test_first_cameras_are_the_references(self):
+        report = golden.Report()
+        check.check_cameras(golden.GOLDEN, report)
+        self.assertEqual(report.failed, 0)
 
     def test_front(self):
         run, out = self.root / "run", self.root / "front.safetensors"
