@@ -51,7 +51,7 @@ def check_run(folder: Path, golden: str, model: Tracker, reference_way: bool, re
                 report.line(error <= limit, f"{name} it0.{part}", f"{error:.1e} (at most {limit:.0e})")
             else:
                 limit = (0.05, 1e-3) if k < 3 else (0.2, 1e-2)
-                report.share(f"{name} it{k}.{part}", ours, recorded, limit[part != "xy"])
+                report.share(f"{name} it{k}.{part}", ours, recorded, limit[part != "xy"], part == "xy")
         cameras = (1e-4, 1e-3, 1e-3, 5e-2)[k]
         for part, ours in (("c2w", w.c2w), ("c2w_init", w.c2w_init), ("intrinsics", w.k)):
             report.error(f"{name} it{k}.{part}", ours, g[f"it{k}.{part}"], cameras)
@@ -61,7 +61,7 @@ def check_run(folder: Path, golden: str, model: Tracker, reference_way: bool, re
         k += 1
 
     out = window.run(model, clip, support=120, seed=int(g.meta["seed"]), reference_way=reference_way, after=after)
-    report.share(f"{name} out.track2d", out["tracks"][..., :2], g["out.track2d"][..., :2], 0.2)
+    report.share(f"{name} out.track2d", out["tracks"][..., :2], g["out.track2d"][..., :2], 0.2, True)
     report.share(f"{name} out.track3d", out["camera_points"], g["out.track3d"][..., :3], 1e-2)
     report.share(f"{name} out.vis", out["visibility"][..., None], g["out.vis"], 1e-2)
     report.share(f"{name} out.conf", out["confidence"][..., None], g["out.conf"], 1e-2)
