@@ -140,23 +140,22 @@ typedef struct Tracks {
     float *fit_weight; /* [N] of one fit */
 } Tracks;
 
-/* How much frames a and b share: the sum of the products of their weights. */
-static double overlap(const Tracks *s, int64_t a, int64_t b)
+/* The sum of the products of the frames' weights. */
+static double overlap(const float *a, const float *b, int64_t tracks)
 {
     double sum = 0;
-    for (int64_t n = 0; n < s->tracks; n++)
-        sum += (double)s->weight[a * s->tracks + n] * s->weight[b * s->tracks + n];
+    for (int64_t n = 0; n < tracks; n++)
+        sum += (double)a[n] * b[n];
     return sum;
 }
 
-/* The frame strictly between first and last whose larger overlap with them is the smallest; frame 0
- * where none is between. */
-static int64_t key_frame(const Tracks *s)
+int64_t sp_procrustes_key_frame(const float *weight, int64_t frames, int64_t tracks)
 {
     int64_t best = 0;
     double min = INFINITY;
-    for (int64_t k = 1; k < s->frames - 1; k++) {
-        const double first = overlap(s, 0, k), last = overlap(s, s->frames - 1, k);
+    for (int64_t k = 1; k < frames - 1; k++) {
+        const double first = overlap(weight, weight + k * tracks, tracks);
+        const double last = overlap(weight + (frames - 1) * tracks, weight + k * tracks, tracks);
         const double max = first > last ? first : last;
         if (max < min) {
             min = max;
@@ -188,7 +187,7 @@ void sp_procrustes_cameras(const float *points, const float *weight, const float
                            int64_t frames, int64_t tracks, float *work, float *cameras)
 {
     const Tracks s = {points, weight, track_weight, frames, tracks, work};
-    const int64_t k = key_frame(&s);
+    const int64_t k = sp_procrustes_key_frame(weight, frames, tracks);
     float middle[16];
     fit_interval(&s, 0, k, cameras);
     memcpy(middle, cameras + 16 * k, sizeof middle);

@@ -252,7 +252,7 @@ static void track_window(Run *run, int64_t index)
         snprintf(name, sizeof name, "win%d.", (int)index);
     snprintf(w.label, sizeof w.label, "%sstart.", name);
     /* A window may lie before all queries: then support points alone refine its cameras, and
-     * without them the input's stay. (The published code needs a query in the first window.) */
+     * without them the input's stay. (The published code needs one or the other.) */
     if (w.tracks > 0)
         sp_window_init(t, nn, run->input, &run->carry, run->overlap_z, &w);
     const int64_t times = sp_nn_loop_begin(nn, iterations);

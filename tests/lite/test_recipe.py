@@ -4,8 +4,8 @@
     test_recipe.py BUILD SOURCE [Recipe.TEST...]
 
 Proves that a clip is the same for a seed and true to its tracks, that C and PyTorch render the same,
-that every loss falls, that training goes on where it was stopped, and that C and PyTorch agree about
-the exported checkpoints on a rendered clip.
+that every loss falls, that training goes on where it was stopped, that cameras begin as the reference's
+do, and that C and PyTorch agree about the exported checkpoints on a rendered clip.
 Where PyTorch or OpenCV are missing it goes on under the system's interpreter; where that lacks them too,
 exit status 77 (skipped).
 """
@@ -34,9 +34,10 @@ except ImportError as missing:
 BUILD, SOURCE = (Path(a).resolve() for a in sys.argv[1:3])
 LITE = SOURCE / "src" / "lite"
 sys.path.insert(0, str(LITE))
-from common import tensorfile  # noqa: E402
+from common import golden, tensorfile  # noqa: E402
 from common.config import SAM  # noqa: E402
 from sam.train import middle  # noqa: E402
+from tracker import check  # noqa: E402
 from world import cast, clips, degrade, render, scene  # noqa: E402
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONPATH=str(LITE))
@@ -100,19 +101,19 @@ class Recipe(unittest.TestCase):
         off = (torch_frame["image"] - frame["image"]).abs().amax(-1)
         self.assertLess((off > 0.02).float().mean().item(), 0.002)
 
-    def input(self) -> Path:
+    def input(self, frames: int = FRAMES) -> Path:
         """A rendered clip with its geometry, as tests/bench/bench.c and twin.py take it."""
-        path, clip = self.root / "input.safetensors", self.clip()
+        path, clip = self.root / f"input{frames}.safetensors", self.clip()
         size = (192, 144)
         video = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in clip["video"]])
         depth = np.stack([cv2.resize(f.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
                           for f in clip["depth"]])
         scaled = clip["k"] * np.array([[0.75], [0.75], [1]], np.float32)
         n = np.arange(32)
-        query = np.stack([n % 2 * 3, 10 + n * 37 % 170, 10 + n * 53 % 120], 1)
+        query = np.stack([n % 2 * min(3, frames - 1), 10 + n * 37 % 170, 10 + n * 53 % 120], 1)
         arrays = {"video": video.transpose(0, 3, 1, 2), "depth": depth,
-                  "confident": np.ones_like(depth), "intrinsics": scaled, "c2w": clip["c2w"],
-                  "query": query}
+                  "confident": np.ones_like(depth), "intrinsics": scaled, "c2w": clip["c2w"]}
+        arrays = {name: array[:frames] for name, array in arrays.items()} | {"query": query}
         tensorfile.write(path, {name: torch.from_numpy(np.ascontiguousarray(array, np.float32))
                                 for name, array in arrays.items()})
         return path
@@ -160,6 +161,16 @@ class Recipe(unittest.TestCase):
         self.check_fall(log)
         python("tracker.export", *common, "--held", HELD, "--output", out)
         self.check_agreement("tracker", out, self.input(), "32")
+
+    def test_agreement_on_an_image_and_a_pair(self):
+        """Where the reference stops (src/tracker/README.md, "Where ours differs")."""
+        for frames in (1, 2):
+            self.check_agreement("tracker", LITE / "offline.safetensors", self.input(frames), "200")
+
+    def test_first_cameras_are_the_references(self):
+        report = golden.Report()
+        check.check_cameras(golden.GOLDEN, report)
+        self.assertEqual(report.failed, 0)
 
     def test_front(self):
         run, out = self.root / "run", self.root / "front.safetensors"

@@ -1,7 +1,8 @@
-/* Bundle adjustment against recorded runs of the published solver. */
+/* First cameras and bundle adjustment against recorded runs of the reference. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -87,27 +88,73 @@ static void of_the_tracker(void **state)
     agrees("tracker/geometry.safetensors", 1e-4, 2e-4);
 }
 
-/* First cameras from tracked points. */
-static void procrustes(void **state)
+static void of_three_frames(void **state)
+{
+    (void)state;
+    agrees("tracker/key_frame_geometry.safetensors", 1e-4, 1e-5);
+}
+
+/* First cameras from tracked points, the golden's tensors UNIT.*: tells the key frame. */
+static int64_t cameras_agree(Golden *g, const char *unit)
+{
+    const SpTensor *points = golden_tensor(g, golden_name(unit, "points"));
+    const int64_t frames = points->dim[0], tracks = points->dim[1];
+    const float *xyz = golden_f32(g, golden_name(unit, "points"), NULL);
+    const float *weight = golden_f32(g, golden_name(unit, "vis"), NULL);
+    float *work = golden_zeros(tracks), *cameras = golden_zeros(16 * frames);
+    sp_procrustes_cameras(xyz, weight, golden_f32(g, golden_name(unit, "weight"), NULL), frames,
+                          tracks, work, cameras);
+    golden_compare(g, golden_name(unit, "out"), cameras, 2e-5);
+    free(work), free(cameras);
+    return sp_procrustes_key_frame(weight, frames, tracks);
+}
+
+static void first_cameras(void **state)
 {
     (void)state;
     Golden *g = golden_open("tracker/geometry.safetensors");
-    const SpTensor *points = golden_tensor(g, "procrustes.points");
-    const int64_t frames = points->dim[0], tracks = points->dim[1];
-    float *work = malloc((size_t)tracks * sizeof *work);
-    float *cameras = malloc((size_t)(16 * frames) * sizeof *cameras);
-    sp_procrustes_cameras(golden_f32(g, "procrustes.points", NULL),
-                          golden_f32(g, "procrustes.vis", NULL),
-                          golden_f32(g, "procrustes.weight", NULL), frames, tracks, work, cameras);
-    golden_compare(g, "procrustes.out", cameras, 2e-5);
-    free(work), free(cameras);
+    cameras_agree(g, "procrustes");
     golden_close(g);
 }
 
-int main(void)
+/* Frame 0 shares least with an end. */
+static void first_cameras_of_three_frames(void **state)
 {
-    const struct CMUnitTest cases[] = {cmocka_unit_test(tiny), cmocka_unit_test(medium),
-                                       cmocka_unit_test(skipped), cmocka_unit_test(of_the_tracker),
-                                       cmocka_unit_test(procrustes)};
+    (void)state;
+    Golden *g = golden_open("tracker/key_frame_geometry.safetensors");
+    assert_int_equal(cameras_agree(g, "procrustes"), 1);
+    golden_close(g);
+}
+
+/* Whichever frame shares least with an end, an end itself is never the key frame; with fewer than
+ * three frames 0 is. */
+static void key_frame_lies_between_the_ends(void **state)
+{
+    (void)state;
+    Golden *g = golden_open("tracker/procrustes.safetensors");
+    char unit[16];
+    int length;
+    for (const char *at = golden_meta(g, "cases"); sscanf(at, "%15s%n", unit, &length) == 1;
+         at += length) {
+        const float *key = golden_f32(g, golden_name(unit, "key_frame"), NULL);
+        const int64_t ours = cameras_agree(g, unit);
+        if (ours != (int64_t)*key)
+            fail_msg("%s: key frame %d, recorded %d", unit, (int)ours, (int)*key);
+    }
+    golden_close(g);
+}
+
+/* An argument chooses tests by name, "first_cameras*". */
+int main(int argc, char **argv)
+{
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
+    const struct CMUnitTest cases[] = {cmocka_unit_test(tiny),
+                                       cmocka_unit_test(medium),
+                                       cmocka_unit_test(skipped),
+                                       cmocka_unit_test(of_the_tracker),
+                                       cmocka_unit_test(of_three_frames),
+                                       cmocka_unit_test(first_cameras),
+                                       cmocka_unit_test(first_cameras_of_three_frames),
+                                       cmocka_unit_test(key_frame_lies_between_the_ends)};
     return cmocka_run_group_tests_name("bundle", cases, NULL, NULL);
 }

@@ -50,9 +50,10 @@ class Report:
         error = off / max(1.0, golden.double().abs().max().item())
         self.line(error <= tolerance, name, f"{error:.1e} (at most {tolerance:.0e})")
 
-    def share(self, name: str, ours: Tensor, golden: Tensor, limit: float) -> None:
-        """95 % of the tracks, the last but one axis, within `limit` everywhere."""
+    def share(self, name: str, ours: Tensor, golden: Tensor, limit: float, pixels: bool = False) -> None:
+        """95 % of the tracks, the last but one axis, within `limit` everywhere: of pixels, or as in `error`."""
         worst = (ours - golden).abs().flatten(0, -3).amax(0).amax(-1)
+        worst = worst if pixels else worst / golden.abs().max().clamp_min(1)
         share = (worst <= limit).double().mean().item()
         self.line(share >= 0.95, name, f"{100 * share:.1f} % of tracks within {limit:g}")
 

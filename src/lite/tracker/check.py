@@ -29,12 +29,12 @@ def check_levels(folder: Path, model: Tracker, report: Report) -> None:
                      g["corr_depth_emb"], ENCODED)
 
 
-def check_offline(folder: Path, model: Tracker, reference_way: bool, report: Report) -> None:
-    """The whole run, against each iteration's recorded state."""
-    g = Golden(folder / "tracker/offline.safetensors")
+def check_run(folder: Path, golden: str, model: Tracker, reference_way: bool, report: Report) -> None:
+    """A whole run in one window, against each iteration's recorded state."""
+    g = Golden(folder / f"tracker/{golden}.safetensors")
     clip = window.Clip(g["in.frames"].permute(0, 3, 1, 2).float(), g["in.depth"], g["in.conf"],
                        g["in.intrinsics"], g["in.c2w"], g["in.queries"])
-    name = "offline, reference way" if reference_way else "offline"
+    name = f"{golden}, reference way" if reference_way else golden
     k = 0
 
     def after(w: window.Window) -> None:
@@ -42,16 +42,16 @@ def check_offline(folder: Path, model: Tracker, reference_way: bool, report: Rep
         parts = {"xy": w.track[..., :2], "cam_points": w.point, "xyz_unreplaced": w.unreplaced,
                  **{part: w.logits[part][..., None] for part in ("vis", "conf", "dyn")}}
         if k == 0 and not reference_way:
-            check_init(g, w, report)
+            check_init(g, name, w, report)
         for part, ours in parts.items():
-            golden = g[f"it{k}.{part}"].view_as(ours)
+            recorded = g[f"it{k}.{part}"].view_as(ours)
             if k == 0:
-                error = (ours - golden).abs().max().item()
+                error = (ours - recorded).abs().max().item()
                 limit = 2e-4 if part == "xy" else 1e-4
                 report.line(error <= limit, f"{name} it0.{part}", f"{error:.1e} (at most {limit:.0e})")
             else:
                 limit = (0.05, 1e-3) if k < 3 else (0.2, 1e-2)
-                report.share(f"{name} it{k}.{part}", ours, golden, limit[part != "xy"])
+                report.share(f"{name} it{k}.{part}", ours, recorded, limit[part != "xy"], part == "xy")
         cameras = (1e-4, 1e-3, 1e-3, 5e-2)[k]
         for part, ours in (("c2w", w.c2w), ("c2w_init", w.c2w_init), ("intrinsics", w.k)):
             report.error(f"{name} it{k}.{part}", ours, g[f"it{k}.{part}"], cameras)
@@ -61,7 +61,7 @@ def check_offline(folder: Path, model: Tracker, reference_way: bool, report: Rep
         k += 1
 
     out = window.run(model, clip, support=120, seed=int(g.meta["seed"]), reference_way=reference_way, after=after)
-    report.share(f"{name} out.track2d", out["tracks"][..., :2], g["out.track2d"][..., :2], 0.2)
+    report.share(f"{name} out.track2d", out["tracks"][..., :2], g["out.track2d"][..., :2], 0.2, True)
     report.share(f"{name} out.track3d", out["camera_points"], g["out.track3d"][..., :3], 1e-2)
     report.share(f"{name} out.vis", out["visibility"][..., None], g["out.vis"], 1e-2)
     report.share(f"{name} out.conf", out["confidence"][..., None], g["out.conf"], 1e-2)
@@ -71,15 +71,16 @@ def check_offline(folder: Path, model: Tracker, reference_way: bool, report: Rep
     report.error(f"{name} out.valid", out["valid"][:, ::8, ::8], g["out.conf_depth"], UNIT)
 
 
-def check_init(g: Golden, w: window.Window, report: Report) -> None:
-    report.error("start.queries", w.query, g["start.queries"], UNIT)
-    report.error("start.queries_z", w.z[:, None], g["start.queries_z"], UNIT)
-    report.error("start.queries_z_unc", w.query_valid[:, None], g["start.queries_z_unc"], UNIT)
-    report.error("start.min_pts", w.lo, g["start.min_pts"], UNIT)
-    report.error("start.max_pts", w.hi, g["start.max_pts"], UNIT)
+def check_init(g: Golden, name: str, w: window.Window, report: Report) -> None:
+    report.error(f"{name} start.queries", w.query, g["start.queries"], UNIT)
+    report.error(f"{name} start.queries_z", w.z[:, None], g["start.queries_z"], UNIT)
+    report.error(f"{name} start.queries_z_unc", w.query_valid[:, None], g["start.queries_z_unc"], UNIT)
+    report.error(f"{name} start.min_pts", w.lo, g["start.min_pts"], UNIT)
+    report.error(f"{name} start.max_pts", w.hi, g["start.max_pts"], UNIT)
     for level in range(LEVELS):
-        report.error(f"start.fmap{level}", w.cache.features[level][::3, ::8, ::6, ::8], g[f"start.fmap{level}"], UNIT)
-        report.error(f"start.point_map{level}", w.cache.points[level][::3, :, ::2, ::2],
+        report.error(f"{name} start.fmap{level}", w.cache.features[level][::3, ::8, ::6, ::8],
+                     g[f"start.fmap{level}"], UNIT)
+        report.error(f"{name} start.point_map{level}", w.cache.points[level][::3, :, ::2, ::2],
                      g[f"start.point_map{level}"], UNIT)
 
 
@@ -110,8 +111,10 @@ def check(folder: Path, report: Report) -> None:
     check_tokens(folder, model, report)
     for name in ("tiny", "medium", "skip"):
         check_bundle(folder, name, report)
-    for reference_way in (False, True):
-        check_offline(folder, model, reference_way, report)
+    check_cameras(folder, report)
+    for golden in ("offline", "key_frame"):
+        for reference_way in (False, True):
+            check_run(folder, golden, model, reference_way, report)
 
 
 def check_tokens(folder: Path, model: Tracker, report: Report) -> None:
@@ -135,6 +138,21 @@ def check_bundle(folder: Path, name: str, report: Report) -> None:
     c2w, k, _ = bundle.adjust(*problem)
     report.error(f"ba_{name} c2w", torch.from_numpy(c2w), g["ba.out_c2w"], 1e-4 if name == "medium" else 1e-5)
     report.error(f"ba_{name} intrinsics", torch.from_numpy(k), g["ba.out_intrinsics"], 1e-6)
+
+
+def check_cameras(folder: Path, report: Report) -> None:
+    """First cameras from tracked points, whichever frame shares least with an end."""
+    made = Golden(folder / "tracker/procrustes.safetensors")
+    cases = [(f"procrustes {case}", made, case) for case in made.meta["cases"].split()]
+    cases += [(run, Golden(folder / f"tracker/{run}.safetensors"), "procrustes")
+              for run in ("geometry", "key_frame_geometry")]
+    for name, g, case in cases:
+        points, seen, weight = (g[f"{case}.{part}"] for part in ("points", "vis", "weight"))
+        cameras = window.fit_cameras(points, seen, weight.flatten())
+        report.error(f"{name} first cameras", cameras, g[f"{case}.out"], UNIT)
+        if g is made:
+            key, recorded = window.key_frame(seen), g[f"{case}.key_frame"].item()
+            report.line(key == recorded, f"{name} key frame", f"{key}, recorded {recorded}")
 
 
 if __name__ == "__main__":

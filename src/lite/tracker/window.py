@@ -248,13 +248,15 @@ def rigid_fit(x: Tensor, y: Tensor, h: Tensor) -> Tensor:
     return out
 
 
-def init_cameras(window: Window, seen: Tensor, moving: Tensor) -> Tensor:
-    """src/tracker/README.md, "Camera start": [T, 4, 4]."""
-    world = transform(window.c2w, window.point)
-    common = torch.maximum(seen @ seen[0], seen @ seen[-1])
-    last = len(seen) - 1
-    key = 1 + int(common[1:last].argmin()) if last > 1 else 0
-    still = window.query_valid * (1 - moving)
+def key_frame(seen: Tensor) -> int:
+    """The frame between the ends that shares least with them; 0 where there is none."""
+    shared = torch.maximum(seen @ seen[0], seen @ seen[-1])[1:-1]
+    return 1 + int(shared.argmin()) if len(shared) else 0
+
+
+def fit_cameras(world: Tensor, seen: Tensor, still: Tensor) -> Tensor:
+    """src/tracker/README.md, "Camera start": D [T, 4, 4] of world points [T, N, 3], seen [T, N] and still [N]."""
+    key, last = key_frame(seen), len(seen) - 1
 
     def interval(a: int, b: int) -> Tensor:
         h = still * seen[a] * seen[b]
@@ -264,6 +266,12 @@ def init_cameras(window: Window, seen: Tensor, moving: Tensor) -> Tensor:
     first, second = interval(0, key), interval(key, last)
     cameras = torch.cat([first[:-1], first[-1] @ second])
     cameras[0] = torch.eye(4).to(cameras)
+    return cameras
+
+
+def init_cameras(window: Window, seen: Tensor, moving: Tensor) -> Tensor:
+    world = transform(window.c2w, window.point)
+    cameras = fit_cameras(world, seen, window.query_valid * (1 - moving))
     return (cameras @ window.c2w.double()).float()
 
 
