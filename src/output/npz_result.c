@@ -19,7 +19,7 @@ typedef struct Writing {
 
 /* What --omit can name: all but `version`, by which a result is recognised. */
 static const char can_be_omitted[] =
-    "coords,tracks2d,visibs,confs,dynamic,queries,object,object_names,extrinsics,intrinsics,"
+    "coords,tracks2d,visibs,confs,sigma,dynamic,queries,object,object_names,extrinsics,intrinsics,"
     "intrinsics_input,size,saved_size,scale,depths,confs_depth,video,frame_index,timestamps";
 
 SpStatus sp_result_check_omit(const char *names)
@@ -108,6 +108,8 @@ static SpStatus write_tracks(const Writing *w)
     SP_TRY(sp_npz_array(w->npz, "tracks2d", SP_F32, 3, pixels, w->work));
     SP_TRY(sp_npz_array(w->npz, "queries", SP_F32, 2, (const int64_t[]){n, 3}, r->queries));
     SP_TRY(sp_npz_array(w->npz, "dynamic", SP_F32, 1, &n, r->dynamic));
+    if (r->sigma)
+        SP_TRY(sp_npz_array(w->npz, "sigma", SP_F32, 2, pixels, r->sigma));
     return r->object ? write_objects(w) : sp_ok();
 }
 

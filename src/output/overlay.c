@@ -3,10 +3,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/minmax.h"
-#include "media/spool.h"
+#include "media/reread.h"
 #include "media/writer.h"
 #include "output/palette.h"
 
@@ -107,49 +106,29 @@ void sp_overlay_draw(const SpOverlay *overlay, int64_t t, const SpImage *image)
                             overlay->colours[n]);
 }
 
-static SpStatus changed(const SpOutput *output)
-{
-    return sp_error(SP_INPUT, "%.300s: its frames changed between the first and the second reading",
-                    output->video);
-}
+/* Hands frames on as images. */
+typedef struct Images {
+    const SpClip *clip;
+    SpStatus (*each)(void *self, int64_t t, const SpImage *image);
+    void *self;
+} Images;
 
-static SpStatus frames_of(const SpOutput *output, SpReader *reader, const SpImage *image,
-                          SpStatus (*each)(void *self, int64_t t, const SpImage *image), void *self)
+static SpStatus hand_on(void *self, int64_t t, uint8_t *rgb)
 {
-    const int64_t frames = output->result->clip->frames;
-    for (int64_t t = 0; t < frames; t++) {
-        SpFrameInfo info;
-        bool end;
-        SP_TRY(sp_reader_next(reader, image->rgb, &info, &end));
-        if (end)
-            return changed(output);
-        SP_TRY(each(self, t, image));
-        sp_progress(&output->console->progress, (double)(t + 1), (double)frames);
-    }
-    return sp_ok();
+    const Images *images = self;
+    const SpFramePlan *plan = &images->clip->plan;
+    const SpImage image = {plan->input_height, plan->input_width, rgb};
+    return images->each(images->self, t, &image);
 }
 
 SpStatus sp_overlay_frames(const SpOutput *output,
                            SpStatus (*each)(void *self, int64_t t, const SpImage *image),
                            void *self)
 {
-    const SpFramePlan *plan = &output->result->clip->plan;
-    SpImage image = {plan->input_height, plan->input_width, NULL};
-    SpReader *reader;
-    SpStatus status;
-    if (strcmp(output->video, "-") == 0)
-        SP_TRY(sp_spool_rewind());
-    SP_TRY(sp_reader_open(output->video, &output->reader, &reader));
-    const SpVideoInfo now = sp_reader_video(reader);
-    if (now.height != image.height || now.width != image.width)
-        status = changed(output);
-    else if (!(image.rgb = malloc((size_t)(3 * image.height * image.width))))
-        status = sp_no_memory("a frame");
-    else
-        status = frames_of(output, reader, &image, each, self);
-    free(image.rgb);
-    sp_reader_close(reader);
-    return status;
+    const SpClip *clip = output->result->clip;
+    Images images = {clip, each, self};
+    return sp_reread(output->video, &output->reader, clip, clip->frames, &output->console->progress,
+                     hand_on, &images);
 }
 
 /* A video being written. */
@@ -197,15 +176,7 @@ static SpStatus write_video(const SpAtomicFile *file, const SpOutput *output)
 
 SpStatus sp_overlay_check(const char *video)
 {
-    struct stat info;
-    if (strcmp(video, "-") == 0)
-        return sp_spool_stdin();
-    if (stat(video, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
-        return sp_error(SP_USAGE,
-                        "%.300s: not a regular file, but --overlay reads the video twice; "
-                        "use standard input: spatrack - < %.100s",
-                        video, video);
-    return sp_ok();
+    return sp_reread_check(video, "overlay");
 }
 
 const SpFormat sp_format_video = {.product = SP_PRODUCT_OVERLAY,

@@ -11,8 +11,7 @@
 #include "output/draw.h"
 #include "output/formats.h"
 
-/* Before any work: the video can be read twice. One on standard input is kept for the second
- * reading (media/spool.h). SP_USAGE, and what that gives. */
+/* Before any work: the video can be read twice (media/reread.h). */
 SpStatus sp_overlay_check(const char *video);
 
 /* What draws a run's tracks; the arrays are its own. */
@@ -33,7 +32,7 @@ void sp_overlay_close(SpOverlay *overlay);
 void sp_overlay_draw(const SpOverlay *overlay, int64_t t, const SpImage *image);
 
 /* Reads the used frames again: each(self, t, image) for t = 0..T-1 with an image that may be drawn
- * on. SP_INPUT when they are no longer T of that size; SP_MEMORY; what `each` gives. */
+ * on. As sp_reread. */
 SpStatus sp_overlay_frames(const SpOutput *output,
                            SpStatus (*each)(void *self, int64_t t, const SpImage *image),
                            void *self);

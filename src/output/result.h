@@ -25,6 +25,8 @@ typedef struct SpResult {
     const float *points;             /* [T, N, 3] in each frame's camera */
     const float *visibility, *confs; /* [T, N] */
     const float *dynamic;            /* [N] */
+    const float *sigma;              /* [T, N] standard deviation of x and of y of refined tracks in
+                                        pixels of the input video, NaN: not refined; NULL: none is */
     const uint8_t *object;           /* [N] object of a track, counted from 1; NULL: not wanted */
     int64_t objects;
     const char *object_names; /* [objects] texts, `object_name_size` bytes apart */

@@ -16,6 +16,7 @@
 
 typedef enum SpStopAfter { SP_STOP_NEVER, SP_STOP_FRONT, SP_STOP_SAM } SpStopAfter;
 typedef enum SpPrecisionChoice { SP_WANT_BEST, SP_WANT_F32, SP_WANT_BF16 } SpPrecisionChoice;
+typedef enum SpRefineChoice { SP_REFINE_AUTO, SP_REFINE_ON, SP_REFINE_OFF } SpRefineChoice;
 typedef enum SpSleep { SP_SLEEP_STAGE, SP_SLEEP_VIDEO, SP_SLEEP_NEVER, SP_SLEEP_SECONDS } SpSleep;
 
 /* What the user asks for; paths are views, NULL where nothing was given. */
@@ -44,6 +45,7 @@ typedef struct SpJob {
     int64_t trail; /* frames */
     SpBackground background;
     SpTrackerMode mode;
+    SpRefineChoice refine; /* auto: with the built-in weights */
     SpStopAfter stop_after;
     SpDeviceChoice device;
     SpPrecisionChoice precision;

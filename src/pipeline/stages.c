@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/refinement.h"
+
 static const double REPLACE_RATIO = 0.2; /* as published */
 
 /* A stage for so many frames and points, dry or not. */
@@ -58,7 +60,8 @@ static size_t result_bytes(const SpRun *run, int64_t frames, int64_t queries)
     const int64_t area = run->clip.plan.height * run->clip.plan.width;
     const int64_t geometry = 2 * area + 9 + 9 + 16, pairs = (3 + 3 + 1 + 1) * queries;
     const int64_t tracks = run->has[SP_STAGE_TRACKER] ? 9 + 16 + pairs : 0;
-    return (size_t)(frames * (geometry + tracks) + queries) * sizeof(float);
+    return (size_t)(frames * (geometry + tracks) + queries) * sizeof(float) +
+           sp_refinement_bytes(run, frames, queries);
 }
 
 static SpStatus acquire(SpRun *run, SpStage stage)
@@ -186,6 +189,7 @@ static SpStatus alloc_results(SpRun *run)
     tracks->visibility = tracks->camera_points + 3 * t * n;
     tracks->confidence = tracks->visibility + t * n;
     tracks->dynamic = tracks->confidence + t * n;
+    run->sigma = tracks->dynamic + n;
     tracks->depth = geometry->depth; /* in place: see SpTrackerOutput */
     tracks->valid = geometry->confidence;
     return sp_ok();
@@ -218,6 +222,17 @@ static SpStatus run_tracker(SpRun *run)
     for (int64_t i = 0; i < run->clip.frames * plan->height * plan->width; i++)
         confidence[i] = confidence[i] > SP_FRONT_CONFIDENCE;
     return run_stage(run, SP_STAGE_TRACKER, NULL);
+}
+
+static SpStatus refine(SpRun *run)
+{
+    if (!run->refines)
+        return sp_ok();
+    sp_console_begin(run->console, "refine", (double)run->clip.frames);
+    const SpStatus status = sp_refinement_run(run);
+    run->report.stages[run->report.stage_count++] =
+        (SpStageReport){.name = "refine", .seconds = sp_console_end(run->console)};
+    return status;
 }
 
 /* The intrinsics that --fov or --focal fix: square pixels, the axis through the middle. */
@@ -344,6 +359,7 @@ SpStatus sp_stages_run(SpRun *run)
     if (tracks) {
         SP_TRY(run_tracker(run));
         fix_intrinsics(run, run->tracks.intrinsics); /* bundle adjustment has only one focal */
+        SP_TRY(refine(run));
     }
     scale_world(run, tracks, 1 / unit);
     SP_TRY(choose_scale(run));

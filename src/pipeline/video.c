@@ -13,6 +13,7 @@
 #include "pipeline/inputs.h"
 #include "pipeline/libraries.h"
 #include "pipeline/plan_table.h"
+#include "pipeline/refinement.h"
 #include "pipeline/segmentation.h"
 #include "pipeline/stages.h"
 
@@ -78,7 +79,7 @@ static SpStatus open_models(SpRun *run)
         run->support = sp_tracker_support(run->models->model[SP_STAGE_TRACKER].tracker);
     SP_TRY(working_size(run));
     report_weights(run);
-    return sp_ok();
+    return sp_refinement_prepare(run);
 }
 
 /* A stage without a network, for the report. */
@@ -173,6 +174,7 @@ static SpResult result_of(const SpRun *run)
                       .visibility = tracks->visibility,
                       .confs = tracks->confidence,
                       .dynamic = tracks->dynamic,
+                      .sigma = run->refines ? run->sigma : NULL,
                       .object = prompts->named ? run->queries.object : NULL,
                       .objects = prompts->objects,
                       .object_names = prompts->name[0],

@@ -1,0 +1,22 @@
+/*
+ * Tracks refined on the frames of the video itself, read again (src/refine/README.md).
+ */
+#ifndef SP_PIPELINE_REFINEMENT_H
+#define SP_PIPELINE_REFINEMENT_H
+
+#include "pipeline/run.h"
+
+/* Once the weights are found, and before the video is read: sets run->refines, and has the video
+ * ready for a second reading. SP_USAGE where --refine on asks for what cannot be; what
+ * sp_reread_check gives. */
+SpStatus sp_refinement_prepare(SpRun *run);
+
+/* Bytes that the refinement of `queries` points takes on the host, results included. */
+size_t sp_refinement_bytes(const SpRun *run, int64_t frames, int64_t queries);
+
+/* Refines the tracker's positions, and lifts every point along its ray at its own depth, so that
+ * points project onto positions. run->sigma holds its [T, N] floats. SP_INPUT where the video
+ * changed; SP_MEMORY. */
+SpStatus sp_refinement_run(SpRun *run);
+
+#endif

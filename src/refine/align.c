@@ -1,0 +1,266 @@
+#include "refine/align.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "refine/pyramid.h"
+
+enum { REACH = SP_WINDOW / 2 };
+
+/* Pixels of the window's Gaussian, and gray levels below whose deviation nothing can be found. */
+static const float SPREAD = 6, MIN_CONTRAST = 1.5f;
+
+/* Gray levels^2 by which a pixel may be off: this, and so much of the patch's own variance; then
+ * how many times that makes a pixel one that does not belong. */
+static const double NOISE = 16, NOISE_SHARE = 0.1, OUTLIER = 4;
+
+/* The residuals of neighbours are alike and some of them wrong, so that positions are off by more
+ * than independent ones would have it; measured (src/refine/README.md, "Numbers"). */
+static const double SIGMA_FACTOR = 5.5;
+
+/* Affine parameters are counted at this distance from the middle, so that all are pixels. */
+static const float ARM = 10;
+
+/* Gray levels^2 that an affine parameter of a pixel must explain: keeps what has no texture from
+ * shearing. */
+static const double AFFINE_PRIOR = 64;
+
+/* A step shorter than this, in pixels, is the last. */
+static const double CONVERGED = 0.01;
+
+static const double MIN_GAIN = 0.2, MAX_GAIN = 5, MAX_STEP = 4;
+
+void sp_patch_cut(SpGray image, float x, float y, uint8_t *cut)
+{
+    for (int v = -REACH - 1; v <= REACH + 1; v++)
+        for (int u = -REACH - 1; u <= REACH + 1; u++)
+            *cut++ = (uint8_t)(sp_pyramid_sample(image.pixel, image.height, image.width,
+                                                 x + (float)u, y + (float)v) +
+                               0.5f);
+}
+
+/* Sum of a b over the window; eight sums let the compiler use vectors. */
+static double dot(const float *restrict a, const float *restrict b)
+{
+    float sum[8] = {0};
+    int i = 0;
+    for (; i + 8 <= SP_WINDOW_PIXELS; i += 8)
+        for (int k = 0; k < 8; k++)
+            sum[k] += a[i + k] * b[i + k];
+    for (; i < SP_WINDOW_PIXELS; i++)
+        sum[0] += a[i] * b[i];
+    return (double)((sum[0] + sum[4]) + (sum[1] + sum[5])) +
+           (double)((sum[2] + sum[6]) + (sum[3] + sum[7]));
+}
+
+/* Solves a x = b of n rows, a symmetric positive definite, by Cholesky's factors; false where it is
+ * not. */
+static bool solve(int n, double a[SP_WARP_PARAMETERS][SP_WARP_PARAMETERS],
+                  const double b[SP_WARP_PARAMETERS], double x[SP_WARP_PARAMETERS])
+{
+    double l[SP_WARP_PARAMETERS][SP_WARP_PARAMETERS];
+    for (int i = 0; i < n; i++) {
+        x[i] = b[i];
+        for (int j = 0; j <= i; j++) {
+            double sum = a[i][j];
+            for (int k = 0; k < j; k++)
+                sum -= l[i][k] * l[j][k];
+            if (i == j && !(sum > 1e-6 * a[i][i]))
+                return false;
+            l[i][j] = i == j ? sqrt(sum) : sum / l[j][j];
+        }
+        for (int k = 0; k < i; k++)
+            x[i] -= l[i][k] * x[k];
+        x[i] /= l[i][i];
+    }
+    for (int i = n - 1; i >= 0; i--) {
+        for (int k = i + 1; k < n; k++)
+            x[i] -= l[k][i] * x[k];
+        x[i] /= l[i][i];
+    }
+    return true;
+}
+
+/* The patch's derivatives by the parameters: dx, dy, and a's four entries. */
+static void derivatives(const uint8_t *cut, const float *trust, SpTemplate *t)
+{
+    int i = 0;
+    for (int v = -REACH; v <= REACH; v++)
+        for (int u = -REACH; u <= REACH; u++, i++) {
+            const uint8_t *at = cut + (v + REACH + 1) * SP_CUT + u + REACH + 1;
+            const float gx = 0.5f * (float)(at[1] - at[-1]);
+            const float gy = 0.5f * (float)(at[SP_CUT] - at[-SP_CUT]);
+            const float x = (float)u / ARM, y = (float)v / ARM;
+            const float all[] = {gx, gy, gx * x, gx * y, gy * x, gy * y};
+            t->weight[i] =
+                expf(-(float)(u * u + v * v) / (2 * SPREAD * SPREAD)) * (trust ? trust[i] : 1);
+            t->value[i] = (float)*at;
+            for (int p = 0; p < t->parameters; p++)
+                t->descent[p][i] = all[p];
+        }
+}
+
+bool sp_template_make(const uint8_t *cut, int parameters, const float *trust, SpTemplate *t)
+{
+    float plain[SP_WARP_PARAMETERS][SP_WINDOW_PIXELS];
+    t->parameters = parameters;
+    derivatives(cut, trust, t);
+    t->total = 0;
+    for (int i = 0; i < SP_WINDOW_PIXELS; i++)
+        t->total += (double)t->weight[i];
+    const float mean = (float)(dot(t->weight, t->value) / t->total);
+    float weighted[SP_WINDOW_PIXELS];
+    for (int i = 0; i < SP_WINDOW_PIXELS; i++) {
+        t->value[i] -= mean;
+        weighted[i] = t->value[i] * t->weight[i];
+    }
+    t->energy = dot(weighted, t->value);
+    if (!(t->energy > (double)(MIN_CONTRAST * MIN_CONTRAST) * t->total))
+        return false;
+    for (int p = 0; p < parameters; p++) {
+        const float offset = (float)(dot(t->weight, t->descent[p]) / t->total);
+        const float gain = (float)(dot(weighted, t->descent[p]) / t->energy);
+        for (int i = 0; i < SP_WINDOW_PIXELS; i++) {
+            plain[p][i] = t->descent[p][i] - offset - gain * t->value[i];
+            t->descent[p][i] = plain[p][i] * t->weight[i];
+        }
+    }
+    memcpy(t->value, weighted, sizeof weighted);
+    for (int p = 0; p < parameters; p++)
+        for (int q = 0; q < parameters; q++)
+            t->hessian[p][q] = dot(t->descent[p], plain[q]) + (p == q && p > 1 ? AFFINE_PRIOR : 0);
+    return true;
+}
+
+/* The image under the warped window. */
+static void sample(SpGray image, const SpWarp *warp, float *out)
+{
+    const float *a = warp->a;
+    const float reach_x = (float)REACH * (fabsf(a[0]) + fabsf(a[1]));
+    const float reach_y = (float)REACH * (fabsf(a[2]) + fabsf(a[3]));
+    const bool inside = warp->x - reach_x >= 0 && warp->y - reach_y >= 0 &&
+                        warp->x + reach_x < (float)(image.width - 1) &&
+                        warp->y + reach_y < (float)(image.height - 1);
+    for (int v = -REACH; v <= REACH; v++)
+        for (int u = -REACH; u <= REACH; u++) {
+            const float x = warp->x + a[0] * (float)u + a[1] * (float)v;
+            const float y = warp->y + a[2] * (float)u + a[3] * (float)v;
+            if (!inside) {
+                *out++ = sp_pyramid_sample(image.pixel, image.height, image.width, x, y);
+                continue;
+            }
+            const int i = (int)x, j = (int)y;
+            const float fx = x - (float)i, fy = y - (float)j;
+            const float *at = image.pixel + j * image.width + i;
+            const float above = at[0] + fx * (at[1] - at[0]);
+            const float below = at[image.width] + fx * (at[image.width + 1] - at[image.width]);
+            *out++ = above + fy * (below - above);
+        }
+}
+
+/* warp o (id + step)^-1 */
+static bool compose(SpWarp *warp, const double step[SP_WARP_PARAMETERS])
+{
+    const double p = 1 + step[2] / (double)ARM, q = step[3] / (double)ARM;
+    const double r = step[4] / (double)ARM, s = 1 + step[5] / (double)ARM;
+    const double det = p * s - q * r;
+    double a[4];
+    if (!(det > 0.3 && det < 3))
+        return false;
+    for (int i = 0; i < 4; i++)
+        a[i] = (double)warp->a[i];
+    warp->a[0] = (float)((a[0] * s - a[1] * r) / det);
+    warp->a[1] = (float)((a[1] * p - a[0] * q) / det);
+    warp->a[2] = (float)((a[2] * s - a[3] * r) / det);
+    warp->a[3] = (float)((a[3] * p - a[2] * q) / det);
+    warp->x -= warp->a[0] * (float)step[0] + warp->a[1] * (float)step[1];
+    warp->y -= warp->a[2] * (float)step[0] + warp->a[3] * (float)step[1];
+    const float size = warp->a[0] * warp->a[3] - warp->a[1] * warp->a[2];
+    return size > 0.2f && size < 5 && isfinite(warp->x) && isfinite(warp->y);
+}
+
+/* The step that the pixels and the prior ask for. */
+static bool find_step(const SpTemplate *t, const float *pixel, const SpPrior *prior,
+                      const SpWarp *warp, double step[SP_WARP_PARAMETERS])
+{
+    double h[SP_WARP_PARAMETERS][SP_WARP_PARAMETERS], slope[SP_WARP_PARAMETERS];
+    const double gain = dot(t->value, pixel) / t->energy;
+    if (!(gain > MIN_GAIN && gain < MAX_GAIN))
+        return false;
+    const double noise = NOISE + NOISE_SHARE * t->energy / t->total;
+    const double trust = noise / ((double)prior->sigma * (double)prior->sigma);
+    const double off[2] = {(double)(warp->x - prior->x), (double)(warp->y - prior->y)};
+    memcpy(h, t->hessian, sizeof h);
+    for (int p = 0; p < t->parameters; p++)
+        slope[p] = dot(t->descent[p], pixel) / gain;
+    for (int p = 0; p < 2; p++) /* the step moves x, y by -a times it */
+        for (int k = 0; k < 2; k++) {
+            slope[p] += trust * (double)warp->a[2 * k + p] * off[k];
+            for (int q = 0; q < 2; q++)
+                h[p][q] += trust * (double)warp->a[2 * k + p] * (double)warp->a[2 * k + q];
+        }
+    return solve(t->parameters, h, slope, step);
+}
+
+bool sp_align(const SpTemplate *t, SpGray image, const SpPrior *prior, int iterations, SpWarp *warp)
+{
+    float pixel[SP_WINDOW_PIXELS];
+    for (int k = 0; k < iterations; k++) {
+        double step[SP_WARP_PARAMETERS] = {0};
+        sample(image, warp, pixel);
+        if (!find_step(t, pixel, prior, warp, step))
+            return false;
+        const double length = sqrt(step[0] * step[0] + step[1] * step[1]);
+        for (int p = 0; p < t->parameters && length > MAX_STEP; p++)
+            step[p] *= MAX_STEP / length;
+        if (!compose(warp, step))
+            return false;
+        if (length < CONVERGED)
+            break;
+    }
+    return warp->x >= 0 && warp->y >= 0 && warp->x <= (float)(image.width - 1) &&
+           warp->y <= (float)(image.height - 1);
+}
+
+SpFit sp_align_fit(const SpTemplate *t, SpGray image, const SpWarp *warp)
+{
+    float pixel[SP_WINDOW_PIXELS], weighted[SP_WINDOW_PIXELS];
+    sample(image, warp, pixel);
+    const float mean = (float)(dot(t->weight, pixel) / t->total);
+    for (int i = 0; i < SP_WINDOW_PIXELS; i++) {
+        pixel[i] -= mean;
+        weighted[i] = pixel[i] * t->weight[i];
+    }
+    const double energy = dot(weighted, pixel), product = dot(t->value, pixel);
+    if (!(energy > 0 && product > 0))
+        return (SpFit){0, INFINITY};
+    const double c = product / sqrt(energy * t->energy);
+    /* What gain and offset leave, as gray levels of the template, and the warp's own axes. */
+    const double noise = t->energy / t->total * (1 / (c * c) - 1);
+    const double det = t->hessian[0][0] * t->hessian[1][1] - t->hessian[0][1] * t->hessian[0][1];
+    const double xx = t->hessian[1][1] / det, yy = t->hessian[0][0] / det;
+    const double xy = -t->hessian[0][1] / det;
+    const double a = (double)warp->a[0], b = (double)warp->a[1], d = (double)warp->a[2],
+                 e = (double)warp->a[3];
+    const double var =
+        a * a * xx + 2 * a * b * xy + b * b * yy + d * d * xx + 2 * d * e * xy + e * e * yy;
+    return (SpFit){(float)c, (float)(SIGMA_FACTOR * sqrt(noise > 0 ? noise * var / 2 : 0))};
+}
+
+float sp_align_trust(const SpTemplate *t, SpGray image, const SpWarp *warp, float *trust)
+{
+    float pixel[SP_WINDOW_PIXELS];
+    sample(image, warp, pixel);
+    const double gain = dot(t->value, pixel) / t->energy;
+    const double mean = dot(t->weight, pixel) / t->total;
+    const double scale = OUTLIER * (NOISE + NOISE_SHARE * t->energy / t->total);
+    double sum = 0;
+    for (int i = 0; i < SP_WINDOW_PIXELS; i++) {
+        const double value = (double)t->value[i] / fmax((double)t->weight[i], 1e-6);
+        const double off = ((double)pixel[i] - mean) / gain - value;
+        const double share = 1 / (1 + off * off / scale);
+        trust[i] = (float)(share * share);
+        sum += (double)(trust[i] * t->weight[i]);
+    }
+    return (float)(sum / t->total);
+}

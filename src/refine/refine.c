@@ -1,0 +1,375 @@
+#include "refine/refine.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/minmax.h"
+#include "refine/align.h"
+#include "refine/pyramid.h"
+
+/* Lengths are counted in units of 1/256 of the frame's short side; all numbers come from held-out
+ * clips of the recipe (src/refine/README.md, "Numbers"). */
+
+/* How far the network is off, one axis: this, and so much more for each lack of confidence. As many
+ * times that is the farthest a point is moved, and never farther than MAX_SHIFT. */
+static const float NETWORK_SIGMA = 0.3f, NETWORK_SLOPE = 4, GATE = 3;
+static const float MAX_SHIFT = 10, MAX_SHIFT_HIDDEN = 4;
+
+/* The least correlations: of a patch found near the network's place; of the query's patch found
+ * near that of the last frame; of the last frame's patch where the query's is not found; of a point
+ * that the network calls hidden. */
+static const float MIN_ALONE = 0.8f, MIN_QUERY = 0.7f, MIN_RECENT = 0.99f, MIN_HIDDEN = 0.9f;
+
+/* How far the two patches' places may lie apart. */
+static const float MAX_DRIFT = 2;
+
+/* Of a point that is found without the network: near where it was one frame before. */
+static const float SURE_QUERY = 0.93f, SURE_RECENT = 0.95f, SURE_SIGMA = 2, SURE_SHIFT = 20;
+static const float SURE_GAIN = 0.02f; /* in correlation, over the place near the network's */
+
+/* A finer level is expected within so many of its pixels of the one above. */
+static const float LEVEL_SIGMA = 1;
+
+/* The share of a patch that must agree for the rest to be left out. */
+static const float MIN_SHARE = 0.6f;
+
+/* What a hidden point that is found gets; visible is above 0.5. */
+static const float FOUND_VISIBILITY = 0.6f;
+
+enum {
+    MOVE_STEPS = 6,
+    AFFINE_STEPS = 8,
+    LEVELS_ABOVE = 2, /* the one whose short side has 256 pixels or so */
+    MAX_LEVEL = 3,    /* the coarsest on which a point may be found last */
+    PATCH = SP_CUT * SP_CUT
+};
+
+typedef enum Which { QUERY, RECENT, PATCHES } Which;
+
+/* What is known of a track on its way through the frames. */
+typedef struct Track {
+    bool cut, found;  /* the query's patch is there; so is a recent one */
+    int64_t frame;    /* of the recent patch */
+    SpWarp warp;      /* from the query's patch to that frame */
+    float network[2]; /* where the network saw the point there */
+    float sigma;
+} Track;
+
+struct SpRefiner {
+    SpRefineTracks tracks;
+    float unit; /* pixels of the video */
+    SpPyramid pyramid;
+    Track *track;     /* [N] */
+    uint8_t *patches; /* [N, PATCHES, levels, PATCH] */
+};
+
+static int levels_of(int64_t height, int64_t width)
+{
+    const long above = lround(log2((double)sp_min(height, width) / 256)) + LEVELS_ABOVE;
+    return (int)sp_min(sp_max(above, 0) + 1, SP_MAX_PYRAMID_LEVELS);
+}
+
+size_t sp_refiner_bytes(int64_t tracks, int64_t height, int64_t width)
+{
+    const size_t patches = (size_t)PATCHES * PATCH * (size_t)levels_of(height, width);
+    return sp_pyramid_bytes(height, width) + (size_t)tracks * (sizeof(Track) + patches);
+}
+
+SpStatus sp_refiner_open(const SpRefineTracks *tracks, SpRefiner **out)
+{
+    SpRefiner *r = *out = calloc(1, sizeof *r);
+    if (!r)
+        return sp_no_memory("the refinement");
+    r->tracks = *tracks;
+    r->unit = (float)sp_min(tracks->height, tracks->width) / 256;
+    r->track = calloc((size_t)tracks->tracks, sizeof *r->track);
+    SP_TRY(sp_pyramid_alloc(tracks->height, tracks->width, levels_of(tracks->height, tracks->width),
+                            &r->pyramid));
+    r->patches = malloc((size_t)(tracks->tracks * PATCHES * r->pyramid.levels) * PATCH);
+    if (!r->track || !r->patches)
+        return sp_no_memory("the refinement");
+    for (int64_t i = 0; i < tracks->frames * tracks->tracks; i++)
+        tracks->sigma[i] = NAN;
+    return sp_ok();
+}
+
+void sp_refiner_close(SpRefiner *r)
+{
+    if (!r)
+        return;
+    sp_pyramid_free(&r->pyramid);
+    free(r->track);
+    free(r->patches);
+    free(r);
+}
+
+int64_t sp_refiner_cut_frames(const SpRefiner *r)
+{
+    int64_t last = 0;
+    for (int64_t n = 0; n < r->tracks.tracks; n++)
+        last = sp_max(last, (int64_t)r->tracks.queries[3 * n]);
+    return last > 0 ? last + 1 : 0;
+}
+
+static uint8_t *patch(const SpRefiner *r, int64_t n, Which which, int level)
+{
+    return r->patches + ((PATCHES * n + which) * r->pyramid.levels + level) * PATCH;
+}
+
+static SpGray level_of(const SpRefiner *r, int k)
+{
+    return (SpGray){r->pyramid.gray[k], r->pyramid.height[k], r->pyramid.width[k]};
+}
+
+/* Pixel x, y of the video on level k and back. */
+static SpWarp on_level(SpWarp warp, int k)
+{
+    warp.x = ldexpf(warp.x, -k);
+    warp.y = ldexpf(warp.y, -k);
+    return warp;
+}
+
+static void cut(SpRefiner *r, int64_t n, Which which, float x, float y)
+{
+    for (int k = 0; k < r->pyramid.levels; k++)
+        sp_patch_cut(level_of(r, k), ldexpf(x, -k), ldexpf(y, -k), patch(r, n, which, k));
+}
+
+/* The patches of the queries on frame t, which is in the pyramid. */
+static void cut_queries(SpRefiner *r, int64_t t)
+{
+    for (int64_t n = 0; n < r->tracks.tracks; n++) {
+        const float *query = r->tracks.queries + 3 * n;
+        Track *track = r->track + n;
+        if ((int64_t)query[0] != t || track->cut)
+            continue;
+        cut(r, n, QUERY, query[1], query[2]);
+        track->cut = true;
+        track->warp = (SpWarp){{1, 0, 0, 1}, query[1], query[2]};
+    }
+}
+
+void sp_refiner_cut(SpRefiner *r, int64_t t, const uint8_t *rgb)
+{
+    bool any = false;
+    for (int64_t n = 0; n < r->tracks.tracks; n++)
+        any = any || (int64_t)r->tracks.queries[3 * n] == t;
+    if (!any)
+        return;
+    sp_pyramid_fill(&r->pyramid, rgb);
+    cut_queries(r, t);
+}
+
+/* A patch found on a level: its warp and sigma in pixels of the video. */
+typedef struct Match {
+    int level; /* -1: none yet */
+    SpTemplate template;
+    SpWarp warp;
+    SpFit fit;
+} Match;
+
+/* How a patch is to be aligned: 2 or 6 parameters, and what its pixels weigh, NULL: alike. */
+typedef struct Manner {
+    int parameters, steps;
+    const float *trust;
+} Manner;
+
+/* Aligns a patch of level k. False where it is not found there. */
+static bool align_level(const SpRefiner *r, const uint8_t *pixels, int k, Manner manner,
+                        const SpPrior *prior, const SpWarp *start, Match *out)
+{
+    const SpPrior here = {ldexpf(prior->x, -k), ldexpf(prior->y, -k), ldexpf(prior->sigma, -k)};
+    SpWarp warp = on_level(*start, k);
+    if (!sp_template_make(pixels, manner.parameters, manner.trust, &out->template) ||
+        !sp_align(&out->template, level_of(r, k), &here, manner.steps, &warp))
+        return false;
+    out->level = k;
+    out->fit = sp_align_fit(&out->template, level_of(r, k), &warp);
+    out->fit.sigma = ldexpf(out->fit.sigma, k);
+    out->warp = on_level(warp, -k);
+    return true;
+}
+
+/* Two expectations in one. */
+static SpPrior combine(const SpPrior *a, const SpPrior *b)
+{
+    const float p = 1 / (a->sigma * a->sigma), q = 1 / (b->sigma * b->sigma), sum = p + q;
+    return (SpPrior){(a->x * p + b->x * q) / sum, (a->y * p + b->y * q) / sum, 1 / sqrtf(sum)};
+}
+
+/* Finds a patch from level `top` down to the finest with enough texture, there with its affine
+ * warp, and then without the pixels that do not agree. False where it is not found; *match begins
+ * with the warp to start from. */
+static bool find_patch(const SpRefiner *r, int64_t n, Which which, int top, const SpPrior *prior,
+                       Match *match)
+{
+    static const Manner moved = {2, MOVE_STEPS, NULL}, affine = {6, AFFINE_STEPS, NULL};
+    SpPrior near = *prior;
+    Match next;
+    match->level = -1;
+    for (int k = top; k >= 0; k--) {
+        if (!align_level(r, patch(r, n, which, k), k, moved, &near, &match->warp, &next))
+            continue;
+        *match = next;
+        const SpPrior above = {next.warp.x, next.warp.y, ldexpf(LEVEL_SIGMA, k)};
+        near = combine(prior, &above);
+    }
+    const int k = match->level;
+    if (k < 0 || k > MAX_LEVEL)
+        return false;
+    if (align_level(r, patch(r, n, which, k), k, affine, prior, &match->warp, &next) &&
+        next.fit.correlation > match->fit.correlation)
+        *match = next;
+    float trust[SP_WINDOW_PIXELS];
+    const SpWarp at = on_level(match->warp, k);
+    const Manner trusted = {match->template.parameters, MOVE_STEPS, trust};
+    if (sp_align_trust(&match->template, level_of(r, k), &at, trust) > MIN_SHARE &&
+        align_level(r, patch(r, n, which, k), k, trusted, prior, &match->warp, &next))
+        *match = next;
+    return true;
+}
+
+static bool is_near(const SpWarp *warp, float x, float y, float reach)
+{
+    return hypotf(warp->x - x, warp->y - y) < reach;
+}
+
+/* a b */
+static void multiply(const float a[4], const float b[4], float out[4])
+{
+    const float c[4] = {a[0] * b[0] + a[1] * b[2], a[0] * b[1] + a[1] * b[3],
+                        a[2] * b[0] + a[3] * b[2], a[2] * b[1] + a[3] * b[3]};
+    memcpy(out, c, sizeof c);
+}
+
+/* A place where a point is found: by the recent patch, and by the query's, which does not drift. */
+typedef struct Place {
+    bool found[PATCHES];
+    Match match[PATCHES];
+} Place;
+
+/* Looks for point n from x, y on, within `reach` of the prior. */
+static bool find_place(const SpRefiner *r, int64_t n, float x, float y, const SpPrior *prior,
+                       float reach, Place *place)
+{
+    const Track *track = r->track + n;
+    const int top = r->pyramid.levels - 1;
+    Match *query = place->match + QUERY, *recent = place->match + RECENT;
+    int from = top;
+    recent->warp = (SpWarp){{1, 0, 0, 1}, x, y};
+    query->warp =
+        (SpWarp){{track->warp.a[0], track->warp.a[1], track->warp.a[2], track->warp.a[3]}, x, y};
+    place->found[RECENT] = track->found && find_patch(r, n, RECENT, top, prior, recent) &&
+                           recent->fit.correlation > MIN_ALONE &&
+                           is_near(&recent->warp, prior->x, prior->y, reach);
+    if (place->found[RECENT]) {
+        query->warp = recent->warp;
+        multiply(recent->warp.a, track->warp.a, query->warp.a);
+        from = (int)sp_min(recent->level + 1, top);
+    }
+    place->found[QUERY] = find_patch(r, n, QUERY, from, prior, query) &&
+                          is_near(&query->warp, prior->x, prior->y, reach);
+    if (place->found[RECENT])
+        place->found[QUERY] =
+            place->found[QUERY] && query->fit.correlation > MIN_QUERY &&
+            is_near(&query->warp, recent->warp.x, recent->warp.y, MAX_DRIFT * r->unit);
+    else
+        place->found[QUERY] = place->found[QUERY] && query->fit.correlation > MIN_ALONE;
+    return place->found[QUERY] || (place->found[RECENT] && recent->fit.correlation > MIN_RECENT);
+}
+
+static float correlation(const Place *place)
+{
+    return place->match[place->found[QUERY] ? QUERY : RECENT].fit.correlation;
+}
+
+/* Near where the network has the point, moved as the network moves it or from the network's place.
+ */
+static bool find_by_network(const SpRefiner *r, int64_t t, int64_t n, Place *place)
+{
+    const SpRefineTracks *all = &r->tracks;
+    const Track *track = r->track + n;
+    const int64_t at = t * all->tracks + n;
+    const float x = all->xy[2 * at], y = all->xy[2 * at + 1];
+    const bool visible = all->visibility[at] > 0.5f;
+    const float sigma = NETWORK_SIGMA + NETWORK_SLOPE * (1 - all->confidence[at]);
+    const float reach = fminf(visible ? MAX_SHIFT : MAX_SHIFT_HIDDEN, GATE * sigma) * r->unit;
+    const SpPrior prior = {x, y, sigma * r->unit};
+    const bool found =
+        (track->found && find_place(r, n, track->warp.x + x - track->network[0],
+                                    track->warp.y + y - track->network[1], &prior, reach, place)) ||
+        find_place(r, n, x, y, &prior, reach, place);
+    return found && (visible || correlation(place) > MIN_HIDDEN);
+}
+
+/* Where the network may have lost the point: near its last place, and only for sure. */
+static bool find_by_itself(const SpRefiner *r, int64_t t, int64_t n, Place *place)
+{
+    const Track *track = r->track + n;
+    const SpPrior prior = {track->warp.x, track->warp.y, SURE_SHIFT * r->unit};
+    const Match *match = place->match;
+    return track->found && track->frame == t - 1 &&
+           find_place(r, n, prior.x, prior.y, &prior, prior.sigma, place) && place->found[QUERY] &&
+           place->found[RECENT] && match[QUERY].fit.correlation > SURE_QUERY &&
+           match[RECENT].fit.correlation > SURE_RECENT &&
+           match[QUERY].fit.sigma < SURE_SIGMA * r->unit;
+}
+
+/* Point n was found at frame t, at the track's warp. */
+static void keep(SpRefiner *r, int64_t t, int64_t n)
+{
+    const SpRefineTracks *all = &r->tracks;
+    const int64_t at = t * all->tracks + n;
+    Track *track = r->track + n;
+    track->found = true;
+    track->frame = t;
+    memcpy(track->network, all->xy + 2 * at, sizeof track->network);
+    all->xy[2 * at] = track->warp.x;
+    all->xy[2 * at + 1] = track->warp.y;
+    all->sigma[at] = track->sigma;
+    all->visibility[at] = fmaxf(all->visibility[at], FOUND_VISIBILITY);
+    cut(r, n, RECENT, track->warp.x, track->warp.y);
+}
+
+static void refine_point(SpRefiner *r, int64_t t, int64_t n)
+{
+    const float *query = r->tracks.queries + 3 * n;
+    Track *track = r->track + n;
+    Place place, own;
+    if ((int64_t)query[0] == t) {
+        track->warp = (SpWarp){{1, 0, 0, 1}, query[1], query[2]};
+        track->sigma = 0;
+        keep(r, t, n);
+        return;
+    }
+    bool found = find_by_network(r, t, n, &place);
+    if (find_by_itself(r, t, n, &own) &&
+        (!found || correlation(&own) > correlation(&place) + SURE_GAIN)) {
+        place = own;
+        found = true;
+    }
+    if (!found)
+        return;
+    if (place.found[QUERY]) {
+        track->warp = place.match[QUERY].warp;
+        track->sigma = place.match[QUERY].fit.sigma;
+    } else {
+        const SpWarp recent = place.match[RECENT].warp;
+        multiply(recent.a, track->warp.a, track->warp.a);
+        track->warp.x = recent.x;
+        track->warp.y = recent.y;
+        track->sigma = hypotf(track->sigma, place.match[RECENT].fit.sigma);
+    }
+    keep(r, t, n);
+}
+
+void sp_refiner_frame(SpRefiner *r, int64_t t, const uint8_t *rgb)
+{
+    sp_pyramid_fill(&r->pyramid, rgb);
+    cut_queries(r, t);
+#pragma omp parallel for schedule(dynamic, 4) num_threads(r->tracks.threads)
+    for (int64_t n = 0; n < r->tracks.tracks; n++)
+        if (r->track[n].cut && isfinite(r->tracks.xy[2 * (t * r->tracks.tracks + n)]))
+            refine_point(r, t, n);
+}

@@ -1,0 +1,44 @@
+/*
+ * Tracks to fractions of a pixel of the video: each point's patch, cut from its query's frame, is
+ * found again near where the network says (src/refine/README.md).
+ */
+#ifndef SP_REFINE_REFINE_H
+#define SP_REFINE_REFINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* The tracks of a clip of T frames; views. Pixels are those of the video. */
+typedef struct SpRefineTracks {
+    int64_t frames, tracks;  /* T, N */
+    int64_t height, width;   /* of a frame */
+    const float *queries;    /* [N, 3] frame, x, y */
+    float *xy;               /* [T, N, 2], improved in place; NaN: there is none, and it stays so */
+    float *visibility;       /* [T, N], visible where > 0.5; raised where a hidden point is found */
+    const float *confidence; /* [T, N] how likely xy is right, 0..1 */
+    float *sigma; /* [T, N] out: standard deviation of x and of y; NaN: not found again */
+    int threads;  /* to compute in */
+} SpRefineTracks;
+
+typedef struct SpRefiner SpRefiner;
+
+/* Bytes that a refiner takes beside the tracks. */
+size_t sp_refiner_bytes(int64_t tracks, int64_t height, int64_t width);
+
+/* SP_MEMORY. The caller closes it. */
+SpStatus sp_refiner_open(const SpRefineTracks *tracks, SpRefiner **out);
+void sp_refiner_close(SpRefiner *refiner);
+
+/* Number of the first frames that sp_refiner_cut must see before the first sp_refiner_frame: 0 when
+ * all queries lie in frame 0. */
+int64_t sp_refiner_cut_frames(const SpRefiner *refiner);
+
+/* Frame t as RGB bytes [height, width, 3]: takes the patches of its queries. */
+void sp_refiner_cut(SpRefiner *refiner, int64_t t, const uint8_t *rgb);
+
+/* Frames 0 .. T-1 in order: improves the points of frame t. */
+void sp_refiner_frame(SpRefiner *refiner, int64_t t, const uint8_t *rgb);
+
+#endif
