@@ -1,6 +1,7 @@
 #include "refine/refine.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,6 +83,7 @@ SpStatus sp_refiner_open(const SpRefineTracks *tracks, SpRefiner **out)
     if (!r)
         return sp_no_memory("the refinement");
     r->tracks = *tracks;
+    r->tracks.threads = tracks->threads > 0 ? tracks->threads : omp_get_num_procs();
     r->unit = (float)sp_min(tracks->height, tracks->width) / 256;
     r->track = calloc((size_t)tracks->tracks, sizeof *r->track);
     SP_TRY(sp_pyramid_alloc(tracks->height, tracks->width, levels_of(tracks->height, tracks->width),

@@ -19,7 +19,7 @@ typedef struct SpRefineTracks {
     float *visibility;       /* [T, N], visible where > 0.5; raised where a hidden point is found */
     const float *confidence; /* [T, N] how likely xy is right, 0..1 */
     float *sigma; /* [T, N] out: standard deviation of x and of y; NaN: not found again */
-    int threads;  /* to compute in */
+    int threads;  /* to compute in; 0: one per processor */
 } SpRefineTracks;
 
 typedef struct SpRefiner SpRefiner;
