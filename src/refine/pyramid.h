@@ -30,7 +30,7 @@ void sp_pyramid_free(SpPyramid *pyramid);
  * the filter 1 4 6 4 1 / 16 in both directions. */
 void sp_pyramid_fill(SpPyramid *pyramid, const uint8_t *rgb);
 
-/* Bilinear; outside, the border goes on. */
+/* Bilinear; outside, the border goes on. Both sides have 2 pixels or more. */
 static inline float sp_pyramid_sample(const float *gray, int64_t height, int64_t width, float x,
                                       float y)
 {

@@ -188,7 +188,8 @@ static bool align_level(const SpRefiner *r, const uint8_t *pixels, int k, Manner
         return false;
     out->level = k;
     out->fit = sp_align_fit(&out->template, level_of(r, k), &warp);
-    out->fit.sigma = ldexpf(out->fit.sigma, k);
+    /* Along an edge the prior is all that is known, and sigma not a number. */
+    out->fit.sigma = fminf(ldexpf(out->fit.sigma, k), prior->sigma);
     out->warp = on_level(warp, -k);
     return true;
 }

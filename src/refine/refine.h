@@ -13,7 +13,7 @@
 /* The tracks of a clip of T frames; views. Pixels are those of the video. */
 typedef struct SpRefineTracks {
     int64_t frames, tracks;  /* T, N */
-    int64_t height, width;   /* of a frame */
+    int64_t height, width;   /* of a frame; each at least 2 */
     const float *queries;    /* [N, 3] frame, x, y */
     float *xy;               /* [T, N, 2], improved in place; NaN: there is none, and it stays so */
     float *visibility;       /* [T, N], visible where > 0.5; raised where a hidden point is found */

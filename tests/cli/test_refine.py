@@ -180,7 +180,8 @@ def automatic_is_off_with_published_weights():
 
 
 def the_front_alone_has_nothing_to_refine():
-    good(BALL, "--stop-after", "front", "--max-frames", 2, "--refine", "on", "-o", "front.npz", "--report", "front.json")
+    good(BALL, "--stop-after", "front", "--max-frames", 2, "--refine", "on", "-o", "front.npz",
+         "--report", "front.json")
     assert "sigma" not in arrays_of("front.npz")
     assert "refine" not in [s["name"] for s in report_of("front.json")["stages"]]
 
@@ -250,6 +251,13 @@ def crops_and_smaller_frames_are_of_no_account():
         assert a["size"].values == (240, 420), a["size"].values
         expect_found(a, inside, 0.4)
         expect_projected(a)
+
+
+def the_smallest_frames_are_taken():
+    video = moving("tiny.mkv", 16, 16, 4)
+    good(video, "--queries", queries_of("tiny.csv", [(0, 0, 0), (1, 15, 15), (3, 8, 7)]), *QUICK, "-o", "tiny.npz")
+    a = arrays_of("tiny.npz")
+    assert a["sigma"].shape == (4, 3) and all(map(math.isfinite, a["coords"].values))
 
 
 def turned_frames_are_read_upright():
@@ -367,7 +375,8 @@ finish([tracks_come_nearer_the_truth, sigma_tells_what_is_found, queries_of_late
         a_result_without_sigma_or_as_text_is_refined_too, automatic_is_on_with_the_built_in_weights,
         automatic_is_off_with_published_weights, the_front_alone_has_nothing_to_refine, quiet_is_quiet,
         same_bytes_however_it_is_computed, several_videos_are_refined_one_by_one, the_online_mode_is_refined,
-        crops_and_smaller_frames_are_of_no_account, turned_frames_are_read_upright, the_same_frames_are_read_again,
+        crops_and_smaller_frames_are_of_no_account, the_smallest_frames_are_taken, turned_frames_are_read_upright,
+        the_same_frames_are_read_again,
         images_and_pipes_are_as_good_as_files, a_named_pipe_is_not_refined_and_a_note_says_so,
         a_named_pipe_is_refused_where_refinement_is_asked_for, frames_that_changed_in_between_are_an_error,
         a_signal_stops_it], bad_cases())

@@ -745,12 +745,41 @@ static void a_wall_without_texture_moves_nothing(void **state)
     made_free(made);
 }
 
+/* Stripes say where across them a point is, the network where along them. */
+static void along_an_edge_the_network_is_believed(void **state)
+{
+    (void)state;
+    Made *made = make(plain);
+    for (int t = 0; t < FRAMES; t++)
+        for (int64_t i = 0; i < plain.height * plain.width; i++)
+            memset(made->rgb[t] + 3 * i,
+                   (int)lrint(128 + 80 * sin(((double)(i % plain.width) - plain.shift[0] * t) / 6)),
+                   3);
+    for (int t = 0; t < FRAMES; t++)
+        for (int n = 0; n < POINTS; n++)
+            made->visibility[t][n] = 0.2f;
+    refine(made, 2);
+    int found = 0;
+    for (int t = 0; t < FRAMES; t++)
+        for (int n = 0; n < POINTS; n++) {
+            const bool is_found = made->visibility[t][n] > 0.5f;
+            assert_true(is_found == isfinite(made->sigma[t][n]));
+            if (!is_found || made->queries[n][0] == (float)t)
+                continue;
+            assert_true(fabsf(made->xy[t][n][0] - made->truth[t][n][0]) < 0.1f);
+            assert_true(fabsf(made->xy[t][n][1] - made->before[t][n][1]) < 0.1f);
+            assert_true(made->sigma[t][n] > 0.3f);
+            found++;
+        }
+    assert_true(found > FRAMES * POINTS / 2);
+    made_free(made);
+}
+
 /* Of frames of any size, down to the smallest, with points at and beyond their borders. */
 static void frames_of_any_size_are_taken(void **state)
 {
     (void)state;
-    static const int64_t sizes[][2] = {{1, 1},   {1, 40},  {40, 1}, {2, 2},
-                                       {5, 300}, {300, 5}, {64, 63}};
+    static const int64_t sizes[][2] = {{2, 2}, {2, 40}, {40, 2}, {5, 300}, {300, 5}, {64, 63}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         Look look = plain;
         look.height = sizes[i][0];
@@ -797,6 +826,7 @@ int main(void)
         cmocka_unit_test(the_number_of_threads_changes_no_byte),
         cmocka_unit_test(sigma_follows_the_noise),
         cmocka_unit_test(a_wall_without_texture_moves_nothing),
+        cmocka_unit_test(along_an_edge_the_network_is_believed),
         cmocka_unit_test(frames_of_any_size_are_taken),
     };
     return cmocka_run_group_tests_name("refine", tests, NULL, NULL);
