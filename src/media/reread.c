@@ -3,15 +3,27 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "media/spool.h"
 
-SpStatus sp_reread_check(const char *video, const char *flag)
+/* Where it is no file, a name that stands for something else, or nothing at all, reading tells. */
+static bool is_pipe(const char *video)
 {
     struct stat info;
+    return stat(video, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
+bool sp_reread_is_free(const char *video)
+{
+    return strcmp(video, "-") == 0 ? lseek(STDIN_FILENO, 0, SEEK_CUR) >= 0 : !is_pipe(video);
+}
+
+SpStatus sp_reread_check(const char *video, const char *flag)
+{
     if (strcmp(video, "-") == 0)
         return sp_spool_stdin();
-    if (stat(video, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+    if (is_pipe(video))
         return sp_error(SP_USAGE,
                         "%.300s: not a regular file, but --%s reads the video twice; "
                         "use standard input: spatrack - < %.100s",

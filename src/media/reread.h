@@ -10,6 +10,9 @@
  * reading (media/spool.h). `flag` is what wants to. SP_USAGE, and what that gives. */
 SpStatus sp_reread_check(const char *video, const char *flag);
 
+/* Whether it can be read twice as it is: no pipe, which may have no end. */
+bool sp_reread_is_free(const char *video);
+
 /* Frame t as RGB bytes [input_height, input_width, 3], which may be changed. */
 typedef SpStatus SpEachFrame(void *self, int64_t t, uint8_t *rgb);
 

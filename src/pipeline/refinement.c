@@ -15,13 +15,12 @@ SpStatus sp_refinement_prepare(SpRun *run)
                     (job->refine == SP_REFINE_AUTO && run->place[SP_STAGE_TRACKER].embedded));
     if (!run->refines || job->plan)
         return sp_ok();
-    const SpStatus status = sp_reread_check(job->video, "refine");
-    if (status.code != SP_USAGE || job->refine == SP_REFINE_ON)
-        return status;
+    if (job->refine == SP_REFINE_ON || sp_reread_is_free(job->video))
+        return sp_reread_check(job->video, "refine");
     run->refines = false;
     sp_console_note(run->console,
-                    "%.300s: not a regular file, so that tracks are not refined (--refine)",
-                    job->video);
+                    "a pipe can be read only once, so tracks are not refined (--refine on keeps a "
+                    "copy of standard input)");
     return sp_ok();
 }
 

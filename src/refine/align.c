@@ -87,7 +87,10 @@ static bool solve(int n, double a[SP_WARP_PARAMETERS][SP_WARP_PARAMETERS],
 /* The patch's derivatives by the parameters: dx, dy, and a's four entries. */
 static void derivatives(const uint8_t *cut, const float *trust, SpTemplate *t)
 {
+    float gaussian[SP_WINDOW];
     int i = 0;
+    for (int u = -REACH; u <= REACH; u++)
+        gaussian[u + REACH] = expf(-(float)(u * u) / (2 * SPREAD * SPREAD));
     for (int v = -REACH; v <= REACH; v++)
         for (int u = -REACH; u <= REACH; u++, i++) {
             const uint8_t *at = cut + (v + REACH + 1) * SP_CUT + u + REACH + 1;
@@ -95,8 +98,7 @@ static void derivatives(const uint8_t *cut, const float *trust, SpTemplate *t)
             const float gy = 0.5f * (float)(at[SP_CUT] - at[-SP_CUT]);
             const float x = (float)u / ARM, y = (float)v / ARM;
             const float all[] = {gx, gy, gx * x, gx * y, gy * x, gy * y};
-            t->weight[i] =
-                expf(-(float)(u * u + v * v) / (2 * SPREAD * SPREAD)) * (trust ? trust[i] : 1);
+            t->weight[i] = gaussian[u + REACH] * gaussian[v + REACH] * (trust ? trust[i] : 1);
             t->value[i] = (float)*at;
             for (int p = 0; p < t->parameters; p++)
                 t->descent[p][i] = all[p];
@@ -135,30 +137,51 @@ bool sp_template_make(const uint8_t *cut, int parameters, const float *trust, Sp
     return true;
 }
 
+/* One row of the window, from x, y on by dx, dy, all of it inside the image. */
+static void sample_row(SpGray image, float x, float y, float dx, float dy, float *restrict out)
+{
+    float fx[SP_WINDOW], fy[SP_WINDOW], corner[4][SP_WINDOW];
+    const int width = (int)image.width;
+    int at[SP_WINDOW];
+    for (int u = 0; u < SP_WINDOW; u++) {
+        const float px = x + dx * (float)u, py = y + dy * (float)u;
+        const int i = (int)px, j = (int)py;
+        fx[u] = px - (float)i;
+        fy[u] = py - (float)j;
+        at[u] = j * width + i;
+    }
+    for (int u = 0; u < SP_WINDOW; u++) {
+        const float *pixel = image.pixel + at[u];
+        corner[0][u] = pixel[0];
+        corner[1][u] = pixel[1];
+        corner[2][u] = pixel[width];
+        corner[3][u] = pixel[width + 1];
+    }
+    for (int u = 0; u < SP_WINDOW; u++) {
+        const float above = corner[0][u] + fx[u] * (corner[1][u] - corner[0][u]);
+        const float below = corner[2][u] + fx[u] * (corner[3][u] - corner[2][u]);
+        out[u] = above + fy[u] * (below - above);
+    }
+}
+
 /* The image under the warped window. */
 static void sample(SpGray image, const SpWarp *warp, float *out)
 {
     const float *a = warp->a;
-    const float reach_x = (float)REACH * (fabsf(a[0]) + fabsf(a[1]));
-    const float reach_y = (float)REACH * (fabsf(a[2]) + fabsf(a[3]));
+    const float reach_x = (float)REACH * (fabsf(a[0]) + fabsf(a[1])) + 1;
+    const float reach_y = (float)REACH * (fabsf(a[2]) + fabsf(a[3])) + 1;
     const bool inside = warp->x - reach_x >= 0 && warp->y - reach_y >= 0 &&
                         warp->x + reach_x < (float)(image.width - 1) &&
                         warp->y + reach_y < (float)(image.height - 1);
-    for (int v = -REACH; v <= REACH; v++)
-        for (int u = -REACH; u <= REACH; u++) {
-            const float x = warp->x + a[0] * (float)u + a[1] * (float)v;
-            const float y = warp->y + a[2] * (float)u + a[3] * (float)v;
-            if (!inside) {
-                *out++ = sp_pyramid_sample(image.pixel, image.height, image.width, x, y);
-                continue;
-            }
-            const int i = (int)x, j = (int)y;
-            const float fx = x - (float)i, fy = y - (float)j;
-            const float *at = image.pixel + j * image.width + i;
-            const float above = at[0] + fx * (at[1] - at[0]);
-            const float below = at[image.width] + fx * (at[image.width + 1] - at[image.width]);
-            *out++ = above + fy * (below - above);
-        }
+    for (int v = -REACH; v <= REACH; v++, out += SP_WINDOW) {
+        const float x = warp->x - a[0] * (float)REACH + a[1] * (float)v;
+        const float y = warp->y - a[2] * (float)REACH + a[3] * (float)v;
+        if (inside)
+            sample_row(image, x, y, a[0], a[2], out);
+        for (int u = 0; u < SP_WINDOW && !inside; u++)
+            out[u] = sp_pyramid_sample(image.pixel, image.height, image.width, x + a[0] * (float)u,
+                                       y + a[2] * (float)u);
+    }
 }
 
 /* warp o (id + step)^-1 */

@@ -25,9 +25,13 @@ static const float MIN_ALONE = 0.8f, MIN_QUERY = 0.7f, MIN_RECENT = 0.99f, MIN_H
 /* How far the two patches' places may lie apart. */
 static const float MAX_DRIFT = 2;
 
-/* Of a point that is found without the network: near where it was one frame before. */
-static const float SURE_QUERY = 0.93f, SURE_RECENT = 0.95f, SURE_SIGMA = 2, SURE_SHIFT = 20;
-static const float SURE_GAIN = 0.02f; /* in correlation, over the place near the network's */
+/* Of a point that is found without the network, from where it was one frame before: how far it may
+ * have gone; when it is found exactly; what is enough when the way back leads there, so near. */
+static const float ALONE_SHIFT = 20, EXACT_QUERY = 0.93f, EXACT_RECENT = 0.95f, MAX_SIGMA = 2;
+static const float MIN_RETURN = 0.9f, RETURN = 0.3f;
+
+/* How much better that must correlate than the place near the network's. */
+static const float ALONE_GAIN = 0.02f;
 
 /* A finer level is expected within so many of its pixels of the one above. */
 static const float LEVEL_SIGMA = 1;
@@ -59,10 +63,10 @@ typedef struct Track {
 
 struct SpRefiner {
     SpRefineTracks tracks;
-    float unit; /* pixels of the video */
-    SpPyramid pyramid;
-    Track *track;     /* [N] */
-    uint8_t *patches; /* [N, PATCHES, levels, PATCH] */
+    float unit;                  /* pixels of the video */
+    SpPyramid pyramid, previous; /* of this frame and of the one before */
+    Track *track;                /* [N] */
+    uint8_t *patches;            /* [N, PATCHES, levels, PATCH] */
 };
 
 static int levels_of(int64_t height, int64_t width)
@@ -74,7 +78,7 @@ static int levels_of(int64_t height, int64_t width)
 size_t sp_refiner_bytes(int64_t tracks, int64_t height, int64_t width)
 {
     const size_t patches = (size_t)PATCHES * PATCH * (size_t)levels_of(height, width);
-    return sp_pyramid_bytes(height, width) + (size_t)tracks * (sizeof(Track) + patches);
+    return 2 * sp_pyramid_bytes(height, width) + (size_t)tracks * (sizeof(Track) + patches);
 }
 
 SpStatus sp_refiner_open(const SpRefineTracks *tracks, SpRefiner **out)
@@ -88,6 +92,7 @@ SpStatus sp_refiner_open(const SpRefineTracks *tracks, SpRefiner **out)
     r->track = calloc((size_t)tracks->tracks, sizeof *r->track);
     SP_TRY(sp_pyramid_alloc(tracks->height, tracks->width, levels_of(tracks->height, tracks->width),
                             &r->pyramid));
+    SP_TRY(sp_pyramid_alloc(tracks->height, tracks->width, r->pyramid.levels, &r->previous));
     r->patches = malloc((size_t)(tracks->tracks * PATCHES * r->pyramid.levels) * PATCH);
     if (!r->track || !r->patches)
         return sp_no_memory("the refinement");
@@ -101,6 +106,7 @@ void sp_refiner_close(SpRefiner *r)
     if (!r)
         return;
     sp_pyramid_free(&r->pyramid);
+    sp_pyramid_free(&r->previous);
     free(r->track);
     free(r->patches);
     free(r);
@@ -119,9 +125,9 @@ static uint8_t *patch(const SpRefiner *r, int64_t n, Which which, int level)
     return r->patches + ((PATCHES * n + which) * r->pyramid.levels + level) * PATCH;
 }
 
-static SpGray level_of(const SpRefiner *r, int k)
+static SpGray level_of(const SpPyramid *pyramid, int k)
 {
-    return (SpGray){r->pyramid.gray[k], r->pyramid.height[k], r->pyramid.width[k]};
+    return (SpGray){pyramid->gray[k], pyramid->height[k], pyramid->width[k]};
 }
 
 /* Pixel x, y of the video on level k and back. */
@@ -135,7 +141,7 @@ static SpWarp on_level(SpWarp warp, int k)
 static void cut(SpRefiner *r, int64_t n, Which which, float x, float y)
 {
     for (int k = 0; k < r->pyramid.levels; k++)
-        sp_patch_cut(level_of(r, k), ldexpf(x, -k), ldexpf(y, -k), patch(r, n, which, k));
+        sp_patch_cut(level_of(&r->pyramid, k), ldexpf(x, -k), ldexpf(y, -k), patch(r, n, which, k));
 }
 
 /* The patches of the queries on frame t, which is in the pyramid. */
@@ -178,16 +184,16 @@ typedef struct Manner {
 } Manner;
 
 /* Aligns a patch of level k. False where it is not found there. */
-static bool align_level(const SpRefiner *r, const uint8_t *pixels, int k, Manner manner,
+static bool align_level(const SpPyramid *image, const uint8_t *pixels, int k, Manner manner,
                         const SpPrior *prior, const SpWarp *start, Match *out)
 {
     const SpPrior here = {ldexpf(prior->x, -k), ldexpf(prior->y, -k), ldexpf(prior->sigma, -k)};
     SpWarp warp = on_level(*start, k);
     if (!sp_template_make(pixels, manner.parameters, manner.trust, &out->template) ||
-        !sp_align(&out->template, level_of(r, k), &here, manner.steps, &warp))
+        !sp_align(&out->template, level_of(image, k), &here, manner.steps, &warp))
         return false;
     out->level = k;
-    out->fit = sp_align_fit(&out->template, level_of(r, k), &warp);
+    out->fit = sp_align_fit(&out->template, level_of(image, k), &warp);
     /* Along an edge the prior is all that is known, and sigma not a number. */
     out->fit.sigma = fminf(ldexpf(out->fit.sigma, k), prior->sigma);
     out->warp = on_level(warp, -k);
@@ -204,15 +210,15 @@ static SpPrior combine(const SpPrior *a, const SpPrior *b)
 /* Finds a patch from level `top` down to the finest with enough texture, there with its affine
  * warp, and then without the pixels that do not agree. False where it is not found; *match begins
  * with the warp to start from. */
-static bool find_patch(const SpRefiner *r, int64_t n, Which which, int top, const SpPrior *prior,
-                       Match *match)
+static bool find_patch(const SpPyramid *image, const uint8_t *patches, int top,
+                       const SpPrior *prior, Match *match)
 {
     static const Manner moved = {2, MOVE_STEPS, NULL}, affine = {6, AFFINE_STEPS, NULL};
     SpPrior near = *prior;
     Match next;
     match->level = -1;
     for (int k = top; k >= 0; k--) {
-        if (!align_level(r, patch(r, n, which, k), k, moved, &near, &match->warp, &next))
+        if (!align_level(image, patches + k * PATCH, k, moved, &near, &match->warp, &next))
             continue;
         *match = next;
         const SpPrior above = {next.warp.x, next.warp.y, ldexpf(LEVEL_SIGMA, k)};
@@ -221,14 +227,14 @@ static bool find_patch(const SpRefiner *r, int64_t n, Which which, int top, cons
     const int k = match->level;
     if (k < 0 || k > MAX_LEVEL)
         return false;
-    if (align_level(r, patch(r, n, which, k), k, affine, prior, &match->warp, &next) &&
+    if (align_level(image, patches + k * PATCH, k, affine, prior, &match->warp, &next) &&
         next.fit.correlation > match->fit.correlation)
         *match = next;
     float trust[SP_WINDOW_PIXELS];
     const SpWarp at = on_level(match->warp, k);
     const Manner trusted = {match->template.parameters, MOVE_STEPS, trust};
-    if (sp_align_trust(&match->template, level_of(r, k), &at, trust) > MIN_SHARE &&
-        align_level(r, patch(r, n, which, k), k, trusted, prior, &match->warp, &next))
+    if (sp_align_trust(&match->template, level_of(image, k), &at, trust) > MIN_SHARE &&
+        align_level(image, patches + k * PATCH, k, trusted, prior, &match->warp, &next))
         *match = next;
     return true;
 }
@@ -263,15 +269,15 @@ static bool find_place(const SpRefiner *r, int64_t n, float x, float y, const Sp
     recent->warp = (SpWarp){{1, 0, 0, 1}, x, y};
     query->warp =
         (SpWarp){{track->warp.a[0], track->warp.a[1], track->warp.a[2], track->warp.a[3]}, x, y};
-    place->found[RECENT] = track->found && find_patch(r, n, RECENT, top, prior, recent) &&
-                           recent->fit.correlation > MIN_ALONE &&
-                           is_near(&recent->warp, prior->x, prior->y, reach);
+    place->found[RECENT] =
+        track->found && find_patch(&r->pyramid, patch(r, n, RECENT, 0), top, prior, recent) &&
+        recent->fit.correlation > MIN_ALONE && is_near(&recent->warp, prior->x, prior->y, reach);
     if (place->found[RECENT]) {
         query->warp = recent->warp;
         multiply(recent->warp.a, track->warp.a, query->warp.a);
         from = (int)sp_min(recent->level + 1, top);
     }
-    place->found[QUERY] = find_patch(r, n, QUERY, from, prior, query) &&
+    place->found[QUERY] = find_patch(&r->pyramid, patch(r, n, QUERY, 0), from, prior, query) &&
                           is_near(&query->warp, prior->x, prior->y, reach);
     if (place->found[RECENT])
         place->found[QUERY] =
@@ -306,17 +312,38 @@ static bool find_by_network(const SpRefiner *r, int64_t t, int64_t n, Place *pla
     return found && (visible || correlation(place) > MIN_HIDDEN);
 }
 
-/* Where the network may have lost the point: near its last place, and only for sure. */
+/* Whether the way back from a place leads to where the point was one frame before. */
+static bool returns(const SpRefiner *r, int64_t n, const Match *there)
+{
+    const Track *track = r->track + n;
+    const int top = r->pyramid.levels - 1;
+    uint8_t patches[SP_MAX_PYRAMID_LEVELS * PATCH];
+    const float x = there->warp.x, y = there->warp.y;
+    const SpPrior prior = {x, y, ALONE_SHIFT * r->unit};
+    Match back = {.warp = {{1, 0, 0, 1}, x, y}};
+    for (int k = 0; k <= top; k++)
+        sp_patch_cut(level_of(&r->pyramid, k), ldexpf(x, -k), ldexpf(y, -k), patches + k * PATCH);
+    return find_patch(&r->previous, patches, top, &prior, &back) &&
+           is_near(&back.warp, track->warp.x, track->warp.y, RETURN * r->unit);
+}
+
+/* Where the network may have lost the point: near its last place, one frame before. Both patches
+ * must be found almost exactly, or the recent one so that the way back leads to that place. */
 static bool find_by_itself(const SpRefiner *r, int64_t t, int64_t n, Place *place)
 {
     const Track *track = r->track + n;
-    const SpPrior prior = {track->warp.x, track->warp.y, SURE_SHIFT * r->unit};
-    const Match *match = place->match;
-    return track->found && track->frame == t - 1 &&
-           find_place(r, n, prior.x, prior.y, &prior, prior.sigma, place) && place->found[QUERY] &&
-           place->found[RECENT] && match[QUERY].fit.correlation > SURE_QUERY &&
-           match[RECENT].fit.correlation > SURE_RECENT &&
-           match[QUERY].fit.sigma < SURE_SIGMA * r->unit;
+    const Match *query = place->match + QUERY, *recent = place->match + RECENT;
+    const SpPrior prior = {track->warp.x, track->warp.y, ALONE_SHIFT * r->unit};
+    if (!track->found || track->frame != t - 1)
+        return false;
+    find_place(r, n, prior.x, prior.y, &prior, prior.sigma, place);
+    if (!place->found[RECENT])
+        return false;
+    const float max_sigma = MAX_SIGMA * r->unit;
+    const bool exact = place->found[QUERY] && query->fit.correlation > EXACT_QUERY &&
+                       recent->fit.correlation > EXACT_RECENT && query->fit.sigma < max_sigma;
+    return exact || (recent->fit.correlation > MIN_RETURN && recent->fit.sigma < max_sigma &&
+                     returns(r, n, recent));
 }
 
 /* Point n was found at frame t, at the track's warp. */
@@ -347,8 +374,8 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
         return;
     }
     bool found = find_by_network(r, t, n, &place);
-    if (find_by_itself(r, t, n, &own) &&
-        (!found || correlation(&own) > correlation(&place) + SURE_GAIN)) {
+    const float better = found ? correlation(&place) + ALONE_GAIN : 0;
+    if (better < 1 && find_by_itself(r, t, n, &own) && correlation(&own) > better) {
         place = own;
         found = true;
     }
@@ -369,6 +396,9 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
 
 void sp_refiner_frame(SpRefiner *r, int64_t t, const uint8_t *rgb)
 {
+    const SpPyramid previous = r->previous;
+    r->previous = r->pyramid;
+    r->pyramid = previous;
     sp_pyramid_fill(&r->pyramid, rgb);
     cut_queries(r, t);
 #pragma omp parallel for schedule(dynamic, 4) num_threads(r->tracks.threads)
