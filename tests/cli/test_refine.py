@@ -289,12 +289,34 @@ def images_and_pipes_are_as_good_as_files():
     assert all(a[name] == b[name] for name in a if name != "timestamps")
     good(os.path.join(folder, "%02d.png"), *common)
     assert b == arrays_of("some.npz")
-    with subprocess.Popen(["cat", video], stdout=subprocess.PIPE) as cat:
-        good("-", *common, "--overlay", "drawn.png", stdin=cat.stdout)  # which reads it a third time
-    assert a == arrays_of("some.npz") and read("drawn.png")
     with open(video, "rb") as file:
-        good("-", *common, stdin=file)
+        assert "not refined" not in good("-", *common, stdin=file).stderr
     assert a == arrays_of("some.npz")
+    piped(video, *common, "--refine", "on", "--overlay", "drawn.png")  # which reads it a third time
+    assert a == arrays_of("some.npz") and read("drawn.png")
+
+
+def piped(video, *arguments, **more):
+    with subprocess.Popen(["cat", video], stdout=subprocess.PIPE) as cat:
+        return good("-", *arguments, stdin=cat.stdout, **more)
+
+
+def notes_of(done):
+    return [line for line in done.stderr.splitlines() if "not refined (--refine on keeps a copy" in line]
+
+
+def a_pipe_is_not_refined_and_a_note_says_so():
+    source = clip("ball.mkv", "-i", BALL, "-c", "copy")
+    good(source, *FAST, "--refine", "off", "-o", "off.npz")
+    # Nothing is kept, wherever that would be.
+    done = piped(source, *FAST, "-o", "piped.npz", env={**ENVIRONMENT, "TMPDIR": "/none"})
+    assert len(notes_of(done)) == 1, done.stderr
+    assert arrays_of("piped.npz") == arrays_of("off.npz") and "sigma" not in arrays_of("off.npz")
+    assert notes_of(piped(source, *FAST, "-q", "-o", "piped.npz")) == []
+    # What an overlay keeps can be refined, too.
+    done = piped(source, *FAST, "-o", "piped.npz", "--overlay", "drawn.png")
+    good(source, *FAST, "-o", "on.npz")
+    assert notes_of(done) == [] and arrays_of("piped.npz") == arrays_of("on.npz") and "sigma" in arrays_of("on.npz")
 
 
 def in_a_named_pipe(*arguments):
@@ -311,8 +333,7 @@ def in_a_named_pipe(*arguments):
 
 def a_named_pipe_is_not_refined_and_a_note_says_so():
     done = in_a_named_pipe()
-    notes = [line for line in done.stderr.splitlines() if "not refined (--refine)" in line]
-    assert done.returncode == 0 and len(notes) == 1 and "video.fifo: not a regular file" in notes[0], done.stderr
+    assert done.returncode == 0 and len(notes_of(done)) == 1, done.stderr
     a = arrays_of("fifo.npz")
     good(BALL, *FAST, "--refine", "off", "-o", "off.npz")
     b = arrays_of("off.npz")
@@ -377,6 +398,6 @@ finish([tracks_come_nearer_the_truth, sigma_tells_what_is_found, queries_of_late
         same_bytes_however_it_is_computed, several_videos_are_refined_one_by_one, the_online_mode_is_refined,
         crops_and_smaller_frames_are_of_no_account, the_smallest_frames_are_taken, turned_frames_are_read_upright,
         the_same_frames_are_read_again,
-        images_and_pipes_are_as_good_as_files, a_named_pipe_is_not_refined_and_a_note_says_so,
-        a_named_pipe_is_refused_where_refinement_is_asked_for, frames_that_changed_in_between_are_an_error,
+        images_and_pipes_are_as_good_as_files, a_pipe_is_not_refined_and_a_note_says_so,
+        a_named_pipe_is_not_refined_and_a_note_says_so, a_named_pipe_is_refused_where_refinement_is_asked_for, frames_that_changed_in_between_are_an_error,
         a_signal_stops_it], bad_cases())

@@ -766,8 +766,8 @@ static void along_an_edge_the_network_is_believed(void **state)
             assert_true(is_found == isfinite(made->sigma[t][n]));
             if (!is_found || made->queries[n][0] == (float)t)
                 continue;
-            assert_true(fabsf(made->xy[t][n][0] - made->truth[t][n][0]) < 0.1f);
-            assert_true(fabsf(made->xy[t][n][1] - made->before[t][n][1]) < 0.1f);
+            assert_true(fabsf(made->xy[t][n][0] - made->truth[t][n][0]) < 0.2f);
+            assert_true(fabsf(made->xy[t][n][1] - made->before[t][n][1]) < 0.01f);
             assert_true(made->sigma[t][n] > 0.3f);
             found++;
         }
