@@ -395,9 +395,10 @@ def bad_cases():
 finish([tracks_come_nearer_the_truth, sigma_tells_what_is_found, queries_of_later_frames_are_found_before_them,
         a_result_without_sigma_or_as_text_is_refined_too, automatic_is_on_with_the_built_in_weights,
         automatic_is_off_with_published_weights, the_front_alone_has_nothing_to_refine, quiet_is_quiet,
-        same_bytes_however_it_is_computed, several_videos_are_refined_one_by_one, the_online_mode_is_refined,
-        crops_and_smaller_frames_are_of_no_account, the_smallest_frames_are_taken, turned_frames_are_read_upright,
-        the_same_frames_are_read_again,
+        same_bytes_however_it_is_computed, several_videos_are_refined_one_by_one,
+        the_online_mode_is_refined, crops_and_smaller_frames_are_of_no_account,
+        the_smallest_frames_are_taken, turned_frames_are_read_upright, the_same_frames_are_read_again,
         images_and_pipes_are_as_good_as_files, a_pipe_is_not_refined_and_a_note_says_so,
-        a_named_pipe_is_not_refined_and_a_note_says_so, a_named_pipe_is_refused_where_refinement_is_asked_for, frames_that_changed_in_between_are_an_error,
-        a_signal_stops_it], bad_cases())
+        a_named_pipe_is_not_refined_and_a_note_says_so,
+        a_named_pipe_is_refused_where_refinement_is_asked_for,
+        frames_that_changed_in_between_are_an_error, a_signal_stops_it], bad_cases())
