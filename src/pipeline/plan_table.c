@@ -4,6 +4,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "pipeline/refinement.h"
 #include "pipeline/stages.h"
 
 /* What is printed and does not stand in SpRun. */
@@ -13,6 +14,7 @@ typedef struct Facts {
     SpMemoryLimits limits;
     SpRates front, others;  /* `others`: of what is not computed in bf16 */
     int64_t frames, points; /* sp_stages_max */
+    double refine_seconds;
 } Facts;
 
 static const SpRates *rates_of(const Facts *facts, SpStage stage)
@@ -58,6 +60,15 @@ static void print_stage(const SpRun *run, SpStage stage, const SpRates *rates)
            megabytes(footprint->device),
            megabytes(footprint->device + footprint->weights + device->workspace_bytes),
            megabytes(footprint->host), seconds);
+}
+
+/* The refinement has no weights, and computes on the CPU. */
+static void print_refinement(const SpRun *run, const Facts *facts)
+{
+    char seconds[32];
+    duration(facts->refine_seconds, seconds, sizeof seconds);
+    printf("%-9s %-19s %12s %13s %12s %9.1f MB  %s\n", "refine", "", "", "", "",
+           megabytes(sp_refinement_bytes(run, run->clip.frames, facts->queries)), seconds);
 }
 
 static void print_head(const SpRun *run, int64_t queries, const SpMemoryLimits *limits)
@@ -117,6 +128,14 @@ static void add_stage(const SpRun *run, SpStage stage, const SpRates *rates, cJS
     add_number(out, "seconds", sp_plan_seconds(device, footprint, rates), whole);
 }
 
+static void add_refinement(const SpRun *run, const Facts *facts, cJSON *out, bool *whole)
+{
+    const size_t host = sp_refinement_bytes(run, run->clip.frames, facts->queries);
+    add_text(out, "stage", "refine", whole);
+    add_number(out, "peak_host_bytes", (double)host, whole);
+    add_number(out, "seconds", facts->refine_seconds, whole);
+}
+
 static void add_head(const SpRun *run, const Facts *facts, cJSON *out, bool *whole)
 {
     const SpDevice *device = run->models->device;
@@ -152,6 +171,11 @@ static SpStatus print_json(const SpRun *run, const Facts *facts)
         whole = whole && cJSON_AddItemToArray(stages, one);
         add_stage(run, stage, rates_of(facts, stage), one, &whole);
     }
+    if (run->refines) {
+        cJSON *one = cJSON_CreateObject();
+        whole = whole && cJSON_AddItemToArray(stages, one);
+        add_refinement(run, facts, one, &whole);
+    }
     if (has_limits(run))
         add_number(out, "max_frames", (double)facts->frames, &whole);
     if (run->has[SP_STAGE_TRACKER])
@@ -170,6 +194,8 @@ static void print_table(const SpRun *run, const Facts *facts)
     for (SpStage stage = 0; stage < SP_STAGES; stage++)
         if (run->has[stage])
             print_stage(run, stage, rates_of(facts, stage));
+    if (run->refines)
+        print_refinement(run, facts);
     if (has_limits(run))
         print_limits(run, facts->frames, facts->points);
 }
@@ -190,6 +216,8 @@ SpStatus sp_plan_table_print(SpRun *run, int64_t queries)
         SP_TRY(sp_rates_measure(run->models->device, SP_PRECISION_TF32, &facts.others));
     if (has_limits(run))
         SP_TRY(sp_stages_max(run, queries, &facts.frames, &facts.points));
+    if (run->refines)
+        SP_TRY(sp_refinement_seconds(run, queries, &facts.refine_seconds));
     if (run->job->json)
         SP_TRY(print_json(run, &facts));
     else

@@ -13,10 +13,10 @@ SpStatus sp_refinement_prepare(SpRun *run)
     run->refines = run->has[SP_STAGE_TRACKER] &&
                    (job->refine == SP_REFINE_ON ||
                     (job->refine == SP_REFINE_AUTO && run->place[SP_STAGE_TRACKER].embedded));
-    if (!run->refines || job->plan)
+    if (!run->refines)
         return sp_ok();
     if (job->refine == SP_REFINE_ON || sp_reread_is_free(job->video))
-        return sp_reread_check(job->video, "refine");
+        return job->plan ? sp_ok() : sp_reread_check(job->video, "refine");
     run->refines = false;
     sp_console_note(run->console,
                     "a pipe can be read only once, so tracks are not refined (--refine on keeps a "
@@ -30,6 +30,17 @@ size_t sp_refinement_bytes(const SpRun *run, int64_t frames, int64_t queries)
     const size_t tracks = (size_t)(frames * queries) * 3 * sizeof(float); /* positions, sigma */
     return run->refines ? tracks + sp_refiner_bytes(queries, plan->input_height, plan->input_width)
                         : 0;
+}
+
+SpStatus sp_refinement_seconds(const SpRun *run, int64_t queries, double *seconds)
+{
+    const SpFramePlan *plan = &run->clip.plan;
+    SpRefinerPace pace;
+    SP_TRY(sp_refiner_measure(run->models->device->threads, &pace));
+    *seconds = (double)run->clip.frames *
+               (pace.point * (double)queries +
+                pace.pixel * (double)plan->input_height * (double)plan->input_width);
+    return sp_ok();
 }
 
 static SpStatus cut(void *self, int64_t t, uint8_t *rgb)

@@ -14,6 +14,9 @@ SpStatus sp_refinement_prepare(SpRun *run);
 /* Bytes that the refinement of `queries` points takes on the host, results included. */
 size_t sp_refinement_bytes(const SpRun *run, int64_t frames, int64_t queries);
 
+/* About how long it takes, without decoding; measured here. SP_MEMORY. */
+SpStatus sp_refinement_seconds(const SpRun *run, int64_t queries, double *seconds);
+
 /* Refines the tracker's positions, and lifts every point along its ray at its own depth, so that
  * points project onto positions. run->sigma holds its [T, N] floats. SP_INPUT where the video
  * changed; SP_MEMORY. */

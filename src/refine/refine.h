@@ -41,4 +41,12 @@ void sp_refiner_cut(SpRefiner *refiner, int64_t t, const uint8_t *rgb);
 /* Frames 0 .. T-1 in order: improves the points of frame t. */
 void sp_refiner_frame(SpRefiner *refiner, int64_t t, const uint8_t *rgb);
 
+/* Seconds for each point and frame, and for each pixel of a frame. */
+typedef struct SpRefinerPace {
+    double point, pixel;
+} SpRefinerPace;
+
+/* Measures them in some milliseconds, on made frames. SP_MEMORY. */
+SpStatus sp_refiner_measure(int threads, SpRefinerPace *pace);
+
 #endif
