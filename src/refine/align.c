@@ -244,8 +244,8 @@ bool sp_align(const SpTemplate *t, SpGray image, const SpPrior *prior, int itera
         if (length < CONVERGED)
             break;
     }
-    return warp->x >= 0 && warp->y >= 0 && warp->x <= (float)(image.width - 1) &&
-           warp->y <= (float)(image.height - 1);
+    return warp->x >= -0.5f && warp->y >= -0.5f && warp->x <= (float)image.width - 0.5f &&
+           warp->y <= (float)image.height - 0.5f;
 }
 
 SpFit sp_align_fit(const SpTemplate *t, SpGray image, const SpWarp *warp)

@@ -91,8 +91,9 @@ SpStatus sp_refiner_open(const SpRefineTracks *tracks, SpRefiner **out)
     r->unit = (float)sp_min(tracks->height, tracks->width) / 256;
     r->track = calloc((size_t)tracks->tracks, sizeof *r->track);
     SP_TRY(sp_pyramid_alloc(tracks->height, tracks->width, levels_of(tracks->height, tracks->width),
-                            &r->pyramid));
-    SP_TRY(sp_pyramid_alloc(tracks->height, tracks->width, r->pyramid.levels, &r->previous));
+                            r->tracks.threads, &r->pyramid));
+    SP_TRY(sp_pyramid_alloc(tracks->height, tracks->width, r->pyramid.levels, r->tracks.threads,
+                            &r->previous));
     r->patches = malloc((size_t)(tracks->tracks * PATCHES * r->pyramid.levels) * PATCH);
     if (!r->track || !r->patches)
         return sp_no_memory("the refinement");

@@ -86,7 +86,7 @@ static double shown(const Texture *texture, const Pose *pose, double x, double y
 static SpPyramid pyramid_of(int64_t height, int64_t width, int levels)
 {
     SpPyramid pyramid;
-    assert_ok(sp_pyramid_alloc(height, width, levels, &pyramid));
+    assert_ok(sp_pyramid_alloc(height, width, levels, 2, &pyramid));
     return pyramid;
 }
 
