@@ -35,6 +35,7 @@ SAME_CLIP = 4  # steps
 TOY = 6  # windows of the toy schedule, seen again and again
 HIDDEN, OUTSIDE = 0.2, 0.05  # weights of points that cannot be seen
 CERTAIN, FOUND = 4, 16  # pixels: nearer, a visible point is to be called certain; farther, it is lost and not seen
+NEAREST = 0.1
 ONLINE, OVERLAP = 0.4, 6  # how often the second of two windows is trained on, and the frames that they share
 
 
@@ -174,6 +175,16 @@ def balanced(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return (loss * torch.where(truth, 0.5 / share, 0.5 / (1 - share)).sqrt()).sum() / weight.sum().clamp_min(1)
 
 
+def projected(run: Rollout) -> Tensor:
+    """Where the 3D points lie in the image [T, N, 2], in model pixels: what comes near the camera is taken
+    as if it were NEAREST of its query's depth away."""
+    sample = run.sample
+    point = sample.denormalise(run.normal)
+    z = torch.maximum(point[..., 2], NEAREST * sample.query_point[:, 2])
+    k = sample.k[:, None]
+    return torch.stack([k[..., 0, 0], k[..., 1, 1]], -1) * point[..., :2] / z[..., None] + k[..., :2, 2]
+
+
 def losses(run: Rollout) -> dict[str, Tensor]:
     sample = run.sample
     frames, tracks = torch.arange(len(run.xy))[:, None], torch.arange(run.xy.shape[1])
@@ -183,16 +194,18 @@ def losses(run: Rollout) -> dict[str, Tensor]:
     off = (run.normal - sample.normalise(sample.point)).abs().clamp_max(4)
     certain, found = (sample.visible & (error.detach() < px) for px in (CERTAIN, FOUND))
     moving = sample.moving.expand(len(run.xy), -1)
+    beside = ((projected(run) - run.pixels().detach()).square().sum(-1) + 0.01).sqrt()
     lost = torch.where(sample.visible, LOST * error.clamp_max(64), 0)
     return {"flow": (((1 + error).log() + lost) * weight).sum() / weight.sum(),
             "point": ((1 + 20 * off).log().mean(-1) * weight).sum() / weight.sum(),
+            "beside": ((1 + beside).log() * sample.visible).sum() / sample.visible.sum().clamp_min(1),
             "vis": balanced(run.vis - VISIBLE_LOGIT, found, asked),
             "conf": balanced(run.conf, certain, asked),
             "dyn": balanced(run.dyn, moving, torch.ones_like(asked)),
             "weight": balanced(run.weight, moving, torch.ones_like(asked))}
 
 
-FACTORS = {"flow": 1.0, "point": 0.2, "vis": 0.5, "conf": 0.2, "dyn": 0.1, "weight": 0.05}
+FACTORS = {"flow": 1.0, "point": 0.2, "beside": 0.3, "vis": 0.5, "conf": 0.2, "dyn": 0.1, "weight": 0.05}
 
 
 def initial_positions(sample: Sample, far: bool, random: np.random.Generator) -> Tensor:
