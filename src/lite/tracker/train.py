@@ -175,14 +175,15 @@ def balanced(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return (loss * torch.where(truth, 0.5 / share, 0.5 / (1 - share)).sqrt()).sum() / weight.sum().clamp_min(1)
 
 
-def projected(run: Rollout) -> Tensor:
-    """Where the 3D points lie in the image [T, N, 2], in model pixels: what comes near the camera is taken
-    as if it were NEAREST of its query's depth away."""
+def beside(run: Rollout) -> Tensor:
+    """How far the 3D points, projected, lie from the 2D tracks [T, N], in model pixels. What comes near the
+    camera is taken as if it were NEAREST of its query's depth away."""
     sample = run.sample
     point = sample.denormalise(run.normal)
     z = torch.maximum(point[..., 2], NEAREST * sample.query_point[:, 2])
     k = sample.k[:, None]
-    return torch.stack([k[..., 0, 0], k[..., 1, 1]], -1) * point[..., :2] / z[..., None] + k[..., :2, 2]
+    xy = torch.stack([k[..., 0, 0], k[..., 1, 1]], -1) * point[..., :2] / z[..., None] + k[..., :2, 2]
+    return ((xy - run.pixels().detach()).square().sum(-1) + 0.01).sqrt()
 
 
 def losses(run: Rollout) -> dict[str, Tensor]:
@@ -194,11 +195,10 @@ def losses(run: Rollout) -> dict[str, Tensor]:
     off = (run.normal - sample.normalise(sample.point)).abs().clamp_max(4)
     certain, found = (sample.visible & (error.detach() < px) for px in (CERTAIN, FOUND))
     moving = sample.moving.expand(len(run.xy), -1)
-    beside = ((projected(run) - run.pixels().detach()).square().sum(-1) + 0.01).sqrt()
     lost = torch.where(sample.visible, LOST * error.clamp_max(64), 0)
     return {"flow": (((1 + error).log() + lost) * weight).sum() / weight.sum(),
             "point": ((1 + 20 * off).log().mean(-1) * weight).sum() / weight.sum(),
-            "beside": ((1 + beside).log() * sample.visible).sum() / sample.visible.sum().clamp_min(1),
+            "beside": ((1 + beside(run)).log() * sample.visible).sum() / sample.visible.sum().clamp_min(1),
             "vis": balanced(run.vis - VISIBLE_LOGIT, found, asked),
             "conf": balanced(run.conf, certain, asked),
             "dyn": balanced(run.dyn, moving, torch.ones_like(asked)),
@@ -299,6 +299,7 @@ def validate(model: Frozen, paths: list[Path], folder: Path) -> dict[str, float]
                 run.step()
             parts.append(scores(run.pixels() * SQUARE, run.vis > VISIBLE_LOGIT, sample.xy * SQUARE,
                                 sample.visible, sample.query[:, 0]))
+            parts[-1]["beside"] = float(beside(run)[sample.visible].median())
             parts[-1] |= online_scores(model, sample, run)
     return mean(parts)
 
