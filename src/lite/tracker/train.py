@@ -36,6 +36,8 @@ TOY = 6  # windows of the toy schedule, seen again and again
 HIDDEN, OUTSIDE = 0.2, 0.05  # weights of points that cannot be seen
 CERTAIN, FOUND = 4, 16  # pixels: nearer, a visible point is to be called certain; farther, it is lost and not seen
 NEAREST = 0.1
+SPATIAL = ("corr_xyz_mlp", "corr_transformer", "corr_depth_mlp", "rel_pos_mlp", "xyz_mlp", "proj_xyz_embed",
+           "updateformer3D")
 ONLINE, OVERLAP = 0.4, 6  # how often the second of two windows is trained on, and the frames that they share
 
 
@@ -307,6 +309,7 @@ def validate(model: Frozen, paths: list[Path], folder: Path) -> dict[str, float]
 def arguments() -> argparse.Namespace:
     parser = training_arguments(__doc__, "to validate on", 1.5e-3)
     parser.add_argument("--tracks", type=int, default=40)
+    parser.add_argument("--rate-3d", type=float, help="of what only the 3D points go through (as --rate)")
     parser.add_argument("--toy", action="store_true",
                         help=f"the same {TOY} windows again and again, without the first phase")
     return parser.parse_args()
@@ -343,8 +346,11 @@ def main() -> None:
         checkpoint.read(model, args.start, PREFIX)
     model.fnet.load_state_dict(trained["parts"]["fnet"])
     model.fnet.requires_grad_(False)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, args.rate, weight_decay=1e-3, betas=(0.9, 0.98))
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    parameters = [p for _, p in named]
+    groups = [{"params": [p for name, p in named if name.startswith(SPATIAL) == spatial]} for spatial in (False, True)]
+    rates = args.rate, args.rate_3d or args.rate
+    optimiser = torch.optim.AdamW(groups, args.rate, weight_decay=1e-3, betas=(0.9, 0.98))
     state = State(args.state / "tracker.pt", {"model": model, "optimiser": optimiser})
     state.more["seed"] = args.seed
     log = Log(state)
@@ -355,8 +361,8 @@ def main() -> None:
         torch.manual_seed(seen)
         far = step < first_phase
         sample, first = training_window(model, args, seen, far, random)
-        for group in optimiser.param_groups:
-            group["lr"] = args.rate * rate(step, args.steps)
+        for group, peak in zip(optimiser.param_groups, rates):
+            group["lr"] = peak * rate(step, args.steps)
         optimiser.zero_grad()
         log.add(step, train_on(model, sample, first, far, random))
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
