@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SP_REPORT_STAGES = 8, SP_REPORT_LIBRARIES = 16, SP_REPORT_EVENTS = 64 };
+enum { SP_REPORT_STAGES = 16, SP_REPORT_LIBRARIES = 16, SP_REPORT_EVENTS = 64 };
 
 /* One stage: its wall time and the most bytes it held. Of stages with a network also: the memory of
  * the device (arena, resident weights, workspace) as planned and as used; weight_bytes, which it

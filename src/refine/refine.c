@@ -39,8 +39,9 @@ static const float LEVEL_SIGMA = 1;
 /* The share of a patch that must agree for the rest to be left out. */
 static const float MIN_SHARE = 0.6f;
 
-/* What a hidden point that is found gets; visible is above 0.5. */
-static const float FOUND_VISIBILITY = 0.6f;
+/* What a hidden point that is found gets, and a visible one that is not found and of whose place
+ * the network is less sure than that; visible is above 0.5. */
+static const float FOUND_VISIBILITY = 0.6f, LOST_VISIBILITY = 0.4f, MIN_CONFIDENCE = 0.4f;
 
 enum {
     MOVE_STEPS = 6,
@@ -54,6 +55,7 @@ typedef enum Which { QUERY, RECENT, PATCHES } Which;
 
 /* What is known of a track on its way through the frames. */
 typedef struct Track {
+    bool textured;    /* the query's patch could be found again */
     bool cut, found;  /* the query's patch is there; so is a recent one */
     int64_t frame;    /* of the recent patch */
     SpWarp warp;      /* from the query's patch to that frame */
@@ -151,10 +153,13 @@ static void cut_queries(SpRefiner *r, int64_t t)
     for (int64_t n = 0; n < r->tracks.tracks; n++) {
         const float *query = r->tracks.queries + 3 * n;
         Track *track = r->track + n;
+        SpTemplate template;
         if ((int64_t)query[0] != t || track->cut)
             continue;
         cut(r, n, QUERY, query[1], query[2]);
         track->cut = true;
+        track->textured =
+            sp_template_make(patch(r, n, QUERY, r->pyramid.levels - 1), 2, NULL, &template);
         track->warp = (SpWarp){{1, 0, 0, 1}, query[1], query[2]};
     }
 }
@@ -338,10 +343,10 @@ static bool find_by_itself(const SpRefiner *r, int64_t t, int64_t n, Place *plac
     if (!track->found || track->frame != t - 1)
         return false;
     find_place(r, n, prior.x, prior.y, &prior, prior.sigma, place);
-    if (!place->found[RECENT])
+    if (!place->found[RECENT] || !place->found[QUERY])
         return false;
     const float max_sigma = MAX_SIGMA * r->unit;
-    const bool exact = place->found[QUERY] && query->fit.correlation > EXACT_QUERY &&
+    const bool exact = query->fit.correlation > EXACT_QUERY &&
                        recent->fit.correlation > EXACT_RECENT && query->fit.sigma < max_sigma;
     return exact || (recent->fit.correlation > MIN_RETURN && recent->fit.sigma < max_sigma &&
                      returns(r, n, recent));
@@ -363,6 +368,16 @@ static void keep(SpRefiner *r, int64_t t, int64_t n)
     cut(r, n, RECENT, track->warp.x, track->warp.y);
 }
 
+/* Point n, which has a picture, was not found at frame t: where the network is not sure of its
+ * place either, it is called hidden. */
+static void doubt(const SpRefiner *r, int64_t t, int64_t n)
+{
+    const int64_t at = t * r->tracks.tracks + n;
+    float *visibility = r->tracks.visibility + at;
+    if (r->track[n].textured && r->tracks.confidence[at] < MIN_CONFIDENCE)
+        *visibility = fminf(*visibility, LOST_VISIBILITY);
+}
+
 static void refine_point(SpRefiner *r, int64_t t, int64_t n)
 {
     const float *query = r->tracks.queries + 3 * n;
@@ -380,8 +395,10 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
         place = own;
         found = true;
     }
-    if (!found)
+    if (!found) {
+        doubt(r, t, n);
         return;
+    }
     if (place.found[QUERY]) {
         track->warp = place.match[QUERY].warp;
         track->sigma = place.match[QUERY].fit.sigma;

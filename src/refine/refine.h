@@ -16,7 +16,8 @@ typedef struct SpRefineTracks {
     int64_t height, width;   /* of a frame; each at least 2 */
     const float *queries;    /* [N, 3] frame, x, y */
     float *xy;               /* [T, N, 2], improved in place; NaN: there is none, and it stays so */
-    float *visibility;       /* [T, N], visible where > 0.5; raised where a hidden point is found */
+    float *visibility;       /* [T, N], visible where > 0.5; raised where a hidden point is
+                                found, lowered where one of low confidence is not */
     const float *confidence; /* [T, N] how likely xy is right, 0..1 */
     float *sigma; /* [T, N] out: standard deviation of x and of y; NaN: not found again */
     int threads;  /* to compute in; 0: one per processor */
