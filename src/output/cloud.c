@@ -10,7 +10,7 @@ static const float TRUSTED = 0.5f;     /* confidence */
 static const float SAME_DEPTH = 0.05f; /* share by which two depths of one place may differ */
 static const float FARTHEST = 1e9f;    /* cubes from the origin, within int32 */
 
-enum { VIEWS = 8, FIRST_CELLS = 1 << 14 };
+enum { VIEWS = 8, FIRST_CELLS = 1 << 14, MOST_PIXELS = 1 << 21 };
 
 static bool is_trusted(float depth, float confidence)
 {
@@ -124,6 +124,7 @@ typedef struct Fusing {
     SpCloud *cloud;
     int32_t *slot; /* [slots] number of a cell, -1: free; a power of two, twice the cells' room */
     int64_t slots;
+    int64_t step; /* every such pixel of every such row is looked at */
 } Fusing;
 
 /* Where in the table a place is, or would be. */
@@ -187,8 +188,8 @@ static SpStatus add_frame(Fusing *f, const SpResult *r, int64_t t)
     const SpFramePlan *plan = &r->clip->plan;
     View views[VIEWS];
     const int count = make_views(r, t, views);
-    for (int64_t y = 0; y < plan->height; y++)
-        for (int64_t x = 0; x < plan->width; x++) {
+    for (int64_t y = 0; y < plan->height; y += f->step)
+        for (int64_t x = 0; x < plan->width; x += f->step) {
             float point[3];
             uint8_t rgb[3];
             if (!sp_cloud_trusts(r, t, y, x))
@@ -205,8 +206,12 @@ static SpStatus add_frame(Fusing *f, const SpResult *r, int64_t t)
 
 SpStatus sp_cloud_fuse(const SpResult *r, SpCloud *cloud)
 {
-    *cloud = (SpCloud){.side = (float)(sp_cloud_depth(r) / (double)r->intrinsics[0])};
-    Fusing f = {.cloud = cloud};
+    const SpFramePlan *plan = &r->clip->plan;
+    Fusing f = {.cloud = cloud, .step = 1};
+    while (r->clip->frames * plan->height * plan->width / (f.step * f.step) > MOST_PIXELS)
+        f.step++;
+    *cloud =
+        (SpCloud){.side = (float)((double)f.step * sp_cloud_depth(r) / (double)r->intrinsics[0])};
     SpStatus status = sp_ok();
     for (int64_t t = 0; t < r->clip->frames && status.code == SP_OK; t++)
         status = add_frame(&f, r, t);

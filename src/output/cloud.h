@@ -32,9 +32,9 @@ typedef struct SpCloud {
     float side; /* of a cube */
 } SpCloud;
 
-/* The trusted points of all frames that stand still, one cell a cube of `side`
- * = sp_cloud_depth / fx of the first frame. SP_MEMORY; *cloud is released with sp_cloud_free
- * then, too. */
+/* The trusted points of all frames that stand still, one cell a cube of `side` = what a pixel, or
+ * every step-th of a clip of more than 2 million, is wide at sp_cloud_depth in the first frame.
+ * SP_MEMORY; *cloud is released with sp_cloud_free then, too. */
 SpStatus sp_cloud_fuse(const SpResult *result, SpCloud *cloud);
 
 /* Frees the cells; the cloud is empty afterwards. */
