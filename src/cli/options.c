@@ -8,7 +8,6 @@
 
 #include <cjson/cJSON.h>
 
-#include "media/images.h"
 #include "output/formats.h"
 #include "pipeline/files.h"
 
@@ -336,8 +335,10 @@ static SpStatus check_exports(const SpJob *job)
         return sp_error(SP_USAGE, "--stop-after sam writes the mask alone; leave out --%s", flag);
     if (job->usd_cloud && !job->usd)
         return sp_error(SP_USAGE, "--usd-cloud goes into the scene; say where with --usd");
-    if (job->ply && sp_images_is_pattern(job->ply))
-        return sp_error(SP_USAGE, "%.200s: --ply writes one cloud of all frames; name one file",
+    const char *slash = job->ply ? strrchr(job->ply, '/') : NULL;
+    if (job->ply && strchr(slash ? slash : job->ply, '%'))
+        return sp_error(SP_USAGE,
+                        "%.200s: --ply writes one cloud of all frames; name one file, without %%",
                         job->ply);
     return sp_ok();
 }

@@ -27,9 +27,9 @@ typedef struct SpJob {
     const char *geometry, *queries, *mask, *report, *weights;
     const char *mask_out, *dump;
     const char *usd, *cameras, *ply; /* .usda; .json or .chan; .ply */
-    const char *omit; /* "video,depths": arrays that the result leaves out */
-    int format;       /* of a result on standard output: 0: not given; else 1 + its place among the
-                         product's formats */
+    const char *omit;                /* "video,depths": arrays that the result leaves out */
+    int format; /* of a result on standard output: 0: not given; else 1 + its place among the
+                   product's formats */
     const SpPrompts *prompts; /* from --point and --box */
     int64_t prompt_frame;     /* used frame that they are on */
     int sam;                  /* 0: auto; k: the k-th of the SAMs in store/registry.h */
