@@ -207,9 +207,9 @@ def the_cloud_has_the_results_tracks():
 
 
 def the_cloud_lies_on_the_depths():
-    """Every vertex, in some frame, at that frame's depth and of its colour."""
-    a = exports()
-    ply, _ = read_ply("s.ply")
+    """Every vertex, in some frame, at that frame's depth and of its colour; frames that are far apart."""
+    good(BALL, "-q", *FAST, "--stride", 10, "-o", "c.npz", "--ply", "c.ply")
+    a, (ply, _) = read_npz(path("c.npz")), read_ply("c.ply")
     h, w = a["depths"].shape[1:]
     poses, ks, off = rows(a["extrinsics"].values, 16), rows(a["intrinsics"].values, 9), []
     assert len(ply["vertex"]) > 10000
