@@ -103,6 +103,12 @@ static const Option options[] = {
      "front: depth and cameras only; sam: --mask-out only (never)", SETTING(stop_after)},
     {FLAG, "no-clobber", NULL, "refuse to replace an existing output", JOB(no_clobber),
      .letter = 'n'},
+    {OUTPUT, "usd", "FILE.usda", "the camera and the tracks as a scene for Blender, Nuke, Maya",
+     JOB(usd), .product = SP_PRODUCT_SCENE},
+    {FLAG, "usd-cloud", NULL, "with --usd: the first frame's depth in it, too", JOB(usd_cloud)},
+    {OUTPUT, "cameras", "FILE", "the cameras", JOB(cameras), .product = SP_PRODUCT_CAMERAS},
+    {OUTPUT, "ply", "FILE.ply", "a cloud of what stands still in all frames, and the tracks",
+     JOB(ply), .product = SP_PRODUCT_CLOUD},
     {OUTPUT, "report", "FILE.json", "what the run did", JOB(report), .product = SP_PRODUCT_REPORT},
     {TEXT, "dump", "DIR", "write the intermediate tensors of the models to DIR, as safetensors",
      JOB(dump)},
@@ -321,6 +327,22 @@ static SpStatus check_prompts(const SpJob *job)
     return sp_ok();
 }
 
+/* What other programs read. */
+static SpStatus check_exports(const SpJob *job)
+{
+    const char *flag = job->usd ? "usd" : job->cameras ? "cameras" : job->ply ? "ply" : NULL;
+    if (flag && job->stop_after == SP_STOP_SAM)
+        return sp_error(SP_USAGE, "--stop-after sam writes the mask alone; leave out --%s", flag);
+    if (job->usd_cloud && !job->usd)
+        return sp_error(SP_USAGE, "--usd-cloud goes into the scene; say where with --usd");
+    const char *slash = job->ply ? strrchr(job->ply, '/') : NULL;
+    if (job->ply && strchr(slash ? slash : job->ply, '%'))
+        return sp_error(SP_USAGE,
+                        "%.200s: --ply writes one cloud of all frames; name one file, without %%",
+                        job->ply);
+    return sp_ok();
+}
+
 /* Known cameras and units: one word about each. */
 static SpStatus check_known(const SpJob *job)
 {
@@ -345,6 +367,7 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
                         job->grid ? "grid" : "mask");
     SP_TRY(check_prompts(job));
     SP_TRY(check_known(job));
+    SP_TRY(check_exports(job));
     if (job->omit)
         SP_TRY(sp_result_check_omit(job->omit));
     if (job->json && !job->plan)

@@ -1,48 +1,37 @@
 #include "output/csv.h"
 
-#include <errno.h>
-#include <locale.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "output/formats.h"
+#include "output/text.h"
 
-/* printf may write "-nan". */
-static double plain(float value)
-{
-    return isnan(value) ? (double)NAN : (double)value;
-}
+typedef struct Table {
+    const SpResult *result;
+    const float *coords, *tracks2d;
+} Table;
 
-static bool write_rows(FILE *stream, const SpResult *r, const float *coords, const float *tracks2d)
+static void print_rows(FILE *stream, const void *what)
 {
-    if (fputs("track,frame,time,x,y,X,Y,Z,visible,confidence\n", stream) < 0)
-        return false;
+    const Table *table = what;
+    const SpResult *r = table->result;
+    fputs("track,frame,time,x,y,X,Y,Z,visible,confidence\n", stream);
     for (int64_t n = 0; n < r->tracks; n++)
-        for (int64_t t = 0; t < r->clip->frames; t++) {
+        for (int64_t t = 0; t < r->clip->frames && !ferror(stream); t++) {
             const int64_t at = t * r->tracks + n;
-            const float *xy = tracks2d + 2 * at, *world = coords + 3 * at;
-            if (fprintf(stream, "%lld,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%d,%.9g\n", (long long)n,
-                        (long long)t, r->clip->timestamps[t], plain(xy[0]), plain(xy[1]),
-                        plain(world[0]), plain(world[1]), plain(world[2]),
-                        sp_result_visible(r, t, n), plain(r->confs[at])) < 0)
-                return false;
+            const float *xy = table->tracks2d + 2 * at, *world = table->coords + 3 * at;
+            fprintf(stream, "%lld,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%d,%.9g\n", (long long)n,
+                    (long long)t, r->clip->timestamps[t], sp_text_number(xy[0]),
+                    sp_text_number(xy[1]), sp_text_number(world[0]), sp_text_number(world[1]),
+                    sp_text_number(world[2]), sp_result_visible(r, t, n),
+                    sp_text_number(r->confs[at]));
         }
-    return fflush(stream) == 0;
 }
 
 SpStatus sp_csv_write(FILE *stream, const char *label, const SpResult *result, const float *coords,
                       const float *tracks2d)
 {
-    const locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (!c)
-        return sp_no_memory(label);
-    const locale_t before = uselocale(c);
-    errno = 0;
-    const SpStatus status =
-        write_rows(stream, result, coords, tracks2d) ? sp_ok() : sp_cannot_write(label);
-    uselocale(before);
-    freelocale(c);
-    return status;
+    const Table table = {result, coords, tracks2d};
+    return sp_text_print(stream, label, print_rows, &table);
 }
 
 static SpStatus write_csv(const SpAtomicFile *file, const SpOutput *output)

@@ -3,7 +3,8 @@
 #include <string.h>
 
 /* A new format is one entry here, and a file of this folder that defines its sp_format_NAME. */
-#define EACH_FORMAT(X) X(npz) X(csv) X(video) X(sheet) X(mask) X(report)
+#define EACH_FORMAT(X)                                                                             \
+    X(npz) X(csv) X(video) X(sheet) X(mask) X(report) X(usd) X(cameras) X(chan) X(ply)
 
 #define DECLARE(name) extern const SpFormat sp_format_##name;
 EACH_FORMAT(DECLARE)

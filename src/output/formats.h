@@ -15,7 +15,10 @@ typedef enum SpProduct {
     SP_PRODUCT_RESULT,
     SP_PRODUCT_OVERLAY,
     SP_PRODUCT_MASK,
-    SP_PRODUCT_REPORT
+    SP_PRODUCT_REPORT,
+    SP_PRODUCT_SCENE,
+    SP_PRODUCT_CAMERAS,
+    SP_PRODUCT_CLOUD
 } SpProduct;
 
 /* The video under the overlay's tracks. */
@@ -36,6 +39,7 @@ typedef struct SpOutput {
     SpBackground background;
     int64_t max_side; /* longer side of saved depth and video, pixels */
     bool compress;
+    bool usd_cloud;     /* the first frame's depth in the scene, too */
     const char *omit;   /* "video,depths": arrays of the .npz to leave out; NULL: none */
     SpConsole *console; /* for progress and notes */
 } SpOutput;

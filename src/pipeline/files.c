@@ -39,6 +39,12 @@ static const Entry table[SP_FILE_ROLES] = {
                          .product = SP_PRODUCT_OVERLAY},
     [SP_FILE_MASK_OUT] = {"SAM's mask", "--mask-out", offsetof(SpJob, mask_out), true,
                           .product = SP_PRODUCT_MASK},
+    [SP_FILE_USD] = {"the scene", "--usd", offsetof(SpJob, usd), true, SP_PRODUCT_SCENE,
+                     .ending = ".usda"},
+    [SP_FILE_CAMERAS] = {"the cameras", "--cameras", offsetof(SpJob, cameras), true,
+                         SP_PRODUCT_CAMERAS, .ending = ".json"},
+    [SP_FILE_PLY] = {"the cloud", "--ply", offsetof(SpJob, ply), true, SP_PRODUCT_CLOUD,
+                     .ending = ".ply"},
     [SP_FILE_DUMP] = {"the tensors", "--dump", offsetof(SpJob, dump), true, .folder = true},
 };
 

@@ -18,6 +18,9 @@ typedef enum SpFileRole {
     SP_FILE_REPORT,
     SP_FILE_OVERLAY,
     SP_FILE_MASK_OUT,
+    SP_FILE_USD,
+    SP_FILE_CAMERAS,
+    SP_FILE_PLY,
     SP_FILE_DUMP,
     SP_FILE_ROLES
 } SpFileRole;

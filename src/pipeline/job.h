@@ -26,9 +26,10 @@ typedef struct SpJob {
     const char *overlay; /* .mp4 or .png */
     const char *geometry, *queries, *mask, *report, *weights;
     const char *mask_out, *dump;
-    const char *omit; /* "video,depths": arrays that the result leaves out */
-    int format;       /* of a result on standard output: 0: not given; else 1 + its place among the
-                         product's formats */
+    const char *usd, *cameras, *ply; /* .usda; .json or .chan; .ply */
+    const char *omit;                /* "video,depths": arrays that the result leaves out */
+    int format; /* of a result on standard output: 0: not given; else 1 + its place among the
+                   product's formats */
     const SpPrompts *prompts; /* from --point and --box */
     int64_t prompt_frame;     /* used frame that they are on */
     int sam;                  /* 0: auto; k: the k-th of the SAMs in store/registry.h */
@@ -56,7 +57,7 @@ typedef struct SpJob {
     int64_t sleep_level; /* 1 or 2 */
     bool plan;           /* only print what it would take */
     bool json;           /* that as JSON */
-    bool fixed_camera, no_compress, no_clobber;
+    bool fixed_camera, no_compress, no_clobber, usd_cloud;
     const char *settings; /* JSON that is written into the result */
 } SpJob;
 

@@ -196,6 +196,7 @@ static SpStatus write_file(SpRun *run, SpFileRole role)
                              .background = job->background,
                              .max_side = job->max_side,
                              .compress = !job->no_compress,
+                             .usd_cloud = job->usd_cloud,
                              .omit = job->omit,
                              .console = run->console};
     return sp_files_write(run->file, role, &output);
@@ -278,6 +279,20 @@ static SpStatus write_stage(SpRun *run, SpFileRole role, const char *name, doubl
     return status;
 }
 
+/* What other programs read, as one stage. */
+static SpStatus write_exports(SpRun *run)
+{
+    const SpJob *job = run->job;
+    if (!job->usd && !job->cameras && !job->ply)
+        return sp_ok();
+    sp_console_begin(run->console, "exports", 0);
+    SpStatus status = sp_ok();
+    for (SpFileRole role = SP_FILE_USD; role <= SP_FILE_PLY && status.code == SP_OK; role++)
+        status = write_file(run, role);
+    add_stage(run, "exports", sp_console_end(run->console));
+    return status;
+}
+
 static SpStatus write_result(SpRun *run)
 {
     SP_TRY(make_version(run));
@@ -288,9 +303,9 @@ static SpStatus write_result(SpRun *run)
     if (!run->has[SP_STAGE_TRACKER])
         to_first_camera(run);
     SP_TRY(write_stage(run, SP_FILE_RESULT, "result", 0));
-    return run->job->overlay
-               ? write_stage(run, SP_FILE_OVERLAY, "overlay", (double)run->clip.frames)
-               : sp_ok();
+    if (run->job->overlay)
+        SP_TRY(write_stage(run, SP_FILE_OVERLAY, "overlay", (double)run->clip.frames));
+    return write_exports(run);
 }
 
 static SpStatus write_report(SpRun *run, double seconds)

@@ -40,6 +40,8 @@ def cases(folder):
                                          "--max-frames", "2", "--vo-points", "0", "--iters", "1"]
     for name in ("o.mp4", "o.png"):
         yield "overlay " + name, [ball, *fast, "--overlay", os.path.join(folder, name)]
+    yield "exports", [ball, *fast, "--usd", os.path.join(folder, "s.usda"), "--usd-cloud", "--cameras",
+                      os.path.join(folder, "s.json"), "--ply", os.path.join(folder, "s.ply")]
     os.environ["XDG_DATA_HOME"] = folder
     weights = os.path.join(folder, "spatrack/weights/sam-base")
     os.makedirs(weights)

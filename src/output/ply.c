@@ -1,0 +1,117 @@
+/* A cloud of what stands still, and the tracks (src/output/README.md, "PLY"). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "output/cloud.h"
+#include "output/formats.h"
+#include "output/palette.h"
+#include "output/text.h"
+
+#define BEGINNING "ply\nformat binary_little_endian 1.0\ncomment spatrack"
+
+enum { VERTEX_BYTES = 15, TRACK_BYTES = 28 };
+
+typedef struct Model {
+    const SpResult *result;
+    SpCloud cloud;
+    float *coords;     /* [T, N, 3] */
+    SpColour *colours; /* [N] */
+} Model;
+
+static void print_header(FILE *stream, const Model *model)
+{
+    const SpResult *r = model->result;
+    fputs(BEGINNING ": the world is the first frame's camera, x right, y down, z forward\n",
+          stream);
+    fprintf(stream, "element vertex %lld\n", (long long)model->cloud.count);
+    fputs("property float x\nproperty float y\nproperty float z\n"
+          "property uchar red\nproperty uchar green\nproperty uchar blue\n",
+          stream);
+    if (r->tracks) {
+        fprintf(stream, "element track %lld\n", (long long)(r->tracks * r->clip->frames));
+        fputs("property int track\nproperty int frame\n"
+              "property float x\nproperty float y\nproperty float z\nproperty float confidence\n"
+              "property uchar red\nproperty uchar green\nproperty uchar blue\n"
+              "property uchar visible\n",
+              stream);
+    }
+    fputs("end_header\n", stream);
+}
+
+static void print_vertices(FILE *stream, const SpCloud *cloud)
+{
+    for (int64_t i = 0; i < cloud->count && !ferror(stream); i++) {
+        const SpCloudCell *cell = &cloud->cell[i];
+        const uint32_t count = cell->count;
+        uint8_t bytes[VERTEX_BYTES];
+        for (int j = 0; j < 3; j++) {
+            const float mean = cell->sum[j] / (float)count;
+            memcpy(bytes + 4 * j, &mean, 4);
+            bytes[12 + j] = (uint8_t)((cell->rgb[j] + count / 2) / count);
+        }
+        fwrite(bytes, sizeof bytes, 1, stream);
+    }
+}
+
+static void print_tracks(FILE *stream, const Model *model)
+{
+    const SpResult *r = model->result;
+    for (int64_t n = 0; n < r->tracks; n++)
+        for (int64_t t = 0; t < r->clip->frames && !ferror(stream); t++) {
+            const int64_t at = t * r->tracks + n;
+            const int32_t names[] = {(int32_t)n, (int32_t)t};
+            uint8_t bytes[TRACK_BYTES];
+            memcpy(bytes, names, 8);
+            memcpy(bytes + 8, model->coords + 3 * at, 12);
+            memcpy(bytes + 20, r->confs + at, 4);
+            memcpy(bytes + 24, model->colours[n].rgb, 3);
+            bytes[27] = sp_result_visible(r, t, n);
+            fwrite(bytes, sizeof bytes, 1, stream);
+        }
+}
+
+static void print_ply(FILE *stream, const void *what)
+{
+    const Model *model = what;
+    print_header(stream, model);
+    print_vertices(stream, &model->cloud);
+    print_tracks(stream, model);
+}
+
+static SpStatus make_tracks(Model *model)
+{
+    const SpResult *r = model->result;
+    if (!r->tracks)
+        return sp_ok();
+    model->coords = malloc((size_t)(3 * r->clip->frames * r->tracks) * sizeof *model->coords);
+    model->colours = malloc((size_t)r->tracks * sizeof *model->colours);
+    if (!model->coords || !model->colours)
+        return sp_no_memory("the cloud");
+    sp_result_coords(r, model->coords);
+    return sp_palette_tracks(r->queries, r->tracks, model->colours);
+}
+
+static SpStatus write_ply(const SpAtomicFile *file, const SpOutput *output)
+{
+    Model model = {.result = output->result};
+    SpStatus status = sp_cloud_fuse(model.result, &model.cloud);
+    if (status.code == SP_OK)
+        status = make_tracks(&model);
+    if (status.code == SP_OK)
+        status = sp_text_print(file->stream, file->label, print_ply, &model);
+    sp_cloud_free(&model.cloud);
+    free(model.coords);
+    free(model.colours);
+    return status;
+}
+
+static bool is_own(const char *path)
+{
+    return sp_text_begins(path, BEGINNING);
+}
+
+const SpFormat sp_format_ply = {.product = SP_PRODUCT_CLOUD,
+                                .ending = ".ply",
+                                .what = "what stands still, and the tracks",
+                                .is_own = is_own,
+                                .write = write_ply};
