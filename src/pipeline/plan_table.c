@@ -67,8 +67,9 @@ static void print_refinement(const SpRun *run, const Facts *facts)
 {
     char seconds[32];
     duration(facts->refine_seconds, seconds, sizeof seconds);
-    printf("%-9s %-19s %12s %13s %12s %9.1f MB  %s\n", "refine", "", "", "", "",
-           megabytes(sp_refinement_bytes(run, run->clip.frames, facts->queries)), seconds);
+    printf("%-9s %-19s %9.1f MB %10.1f MB %9.1f MB %9.1f MB  %s\n", "refine", "on the CPU", 0.0,
+           0.0, 0.0, megabytes(sp_refinement_bytes(run, run->clip.frames, facts->queries)),
+           seconds);
 }
 
 static void print_head(const SpRun *run, int64_t queries, const SpMemoryLimits *limits)
@@ -132,6 +133,10 @@ static void add_refinement(const SpRun *run, const Facts *facts, cJSON *out, boo
 {
     const size_t host = sp_refinement_bytes(run, run->clip.frames, facts->queries);
     add_text(out, "stage", "refine", whole);
+    add_text(out, "mode", "on the CPU", whole);
+    add_number(out, "weight_bytes", 0, whole);
+    add_number(out, "activation_bytes", 0, whole);
+    add_number(out, "peak_device_bytes", 0, whole);
     add_number(out, "peak_host_bytes", (double)host, whole);
     add_number(out, "seconds", facts->refine_seconds, whole);
 }
