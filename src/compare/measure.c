@@ -58,6 +58,13 @@ static double difference(float a, float b)
     return a == b || (isnan(a) && isnan(b)) ? 0 : isnan(d) ? INFINITY : d;
 }
 
+/* |a - b| / |a|; never NaN. */
+static double relative(float a, float b)
+{
+    const double d = fabs(difference(a, b)), share = d / fabs((double)a);
+    return d > 0 ? (isnan(share) ? INFINITY : share) : 0;
+}
+
 static double distance(const float *a, const float *b, int count)
 {
     double sum = 0;
@@ -254,7 +261,7 @@ static SpStatus measure_depth(const SpComparedResult side[2], SpComparison *out)
     for (int64_t i = 0; i < places; i++) {
         either += is_depth(a[i]) || is_depth(b[i]);
         if (is_depth(a[i]) && is_depth(b[i]))
-            error[count++] = (float)(fabs(difference(a[i], b[i])) / (double)a[i]);
+            error[count++] = (float)relative(a[i], b[i]);
     }
     share(out, HOLES, either - count, either);
     summarize(out, DEPTH, error, count);
@@ -312,9 +319,7 @@ static SpStatus measure_focal(const SpComparedResult side[2], SpComparedId id, S
     SP_TRY(take(side->frames, &error));
     for (int64_t t = 0; t < side->frames; t++) {
         const float *a = at(&side[0], id, t, 0), *b = at(&side[1], id, t, 0);
-        const double x = fabs(difference(a[0], b[0]) / (double)a[0]);
-        const double y = fabs(difference(a[4], b[4]) / (double)a[4]);
-        error[t] = (float)(isnan(x) || isnan(y) ? INFINITY : fmax(x, y));
+        error[t] = (float)fmax(relative(a[0], b[0]), relative(a[4], b[4]));
     }
     summarize(out, FOCAL, error, side->frames);
     free(error);

@@ -5,15 +5,16 @@
 
 #include <cjson/cJSON.h>
 
-static const char *const statistic_name[] = {"median", "95 %", "largest", "share"};
+static const char *const statistic_name[] = {"median", "95 %", "largest"};
 
 static void print_row(const SpCompareRow *row, FILE *stream)
 {
     char limit[64], what[64];
-    const double percent = row->checked == SP_SHARE ? 100 : 1;
     snprintf(what, sizeof what, "%s, %s", row->name, row->unit);
-    snprintf(limit, sizeof limit, "%s %.3g%s", statistic_name[row->checked], percent * row->limit,
-             row->checked == SP_SHARE ? " %" : "");
+    if (row->checked == SP_SHARE)
+        snprintf(limit, sizeof limit, "%.3g %%", 100 * row->limit);
+    else
+        snprintf(limit, sizeof limit, "%.3g (%s)", row->limit, statistic_name[row->checked]);
     fprintf(stream, "%-34s ", what);
     if (row->checked == SP_SHARE) {
         char share[64];
@@ -23,7 +24,7 @@ static void print_row(const SpCompareRow *row, FILE *stream)
     } else
         fprintf(stream, "%10.3g %10.3g %10.3g", row->value[SP_MEDIAN], row->value[SP_PERCENTILE_95],
                 row->value[SP_LARGEST]);
-    fprintf(stream, "   %-16s%s\n", limit, row->within ? "" : " PASSED");
+    fprintf(stream, "   %s%s\n", limit, row->within ? "" : " TOO FAR");
 }
 
 void sp_comparison_print(const SpComparison *comparison, FILE *stream)
