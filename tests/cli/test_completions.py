@@ -149,7 +149,8 @@ def stages_begin_and_end_in_json():
 
 
 def quiet_and_verbose_hold_for_json():
-    assert events(BALL, *FAST, "-o", path("q.npz"), "--progress=json", "-q") == []
+    (only,) = events(BALL, *FAST, "-o", path("q.npz"), "--progress=json", "-q")
+    assert only["event"] == "warning" and "left out" in only["text"]
     found = events(BALL, *FAST, "-o", path("q.npz"), "--progress=json", "-v")
     assert any(event["event"] == "detail" and event["text"].startswith("tracker: ") for event in found)
     plain = good(BALL, *FAST, "-o", path("q.npz"), "--progress", "bar")
@@ -160,7 +161,7 @@ def warnings_and_errors_are_json():
     missing = path('no "quoted\\name\n\t.mp4')
     for more in ([], ["-q"]):
         assert events("--progress", "json", missing, *more, status=3) == [
-            {"event": "error", "text": f"{missing}: No such file or directory", "status": 3}]
+            {"event": "error", "text": f"cannot open {missing}: No such file or directory", "status": 3}]
         assert events("--progress", "json", "--grid", "x", *more, status=2)[0]["status"] == 2
     video = shutil.copy(BALL, path("good.mp4"))
     found = events("--progress", "json", "-q", path("none.mp4"), video, *FAST, status=3)
@@ -168,7 +169,7 @@ def warnings_and_errors_are_json():
     # File names are bytes.
     done = subprocess.run([os.fsencode(SPATRACK), b"--progress", b"json", b"\xff\xc3\xa9.mp4"],
                           capture_output=True, env=ENVIRONMENT)
-    assert json.loads(done.stderr.decode())["text"].startswith("\ufffd\u00e9.mp4: ")
+    assert json.loads(done.stderr.decode())["text"].startswith("cannot open \ufffd\u00e9.mp4: ")
 
 
 finish([every_flag_is_in_each_script, scripts_are_no_errors_to_their_shells, bash_completes_flags,
