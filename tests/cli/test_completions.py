@@ -112,6 +112,20 @@ def bash_completes_files():
     assert found("--geometry", "deep folder/") == ["deep folder/in.npz"]
 
 
+def fish_completes_flags_choices_and_files():
+    folder, name = place("fish"), write("spatrack.fish", script("fish"))
+    for file in ("a.npz", "a.mp4"):
+        write(os.path.join(folder, file), "")
+
+    def found(line):
+        done = subprocess.run([installed("fish"), "-N", "-c", f"source {name}; complete -C '{line}'"], cwd=folder,
+                              capture_output=True, encoding="utf-8", check=True, env=ENVIRONMENT)
+        return sorted(line.split("\t")[0] for line in done.stdout.splitlines())
+    assert found("spatrack --max-") == ["--max-frames", "--max-input-side", "--max-side"]
+    assert found("spatrack --portrait ") == ["crop", "fit"]
+    assert "a.npz" in found("spatrack --compare ") and found("spatrack ") == found("spatrack -o ") == ["a.mp4", "a.npz"]
+
+
 def other_words_are_refused():
     for word in ("", "csh", "none"):
         done = run("--completions", word)
@@ -173,5 +187,6 @@ def warnings_and_errors_are_json():
 
 
 finish([every_flag_is_in_each_script, scripts_are_no_errors_to_their_shells, bash_completes_flags,
-        bash_completes_choices_with_their_words, bash_completes_files, other_words_are_refused,
-        stages_begin_and_end_in_json, quiet_and_verbose_hold_for_json, warnings_and_errors_are_json])
+        bash_completes_choices_with_their_words, bash_completes_files, fish_completes_flags_choices_and_files,
+        other_words_are_refused, stages_begin_and_end_in_json, quiet_and_verbose_hold_for_json,
+        warnings_and_errors_are_json])
