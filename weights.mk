@@ -24,12 +24,13 @@ sam-huge  = facebook/sam-vit-huge
 # PYTHONPATH=src/lite python3 -m front.train --help. Everything goes on where it was stopped.
 PYTHON      = python3
 LITE        = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spatrack/lite
-LITE_CLIPS  = 2400
+LITE_CLIPS  = 1200
 LITE_HELD   = 40
+LITE_PHOTOS = $(if $(wildcard $(LITE)/photos/sources.txt),--photos '$(LITE)/photos')
 LITE_RECIPE = src/lite
 LITE_RUN    = PYTHONPATH='$(LITE_RECIPE)'"$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m
 
-.PHONY: help lite lite-clips lite-tracker lite-front lite-sam $(MODELS)
+.PHONY: help lite lite-photos lite-clips lite-tracker lite-front lite-sam $(MODELS)
 
 help:
 	@echo 'make -f weights.mk MODEL...   (models: $(MODELS))'
@@ -38,6 +39,7 @@ help:
 	@echo 'spatrack needs front and offline (online instead, for --mode online).'
 	@echo
 	@echo 'lite                trains the weights in src/lite from seeds: many hours; make -j2 for two cores'
+	@echo 'lite-photos         before lite, on Debian: photographs for half of the clips (800 MB to download)'
 	@echo 'LITE=DIR            where its clips (17 GB) and its state are kept ($(LITE))'
 	@echo 'PYTHON=PYTHON       an interpreter with torch and opencv, for lite ($(PYTHON))'
 	@echo
@@ -92,10 +94,14 @@ $(MODELS):
 
 lite: lite-tracker lite-front lite-sam
 
+lite-photos:
+	$(LITE_RUN) world.photos '$(LITE)/photos'
+
 # Seeds from 900000 on are kept aside. No compiler tells make what .incbin includes: hence touch.
 lite-clips:
 	$(LITE_RUN) world.clips '$(LITE)/clips/held' --first 900000 --count $(LITE_HELD)
 	$(LITE_RUN) world.clips '$(LITE)/clips/train' --first 0 --count $(LITE_CLIPS)
+	$(LITE_RUN) world.clips '$(LITE)/clips/train' --first 10000 --count $(LITE_CLIPS) $(LITE_PHOTOS)
 
 lite-tracker: lite-clips
 	$(LITE_RUN) tracker.features --clips '$(LITE)/clips' --state '$(LITE)/tracker'

@@ -112,7 +112,7 @@ SpStatus sp_refinement_run(SpRun *run)
                                    .visibility = run->tracks.visibility,
                                    .confidence = run->tracks.confidence,
                                    .sigma = run->sigma,
-                                   .threads = run->models->device->threads};
+                                   .threads = run->report.threads}; /* the device may be closed */
     SpRefiner *refiner = NULL;
     if (!xy)
         return sp_no_memory("the refinement");

@@ -8,6 +8,9 @@
 #include "pipeline/refinement.h"
 
 static const double REPLACE_RATIO = 0.2; /* as published */
+/* The built-in tracker's own points lie beside its tracks (src/lite/log.md): the depth map's, on
+ * the tracks' rays, are taken wherever there are any. */
+static const double REPLACE_RATIO_LITE = 1;
 
 /* A stage for so many frames and points, dry or not. */
 typedef struct Call {
@@ -42,11 +45,12 @@ static SpStatus call_tracker(void *self, SpNn *nn)
                                   .c2w = run->geometry.c2w,
                                   .queries = call->queries,
                                   .query = run->working};
+    const bool lite = run->place[SP_STAGE_TRACKER].embedded;
     const SpTrackerSettings settings = {.iterations = (int)job->iterations,
                                         .support = run->support,
                                         .seed = (uint64_t)job->seed,
                                         .fixed_camera = job->fixed_camera,
-                                        .replace_ratio = REPLACE_RATIO};
+                                        .replace_ratio = lite ? REPLACE_RATIO_LITE : REPLACE_RATIO};
     return sp_tracker_run(run->models->model[SP_STAGE_TRACKER].tracker, nn, &input, &settings,
                           &run->tracks);
 }

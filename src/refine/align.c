@@ -18,6 +18,9 @@ static const double NOISE = 16, NOISE_SHARE = 0.1, OUTLIER = 4;
  * than independent ones would have it; measured (src/refine/README.md, "Numbers"). */
 static const double SIGMA_FACTOR = 5.5;
 
+/* Gray levels^2 that are left over at the least: both pictures are rounded to whole levels. */
+static const double ROUNDING = 2.0 / 12;
+
 /* Affine parameters are counted at this distance from the middle, so that all are pixels. */
 static const float ARM = 10;
 
@@ -241,8 +244,8 @@ bool sp_align(const SpTemplate *t, SpGray image, const SpPrior *prior, int itera
         if (length < CONVERGED)
             break;
     }
-    return warp->x >= 0 && warp->y >= 0 && warp->x <= (float)(image.width - 1) &&
-           warp->y <= (float)(image.height - 1);
+    return warp->x >= -0.5f && warp->y >= -0.5f && warp->x <= (float)image.width - 0.5f &&
+           warp->y <= (float)image.height - 0.5f;
 }
 
 SpFit sp_align_fit(const SpTemplate *t, SpGray image, const SpWarp *warp)
@@ -259,7 +262,7 @@ SpFit sp_align_fit(const SpTemplate *t, SpGray image, const SpWarp *warp)
         return (SpFit){0, INFINITY};
     const double c = product / sqrt(energy * t->energy);
     /* What gain and offset leave, as gray levels of the template, and the warp's own axes. */
-    const double noise = t->energy / t->total * (1 / (c * c) - 1);
+    const double noise = fmax(t->energy / t->total * (1 / (c * c) - 1), ROUNDING);
     const double det = t->hessian[0][0] * t->hessian[1][1] - t->hessian[0][1] * t->hessian[0][1];
     const double xx = t->hessian[1][1] / det, yy = t->hessian[0][0] / det;
     const double xy = -t->hessian[0][1] / det;
@@ -267,7 +270,7 @@ SpFit sp_align_fit(const SpTemplate *t, SpGray image, const SpWarp *warp)
                  e = (double)warp->a[3];
     const double var =
         a * a * xx + 2 * a * b * xy + b * b * yy + d * d * xx + 2 * d * e * xy + e * e * yy;
-    return (SpFit){(float)c, (float)(SIGMA_FACTOR * sqrt(noise > 0 ? noise * var / 2 : 0))};
+    return (SpFit){(float)c, (float)(SIGMA_FACTOR * sqrt(noise * var / 2))};
 }
 
 float sp_align_trust(const SpTemplate *t, SpGray image, const SpWarp *warp, float *trust)

@@ -1,5 +1,6 @@
 #include "refine/pyramid.h"
 
+#include <omp.h>
 #include <stdlib.h>
 
 #include "base/minmax.h"
@@ -19,9 +20,11 @@ size_t sp_pyramid_bytes(int64_t height, int64_t width)
     return pixels * sizeof(float);
 }
 
-SpStatus sp_pyramid_alloc(int64_t height, int64_t width, int levels, SpPyramid *pyramid)
+SpStatus sp_pyramid_alloc(int64_t height, int64_t width, int levels, int threads,
+                          SpPyramid *pyramid)
 {
-    *pyramid = (SpPyramid){.row = malloc((size_t)width * sizeof *pyramid->row)};
+    *pyramid = (SpPyramid){.threads = threads,
+                           .row = malloc((size_t)(threads * width) * sizeof *pyramid->row)};
     if (!pyramid->row)
         return sp_no_memory("a frame's pyramid");
     for (int k = 0; k < levels && k < SP_MAX_PYRAMID_LEVELS; k++) {
@@ -57,8 +60,10 @@ static void reduce(const SpPyramid *pyramid, int k)
 {
     const int64_t h = pyramid->height[k - 1], w = pyramid->width[k - 1];
     const float *in = pyramid->gray[k - 1];
-    float *out = pyramid->gray[k], *row = pyramid->row;
+#pragma omp parallel for num_threads(pyramid->threads)
     for (int64_t y = 0; y < pyramid->height[k]; y++) {
+        float *row = pyramid->row + omp_get_thread_num() * pyramid->width[0];
+        float *out = pyramid->gray[k] + y * pyramid->width[k];
         const float *r[5];
         for (int d = 0; d < 5; d++)
             r[d] = in + inside(2 * y + d - 2, h) * w;
@@ -78,6 +83,7 @@ void sp_pyramid_fill(SpPyramid *pyramid, const uint8_t *rgb)
 {
     const int64_t pixels = pyramid->height[0] * pyramid->width[0];
     float *gray = pyramid->gray[0];
+#pragma omp parallel for num_threads(pyramid->threads)
     for (int64_t i = 0; i < pixels; i++)
         gray[i] = 0.299f * (float)rgb[3 * i] + 0.587f * (float)rgb[3 * i + 1] +
                   0.114f * (float)rgb[3 * i + 2];

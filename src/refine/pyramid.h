@@ -15,7 +15,8 @@ typedef struct SpPyramid {
     int levels;
     int64_t height[SP_MAX_PYRAMID_LEVELS], width[SP_MAX_PYRAMID_LEVELS];
     float *gray[SP_MAX_PYRAMID_LEVELS]; /* [height, width], 0..255 */
-    float *row;                         /* work: one row of the frame */
+    int threads;                        /* that fill it */
+    float *row;                         /* [threads, width of the frame] work */
 } SpPyramid;
 
 /* Bytes that a pyramid of frames of that size takes. */
@@ -23,14 +24,15 @@ size_t sp_pyramid_bytes(int64_t height, int64_t width);
 
 /* Levels down to one whose short side has at least 64 pixels, but `levels` at most. SP_MEMORY. The
  * caller releases it with sp_pyramid_free, also after a failure. */
-SpStatus sp_pyramid_alloc(int64_t height, int64_t width, int levels, SpPyramid *pyramid);
+SpStatus sp_pyramid_alloc(int64_t height, int64_t width, int levels, int threads,
+                          SpPyramid *pyramid);
 void sp_pyramid_free(SpPyramid *pyramid);
 
 /* Fills it from RGB bytes [height, width, 3]: luma of BT.601, then each level from the one below by
  * the filter 1 4 6 4 1 / 16 in both directions. */
 void sp_pyramid_fill(SpPyramid *pyramid, const uint8_t *rgb);
 
-/* Bilinear; outside, the border goes on. */
+/* Bilinear; outside, the border goes on. Both sides have 2 pixels or more. */
 static inline float sp_pyramid_sample(const float *gray, int64_t height, int64_t width, float x,
                                       float y)
 {

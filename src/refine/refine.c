@@ -1,6 +1,7 @@
 #include "refine/refine.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,11 +87,13 @@ SpStatus sp_refiner_open(const SpRefineTracks *tracks, SpRefiner **out)
     if (!r)
         return sp_no_memory("the refinement");
     r->tracks = *tracks;
+    r->tracks.threads = tracks->threads > 0 ? tracks->threads : omp_get_num_procs();
     r->unit = (float)sp_min(tracks->height, tracks->width) / 256;
     r->track = calloc((size_t)tracks->tracks, sizeof *r->track);
     SP_TRY(sp_pyramid_alloc(tracks->height, tracks->width, levels_of(tracks->height, tracks->width),
-                            &r->pyramid));
-    SP_TRY(sp_pyramid_alloc(tracks->height, tracks->width, r->pyramid.levels, &r->previous));
+                            r->tracks.threads, &r->pyramid));
+    SP_TRY(sp_pyramid_alloc(tracks->height, tracks->width, r->pyramid.levels, r->tracks.threads,
+                            &r->previous));
     r->patches = malloc((size_t)(tracks->tracks * PATCHES * r->pyramid.levels) * PATCH);
     if (!r->track || !r->patches)
         return sp_no_memory("the refinement");
@@ -192,7 +195,8 @@ static bool align_level(const SpPyramid *image, const uint8_t *pixels, int k, Ma
         return false;
     out->level = k;
     out->fit = sp_align_fit(&out->template, level_of(image, k), &warp);
-    out->fit.sigma = ldexpf(out->fit.sigma, k);
+    /* Along an edge the prior is all that is known, and sigma not a number. */
+    out->fit.sigma = fminf(ldexpf(out->fit.sigma, k), prior->sigma);
     out->warp = on_level(warp, -k);
     return true;
 }

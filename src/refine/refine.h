@@ -13,13 +13,13 @@
 /* The tracks of a clip of T frames; views. Pixels are those of the video. */
 typedef struct SpRefineTracks {
     int64_t frames, tracks;  /* T, N */
-    int64_t height, width;   /* of a frame */
+    int64_t height, width;   /* of a frame; each at least 2 */
     const float *queries;    /* [N, 3] frame, x, y */
     float *xy;               /* [T, N, 2], improved in place; NaN: there is none, and it stays so */
     float *visibility;       /* [T, N], visible where > 0.5; raised where a hidden point is found */
     const float *confidence; /* [T, N] how likely xy is right, 0..1 */
     float *sigma; /* [T, N] out: standard deviation of x and of y; NaN: not found again */
-    int threads;  /* to compute in */
+    int threads;  /* to compute in; 0: one per processor */
 } SpRefineTracks;
 
 typedef struct SpRefiner SpRefiner;

@@ -12,7 +12,7 @@ class Array:
     """An array as numpy would see it; its values are one flat tuple, a list of texts, or the text alone."""
 
     def __init__(self, dtype, shape, data):
-        self.dtype, self.shape = dtype, shape
+        self.dtype, self.shape, self.data = dtype, shape, data
         if dtype.startswith("<U"):
             step = 4 * int(dtype[2:])
             self.values = [data[at:at + step].decode("utf-32-le").rstrip("\0")
@@ -22,6 +22,10 @@ class Array:
         else:
             code = CODES[dtype[1:]]
             self.values = struct.unpack(f"<{len(data) // struct.calcsize(code)}{code}", data)
+
+    def __eq__(self, other):
+        """To the last byte, what is no number included."""
+        return (self.dtype, self.shape, self.data) == (other.dtype, other.shape, other.data)
 
 
 def read_npz(path):

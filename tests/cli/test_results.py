@@ -33,7 +33,7 @@ def every_array_is_there():
     a = read_npz(out)
     t, n, h, w = 3, 4, *a["depths"].shape[1:]
     shapes = {"coords": (t, n, 3), "tracks2d": (t, n, 2), "visibs": (t, n, 1), "confs": (t, n, 1),
-              "dynamic": (n,), "queries": (n, 3), "extrinsics": (t, 4, 4), "intrinsics": (t, 3, 3),
+              "sigma": (t, n), "dynamic": (n,), "queries": (n, 3), "extrinsics": (t, 4, 4), "intrinsics": (t, 3, 3),
               "depths": (t, h, w), "confs_depth": (t, h, w), "video": (t, 3, h, w),
               "frame_index": (t,), "timestamps": (t,), "version": (),
               "intrinsics_input": (t, 3, 3), "size": (2,), "saved_size": (2,), "scale": ()}
@@ -227,9 +227,10 @@ def the_report_tells():
     folder = place("report")
     good(BALL, "-o", os.path.join(folder, "t.npz"), "--report", os.path.join(folder, "r.json"), *FAST)
     report = report_of(os.path.join(folder, "r.json"))
-    assert [s["name"] for s in report["stages"]] == ["frames", "front", "tracker", "result"]
-    front, tracker = report["stages"][1:3]
+    assert [s["name"] for s in report["stages"]] == ["frames", "front", "tracker", "refine", "result"]
+    front, tracker, refinement = report["stages"][1:4]
     assert front["weight_bytes"] > 1e5 and tracker["peak_host_bytes"] > 1e5 and front["seconds"] > 0
+    assert refinement["seconds"] > 0 and refinement["mode"] is None
     assert report["input"]["width"] == 480 and report["input"]["used_frames"] == 3
     assert report["settings"]["vo-points"] == 20 and "FFmpeg" in report["libraries"]
 

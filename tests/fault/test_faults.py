@@ -29,6 +29,12 @@ def cases(folder):
     yield "streamed weights, sleeping in full", [ball, *fast, "--weight-mode", "streamed", "--sleep-level", "2",
                                                  "--report", os.path.join(folder, "r2.json")]
     yield "resident weights", [ball, *fast, "--weight-mode", "resident"]
+    late = os.path.join(folder, "late.csv")
+    with open(late, "w") as file:
+        file.write("0,240,180\n1,100,100\n")
+    yield "refinement, which reads the video twice more", [ball, "--geometry", geometry, "--queries", late,
+                                                           "--max-frames", "2", "--vo-points", "0", "--iters", "1",
+                                                           "--refine", "on"]
     yield "a plan", [ball, *fast, "--plan"]
     yield "given geometry and queries", [ball, "--geometry", geometry, "--queries", queries,
                                          "--max-frames", "2", "--vo-points", "0", "--iters", "1"]

@@ -38,7 +38,7 @@ from common import golden, tensorfile  # noqa: E402
 from common.config import SAM  # noqa: E402
 from sam.train import middle  # noqa: E402
 from tracker import check  # noqa: E402
-from world import cast, clips, degrade, render, scene  # noqa: E402
+from world import cast, clips, degrade, photos, render, scene  # noqa: E402
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONPATH=str(LITE))
 torch.set_num_threads(1)
@@ -75,6 +75,30 @@ class Recipe(unittest.TestCase):
         again, clip = clips.make(0, FRAMES), self.clip()
         for name, array in clip.items():
             np.testing.assert_array_equal(array, again[name], name)
+
+    def test_photographs_change_textures_alone(self):
+        folder = self.root / "photos"
+        folder.mkdir()
+        rng = np.random.default_rng(0)
+        cv2.imwrite(str(folder / "00000.jpg"), rng.integers(0, 256, (160, 300, 3), np.uint8))
+        python("world.clips", self.root / "with", "--first", 0, "--count", 1, "--frames", FRAMES, "--photos", folder)
+        pictured, clip = self.clip(self.root / "with" / "00000.npz"), self.clip()
+        for name, array in clip.items():
+            self.assertEqual(name == "video", not np.array_equal(array, pictured[name]), name)
+
+    def test_what_is_taken_for_a_picture(self):
+        """Photographs are; normal maps, sheets with holes, flat colours and icons are not."""
+        rng = np.random.default_rng(0)
+        coarse = cv2.resize(rng.uniform(0, 1, (150, 200, 3)).astype(np.float32), (800, 600))
+        picture = (255 * coarse).astype(np.uint8)
+        holes = np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)])
+        holes[100:300, :, 3] = 0
+        normals = (np.array([225, 118, 118]) + 30 * coarse).clip(0, 255).astype(np.uint8)
+        for image, good in ((picture, True), (holes, False), (normals, False), (picture[:90], False),
+                            (np.full_like(picture, 90), False)):
+            found = photos.picture(cv2.imencode(".png", image)[1].tobytes())
+            self.assertEqual(found is not None, good)
+            self.assertTrue(found is None or max(found.shape) == photos.LONGEST)
 
     def test_tracks_follow_the_surface(self):
         """The undegraded colour at a visible point stays what it was."""

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 THRESHOLDS = (1, 2, 4, 8, 16)
+WIDTH = 480  # of the frames in whose pixels `reprojection` is
 SKY = 25.0   # depth from which on it is not scored
 
 
@@ -86,6 +87,18 @@ def of_points(gt: dict, coords: np.ndarray, scale: float) -> float:
     return np.mean([(error < limit * part).mean() for part in (0.05, 0.1, 0.2, 0.4)])
 
 
+def reprojection(result: dict) -> np.ndarray:
+    """Distance [T, N] of coords, projected through their frames' cameras, from tracks2d, in pixels of an
+    input WIDTH wide; infinite behind a camera, NaN where the result calls a point hidden."""
+    w2c, k = (result[name].astype(np.float64)[:, None] for name in ("extrinsics", "intrinsics_input"))
+    points = w2c[..., :3, :3] @ result["coords"].astype(np.float64)[..., None] + w2c[..., :3, 3:]
+    at = (k @ points)[..., 0]
+    ahead = at[..., 2] > 0
+    xy = at[..., :2] / np.where(ahead, at[..., 2], 1)[..., None]
+    off = np.linalg.norm(xy - result["tracks2d"], axis=-1) * (WIDTH / float(result["size"][0]))
+    return np.where(result["visibs"][..., 0] > 0.5, np.where(ahead, off, np.inf), np.nan)
+
+
 def of_result(gt: dict, result: dict) -> dict:
     visible = result["visibs"][..., 0] > 0.5
     if visible.shape != gt["visible"].shape:
@@ -94,6 +107,7 @@ def of_result(gt: dict, result: dict) -> dict:
     out["abs_rel"], scale = of_depth(gt, result["depths"])
     out.update(of_cameras(gt, np.linalg.inv(result["extrinsics"].astype(np.float64))))
     out["apd3d"] = of_points(gt, result["coords"].astype(np.float64), scale)
+    out["reprojection"] = np.nanmedian(reprojection(result))
     return out
 
 

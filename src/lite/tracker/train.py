@@ -35,6 +35,9 @@ SAME_CLIP = 4  # steps
 TOY = 6  # windows of the toy schedule, seen again and again
 HIDDEN, OUTSIDE = 0.2, 0.05  # weights of points that cannot be seen
 CERTAIN, FOUND = 4, 16  # pixels: nearer, a visible point is to be called certain; farther, it is lost and not seen
+NEAREST = 0.1
+SPATIAL = ("corr_xyz_mlp", "corr_transformer", "corr_depth_mlp", "rel_pos_mlp", "xyz_mlp", "proj_xyz_embed",
+           "updateformer3D")
 ONLINE, OVERLAP = 0.4, 6  # how often the second of two windows is trained on, and the frames that they share
 
 
@@ -174,6 +177,17 @@ def balanced(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return (loss * torch.where(truth, 0.5 / share, 0.5 / (1 - share)).sqrt()).sum() / weight.sum().clamp_min(1)
 
 
+def beside(run: Rollout) -> Tensor:
+    """How far the 3D points, projected, lie from the 2D tracks [T, N], in model pixels. What comes near the
+    camera is taken as if it were NEAREST of its query's depth away."""
+    sample = run.sample
+    point = sample.denormalise(run.normal)
+    z = torch.maximum(point[..., 2], NEAREST * sample.query_point[:, 2])
+    k = sample.k[:, None]
+    xy = torch.stack([k[..., 0, 0], k[..., 1, 1]], -1) * point[..., :2] / z[..., None] + k[..., :2, 2]
+    return ((xy - run.pixels().detach()).square().sum(-1) + 0.01).sqrt()
+
+
 def losses(run: Rollout) -> dict[str, Tensor]:
     sample = run.sample
     frames, tracks = torch.arange(len(run.xy))[:, None], torch.arange(run.xy.shape[1])
@@ -186,13 +200,14 @@ def losses(run: Rollout) -> dict[str, Tensor]:
     lost = torch.where(sample.visible, LOST * error.clamp_max(64), 0)
     return {"flow": (((1 + error).log() + lost) * weight).sum() / weight.sum(),
             "point": ((1 + 20 * off).log().mean(-1) * weight).sum() / weight.sum(),
+            "beside": ((1 + beside(run)).log() * sample.visible).sum() / sample.visible.sum().clamp_min(1),
             "vis": balanced(run.vis - VISIBLE_LOGIT, found, asked),
             "conf": balanced(run.conf, certain, asked),
             "dyn": balanced(run.dyn, moving, torch.ones_like(asked)),
             "weight": balanced(run.weight, moving, torch.ones_like(asked))}
 
 
-FACTORS = {"flow": 1.0, "point": 0.2, "vis": 0.5, "conf": 0.2, "dyn": 0.1, "weight": 0.05}
+FACTORS = {"flow": 1.0, "point": 0.2, "beside": 0.3, "vis": 0.5, "conf": 0.2, "dyn": 0.1, "weight": 0.05}
 
 
 def initial_positions(sample: Sample, far: bool, random: np.random.Generator) -> Tensor:
@@ -286,6 +301,7 @@ def validate(model: Frozen, paths: list[Path], folder: Path) -> dict[str, float]
                 run.step()
             parts.append(scores(run.pixels() * SQUARE, run.vis > VISIBLE_LOGIT, sample.xy * SQUARE,
                                 sample.visible, sample.query[:, 0]))
+            parts[-1]["beside"] = float(beside(run)[sample.visible].median())
             parts[-1] |= online_scores(model, sample, run)
     return mean(parts)
 
@@ -293,6 +309,7 @@ def validate(model: Frozen, paths: list[Path], folder: Path) -> dict[str, float]
 def arguments() -> argparse.Namespace:
     parser = training_arguments(__doc__, "to validate on", 1.5e-3)
     parser.add_argument("--tracks", type=int, default=40)
+    parser.add_argument("--rate-3d", type=float, help="of what only the 3D points go through (as --rate)")
     parser.add_argument("--toy", action="store_true",
                         help=f"the same {TOY} windows again and again, without the first phase")
     return parser.parse_args()
@@ -329,8 +346,11 @@ def main() -> None:
         checkpoint.read(model, args.start, PREFIX)
     model.fnet.load_state_dict(trained["parts"]["fnet"])
     model.fnet.requires_grad_(False)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, args.rate, weight_decay=1e-3, betas=(0.9, 0.98))
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    parameters = [p for _, p in named]
+    groups = [{"params": [p for name, p in named if name.startswith(SPATIAL) == spatial]} for spatial in (False, True)]
+    rates = args.rate, args.rate_3d or args.rate
+    optimiser = torch.optim.AdamW(groups, args.rate, weight_decay=1e-3, betas=(0.9, 0.98))
     state = State(args.state / "tracker.pt", {"model": model, "optimiser": optimiser})
     state.more["seed"] = args.seed
     log = Log(state)
@@ -341,8 +361,8 @@ def main() -> None:
         torch.manual_seed(seen)
         far = step < first_phase
         sample, first = training_window(model, args, seen, far, random)
-        for group in optimiser.param_groups:
-            group["lr"] = args.rate * rate(step, args.steps)
+        for group, peak in zip(optimiser.param_groups, rates):
+            group["lr"] = peak * rate(step, args.steps)
         optimiser.zero_grad()
         log.add(step, train_on(model, sample, first, far, random))
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)

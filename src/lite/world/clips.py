@@ -1,6 +1,7 @@
 """Renders clips with ground truth from a procedural world, one NNNNN.npz a seed.
 
     python3 -m world.clips OUT --first SEED --count N [--frames 24 --height 192 --width 256] [--device cpu]
+                             [--photos FOLDER]
 
 | array | |
 |---|---|
@@ -13,7 +14,8 @@
 | moving | bool [O + 1] |
 | seed   | i64 |
 
-A seed gives the same clip on the same machine. Files that exist are left alone.
+A seed gives the same clip on the same machine. Files that exist are left alone. --photos: pictures of
+world.photos take the places of some textures; everything else in a seed's clip stays the same.
 """
 import argparse
 from collections.abc import Callable
@@ -27,7 +29,8 @@ from common.files import replacing
 from world import degrade, render, scene
 
 
-def make(seed: int, frames: int = 24, height: int = 192, width: int = 256, device="cpu") -> dict:
+def make(seed: int, frames: int = 24, height: int = 192, width: int = 256, device="cpu",
+         photos=()) -> dict:
     """A clip as a dictionary of the arrays above. Rays are cast in C on a CPU, else by PyTorch."""
     if device == "cpu":
         from world import cast  # which wants a C compiler
@@ -37,7 +40,7 @@ def make(seed: int, frames: int = 24, height: int = 192, width: int = 256, devic
             return render.Renderer(*sizes, device)
     for attempt in range(100):
         rng = np.random.default_rng([seed, attempt])
-        renderer = kind(scene.build(rng, frames), height, width)
+        renderer = kind(scene.build(rng, frames, photos), height, width)
         if varied(renderer, frames):
             break
     shots = [renderer.frame(t / scene.SECOND) for t in range(frames)]
@@ -149,9 +152,11 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=192)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--photos", type=Path, metavar="FOLDER")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    write(args, lambda seed: make(seed, args.frames, args.height, args.width, args.device))
+    photos = sorted(args.photos.glob("*.jpg")) if args.photos else ()
+    write(args, lambda seed: make(seed, args.frames, args.height, args.width, args.device, photos))
 
 
 if __name__ == "__main__":

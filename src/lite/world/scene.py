@@ -11,6 +11,7 @@ from world import texture
 from world.shapes import BOX, Prim, affine, ball, box, extent, frustum, rotation, shape
 
 ROOM = 3
+PHOTOS, PHOTOS_BARE = 0.7, 0.25  # shares of the textures that are photographs where there are any
 SECOND = 23.0   # frames in a unit of time
 
 
@@ -64,10 +65,11 @@ def shake(rng, width: int, size: float):
 
 class Looks:
     """The clip's textures, made only when the scene is drawn, and surfaces that wear them. Bare clips
-    have hardly any detail: painted walls, objects of one colour, edges and corners to go by."""
+    have hardly any detail: painted walls, objects of one colour, edges and corners to go by. `photos`:
+    files of pictures that take the places of some textures."""
 
-    def __init__(self, rng):
-        self.rng = rng
+    def __init__(self, rng, photos):
+        self.rng, self.photos = rng, photos
         self.bare = rng.random() < 0.35
         self.plain_share = 0.8 if self.bare else rng.choice([0.1, 0.3, 0.6])
         self.textures = []
@@ -75,9 +77,13 @@ class Looks:
 
     def add(self, make=texture.usual, plain_share=None) -> int:
         share = self.plain_share if plain_share is None else plain_share
+        seed = self.rng.integers(1 << 62)
+        if make is texture.usual and self.photos:
+            own = np.random.default_rng([seed, 1])  # all else in a clip is as it is without photographs
+            if own.random() < (PHOTOS_BARE if self.bare else PHOTOS):
+                make, share = texture.photo, self.photos[own.integers(len(self.photos))]
         if self.bare and make is texture.usual:
             make = texture.bare
-        seed = self.rng.integers(1 << 62)
         self.textures.append(lambda: make(np.random.default_rng(seed), share))
         return len(self.textures) - 1
 
@@ -258,19 +264,20 @@ def lighting(rng, half, height, is_open):
     return at
 
 
-def build(rng, frames: int) -> Scene:
-    while (scene := attempt(rng, frames)) is None:
+def build(rng, frames: int, photos=()) -> Scene:
+    """photos: files of pictures for a share of the textures."""
+    while (scene := attempt(rng, frames, photos)) is None:
         pass
     return scene
 
 
-def attempt(rng, frames: int) -> Scene | None:
+def attempt(rng, frames: int, photos) -> Scene | None:
     """A scene, or None where the camera would leave the room or meet something."""
     is_open = rng.random() < 0.3
     half = rng.uniform(8, 20, 2) if is_open else rng.uniform(2, 5.5, 2)
     height = 25.0 if is_open else rng.uniform(2.3, 4)
     fov = np.radians(rng.uniform(26, 66))
-    looks = Looks(rng)
+    looks = Looks(rng, photos)
     eye, focus = camera(rng, half, height, is_open)
     surfaces = [room(rng, looks, half, height, is_open)]
     surfaces += furnish(rng, looks, half, height, is_open)

@@ -251,6 +251,17 @@ def sky(rng, _) -> np.ndarray:
     return ((low * (1 - ramp) + high * ramp) * (1 - cover) + 0.9 * cover).clip(0, 1)
 
 
+def photo(rng, path) -> np.ndarray:
+    """A part of a picture of world.photos, turned, brighter or darker, in another tint."""
+    image = cv2.imread(str(path))[..., ::-1]
+    side = max(16, int(min(image.shape[:2]) * rng.uniform(0.4, 1)))
+    top, left = (rng.integers(length - side + 1) for length in image.shape[:2])
+    part = np.rot90(image[top:top + side, left:left + side], rng.integers(4))[:, ::rng.choice([-1, 1])]
+    way = cv2.INTER_AREA if side > SIZE else cv2.INTER_CUBIC
+    part = cv2.resize(np.ascontiguousarray(part), (SIZE, SIZE), interpolation=way).astype(np.float32) / 255
+    return part ** np.exp(rng.normal(0, 0.25)) * (1 + rng.normal(0, 0.08, 3)).clip(0.7, 1.1).astype(np.float32)
+
+
 def pyramid(textures: list[np.ndarray]) -> np.ndarray:
     """All mip levels of all textures, linear light, as rows [.., 3] by level, texture, y, x."""
     level = np.stack(textures).astype(np.float32) ** 2.2
