@@ -9,8 +9,10 @@
 
 #include "base/console.h"
 #include "cli/compact_weights.h"
+#include "cli/completions.h"
 #include "cli/info.h"
 #include "cli/options.h"
+#include "compare/compare.h"
 #include "output/atomic.h"
 #include "pipeline/batch.h"
 
@@ -65,24 +67,27 @@ static void catch_signals(void)
     sigaction(SIGXFSZ, &action, NULL);
 }
 
-static SpStatus run(const SpOptions *options, char **argv)
+static SpStatus run(const SpOptions *options, char **argv, SpConsole *console)
 {
     const SpJob *job = &options->job;
-    SpConsole console;
-    sp_console_open(&console, stderr, options->quiet, options->verbose);
     if (options->help)
         sp_options_help(stdout);
     else if (options->version)
         sp_version_print(stdout);
     else if (options->prepare)
-        return sp_compact_weights(job->weights, &console);
+        return sp_compact_weights(job->weights, console);
     else if (options->info && job->json)
         return sp_info_print_json(stdout, job->weights);
     else if (options->info)
         sp_info_print(stdout, job->weights);
+    else if (options->completions >= 0)
+        sp_completions_print(stdout, options->completions);
+    else if (options->expected)
+        return sp_compare(options->expected, options->video[0], &options->tolerance, job->json,
+                          stdout);
     else {
         restrain_spinning(argv);
-        return sp_batch_run(job, options->video, options->videos, &console);
+        return sp_batch_run(job, options->video, options->videos, console);
     }
     return sp_ok();
 }
@@ -90,16 +95,18 @@ static SpStatus run(const SpOptions *options, char **argv)
 int main(int argc, char **argv)
 {
     SpOptions options;
+    SpConsole console;
     open_standard_streams();
     prctl(PR_SET_NAME, "spatrack"); /* also when it was started through a descriptor */
     catch_signals();
     SpStatus status = sp_options_parse(argc, argv, &options);
+    sp_console_open(&console, stderr, options.quiet, options.verbose, options.progress);
     if (status.code == SP_OK)
-        status = run(&options, argv);
-    if (status.code == SP_OK && fflush(stdout) != 0)
+        status = run(&options, argv, &console);
+    if (status.code <= SP_DIFFERENT && fflush(stdout) != 0)
         status = sp_error(SP_OUTPUT, "cannot write to standard output");
     if (status.code != SP_OK)
-        fprintf(stderr, "spatrack: %s\n", status.text);
+        sp_console_error(&console, &status);
     sp_options_free(&options);
     return (int)status.code;
 }

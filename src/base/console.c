@@ -6,10 +6,45 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 static const double REDRAW = 0.1, LINE_EVERY = 5; /* seconds */
 
-enum { BAR = 24 };
+enum { BAR = 24, LINE = 2048 };
+
+/* Writes the text as a JSON string (RFC 8259); bytes that are no UTF-8 become U+FFFD. */
+static void print_string(FILE *stream, const char *text)
+{
+    fputc('"', stream);
+    for (const char *at = text, *from = text; *at; from = at) {
+        const uint32_t code = sp_utf8_next(&at);
+        if (code == '"' || code == '\\')
+            fprintf(stream, "\\%c", (int)code);
+        else if (code < 0x20 || code == SP_UTF8_REPLACEMENT)
+            fprintf(stream, "\\u%04x", (unsigned)code);
+        else
+            fwrite(from, 1, (size_t)(at - from), stream);
+    }
+    fputc('"', stream);
+}
+
+/* Begins the line of an event; the caller writes further members and then `end_event`. */
+static void begin_event(SpConsole *console, const char *event, const char *key, const char *text)
+{
+    fprintf(console->stream, "{\"event\": \"%s\", \"%s\": ", event, key);
+    print_string(console->stream, text);
+}
+
+static void end_event(SpConsole *console)
+{
+    fputs("}\n", console->stream);
+    fflush(console->stream);
+}
+
+static bool tells_stages(const SpConsole *console)
+{
+    return console->style == SP_PROGRESS_JSON && !console->quiet;
+}
 
 static void clear_bar(SpConsole *console)
 {
@@ -25,9 +60,17 @@ static void report(void *self, double done, double total)
     const double share = total > 0 ? fmin(done / total, 1) : 0;
     const double left = share > 0 ? elapsed / share - elapsed : 0;
     char bar[BAR + 1] = {0}, pace[80] = "";
-    if (console->quiet || now - console->reported < (console->terminal ? REDRAW : LINE_EVERY))
+    const bool often = console->terminal || console->style == SP_PROGRESS_JSON;
+    if (console->quiet || now - console->reported < (often ? REDRAW : LINE_EVERY))
         return;
     console->reported = now;
+    if (console->style == SP_PROGRESS_JSON) {
+        begin_event(console, "progress", "stage", console->stage);
+        fprintf(console->stream, ", \"done\": %.4f, \"seconds\": %.3f, \"seconds_left\": %.3f",
+                share, elapsed, left);
+        end_event(console);
+        return;
+    }
     memset(bar, '.', BAR);
     memset(bar, '#', (size_t)(share * BAR));
     if (console->frames > 0)
@@ -44,9 +87,11 @@ static void report(void *self, double done, double total)
     console->drawn = console->terminal;
 }
 
-void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose)
+void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose,
+                     SpProgressStyle style)
 {
     *console = (SpConsole){.stream = stream,
+                           .style = style,
                            .quiet = quiet,
                            .verbose = verbose,
                            .terminal = isatty(fileno(stream)) != 0};
@@ -58,43 +103,73 @@ void sp_console_begin(SpConsole *console, const char *stage, double frames)
     console->stage = stage;
     console->frames = frames;
     console->start = console->reported = sp_clock();
+    if (!tells_stages(console))
+        return;
+    begin_event(console, "begin", "stage", stage);
+    if (frames > 0)
+        fprintf(console->stream, ", \"frames\": %.0f", frames);
+    end_event(console);
 }
 
 double sp_console_end(SpConsole *console)
 {
     const double seconds = sp_clock() - console->start;
     clear_bar(console);
-    sp_console_detail(console, "%s: %.2f s", console->stage, seconds);
+    if (tells_stages(console)) {
+        begin_event(console, "end", "stage", console->stage);
+        fprintf(console->stream, ", \"seconds\": %.3f", seconds);
+        end_event(console);
+    } else
+        sp_console_detail(console, "%s: %.2f s", console->stage, seconds);
     return seconds;
 }
 
-static void print_line(SpConsole *console, const char *format, va_list arguments)
+/* `event`: what the line is in JSON. */
+static void print_line(SpConsole *console, const char *event, const char *format, va_list arguments)
 {
     clear_bar(console);
+    if (console->style == SP_PROGRESS_JSON) {
+        char text[LINE];
+        vsnprintf(text, sizeof text, format, arguments);
+        begin_event(console, event, "text", text);
+        end_event(console);
+        return;
+    }
     fputs("spatrack: ", console->stream);
     vfprintf(console->stream, format, arguments);
     fputc('\n', console->stream);
     fflush(console->stream);
 }
 
-#define PRINT_IF(condition)                                                                        \
+#define PRINT_IF(condition, event)                                                                 \
     va_list arguments;                                                                             \
     va_start(arguments, format);                                                                   \
     if (condition)                                                                                 \
-        print_line(console, format, arguments);                                                    \
+        print_line(console, event, format, arguments);                                             \
     va_end(arguments)
 
 void sp_console_note(SpConsole *console, const char *format, ...)
 {
-    PRINT_IF(!console->quiet);
+    PRINT_IF(!console->quiet, "note");
 }
 
 void sp_console_warn(SpConsole *console, const char *format, ...)
 {
-    PRINT_IF(true);
+    PRINT_IF(true, "warning");
 }
 
 void sp_console_detail(SpConsole *console, const char *format, ...)
 {
-    PRINT_IF(console->verbose && !console->quiet);
+    PRINT_IF(console->verbose && !console->quiet, "detail");
+}
+
+void sp_console_error(SpConsole *console, const SpStatus *status)
+{
+    clear_bar(console);
+    if (console->style == SP_PROGRESS_JSON) {
+        begin_event(console, "error", "text", status->text);
+        fprintf(console->stream, ", \"status\": %d", (int)status->code);
+        end_event(console);
+    } else
+        fprintf(console->stream, "spatrack: %s\n", status->text);
 }

@@ -1,6 +1,7 @@
 /*
  * What the program prints on stderr: notes, and how far a stage is. On a terminal a bar that is
- * drawn over; elsewhere a plain line every few seconds.
+ * drawn over; elsewhere a plain line every few seconds; or everything as JSON (man/spatrack.1,
+ * "PROGRESS AS JSON").
  */
 #ifndef SP_BASE_CONSOLE_H
 #define SP_BASE_CONSOLE_H
@@ -9,9 +10,14 @@
 #include <stdio.h>
 
 #include "base/progress.h"
+#include "base/status.h"
+
+/* --progress, in the order of its words. */
+typedef enum SpProgressStyle { SP_PROGRESS_BAR, SP_PROGRESS_JSON } SpProgressStyle;
 
 typedef struct SpConsole {
     FILE *stream;
+    SpProgressStyle style;
     bool quiet, verbose, terminal;
     SpProgress progress; /* of the stage that runs; hand it to the stage */
     const char *stage;
@@ -20,9 +26,10 @@ typedef struct SpConsole {
     bool drawn;
 } SpConsole;
 
-/* A console on `stream` (stderr). quiet: warnings only; verbose: the seconds of every stage. The
- * console must not move afterwards. */
-void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose);
+/* A console on `stream` (stderr). quiet: warnings and errors only; verbose: the seconds of every
+ * stage. The console must not move afterwards. */
+void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose,
+                     SpProgressStyle style);
 
 /* A stage begins; `frames`: what it stands for in the pace shown, 0 if that is not known. */
 void sp_console_begin(SpConsole *console, const char *stage, double frames);
@@ -37,6 +44,9 @@ void sp_console_note(SpConsole *console, const char *format, ...)
 /* One line always. */
 void sp_console_warn(SpConsole *console, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* The one line of a failure, always. */
+void sp_console_error(SpConsole *console, const SpStatus *status);
 
 /* One line when verbose. */
 void sp_console_detail(SpConsole *console, const char *format, ...)

@@ -11,6 +11,7 @@
 /* The documented exit codes (man/spatrack.1, EXIT STATUS). */
 typedef enum SpCode {
     SP_OK = 0,
+    SP_DIFFERENT = 1,  /* --compare: a tolerance is passed; nothing else gives it */
     SP_USAGE = 2,      /* bad flag, bad query, contradicting options */
     SP_INPUT = 3,      /* video, mask, query or geometry file unreadable */
     SP_CHECKPOINT = 4, /* weights missing or bad */

@@ -12,6 +12,7 @@
 #include "pipeline/files.h"
 
 enum { DEFAULT_FRAMES = 80, DEFAULT_FRAMES_ONLINE = 300 };
+static const double DEFAULT_TOLERANCE_PIXELS = 1, DEFAULT_TOLERANCE_RELATIVE = 0.01;
 
 typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, SIZE, TEXT, TEXTS, CHOICE, OUTPUT } Kind;
 
@@ -22,6 +23,7 @@ typedef struct Option {
     const char *help;
     size_t field;        /* in SpOptions */
     bool affects_result; /* and so is written into it */
+    bool compares;       /* goes with --compare */
     char letter;
     double min, max, default_value;
     SpProduct product; /* of an OUTPUT: --help lists its formats */
@@ -112,6 +114,16 @@ static const Option options[] = {
     {OUTPUT, "report", "FILE.json", "what the run did", JOB(report), .product = SP_PRODUCT_REPORT},
     {TEXT, "dump", "DIR", "write the intermediate tensors of the models to DIR, as safetensors",
      JOB(dump)},
+    {.kind = HEADING, .name = "Comparing"},
+    {TEXT, "compare", "FILE.npz",
+     "compare this result, as expected, with the one given as VIDEO, and exit", TOP(expected),
+     .compares = true},
+    {NUMBER, "tolerance-px", "PIXELS",
+     "how far tracks may be apart in 95 % of the places; 0: identical (1)", TOP(tolerance.pixels),
+     .max = 1e9, .default_value = -1, .compares = true},
+    {NUMBER, "tolerance-rel", "SHARE",
+     "how far points, depth, cameras may be apart, of the depth (0.01)", TOP(tolerance.relative),
+     .max = 1e9, .default_value = -1, .compares = true},
     {.kind = HEADING, .name = "Running"},
     {TEXT, "weights", "DIR", "take the models from DIR/front and DIR/offline or DIR/online",
      JOB(weights)},
@@ -128,13 +140,19 @@ static const Option options[] = {
      JOB(sleep_level), .min = 1, .max = 2, .default_value = 1},
     {FLAG, "plan", NULL, "print the memory and time it would take and what fits; run nothing",
      JOB(plan)},
-    {FLAG, "json", NULL, "with --plan and --info: as JSON", JOB(json)},
+    {FLAG, "json", NULL, "with --plan, --info and --compare: as JSON", JOB(json), .compares = true},
     {WHOLE, "threads", "N", "CPU threads (one per processor)", JOB(threads), .min = 1, .max = 1024},
-    {FLAG, "quiet", NULL, "print only warnings and errors", TOP(quiet), .letter = 'q'},
-    {FLAG, "verbose", NULL, "print how long each stage took", TOP(verbose), .letter = 'v'},
+    {FLAG, "quiet", NULL, "print only warnings and errors", TOP(quiet), .letter = 'q',
+     .compares = true},
+    {FLAG, "verbose", NULL, "print how long each stage took", TOP(verbose), .letter = 'v',
+     .compares = true},
+    {CHOICE, "progress", "bar|json", "json: a line of JSON for each event on standard error (bar)",
+     TOP(progress), .compares = true},
     {FLAG, "prepare", NULL, "make compact copies of the published weights for GPUs, and exit",
      TOP(prepare)},
     {FLAG, "info", NULL, "print the devices and the weights found, and exit", TOP(info)},
+    {CHOICE, "completions", "bash|zsh|fish", "print completions for a shell, and exit",
+     TOP(completions), .default_value = -1},
     {FLAG, "version", NULL, "print the versions of the program and its libraries, and exit",
      TOP(version)},
     {FLAG, "help", NULL, "print this help and exit", TOP(help), .letter = 'h'},
@@ -294,6 +312,8 @@ static SpStatus read_flag(int argc, char **argv, int *i, SpOptions *out)
     const Option *option = find(argument, &value);
     if (!option || (argument[1] != '-' && option->kind == FLAG && value))
         return unknown_flag(argument);
+    if (!option->compares && !out->not_compared)
+        out->not_compared = option->name;
     if (option->kind == FLAG) {
         if (value)
             return sp_error(SP_USAGE, "--%s takes no value", option->name);
@@ -371,7 +391,7 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
     if (job->omit)
         SP_TRY(sp_result_check_omit(job->omit));
     if (job->json && !job->plan)
-        return sp_error(SP_USAGE, "--json goes with --plan or --info");
+        return sp_error(SP_USAGE, "--json goes with --plan, --info or --compare");
     if (job->geometry && job->stop_after == SP_STOP_FRONT)
         return sp_error(SP_USAGE, "with --geometry there is no front to stop after");
     if (!job->output && job->stop_after != SP_STOP_SAM && strcmp(job->video, "-") == 0)
@@ -384,12 +404,32 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
     return sp_ok();
 }
 
+/* Two results, of which the video is one. */
+static SpStatus check_comparison(SpOptions *out)
+{
+    if (out->videos != 1)
+        return sp_error(SP_USAGE, "--compare takes two results: spatrack --compare EXPECTED.npz "
+                                  "ACTUAL.npz");
+    if (out->not_compared)
+        return sp_error(SP_USAGE, "--compare runs nothing; leave out --%s", out->not_compared);
+    if (out->tolerance.pixels < 0)
+        out->tolerance.pixels = DEFAULT_TOLERANCE_PIXELS;
+    if (out->tolerance.relative < 0)
+        out->tolerance.relative = DEFAULT_TOLERANCE_RELATIVE;
+    return sp_ok();
+}
+
 /* Every video by itself; pipeline/batch.c sees that no file of one would replace another. */
 static SpStatus check_all(SpOptions *out)
 {
     SpRunFile files[SP_FILE_ROLES];
     if (out->quiet && out->verbose)
         return sp_error(SP_USAGE, "--quiet and --verbose exclude each other");
+    if (out->expected)
+        return check_comparison(out);
+    if (out->tolerance.pixels >= 0 || out->tolerance.relative >= 0)
+        return sp_error(SP_USAGE, "--tolerance-%s goes with --compare",
+                        out->tolerance.pixels >= 0 ? "px" : "rel");
     if (out->videos > 1)
         SP_TRY(sp_files_check_shared(&out->job));
     for (int i = out->videos - 1; i >= 0; i--) {
@@ -489,7 +529,7 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
     if (job->max_frames < 0)
         job->max_frames = job->mode == SP_TRACKER_ONLINE ? DEFAULT_FRAMES_ONLINE : DEFAULT_FRAMES;
     SP_TRY(read_sleep(out->sleep_after, job));
-    if (out->help || out->version || out->info || out->prepare)
+    if (out->help || out->version || out->info || out->prepare || out->completions >= 0)
         return sp_ok();
     SP_TRY(sp_prompts_parse(&out->points, &out->boxes, &out->prompts));
     job->prompts = &out->prompts;
@@ -506,7 +546,8 @@ void sp_options_free(SpOptions *out)
 
 void sp_options_help(FILE *stream)
 {
-    fputs("usage: spatrack [FLAGS] VIDEO...\n\n"
+    fputs("usage: spatrack [FLAGS] VIDEO...\n"
+          "       spatrack --compare EXPECTED.npz ACTUAL.npz\n\n"
           "Turns videos into 3D point tracks, depth and camera poses.\n"
           "VIDEO: a file, a folder or a printf pattern of images, or - for standard input.\n",
           stream);
@@ -526,7 +567,22 @@ void sp_options_help(FILE *stream)
         for (int i = 0; several && (format = sp_format_at(o->product, i)); i++)
             fprintf(stream, "  %-30s   %s: %s\n", "", format->ending, format->what);
     }
-    fputs("\nExit status: 0 done, 2 usage, 3 input, 4 weights, 5 memory, 6 device, 7 output,\n"
-          "130 interrupted. See spatrack(1).\n",
-          stream);
+    fputs(
+        "\nExit status: 0 done, 1 --compare: they differ, 2 usage, 3 input, 4 weights, 5 memory,\n"
+        "6 device, 7 output, 130 interrupted. See spatrack(1).\n",
+        stream);
+}
+
+bool sp_options_flag(int i, SpFlag *flag)
+{
+    for (const Option *o = options; o < options + OPTIONS; o++)
+        if (o->kind != HEADING && i-- == 0) {
+            *flag = (SpFlag){.name = o->name,
+                             .letter = o->letter,
+                             .value = o->kind == FLAG ? NULL : o->value,
+                             .help = o->help,
+                             .repeats = o->kind == TEXTS};
+            return true;
+        }
+    return false;
 }

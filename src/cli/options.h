@@ -1,5 +1,6 @@
 /*
- * The command line: one table of flags drives parsing, --help and the check of the man page.
+ * The command line: one table of flags drives parsing, --help, completions and the check of the man
+ * page.
  */
 #ifndef SP_CLI_OPTIONS_H
 #define SP_CLI_OPTIONS_H
@@ -7,7 +8,11 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "compare/compare.h"
 #include "pipeline/job.h"
+
+/* Whose completions to print, in the order of the words of --completions; -1: none. */
+enum { SP_SHELL_BASH, SP_SHELL_ZSH, SP_SHELL_FISH };
 
 /* What to do with the process's arguments. */
 typedef struct SpOptions {
@@ -19,17 +24,34 @@ typedef struct SpOptions {
     SpPrompts prompts;     /* and what they say, which the job points to */
     const char *sleep_after;
     bool quiet, verbose;
-    char *settings; /* JSON of those that affect the result, which the job points to */
+    int progress;             /* SpProgressStyle */
+    int completions;          /* SP_SHELL_ or -1 */
+    const char *expected;     /* --compare: what video[0] is compared with */
+    SpTolerances tolerance;   /* of the comparison; filled in where not given */
+    const char *not_compared; /* the first flag given that does not go with --compare */
+    char *settings;           /* JSON of those that affect the result, which the job points to */
 } SpOptions;
 
 /* Reads argv into `options`, which must not move then and whose texts are views of argv; release
- * with sp_options_free, also after a failure. With --help, --version, --info or --prepare nothing
- * else is asked for. SP_USAGE in one line for an unknown flag, a missing or bad value, flags that
- * exclude each other, or no video; SP_MEMORY. */
+ * with sp_options_free, also after a failure. With --help, --version, --info, --prepare or
+ * --completions nothing else is asked for. SP_USAGE in one line for an unknown flag, a missing or
+ * bad value, flags that exclude each other, or no video; SP_MEMORY. */
 SpStatus sp_options_parse(int argc, char **argv, SpOptions *options);
 void sp_options_free(SpOptions *options);
 
 /* Writes the text of --help. */
 void sp_options_help(FILE *stream);
+
+/* What a shell needs to know of a flag; views of constants. */
+typedef struct SpFlag {
+    const char *name;  /* without its dashes */
+    char letter;       /* 0: none */
+    const char *value; /* as --help has it: "FILE.npz", "DIR", "crop|fit"; NULL: takes none */
+    const char *help;
+    bool repeats; /* may be given several times */
+} SpFlag;
+
+/* The i-th flag of the table, from 0; false behind the last. */
+bool sp_options_flag(int i, SpFlag *flag);
 
 #endif

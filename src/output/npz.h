@@ -67,6 +67,10 @@ SpStatus sp_npz_open(const char *path, SpNpz **out);
 /* Whether there is an array `name`. */
 bool sp_npz_has(const SpNpz *npz, const char *name);
 
+/* The name of the i-th array of the directory, from 0, cut at `capacity` bytes; false behind the
+ * last. Members that are no arrays have an empty name. */
+bool sp_npz_name(const SpNpz *npz, size_t i, char *name, size_t capacity);
+
 /* The rank and extents of array `name`. Errors: SP_INPUT as below. */
 SpStatus sp_npz_shape(SpNpz *npz, const char *name, int *rank, int64_t dims[SP_MAX_RANK]);
 

@@ -252,6 +252,16 @@ bool sp_npz_has(const SpNpz *npz, const char *name)
     return find_member(npz, name) != NULL;
 }
 
+bool sp_npz_name(const SpNpz *npz, size_t i, char *name, size_t capacity)
+{
+    if (i >= npz->count)
+        return false;
+    const Member *m = &npz->member[i];
+    const bool array = m->name_length > 4 && memcmp(m->name + m->name_length - 4, ".npy", 4) == 0;
+    snprintf(name, capacity, "%.*s", array ? (int)m->name_length - 4 : 0, m->name);
+    return true;
+}
+
 /* Whether the local header, whose name has that length, is the one the directory means. */
 static bool same_name(Pipe *pipe, uint64_t length)
 {

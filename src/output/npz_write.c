@@ -3,9 +3,9 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "base/utf8.h"
 #include "output/atomic.h"
 #include "output/npz_internal.h"
-#include "output/utf8.h"
 
 enum {
     CHUNK = 1 << 16,

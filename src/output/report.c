@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "output/formats.h"
-#include "output/utf8.h"
 
 static bool add_text(cJSON *object, const char *key, const char *text)
 {

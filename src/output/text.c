@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "output/atomic.h"
-#include "output/utf8.h"
+#include "base/utf8.h"
 
 SpStatus sp_text_print(FILE *stream, const char *label,
                        void (*print)(FILE *stream, const void *what), const void *what)

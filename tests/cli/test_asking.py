@@ -62,7 +62,7 @@ def bad_cases():
     yield "--format and a name", [BALL, *out, "--format", "csv"], 2, "--format is for -o -"
     yield "--format and no name", [BALL, "--format", "npz"], 2, "--format is for -o -"
     yield "a bad --format", [BALL, "-o", "-", "--format", "json"], 2, "--format takes auto|npz|csv"
-    yield "--json alone", [BALL, *out, "--json"], 2, "--json goes with --plan or --info"
+    yield "--json alone", [BALL, *out, "--json"], 2, "--json goes with --plan, --info or --compare"
     yield "several and -o -", [BALL, BALL, "-o", "-"], 2, "several videos: -o takes a folder"
     yield "no tracks for csv", [BALL, "-o", "-", "--format", "csv", "--stop-after", "front"], 2, "no tracks"
     yield "standard output twice", [BALL, "-o", "-", "--report", "/dev/stdout"], 2, "/dev/stdout"

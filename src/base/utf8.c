@@ -1,4 +1,4 @@
-#include "output/utf8.h"
+#include "base/utf8.h"
 
 uint32_t sp_utf8_next(const char **at)
 {

@@ -1,8 +1,8 @@
 /*
  * File names and arguments are bytes; npz and JSON want Unicode.
  */
-#ifndef SP_OUTPUT_UTF8_H
-#define SP_OUTPUT_UTF8_H
+#ifndef SP_BASE_UTF8_H
+#define SP_BASE_UTF8_H
 
 #include <stdint.h>
 
