@@ -4,8 +4,8 @@
 #include <locale.h>
 #include <string.h>
 
-#include "output/atomic.h"
 #include "base/utf8.h"
+#include "output/atomic.h"
 
 SpStatus sp_text_print(FILE *stream, const char *label,
                        void (*print)(FILE *stream, const void *what), const void *what)
