@@ -334,7 +334,7 @@ static bool returns(const SpRefiner *r, int64_t n, const Match *there)
 }
 
 /* Where the network may have lost the point: near its last place, one frame before. Both patches
- * must be found almost exactly, or the recent one so that the way back leads to that place. */
+ * must be found, almost exactly or so that the way back leads to that place. */
 static bool find_by_itself(const SpRefiner *r, int64_t t, int64_t n, Place *place)
 {
     const Track *track = r->track + n;
