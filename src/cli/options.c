@@ -116,7 +116,7 @@ static const Option options[] = {
      JOB(dump)},
     {.kind = HEADING, .name = "Comparing"},
     {TEXT, "compare", "FILE.npz",
-     "compare this result, as expected, with the one given as VIDEO, and exit", TOP(expected),
+     "compare this expected result with the one in VIDEO's place, and exit", TOP(expected),
      .compares = true},
     {NUMBER, "tolerance-px", "PIXELS",
      "how far tracks may be apart in 95 % of the places; 0: identical (1)", TOP(tolerance.pixels),
