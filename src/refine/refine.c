@@ -30,8 +30,9 @@ static const float MAX_DRIFT = 2;
 static const float ALONE_SHIFT = 20, EXACT_QUERY = 0.93f, EXACT_RECENT = 0.95f, MAX_SIGMA = 2;
 static const float MIN_RETURN = 0.9f, RETURN = 0.3f;
 
-/* How much better that must correlate than the place near the network's. */
-static const float ALONE_GAIN = 0.02f;
+/* How much better that must correlate than the place near the network's; it is not looked for where
+ * that correlates as well as this, less the gain. */
+static const float ALONE_GAIN = 0.02f, ENOUGH = 0.97f;
 
 /* A finer level is expected within so many of its pixels of the one above. */
 static const float LEVEL_SIGMA = 1;
@@ -311,10 +312,12 @@ static bool find_by_network(const SpRefiner *r, int64_t t, int64_t n, Place *pla
     const float sigma = NETWORK_SIGMA + NETWORK_SLOPE * (1 - all->confidence[at]);
     const float reach = fminf(visible ? MAX_SHIFT : MAX_SHIFT_HIDDEN, GATE * sigma) * r->unit;
     const SpPrior prior = {x, y, sigma * r->unit};
-    const bool found =
-        (track->found && find_place(r, n, track->warp.x + x - track->network[0],
-                                    track->warp.y + y - track->network[1], &prior, reach, place)) ||
-        find_place(r, n, x, y, &prior, reach, place);
+    const float moved[2] = {track->warp.x + x - track->network[0],
+                            track->warp.y + y - track->network[1]};
+    const bool apart = hypotf(moved[0] - x, moved[1] - y) > r->unit;
+    bool found = track->found && find_place(r, n, moved[0], moved[1], &prior, reach, place);
+    if (!found && (!track->found || apart))
+        found = find_place(r, n, x, y, &prior, reach, place);
     return found && (visible || correlation(place) > MIN_HIDDEN);
 }
 
@@ -391,7 +394,7 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
     }
     bool found = find_by_network(r, t, n, &place);
     const float better = found ? correlation(&place) + ALONE_GAIN : 0;
-    if (better < 1 && find_by_itself(r, t, n, &own) && correlation(&own) > better) {
+    if (better < ENOUGH && find_by_itself(r, t, n, &own) && correlation(&own) > better) {
         place = own;
         found = true;
     }
