@@ -61,4 +61,10 @@ typedef struct SpJob {
     const char *settings; /* JSON that is written into the result */
 } SpJob;
 
+/* How the job's videos are read, the first time and again. */
+static inline SpReaderSettings sp_job_reader(const SpJob *job)
+{
+    return (SpReaderSettings){job->start, job->stride, job->max_frames, job->stream};
+}
+
 #endif

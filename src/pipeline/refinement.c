@@ -59,7 +59,7 @@ static SpStatus refine(void *self, int64_t t, uint8_t *rgb)
 static SpStatus read_frames(SpRun *run, SpRefiner *refiner)
 {
     const SpJob *job = run->job;
-    const SpReaderSettings settings = {job->start, job->stride, job->max_frames, job->stream};
+    const SpReaderSettings settings = sp_job_reader(job);
     const int64_t queried = sp_refiner_cut_frames(refiner);
     if (queried > 0)
         SP_TRY(sp_reread(job->video, &settings, &run->clip, queried, NULL, cut, refiner));

@@ -125,7 +125,7 @@ static SpStatus read_clip(SpRun *run)
     const SpJob *job = run->job;
     SpClipSettings settings = {.size = run->width,
                                .patch = run->patch,
-                               .reader = {job->start, job->stride, job->max_frames, job->stream},
+                               .reader = sp_job_reader(job),
                                .portrait = job->portrait,
                                .max_short_side = job->max_input_side,
                                .keep_original = run->has[SP_STAGE_SAM],
@@ -191,7 +191,7 @@ static SpStatus write_file(SpRun *run, SpFileRole role)
                              .mask = run->mask,
                              .report = &run->report,
                              .video = job->video,
-                             .reader = {job->start, job->stride, job->max_frames, job->stream},
+                             .reader = sp_job_reader(job),
                              .trail = job->trail,
                              .background = job->background,
                              .max_side = job->max_side,
