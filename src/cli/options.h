@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "base/console.h"
 #include "compare/compare.h"
 #include "pipeline/job.h"
 
@@ -24,7 +25,7 @@ typedef struct SpOptions {
     SpPrompts prompts;     /* and what they say, which the job points to */
     const char *sleep_after;
     bool quiet, verbose;
-    int progress;             /* SpProgressStyle */
+    SpProgressStyle progress;
     int completions;          /* SP_SHELL_ or -1 */
     const char *expected;     /* --compare: what video[0] is compared with */
     SpTolerances tolerance;   /* of the comparison; filled in where not given */
