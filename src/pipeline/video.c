@@ -27,8 +27,8 @@ static void report_weights(const SpRun *run)
     if ((front->embedded || tracker->embedded) && !run->models->reported_lite)
         sp_console_note(run->console,
                         "using the built-in lite weights; get the published ones with "
-                        "make -f weights.mk front %s",
-                        sp_model_info(tracker->model)->name);
+                        "%s front %s",
+                        sp_weights_make(), sp_model_info(tracker->model)->name);
     run->models->reported_lite |= front->embedded || tracker->embedded;
     for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++)
         if (run->has[stage] && !run->place[stage].embedded)
