@@ -21,6 +21,8 @@ typedef enum SpFileRole {
     SP_FILE_USD,
     SP_FILE_CAMERAS,
     SP_FILE_PLY,
+    SP_FILE_COLMAP,
+    SP_FILE_DEPTH,
     SP_FILE_DUMP,
     SP_FILE_ROLES
 } SpFileRole;
@@ -31,6 +33,7 @@ typedef struct SpRunFile {
     char path[SP_PATH_CAPACITY]; /* "": not part of the run */
     const SpFormat *format;      /* of what is written; NULL: a folder, which who writes it opens */
     SpAtomicFile written;        /* beside its place until sp_files_commit */
+    SpAtomicFolder folder;       /* likewise, of a format that is a folder of files */
     bool awaited;                /* a pipe whose reader may come and wait for its end */
 } SpRunFile;
 
@@ -42,9 +45,10 @@ typedef struct SpRunFile {
  * ending, or a format that wants tracks of a job without. */
 SpStatus sp_files_name(const SpJob *job, SpRunFile files[]);
 
-/* Before any work, of the job with each of the videos: nothing that is written would replace
- * something else that is written or read, an image of a folder or pattern and a file of the weights
- * among it, or become such an image. SP_USAGE naming the path and both flags; SP_MEMORY. */
+/* Before any work, of the job with each of the videos: nothing that is written, the files of a
+ * folder among it, would replace something else that is written or read, an image of a folder or
+ * pattern and a file of the weights among it, or become such an image. SP_USAGE naming the path and
+ * both flags; SP_MEMORY. */
 SpStatus sp_files_apart(const SpJob *job, const char *const *videos, int count);
 
 /* Several videos share a job's flags: each must get files of its own. SP_USAGE naming the flag. */
