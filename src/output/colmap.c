@@ -369,10 +369,18 @@ static SpStatus check(const char *video)
     return sp_reread_check(video, "colmap");
 }
 
+/* A frame of the video, and what is made for the tracks. */
+static size_t bytes_of(const SpFramePlan *plan, int64_t frames, int64_t tracks)
+{
+    return (size_t)(3 * plan->input_height * plan->input_width) +
+           (size_t)(frames * tracks) * (5 * sizeof(float) + sizeof(int64_t));
+}
+
 const SpFormat sp_format_colmap = {.product = SP_PRODUCT_MODEL,
                                    .ending = "_colmap",
                                    .what = "a model of COLMAP, the frames, and transforms.json",
                                    .needs_tracks = true,
                                    .check = check,
                                    .write_all = write_model,
+                                   .bytes = bytes_of,
                                    .names = names};

@@ -6,8 +6,8 @@
 #define EACH_FORMAT(X)                                                                             \
     X(npz)                                                                                         \
     X(csv)                                                                                         \
-    X(video) X(sheet) X(mask) X(report) X(usd) X(cameras) X(chan) X(ply) X(plys) X(colmap) X(exr)  \
-        X(png)
+    X(video)                                                                                       \
+    X(sheet) X(mask) X(report) X(usd) X(cameras) X(chan) X(ply) X(plys) X(colmap) X(exr) X(png)
 
 #define DECLARE(name) extern const SpFormat sp_format_##name;
 EACH_FORMAT(DECLARE)

@@ -69,6 +69,8 @@ typedef struct SpFormat {
     /* What those files are called in the folder, up to a NULL: one name or, with a %d for its
      * number, one for each used frame. NULL: one such pattern, which the user gives. */
     const char *const *names;
+    /* Bytes of host memory that writing takes beside the result. NULL: too few to count. */
+    size_t (*bytes)(const SpFramePlan *plan, int64_t frames, int64_t tracks);
 } SpFormat;
 
 /* The product's format whose ending `path` has; where its last name has a %, the one whose pattern

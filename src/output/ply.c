@@ -170,6 +170,16 @@ static SpStatus write_frames(const SpAtomicFolder *folder, const char *const *na
     return status;
 }
 
+static size_t bytes_of_tracks(int64_t frames, int64_t tracks)
+{
+    return (size_t)(3 * frames * tracks) * sizeof(float) + (size_t)tracks * sizeof(SpColour);
+}
+
+static size_t bytes_of_all(const SpFramePlan *plan, int64_t frames, int64_t tracks)
+{
+    return sp_cloud_bytes(frames, plan->height, plan->width) + bytes_of_tracks(frames, tracks);
+}
+
 static bool is_own(const char *path)
 {
     return sp_text_begins(path, BEGINNING);
@@ -179,6 +189,7 @@ const SpFormat sp_format_ply = {.product = SP_PRODUCT_CLOUD,
                                 .ending = ".ply",
                                 .what = "what stands still in all frames",
                                 .is_own = is_own,
+                                .bytes = bytes_of_all,
                                 .write = write_ply};
 
 const SpFormat sp_format_plys = {.product = SP_PRODUCT_CLOUD,

@@ -215,6 +215,7 @@ SpStatus sp_files_name(const SpJob *job, SpRunFile files[])
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         SpRunFile *file = &files[role];
         file->path[0] = 0;
+        file->format = NULL;
         SP_TRY(name_file(job, role, file->path));
         if (file->path[0] && table[role].written && !table[role].folder)
             SP_TRY(choose_format(job, role, file));
@@ -584,6 +585,18 @@ SpStatus sp_files_check(const SpJob *job, SpRunFile files[])
         if (is_written(files, role))
             SP_TRY(check_written(job, &files[role], role));
     return sp_ok();
+}
+
+size_t sp_files_bytes(const SpRunFile files[], const SpFramePlan *plan, int64_t frames,
+                      int64_t tracks)
+{
+    size_t most = 0;
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        const SpFormat *format = files[role].path[0] ? files[role].format : NULL;
+        const size_t bytes = format && format->bytes ? format->bytes(plan, frames, tracks) : 0;
+        most = bytes > most ? bytes : most;
+    }
+    return most;
 }
 
 static SpStatus write_many(SpRunFile *file, const char *flag, const SpOutput *output)

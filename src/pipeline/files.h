@@ -31,10 +31,11 @@ enum { SP_PATH_CAPACITY = 4096 };
 
 typedef struct SpRunFile {
     char path[SP_PATH_CAPACITY]; /* "": not part of the run */
-    const SpFormat *format;      /* of what is written; NULL: a folder, which who writes it opens */
-    SpAtomicFile written;        /* beside its place until sp_files_commit */
-    SpAtomicFolder folder;       /* likewise, of a format that is a folder of files */
-    bool awaited;                /* a pipe whose reader may come and wait for its end */
+    const SpFormat *
+        format; /* of what is written; NULL: a folder, which who writes it opens, or what is read */
+    SpAtomicFile written;  /* beside its place until sp_files_commit */
+    SpAtomicFolder folder; /* likewise, of a format that is a folder of files */
+    bool awaited;          /* a pipe whose reader may come and wait for its end */
 } SpRunFile;
 
 /* Below, `files` are a job's [SP_FILE_ROLES]. */
@@ -61,6 +62,11 @@ SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[]);
  * file of somebody else is replaced. Pipes that somebody reads stay open. SP_OUTPUT; what a
  * format's check gives. */
 SpStatus sp_files_check(const SpJob *job, SpRunFile files[]);
+
+/* Bytes of host memory that writing takes beside the result, for one after another: the most that
+ * any takes of T frames and N tracks. */
+size_t sp_files_bytes(const SpRunFile files[], const SpFramePlan *plan, int64_t frames,
+                      int64_t tracks);
 
 /* Writes one of them that has a format, whole but not yet in its place. SP_OUTPUT; SP_MEMORY;
  * SP_INPUT. */
