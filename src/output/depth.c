@@ -133,7 +133,6 @@ const SpFormat sp_format_exr = {.product = SP_PRODUCT_DEPTH,
 
 const SpFormat sp_format_png = {.product = SP_PRODUCT_DEPTH,
                                 .ending = ".png",
-                                .what = "16 bits, the unit of their values in the text chunk "
-                                        "depth_scale",
+                                .what = "16 bits; the text chunk depth_scale holds their unit",
                                 .write_all = write_pngs,
                                 .names = (const char *const[]){"depth_%06d.png", NULL}};
