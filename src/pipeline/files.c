@@ -10,11 +10,10 @@
 
 #include "media/images.h"
 #include "pipeline/collisions.h"
+#include "pipeline/folders.h"
 #include "store/locate.h"
 
 enum { DUMP_DEPTH = 8 }; /* folders below --dump's that tensors lie in, at most */
-
-static const char DIGITS[] = "0123456789";
 
 typedef struct Entry {
     const char *what, *flag;
@@ -136,60 +135,6 @@ static SpStatus unknown_ending(const Entry *entry, const char *path)
                     entry->ending ? ", or in /" : "");
 }
 
-static const char *last_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* The name of a file a frame. */
-static SpStatus check_pattern(const char *path, const char *flag)
-{
-    if (sp_images_is_pattern(last_name(path)))
-        return sp_ok();
-    return sp_error(SP_USAGE,
-                    "%.200s: %s writes a file a frame where its name has one number, such as "
-                    "cloud_%%04d.ply; write other %% as %%%%",
-                    path, flag);
-}
-
-/* Whether it is a folder of files, or a pattern of them. */
-static bool is_many(const SpRunFile *file)
-{
-    return file->path[0] && file->format && file->format->write_all;
-}
-
-/* The folder that these files lie in. */
-static void folder_of(const SpRunFile *file, char folder[SP_PATH_CAPACITY])
-{
-    const int length = (int)(last_name(file->path) - file->path);
-    if (file->format->names)
-        snprintf(folder, SP_PATH_CAPACITY, "%s", file->path);
-    else
-        snprintf(folder, SP_PATH_CAPACITY, "%.*s", length ? length : 1, length ? file->path : ".");
-}
-
-/* Path of the i-th name of these files as a pattern, in which % of the folder is %%; false: there
- * is no such name, or it is too long. */
-static bool pattern_of(const SpRunFile *file, int i, char pattern[SP_PATH_CAPACITY])
-{
-    char folder[SP_PATH_CAPACITY];
-    const char *name = file->format->names ? file->format->names[i]
-                       : i                 ? NULL
-                                           : last_name(file->path);
-    char *to = pattern;
-    folder_of(file, folder);
-    if (!name || 2 * strlen(folder) + strlen(name) + 2 > SP_PATH_CAPACITY)
-        return false;
-    for (const char *from = folder; *from; from++) {
-        *to++ = *from;
-        if (*from == '%')
-            *to++ = '%';
-    }
-    sprintf(to, "/%s", name);
-    return true;
-}
-
 static SpStatus choose_format(const SpJob *job, SpFileRole role, SpRunFile *file)
 {
     const Entry *entry = &table[role];
@@ -203,7 +148,7 @@ static SpStatus choose_format(const SpJob *job, SpFileRole role, SpRunFile *file
     if (!file->format)
         return unknown_ending(entry, file->path);
     if (file->format->write_all && !file->format->names)
-        SP_TRY(check_pattern(file->path, entry->flag));
+        SP_TRY(sp_run_folder_check_name(file->path, entry->flag));
     if (file->format->needs_tracks && job->stop_after != SP_STOP_NEVER)
         return sp_error(SP_USAGE, "--stop-after %s gives no tracks for %s %.200s; leave out one",
                         job->stop_after == SP_STOP_SAM ? "sam" : "front", entry->flag, file->path);
@@ -244,55 +189,6 @@ SpStatus sp_files_check_shared(const SpJob *job)
     return sp_ok();
 }
 
-/* Of a pattern with one %d, or of none. */
-static void number_path(const char *pattern, int number, char path[SP_PATH_CAPACITY])
-{
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(path, SP_PATH_CAPACITY, pattern, number);
-#pragma GCC diagnostic pop
-}
-
-/* Whether a file is an image of the pattern or would be one: with one of its own numbers the
- * pattern names it. */
-static bool is_numbered(const char *path, const char *pattern)
-{
-    char image[SP_PATH_CAPACITY];
-    const char *ending = strrchr(last_name(pattern), '.'), *its = strrchr(last_name(path), '.');
-    if ((ending != NULL) != (its != NULL) || (ending && strcmp(ending, its) != 0))
-        return false;
-    for (const char *at = path; *(at += strcspn(at, DIGITS)); at += strspn(at, DIGITS)) {
-        number_path(pattern, (int)strtol(at, NULL, 10), image);
-        if (sp_same_file(path, image))
-            return true;
-    }
-    return false;
-}
-
-/* Whether a file is one of a pattern of a folder's files, or would be. */
-static bool is_of_pattern(const SpNamedFile *file, const char *path)
-{
-    char one[SP_PATH_CAPACITY];
-    if (sp_images_is_pattern(file->path))
-        return is_numbered(path, file->path);
-    number_path(file->path, 0, one);
-    return sp_same_file(path, one);
-}
-
-/* Those of the files that exist. */
-static SpStatus add_existing(const SpRunFile *file, const SpNamedFile *as, SpNamedFiles *all)
-{
-    char pattern[SP_PATH_CAPACITY], folder[SP_PATH_CAPACITY];
-    SpNamedFile one = *as;
-    one.path = pattern;
-    for (int i = 0; pattern_of(file, i, pattern); i++) {
-        number_path(pattern, 0, folder);
-        *strrchr(folder, '/') = 0;
-        SP_TRY(sp_named_files_add_folder(all, folder, false, is_of_pattern, &one));
-    }
-    return sp_ok();
-}
-
 /* The names of a video's files, and of the one that --dump always writes. */
 static SpStatus add_video(const SpRunFile files[], int video, SpNamedFiles *all)
 {
@@ -306,9 +202,9 @@ static SpStatus add_video(const SpRunFile files[], int video, SpNamedFiles *all)
                            .video = video};
         if (!files[role].path[0])
             continue;
-        if (is_many(&files[role]))
-            SP_TRY(add_existing(&files[role], &one, all));
-        if (!is_many(&files[role]) || files[role].format->names)
+        if (sp_run_folder_is(&files[role]))
+            SP_TRY(sp_run_folder_add(&files[role], &one, all));
+        if (!sp_run_folder_is(&files[role]) || files[role].format->names)
             SP_TRY(sp_named_files_add(all, &one));
         if (!entry->folder)
             continue;
@@ -330,8 +226,8 @@ static bool is_any(const SpNamedFile *file, const char *path)
 static bool is_image(const SpNamedFile *file, const char *path)
 {
     return sp_images_is_pattern(file->path) && access(file->path, F_OK) != 0
-               ? is_numbered(path, file->path)
-               : sp_images_is_name(last_name(path));
+               ? sp_run_folder_numbers(path, file->path)
+               : sp_images_is_name(sp_last_name(path));
 }
 
 /* The images of a video that is a folder or a pattern. check_images knows them by their names: what
@@ -342,7 +238,7 @@ static SpStatus add_images(const char *path, int video, bool names, SpNamedFiles
         .path = path, .flag = "VIDEO", .what = "an image of the video", .video = video};
     char folder[SP_PATH_CAPACITY];
     const bool pattern = access(path, F_OK) != 0 && sp_images_is_pattern(path);
-    const int length = (int)(last_name(path) - path);
+    const int length = (int)(sp_last_name(path) - path);
     if (pattern)
         snprintf(folder, sizeof folder, "%.*s", length ? length : 1, length ? path : ".");
     return sp_named_files_add_folder(all, pattern ? folder : path, !names, is_image, &image);
@@ -379,10 +275,10 @@ static SpStatus check_many_images(const SpRunFile *file, const char *flag, const
                                   bool folder)
 {
     char pattern[SP_PATH_CAPACITY], path[SP_PATH_CAPACITY];
-    for (int i = 0; pattern_of(file, i, pattern); i++) {
-        number_path(pattern, 0, path);
-        if (folder ? sp_images_is_name(last_name(path)) && sp_lies_in(path, video, 0)
-                   : is_numbered(path, video))
+    for (int i = 0; sp_run_folder_pattern(file, i, pattern); i++) {
+        sp_run_folder_number(pattern, 0, path);
+        if (folder ? sp_images_is_name(sp_last_name(path)) && sp_lies_in(path, video, 0)
+                   : sp_run_folder_numbers(path, video))
             return becomes_image(path, flag);
     }
     return sp_ok();
@@ -394,13 +290,13 @@ static SpStatus check_images(const SpRunFile files[], const char *video, bool fo
     char target[PATH_MAX];
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         const char *path = files[role].path;
-        if (is_many(&files[role]))
+        if (sp_run_folder_is(&files[role]))
             SP_TRY(check_many_images(&files[role], table[role].flag, video, folder));
-        if (!is_written(files, role) || table[role].folder || is_many(&files[role]) ||
+        if (!is_written(files, role) || table[role].folder || sp_run_folder_is(&files[role]) ||
             !sp_atomic_follow(path, target))
             continue;
-        if (folder ? sp_images_is_name(last_name(target)) && sp_lies_in(target, video, 0)
-                   : is_numbered(target, video))
+        if (folder ? sp_images_is_name(sp_last_name(target)) && sp_lies_in(target, video, 0)
+                   : sp_run_folder_numbers(target, video))
             return becomes_image(path, table[role].flag);
     }
     return sp_ok();
@@ -429,12 +325,14 @@ static SpStatus check_many(const SpRunFile files[])
 {
     char pattern[SP_PATH_CAPACITY], target[PATH_MAX];
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
-        for (int i = 0; is_many(&files[role]) && pattern_of(&files[role], i, pattern); i++)
+        for (int i = 0;
+             sp_run_folder_is(&files[role]) && sp_run_folder_pattern(&files[role], i, pattern); i++)
             for (SpFileRole other = 0; other < SP_FILE_ROLES; other++) {
                 const SpNamedFile file = {.path = pattern};
                 const char *path = files[other].path;
-                if (is_written(files, other) && !table[other].folder && !is_many(&files[other]) &&
-                    sp_atomic_follow(path, target) && is_of_pattern(&file, target))
+                if (is_written(files, other) && !table[other].folder &&
+                    !sp_run_folder_is(&files[other]) && sp_atomic_follow(path, target) &&
+                    sp_run_folder_has(&file, target))
                     return sp_error(SP_USAGE, "%.300s: %s would replace %s (%s); name another file",
                                     path, table[role].flag, table[other].what, table[other].flag);
             }
@@ -472,7 +370,7 @@ static SpStatus collect(const SpJob *job, const char *const *videos, int count, 
                 replaces = true;
                 names |= sp_has_names(files[role].path);
             } else {
-                replaces |= is_many(&files[role]);
+                replaces |= sp_run_folder_is(&files[role]);
             }
     }
     for (int i = 0; replaces && i < count; i++)
@@ -504,59 +402,19 @@ static SpStatus check_own(const SpJob *job, const SpRunFile *file, SpFileRole ro
                     file->path, table[role].flag);
 }
 
-static SpStatus exists(const char *path)
-{
-    return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", path);
-}
-
-/* The first that exists of each name is looked for. */
-static SpStatus check_many_clobber(const SpRunFile *file)
-{
-    char pattern[SP_PATH_CAPACITY], path[SP_PATH_CAPACITY];
-    for (int i = 0; pattern_of(file, i, pattern); i++) {
-        SpImages images = {0};
-        number_path(pattern, 0, path);
-        const bool numbered = sp_images_is_pattern(pattern);
-        if (numbered && sp_images_of_pattern(pattern, &images).code == SP_OK)
-            snprintf(path, sizeof path, "%s", images.path[0]);
-        const bool found = numbered ? images.count > 0 : access(path, F_OK) == 0;
-        sp_images_free(&images);
-        if (found)
-            return exists(path);
-    }
-    return sp_ok();
-}
-
 SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[])
 {
-    for (SpFileRole role = 0; role < SP_FILE_ROLES && job->no_clobber; role++)
-        if (is_written(files, role) && files[role].format && sp_atomic_replaces(files[role].path))
-            return exists(files[role].path);
-        else if (is_many(&files[role]))
-            SP_TRY(check_many_clobber(&files[role]));
-    return sp_ok();
-}
-
-/* Settled with an empty file of every name, whose folders would be made, it could be moved. */
-static SpStatus check_written_many(const SpJob *job, const SpRunFile *file, const char *flag)
-{
-    char folder[SP_PATH_CAPACITY];
-    SpAtomicFolder trial;
-    SpStatus status = sp_ok();
-    folder_of(file, folder);
-    SP_TRY(sp_atomic_folder_open(folder, flag, &trial));
-    const char *const own[] = {last_name(file->path), NULL};
-    const char *const *names = file->format->names ? file->format->names : own;
-    for (int i = 0; names[i] && status.code == SP_OK; i++) {
-        SpAtomicFile one;
-        status = sp_atomic_folder_add_frame(&trial, names[i], 0, &one);
-        if (status.code == SP_OK)
-            status = sp_atomic_commit(&one);
+    for (SpFileRole role = 0; role < SP_FILE_ROLES && job->no_clobber; role++) {
+        char path[SP_PATH_CAPACITY] = "";
+        if (sp_run_folder_is(&files[role]))
+            SP_TRY(sp_run_folder_find(&files[role], path));
+        else if (is_written(files, role) && files[role].format &&
+                 sp_atomic_replaces(files[role].path))
+            snprintf(path, sizeof path, "%s", files[role].path);
+        if (*path)
+            return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", path);
     }
-    if (status.code == SP_OK)
-        status = sp_atomic_folder_settle(&trial);
-    sp_atomic_folder_abandon(&trial);
-    return status.code == SP_OK && file->format->check ? file->format->check(job->video) : status;
+    return sp_ok();
 }
 
 static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role)
@@ -564,8 +422,8 @@ static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role
     const char *flag = table[role].flag;
     if (!file->format)
         return sp_ok();
-    if (is_many(file))
-        return check_written_many(job, file, flag);
+    if (sp_run_folder_is(file))
+        return sp_run_folder_check(job, file, flag);
     if (role == SP_FILE_RESULT && is_standard_output(file->path) && !file->format->needs_tracks &&
         isatty(STDOUT_FILENO))
         return sp_error(SP_USAGE, "-o -: standard output is a terminal; send it to a file or pipe");
@@ -599,24 +457,13 @@ size_t sp_files_bytes(const SpRunFile files[], const SpFramePlan *plan, int64_t 
     return most;
 }
 
-static SpStatus write_many(SpRunFile *file, const char *flag, const SpOutput *output)
-{
-    char folder[SP_PATH_CAPACITY];
-    const char *const own[] = {last_name(file->path), NULL};
-    folder_of(file, folder);
-    SP_TRY(sp_atomic_folder_open(folder, flag, &file->folder));
-    SP_TRY(file->format->write_all(&file->folder, file->format->names ? file->format->names : own,
-                                   output));
-    return sp_atomic_folder_settle(&file->folder);
-}
-
 SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output)
 {
     SpRunFile *file = &files[role];
     if (!file->path[0])
         return sp_ok();
-    if (is_many(file))
-        return write_many(file, table[role].flag, output);
+    if (sp_run_folder_is(file))
+        return sp_run_folder_write(file, table[role].flag, output);
     file->awaited = false;
     if (!file->written.stream)
         SP_TRY(sp_atomic_open(file->path, table[role].flag, &file->written));
