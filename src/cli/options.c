@@ -109,8 +109,13 @@ static const Option options[] = {
      JOB(usd), .product = SP_PRODUCT_SCENE},
     {FLAG, "usd-cloud", NULL, "with --usd: the first frame's depth in it, too", JOB(usd_cloud)},
     {OUTPUT, "cameras", "FILE", "the cameras", JOB(cameras), .product = SP_PRODUCT_CAMERAS},
-    {OUTPUT, "ply", "FILE.ply", "a cloud of what stands still in all frames, and the tracks",
-     JOB(ply), .product = SP_PRODUCT_CLOUD},
+    {OUTPUT, "ply", "FILE.ply", "a cloud in the world, with the tracks", JOB(ply),
+     .product = SP_PRODUCT_CLOUD},
+    {OUTPUT, "colmap", "DIR", "a model of COLMAP with the frames, for nerfstudio and gsplat, too",
+     JOB(colmap), .product = SP_PRODUCT_MODEL},
+    {OUTPUT, "depth", "DIR", "the depth of every frame as an image", JOB(depth),
+     .product = SP_PRODUCT_DEPTH},
+    {CHOICE, "depth-format", "exr|png", "of those images (exr)", JOB(depth_format)},
     {OUTPUT, "report", "FILE.json", "what the run did", JOB(report), .product = SP_PRODUCT_REPORT},
     {TEXT, "dump", "DIR", "write the intermediate tensors of the models to DIR, as safetensors",
      JOB(dump)},
@@ -349,16 +354,18 @@ static SpStatus check_prompts(const SpJob *job)
 /* What other programs read. */
 static SpStatus check_exports(const SpJob *job)
 {
-    const char *flag = job->usd ? "usd" : job->cameras ? "cameras" : job->ply ? "ply" : NULL;
+    const char *flag = job->usd       ? "usd"
+                       : job->cameras ? "cameras"
+                       : job->ply     ? "ply"
+                       : job->colmap  ? "colmap"
+                       : job->depth   ? "depth"
+                                      : NULL;
     if (flag && job->stop_after == SP_STOP_SAM)
         return sp_error(SP_USAGE, "--stop-after sam writes the mask alone; leave out --%s", flag);
     if (job->usd_cloud && !job->usd)
         return sp_error(SP_USAGE, "--usd-cloud goes into the scene; say where with --usd");
-    const char *slash = job->ply ? strrchr(job->ply, '/') : NULL;
-    if (job->ply && strchr(slash ? slash : job->ply, '%'))
-        return sp_error(SP_USAGE,
-                        "%.200s: --ply writes one cloud of all frames; name one file, without %%",
-                        job->ply);
+    if (job->depth_format && !job->depth)
+        return sp_error(SP_USAGE, "--depth-format is that of --depth; say where with --depth");
     return sp_ok();
 }
 

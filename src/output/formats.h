@@ -8,6 +8,7 @@
 #include "base/console.h"
 #include "media/reader.h"
 #include "output/atomic.h"
+#include "output/atomic_folder.h"
 #include "output/result.h"
 
 /* What a run can be asked to write. */
@@ -18,7 +19,9 @@ typedef enum SpProduct {
     SP_PRODUCT_REPORT,
     SP_PRODUCT_SCENE,
     SP_PRODUCT_CAMERAS,
-    SP_PRODUCT_CLOUD
+    SP_PRODUCT_CLOUD,
+    SP_PRODUCT_MODEL,
+    SP_PRODUCT_DEPTH
 } SpProduct;
 
 /* The video under the overlay's tracks. */
@@ -59,9 +62,19 @@ typedef struct SpFormat {
     /* Writes `file`, which stays the caller's to commit or abandon. SP_OUTPUT; SP_MEMORY; where the
      * video is read again SP_INPUT. */
     SpStatus (*write)(const SpAtomicFile *file, const SpOutput *output);
+    /* In place of `write`, of a format that is a folder of files: writes them into `folder`, which
+     * stays the caller's to commit or abandon. Errors: as of `write`. */
+    SpStatus (*write_all)(const SpAtomicFolder *folder, const char *const *names,
+                          const SpOutput *output);
+    /* What those files are called in the folder, up to a NULL: one name or, with a %d for its
+     * number, one for each used frame. NULL: one such pattern, which the user gives. */
+    const char *const *names;
+    /* Bytes of host memory that writing takes beside the result. NULL: too few to count. */
+    size_t (*bytes)(const SpFramePlan *plan, int64_t frames, int64_t tracks);
 } SpFormat;
 
-/* The product's format whose ending `path` has; NULL: none. */
+/* The product's format whose ending `path` has; where its last name has a %, the one whose pattern
+ * the user gives. NULL: none. */
 const SpFormat *sp_format_of(SpProduct product, const char *path);
 
 /* SP_USAGE when one of the `names`, "video,depths", is no array that --omit can leave out. */

@@ -73,12 +73,14 @@ static SpStatus acquire(SpRun *run, SpStage stage)
     return run->has[stage] ? sp_models_acquire(run->models, stage, &run->place[stage]) : sp_ok();
 }
 
-/* Plans of both stages for that many frames and points within `limits`, less the results; *failing
+/* Plans of both stages for that many frames and points within `limits`, less the results and what
+ * writing them takes; *failing
  * is the first stage that does not fit, or SP_STAGES. */
 static SpStatus plan_both(SpRun *run, int64_t frames, int64_t queries, const SpMemoryLimits *limits,
                           SpFootprint footprint[SP_STAGES], SpStage *failing)
 {
-    const size_t results = result_bytes(run, frames, queries);
+    const size_t results = result_bytes(run, frames, queries) +
+                           sp_files_bytes(run->file, &run->clip.plan, frames, queries);
     const SpMemoryLimits left = {limits->device,
                                  limits->host > results ? limits->host - results : 0};
     Call call = {run, frames, queries, NULL};

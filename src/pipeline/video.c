@@ -283,11 +283,11 @@ static SpStatus write_stage(SpRun *run, SpFileRole role, const char *name, doubl
 static SpStatus write_exports(SpRun *run)
 {
     const SpJob *job = run->job;
-    if (!job->usd && !job->cameras && !job->ply)
+    if (!job->usd && !job->cameras && !job->ply && !job->colmap && !job->depth)
         return sp_ok();
     sp_console_begin(run->console, "exports", 0);
     SpStatus status = sp_ok();
-    for (SpFileRole role = SP_FILE_USD; role <= SP_FILE_PLY && status.code == SP_OK; role++)
+    for (SpFileRole role = SP_FILE_USD; role <= SP_FILE_DEPTH && status.code == SP_OK; role++)
         status = write_file(run, role);
     add_stage(run, "exports", sp_console_end(run->console));
     return status;

@@ -309,8 +309,6 @@ def bad_cases():
     yield "scene: bad end", [*out, "--usd", "s.usd"], 2, "must end in .usda"
     yield "cameras: bad end", [*out, "--cameras", "s.txt"], 2, "must end in .json or .chan"
     yield "cloud: bad end", [*out, "--ply", "s.obj"], 2, "must end in .ply"
-    yield "cloud: a pattern", [*out, "--ply", "cloud_%04d.ply"], 2, "one cloud of all frames"
-    yield "cloud: a pattern of two", [*out, "--ply", "50%/%d_%d.ply"], 2, "one cloud of all frames"
     yield "cloud: no folder of that name", [*out, "--ply", "50%/c.ply"], 7, "50%"
     yield "cloud in the scene without a scene", [*out, "--usd-cloud"], 2, "--usd"
     yield "two reports of one name", [*out, "--cameras", "./", "--report", "./"], 2, "--report"

@@ -42,6 +42,10 @@ def cases(folder):
         yield "overlay " + name, [ball, *fast, "--overlay", os.path.join(folder, name)]
     yield "exports", [ball, *fast, "--usd", os.path.join(folder, "s.usda"), "--usd-cloud", "--cameras",
                       os.path.join(folder, "s.json"), "--ply", os.path.join(folder, "s.ply")]
+    yield "folders", [ball, "--geometry", geometry, *fast, "--colmap", os.path.join(folder, "m"), "--depth",
+                      os.path.join(folder, "d"), "--ply", os.path.join(folder, "c%d.ply")]
+    yield "depth as PNG", [ball, "--geometry", geometry, *fast, "--depth", os.path.join(folder, "e"), "--depth-format",
+                           "png"]
     os.environ["XDG_DATA_HOME"] = folder
     weights = os.path.join(folder, "spatrack/weights/sam-base")
     os.makedirs(weights)
@@ -79,6 +83,8 @@ def check(folder, arguments):
         with open(out, "rb") as file:
             assert file.read() == b"old", call
         assert os.listdir(os.path.dirname(out)) == ["t.npz"], call
+        beside = [name for _, names, files in os.walk(os.path.dirname(folder)) for name in names + files]
+        assert not [name for name in beside if name.startswith(".")], (call, beside)
     return calls, len(tried)
 
 
