@@ -21,6 +21,17 @@ typedef enum SpProduct {
     SP_PRODUCT_CLOUD
 } SpProduct;
 
+/* What a format writes from. A run has all of it, a finished result what its arrays give. */
+typedef enum SpPart {
+    SP_PART_TRACKS = 1,  /* points in the world, and what else is known of tracks */
+    SP_PART_PIXELS = 2,  /* where they are in the image */
+    SP_PART_CAMERAS = 4, /* c2w and intrinsics */
+    SP_PART_DEPTH = 8,   /* with its confidence */
+    SP_PART_FRAMES = 16, /* the clip's pictures */
+    SP_PART_VIDEO = 32,  /* the video itself, read again */
+    SP_PART_ALL = 63
+} SpPart;
+
 /* The video under the overlay's tracks. */
 typedef enum SpBackground {
     SP_BACKGROUND_PLAIN,
@@ -33,7 +44,8 @@ typedef struct SpOutput {
     const SpResult *result;
     const uint8_t *mask; /* of the input video's size: 0, or k on object k, counted from 1 */
     const struct SpReport *report;
-    const char *video; /* which the overlay reads a second time, with these settings */
+    const char *video; /* which the overlay reads a second time, with these settings; NULL, of a
+                          finished result: its own frames take the place */
     SpReaderSettings reader;
     int64_t trail; /* frames that the overlay's trails reach back */
     SpBackground background;
@@ -50,7 +62,9 @@ typedef struct SpFormat {
     const char *ending; /* of the file's name: ".npz" */
     const char *what;   /* what it is, for --help */
     bool needs_tracks;
-    bool seeks; /* what is written is changed afterwards, which a pipe does not allow */
+    unsigned unused;   /* SP_PART_s that it never looks at */
+    unsigned optional; /* SP_PART_s that it writes without, where they are missing */
+    bool seeks;        /* what is written is changed afterwards, which a pipe does not allow */
     /* Before any work: what must hold of the video, by its name. NULL: nothing. SP_USAGE and what
      * getting ready for it gives. */
     SpStatus (*check)(const char *video);
@@ -60,6 +74,10 @@ typedef struct SpFormat {
      * video is read again SP_INPUT. */
     SpStatus (*write)(const SpAtomicFile *file, const SpOutput *output);
 } SpFormat;
+
+/* The SP_PART_s that must be there for a format: all but the unused and the optional ones; the
+ * video only where there is a `check` of it, tracks only where it needs them. */
+unsigned sp_format_needs(const SpFormat *format);
 
 /* The product's format whose ending `path` has; NULL: none. */
 const SpFormat *sp_format_of(SpProduct product, const char *path);

@@ -7,6 +7,7 @@
 #include "base/minmax.h"
 #include "media/reread.h"
 #include "media/writer.h"
+#include "output/cloud.h"
 #include "output/palette.h"
 
 /* A disc's radius as a share of the image's short side; then shares of that radius. */
@@ -15,6 +16,20 @@ static const float RIM = 0.3f, RING_RADIUS = 1.25f, RING_WIDTH = 0.55f, TRAIL_WI
 static const float RIM_OPACITY = 0.6f, TRAIL_OPACITY = 0.9f, HIDDEN_OPACITY = 0.35f;
 static const float DIM = 0.4f;
 static const SpColour BLACK = {{0, 0, 0}};
+
+void sp_overlay_size(const SpOutput *output, int64_t *height, int64_t *width)
+{
+    const SpFramePlan *plan = &output->result->clip->plan;
+    *height = output->video ? plan->input_height : plan->height;
+    *width = output->video ? plan->input_width : plan->width;
+}
+
+/* Tracks in pixels of the clip's own frames. */
+static void to_working(const SpResult *result, float *xy)
+{
+    for (int64_t i = 0; i < result->clip->frames * result->tracks; i++, xy += 2)
+        sp_point_to_working(&result->clip->plan, xy[0], xy[1], xy, xy + 1);
+}
 
 SpStatus sp_overlay_open(const SpOutput *output, int64_t pixels, SpOverlay *overlay)
 {
@@ -28,7 +43,10 @@ SpStatus sp_overlay_open(const SpOutput *output, int64_t pixels, SpOverlay *over
                     .mask = calloc((size_t)pixels, 1)};
     if (!overlay->xy || !overlay->colours || !overlay->points || !overlay->mask)
         return sp_no_memory("the overlay");
+    sp_overlay_size(output, &overlay->height, &overlay->width);
     sp_result_tracks2d(result, overlay->xy);
+    if (!output->video)
+        to_working(result, overlay->xy);
     return sp_palette_tracks(result->queries, result->tracks, overlay->colours);
 }
 
@@ -56,10 +74,9 @@ static void draw_background(const SpImage *image, SpBackground background)
 static SpLinePoint position(const SpOverlay *overlay, int64_t t, int64_t n, const SpImage *image)
 {
     const SpResult *result = overlay->output->result;
-    const SpFramePlan *plan = &result->clip->plan;
     const float *xy = overlay->xy + 2 * (t * result->tracks + n);
-    const float sx = (float)image->width / (float)plan->input_width;
-    const float sy = (float)image->height / (float)plan->input_height;
+    const float sx = (float)image->width / (float)overlay->width;
+    const float sy = (float)image->height / (float)overlay->height;
     return (SpLinePoint){(xy[0] + 0.5f) * sx - 0.5f, (xy[1] + 0.5f) * sy - 0.5f,
                          sp_result_visible(result, t, n) ? 1 : HIDDEN_OPACITY};
 }
@@ -121,12 +138,31 @@ static SpStatus hand_on(void *self, int64_t t, uint8_t *rgb)
     return images->each(images->self, t, &image);
 }
 
+/* The clip's own frames. */
+static SpStatus hand_on_clip(const SpOutput *output, Images *images)
+{
+    const SpClip *clip = output->result->clip;
+    const int64_t h = clip->plan.height, w = clip->plan.width;
+    const SpImage image = {h, w, malloc((size_t)(3 * h * w))};
+    SpStatus status = image.rgb ? sp_ok() : sp_no_memory("a frame");
+    for (int64_t t = 0; t < clip->frames && status.code == SP_OK; t++) {
+        for (int64_t i = 0; i < h * w; i++)
+            sp_cloud_colour(clip, t, i / w, i % w, image.rgb + 3 * i);
+        status = images->each(images->self, t, &image);
+        sp_progress(&output->console->progress, (double)(t + 1), (double)clip->frames);
+    }
+    free(image.rgb);
+    return status;
+}
+
 SpStatus sp_overlay_frames(const SpOutput *output,
                            SpStatus (*each)(void *self, int64_t t, const SpImage *image),
                            void *self)
 {
     const SpClip *clip = output->result->clip;
     Images images = {clip, each, self};
+    if (!output->video)
+        return hand_on_clip(output, &images);
     return sp_reread(output->video, &output->reader, clip, clip->frames, &output->console->progress,
                      hand_on, &images);
 }
@@ -147,12 +183,11 @@ static SpStatus add_frame(void *self, int64_t t, const SpImage *image)
 static SpStatus write_frames(const SpAtomicFile *file, const SpOutput *output, Video *video)
 {
     const SpClip *clip = output->result->clip;
-    const SpWriterSettings settings = {.height = clip->plan.input_height,
-                                       .width = clip->plan.input_width,
-                                       .frames = clip->frames,
-                                       .timestamps = clip->timestamps,
-                                       .rate = clip->rate / (double)output->reader.stride,
-                                       .pixel = clip->pixel};
+    SpWriterSettings settings = {.frames = clip->frames,
+                                 .timestamps = clip->timestamps,
+                                 .rate = clip->rate / (double)output->reader.stride,
+                                 .pixel = clip->pixel};
+    sp_overlay_size(output, &settings.height, &settings.width);
     SP_TRY(sp_overlay_open(output, settings.height * settings.width, &video->overlay));
     SP_TRY(sp_writer_open(file->temporary ? file->temporary : file->label, file->label, &settings,
                           &video->writer));
@@ -183,6 +218,8 @@ const SpFormat sp_format_video = {.product = SP_PRODUCT_OVERLAY,
                                   .ending = ".mp4",
                                   .what = "the video",
                                   .needs_tracks = true,
+                                  .unused = SP_PART_CAMERAS | SP_PART_DEPTH,
+                                  .optional = SP_PART_VIDEO,
                                   .seeks = true,
                                   .check = sp_overlay_check,
                                   .write = write_video};

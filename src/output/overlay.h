@@ -17,11 +17,15 @@ SpStatus sp_overlay_check(const char *video);
 /* What draws a run's tracks; the arrays are its own. */
 typedef struct SpOverlay {
     const SpOutput *output;
-    float *xy;           /* [T, N, 2] tracks in pixels of the video */
-    SpColour *colours;   /* [N] */
-    SpLinePoint *points; /* [trail + 1] */
-    uint8_t *mask;       /* [pixels], for sp_draw_line */
+    int64_t height, width; /* of the frames that it is for */
+    float *xy;             /* [T, N, 2] tracks in their pixels */
+    SpColour *colours;     /* [N] */
+    SpLinePoint *points;   /* [trail + 1] */
+    uint8_t *mask;         /* [pixels], for sp_draw_line */
 } SpOverlay;
+
+/* The size of the frames that sp_overlay_frames gives. */
+void sp_overlay_size(const SpOutput *output, int64_t *height, int64_t *width);
 
 /* Gets ready for images of up to `pixels` pixels. SP_MEMORY. Released by sp_overlay_close, also
  * after a failure. */
@@ -31,8 +35,8 @@ void sp_overlay_close(SpOverlay *overlay);
 /* Draws frame t's background and tracks on that frame, given in any size. */
 void sp_overlay_draw(const SpOverlay *overlay, int64_t t, const SpImage *image);
 
-/* Reads the used frames again: each(self, t, image) for t = 0..T-1 with an image that may be drawn
- * on. As sp_reread. */
+/* The used frames, read again, or, where the output has no video, as the clip has them: each(self,
+ * t, image) for t = 0..T-1 with an image that may be drawn on. As sp_reread. */
 SpStatus sp_overlay_frames(const SpOutput *output,
                            SpStatus (*each)(void *self, int64_t t, const SpImage *image),
                            void *self);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "media/images.h"
+#include "output/result_file.h"
 
 /* "https://host/v.mp4" */
 static bool is_address(const char *path)
@@ -62,9 +63,17 @@ static SpStatus check_video(const char *path)
     return status;
 }
 
+void sp_job_set_video(SpJob *job, const char *video)
+{
+    job->video = video;
+    job->from_result = sp_result_file_is(video);
+}
+
 SpStatus sp_inputs_check(const SpJob *job)
 {
     SP_TRY(check_video(job->video));
+    if (job->original)
+        SP_TRY(check_video(job->original));
     SP_TRY(check_file(job->geometry));
     SP_TRY(check_file(job->queries));
     return check_file(job->mask);

@@ -8,6 +8,7 @@
 #include "input/queries.h"
 #include "media/clip.h"
 #include "output/report.h"
+#include "output/result_file.h"
 #include "output/tensors.h"
 #include "pipeline/files.h"
 #include "pipeline/models.h"
@@ -34,7 +35,10 @@ typedef struct SpRun {
     float *sigma;           /* [T, N] of the refinement, in `memory` */
     SpTrackerOutput tracks; /* its depth and validity stand in those of `geometry` */
     double scale;           /* of lengths in the result, in those of `geometry`'s source */
+    float *w2c;             /* [T, 4, 4] as saved, whose inverses the result's cameras are */
+    SpResultFile *from;     /* of a finished result; NULL: everything is computed */
     char *version;
+    char *settings;         /* of a finished result, JSON; NULL: it has none */
     SpTensorFolder *dumped; /* NULL: no --dump */
     SpReport report;
 } SpRun;
