@@ -227,8 +227,8 @@ static void guess_input(const SpResultFile *file, double size[2])
     }
 }
 
-/* How the saved frames lie in those of the input: they are all of it, or rows at its top and bottom
- * are cut off, which the intrinsics or else the shape tell. */
+/* How the saved frames lie in those of the input: they are all of it, or, when they are square,
+ * rows at its top and bottom may be cut off, as many as the intrinsics or else the shape tell. */
 static void make_plan(SpResultFile *file, int64_t input_height, int64_t input_width)
 {
     const SpResultArrays *arrays = &file->arrays;
@@ -246,7 +246,7 @@ static void make_plan(SpResultFile *file, int64_t input_height, int64_t input_wi
                           .resized_width = w,
                           .height = h,
                           .width = w};
-    if (!(whole > (double)h * (1 + SAME_SHAPE)) || input_height < input_width)
+    if (h != w || !(whole > (double)h * (1 + SAME_SHAPE)))
         return;
     plan->resized_height = (int64_t)rint(whole);
     if (k && in && have(file, SP_ARRAY_SIZE))
@@ -518,6 +518,9 @@ static SpStatus read_depth(SpResultFile *file)
     const int64_t count = file->arrays.array[SP_ARRAY_DEPTHS].count;
     SP_TRY(read_value(file, SP_ARRAY_DEPTHS));
     SP_TRY(read_value(file, SP_ARRAY_CONFS_DEPTH));
+    file->result.confidence = file->value[SP_ARRAY_CONFS_DEPTH];
+    if (!(file->has & SP_PART_DEPTH))
+        return sp_ok();
     float *depth = file->value[SP_ARRAY_DEPTHS], *confidence = file->value[SP_ARRAY_CONFS_DEPTH];
     const bool given = confidence;
     if (!given) {
@@ -595,7 +598,7 @@ SpStatus sp_result_file_read(SpResultFile *file, unsigned parts)
                         file->arrays.path, (double)bytes / 0x1p20, (double)free_bytes / 0x1p20);
     if (file->has & SP_PART_TRACKS)
         SP_TRY(read_tracks(file));
-    if (parts & file->has & SP_PART_DEPTH)
+    if (parts & SP_PART_DEPTH)
         SP_TRY(read_depth(file));
     if (parts & file->has & SP_PART_FRAMES)
         SP_TRY(read_frames(file));

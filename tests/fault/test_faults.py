@@ -42,6 +42,11 @@ def cases(folder):
         yield "overlay " + name, [ball, *fast, "--overlay", os.path.join(folder, name)]
     yield "exports", [ball, *fast, "--usd", os.path.join(folder, "s.usda"), "--usd-cloud", "--cameras",
                       os.path.join(folder, "s.json"), "--ply", os.path.join(folder, "s.ply")]
+    whole = os.path.join(folder, "whole.npz")
+    subprocess.run([PROGRAM, ball, *fast, "-o", whole], check=True, stderr=subprocess.DEVNULL)
+    yield "exports from a finished result", [whole, "--usd", os.path.join(folder, "s2.usda"), "--usd-cloud", "--ply",
+                                             os.path.join(folder, "s2.ply"), "--overlay", os.path.join(folder, "o2.mp4"),
+                                             "--video", ball, "--report", os.path.join(folder, "r3.json")]
     os.environ["XDG_DATA_HOME"] = folder
     weights = os.path.join(folder, "spatrack/weights/sam-base")
     os.makedirs(weights)
@@ -54,7 +59,8 @@ def cases(folder):
 
 def run(arguments, out, **settings):
     # The CUDA runtime, where it is built in, does not survive a failed allocation.
-    return subprocess.run([PROGRAM, *arguments, "--device", "cpu", "-o", out], capture_output=True, text=True,
+    device = [] if arguments[0].endswith(".npz") else ["--device", "cpu"]
+    return subprocess.run([PROGRAM, *arguments, *device, "-o", out], capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, timeout=120,
                           env={**os.environ, **{k: str(v) for k, v in settings.items()}})
 
