@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import os
+import resource
 import shutil
 import zipfile
 
 from arrays import npy, read_npz, write_npz
-from program import (BALL, ENVIRONMENT, FAST, clip, ffmpeg, finish, good, path, place, read, refused, report_of, run,
-                     test_clip, write)
+from program import (BALL, ENVIRONMENT, FAST, SPATRACK, clip, ffmpeg, finish, good, path, place, read, refused,
+                     report_of, run, test_clip, write)
+from tap import skip_when_sanitized
 
 WIDTH, HEIGHT = 480, 360  # of the ball's clip
 EXPORTS = {"--usd": "s.usda", "--ply": "c.ply", "--cameras": "c.json"}
@@ -170,6 +172,28 @@ def a_front_alone_is_a_result():
     refused(3, "front.npz has no coords, which o.mp4 is written from", "front.npz", "--overlay", "o.mp4")
 
 
+def long_results_take_a_moment():
+    """80 frames, everything; processor time, as others may be using the machine."""
+    skip_when_sanitized(SPATRACK)
+    frames, tracks, pixels = 80, 400, 192 * 256
+    pose, k = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], [250, 0, 128, 0, 250, 96, 0, 0, 1]
+    points = [v for n in range(tracks) for v in ((n % 20 - 10) / 12, n / tracks - 0.5, 2)]
+    with zipfile.ZipFile(path("long.npz"), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, shape, row in (("coords", (tracks, 3), points), ("visibs", (tracks, 1), [1] * tracks),
+                                 ("extrinsics", (4, 4), pose), ("intrinsics", (3, 3), k),
+                                 ("depths", (192, 256), [2 + i % 7 / 100 for i in range(pixels)]),
+                                 ("video", (3, 192, 256), [i % 251 / 251 for i in range(3 * pixels)])):
+            data = npy((1, *shape), row)[-4 * len(row):]
+            archive.writestr(name + ".npy", npy((frames, *shape), []) + frames * data)
+    place("long")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    good("long.npz", *asked("long"), "--usd-cloud", "-o", "long/t.csv", "--overlay", "long/o.mp4")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert len(rows_of("long/t.csv")) == frames * tracks
+    assert seconds < 5, seconds
+
+
 # Other programs' results -------------------------------------------------------------------------
 
 T, N, H, W = 3, 4, 6, 8
@@ -280,7 +304,8 @@ def content_tells_a_result():
     for name in ("other.zip", "nothing.npz"):
         refused(3, f"{name} is no result", name, "--usd", "x.usda")
     refused(3, "text.npz: not an .npz file", "text.npz", "--usd", "x.usda")
-    refused(3, "none.npz: No such file", "none.npz", "--usd", "x.usda")
+    for flags in ([], ["--usd", "x.usda"]):
+        refused(3, "none.npz: No such file", "none.npz", *flags)
 
 
 def damaged_results_are_told():
@@ -401,7 +426,7 @@ def bad_cases():
 
 finish([a_result_gives_what_its_run_gave, objects_and_cut_frames_come_through,
         the_overlay_is_drawn_on_the_results_own_frames, no_model_is_opened, a_plan_is_the_memory_of_the_result,
-        a_result_is_trimmed, small_maps_still_give_what_needs_none, a_front_alone_is_a_result,
+        a_result_is_trimmed, small_maps_still_give_what_needs_none, a_front_alone_is_a_result, long_results_take_a_moment,
         the_predecessors_keys_are_enough, a_foreign_result_is_drawn_on_its_video,
         what_is_missing_is_told_before_any_work, content_tells_a_result, damaged_results_are_told,
         a_video_that_is_not_the_results_is_refused, several_are_one_after_another, no_result_is_written_over,
