@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
@@ -426,7 +425,7 @@ static SpStatus check_result(const SpOptions *in, SpRunFile files[])
         any |= format != NULL;
         rereads |= format && format->check;
     }
-    if (!any && !job->plan && access(job->video, F_OK) == 0) /* else that it is not is told */
+    if (!any && !job->plan)
         return sp_error(SP_USAGE,
                         "%.300s is a finished result; say what to write from it, with --usd, "
                         "--overlay or another flag of --help under \"Output\"",

@@ -41,7 +41,7 @@ void sp_cloud_colour(const SpClip *clip, int64_t t, int64_t y, int64_t x, uint8_
     const int64_t h = clip->plan.height, w = clip->plan.width;
     for (int64_t c = 0; c < 3; c++) {
         const float value = clip->video[((3 * t + c) * h + y) * w + x];
-        rgb[c] = (uint8_t)(sp_result_shade(value) * 255 + 0.5f);
+        rgb[c] = (uint8_t)(fminf(fmaxf(value, 0), 255) + 0.5f);
     }
 }
 

@@ -42,6 +42,34 @@ void sp_result_input_intrinsics(const SpResult *r, float *intrinsics)
                         (double)plan->input_height / (double)plan->resized_height, intrinsics);
 }
 
+void sp_result_place(const SpResult *r, float *points, float *track)
+{
+    for (int64_t i = 0; i < r->clip->frames * r->tracks; i++, points += 3, track += 3) {
+        const float *world = r->coords + 3 * i, *xy = r->tracks2d + 2 * i;
+        const float *c2w = r->c2w ? r->c2w + 16 * (i / r->tracks) : NULL;
+        points[0] = points[1] = points[2] = 0;
+        if (c2w && (world[0] != c2w[3] || world[1] != c2w[7] || world[2] != c2w[11]))
+            sp_pose_apply(r->w2c + 16 * (i / r->tracks), world, points);
+        sp_point_to_working(&r->clip->plan, xy[0], xy[1], track, track + 1);
+        track[2] = points[2];
+    }
+}
+
+float sp_result_unshade(float saved)
+{
+    const float value = saved * 255;
+    float above = value, below = value;
+    for (int i = 0; i < 4; i++) {
+        if (sp_result_shade(above) == saved)
+            return above;
+        if (sp_result_shade(below) == saved)
+            return below;
+        above = nextafterf(above, INFINITY);
+        below = nextafterf(below, -INFINITY);
+    }
+    return value;
+}
+
 void sp_result_w2c(const SpResult *r, int64_t t, float w2c[16])
 {
     if (r->w2c)

@@ -54,11 +54,20 @@ void sp_result_input_intrinsics(const SpResult *result, float *intrinsics);
 /* w2c [4, 4] of frame t. */
 void sp_result_w2c(const SpResult *result, int64_t t, float w2c[16]);
 
+/* From `coords`, `tracks2d` and the cameras of a result: points [T, N, 3] in each frame's camera, 0
+ * where one is that camera's place, as nothing is tracked there; track [T, N, 3], x, y in pixels of
+ * the H x W frames and z. Without cameras points and z are 0. */
+void sp_result_place(const SpResult *result, float *points, float *track);
+
 /* A value of the clip's frames, 0..255 and beyond, as `video` holds it: 0..1. */
 static inline float sp_result_shade(float value)
 {
     return fminf(fmaxf(value * (1.0f / 255), 0), 1);
 }
+
+/* The way back: a value of 0..255 that sp_result_shade makes the saved one of, where there is one,
+ * else 255 times it. */
+float sp_result_unshade(float saved);
 
 /* Whether track n is visible at frame t (src/output/README.md, "The arrays"). */
 static inline bool sp_result_visible(const SpResult *result, int64_t t, int64_t n)

@@ -13,13 +13,6 @@ enum { MOST_FRAMES = 1000000, MOST_SIDE = 1 << 20, MOST_OBJECTS = 254, MOST_ASPE
 static const double DEFAULT_RATE = 30; /* as of images */
 static const double SAME_SHAPE = 0.05; /* share by which two aspect ratios may differ */
 
-bool sp_result_file_is(const char *path)
-{
-    static const char ending[] = ".npz";
-    const size_t length = strlen(path), wanted = strlen(ending);
-    return sp_npz_begins(path) || (length > wanted && !strcmp(path + length - wanted, ending));
-}
-
 static bool have(const SpResultFile *file, SpArrayId id)
 {
     return sp_result_arrays_have(&file->arrays, id);
@@ -417,23 +410,14 @@ static void make_tracks2d(const SpResultFile *file, float *out)
         if (given) {
             out[0] = (float)(file->sx * (double)given[2 * i]);
             out[1] = (float)(file->sy * (double)given[2 * i + 1]);
-        } else if (r->points && r->intrinsics) {
-            const float *p = r->points + 3 * i, *k = r->intrinsics + 9 * (i / r->tracks);
+        } else if (file->has & SP_PART_CAMERAS) {
+            const float *k = r->intrinsics + 9 * (i / r->tracks);
+            float p[3];
+            sp_pose_apply(r->w2c + 16 * (i / r->tracks), r->coords + 3 * i, p);
             if (p[2] > 0)
                 sp_point_to_input(&file->clip.plan, (k[0] * p[0] + k[1] * p[1]) / p[2] + k[2],
                                   k[4] * p[1] / p[2] + k[5], out, out + 1);
         }
-    }
-}
-
-/* In each frame's camera; a point that is that camera's place has no track there. */
-static void make_points(const SpResult *r, float *out)
-{
-    for (int64_t i = 0; i < r->clip->frames * r->tracks; i++, out += 3) {
-        const float *world = r->coords + 3 * i, *c2w = r->c2w + 16 * (i / r->tracks);
-        sp_pose_apply(r->w2c + 16 * (i / r->tracks), world, out);
-        if (world[0] == c2w[3] && world[1] == c2w[7] && world[2] == c2w[11])
-            out[0] = out[1] = out[2] = 0;
     }
 }
 
@@ -495,17 +479,10 @@ static SpStatus read_tracks(SpResultFile *file)
     r->visibility = r->visibility ? r->visibility : fill(visible, pairs, 1);
     r->confs = r->confs ? r->confs : fill(confs, pairs, 1);
     r->dynamic = r->dynamic ? r->dynamic : fill(dynamic, n, 0);
-    if (r->c2w) {
-        make_points(r, points);
-        r->points = points;
-    }
     make_tracks2d(file, tracks2d);
     r->tracks2d = tracks2d;
-    for (int64_t i = 0; i < pairs; i++) {
-        sp_point_to_working(&file->clip.plan, tracks2d[2 * i], tracks2d[2 * i + 1], track + 3 * i,
-                            track + 3 * i + 1);
-        track[3 * i + 2] = r->points ? points[3 * i + 2] : 0;
-    }
+    sp_result_place(r, points, track);
+    r->points = points;
     r->track = track;
     SP_TRY(make_queries(file, queries));
     r->queries = queries;
@@ -539,23 +516,6 @@ static SpStatus read_depth(SpResultFile *file)
     return sp_ok();
 }
 
-/* The value of 0..255 that a saved one was made from, so that it gives the same again; else 255
- * times it. */
-static float unshade(float saved)
-{
-    const float value = saved * 255;
-    float above = value, below = value;
-    for (int i = 0; i < 4; i++) {
-        if (sp_result_shade(above) == saved)
-            return above;
-        if (sp_result_shade(below) == saved)
-            return below;
-        above = nextafterf(above, INFINITY);
-        below = nextafterf(below, -INFINITY);
-    }
-    return value;
-}
-
 /* T, h, w, 3 as T, 3, h, w. */
 static SpStatus put_channels_first(const SpResultFile *file, float *video)
 {
@@ -584,7 +544,7 @@ static SpStatus read_frames(SpResultFile *file)
         most = fmaxf(most, video[i]);
     if (array->type == 'b' || (array->type == 'f' && !(most > 2)))
         for (int64_t i = 0; i < array->count; i++)
-            video[i] = unshade(video[i]);
+            video[i] = sp_result_unshade(video[i]);
     file->clip.video = video;
     file->value[SP_ARRAY_VIDEO] = NULL; /* the clip's now */
     return sp_ok();

@@ -23,10 +23,6 @@ typedef struct SpResultFile {
     double sx, sy; /* what tracks2d in the file are multiplied by to be in pixels of the input */
 } SpResultFile;
 
-/* Whether a file is to be read as a result and not as a video: a ZIP archive by its first bytes, or
- * named like one of numpy's. */
-bool sp_result_file_is(const char *path);
-
 /* Opens a result and reads what is small: cameras, times, sizes. SP_INPUT naming file and array:
  * as sp_result_arrays_open; nothing of a result in it; cameras that are none; times that do not
  * grow; SP_MEMORY. Release with sp_result_file_close, also after a failure. */

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "media/images.h"
-#include "output/result_file.h"
+#include "output/npz.h"
 
 /* "https://host/v.mp4" */
 static bool is_address(const char *path)
@@ -66,7 +66,7 @@ static SpStatus check_video(const char *path)
 void sp_job_set_video(SpJob *job, const char *video)
 {
     job->video = video;
-    job->from_result = sp_result_file_is(video);
+    job->from_result = sp_npz_begins(video);
 }
 
 SpStatus sp_inputs_check(const SpJob *job)

@@ -28,15 +28,15 @@ typedef struct SpRun {
     SpClip clip;
     uint8_t *mask; /* of the input video's size: what to track; NULL: everything */
     SpQueries queries;
-    float *working;         /* [N, 3] the queries in pixels of the working frame */
-    float *memory;          /* behind geometry and tracks */
-    SpGeometry geometry;    /* from the front or the user */
-    bool refines;           /* tracks are refined on the video's own frames */
-    float *sigma;           /* [T, N] of the refinement, in `memory` */
-    SpTrackerOutput tracks; /* its depth and validity stand in those of `geometry` */
-    double scale;           /* of lengths in the result, in those of `geometry`'s source */
-    float *w2c;             /* [T, 4, 4] as saved, whose inverses the result's cameras are */
-    SpResultFile *from;     /* of a finished result; NULL: everything is computed */
+    float *working;                 /* [N, 3] the queries in pixels of the working frame */
+    float *memory;                  /* behind geometry and tracks */
+    SpGeometry geometry;            /* from the front or the user */
+    bool refines;                   /* tracks are refined on the video's own frames */
+    float *sigma;                   /* [T, N] of the refinement, in `memory` */
+    SpTrackerOutput tracks;         /* its depth and validity stand in those of `geometry` */
+    double scale;                   /* of lengths in the result, in those of `geometry`'s source */
+    float *w2c, *coords, *tracks2d; /* as they are saved, once that is settled */
+    SpResultFile *from;             /* of a finished result; NULL: everything is computed */
     char *version;
     char *settings;         /* of a finished result, JSON; NULL: it has none */
     SpTensorFolder *dumped; /* NULL: no --dump */

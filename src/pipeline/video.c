@@ -170,6 +170,8 @@ static SpResult result_of(const SpRun *run)
                       .confidence = tracked ? tracks->valid : geometry->confidence,
                       .c2w = tracked ? tracks->c2w : geometry->c2w,
                       .w2c = run->w2c,
+                      .coords = run->coords,
+                      .tracks2d = run->tracks2d,
                       .intrinsics = tracked ? tracks->intrinsics : geometry->intrinsics,
                       .tracks = run->queries.count,
                       .queries = run->queries.query,
@@ -258,15 +260,27 @@ static bool has_still_cameras(const SpRun *run)
            (!run->has[SP_STAGE_TRACKER] || run->job->fixed_camera);
 }
 
-/* The saved matrices are what counts: the exports show their inverses, and so the same from a
+/* What is saved is what counts: all else is made of it again, so that every file is the same from a
  * finished result. */
-static void settle_cameras(SpRun *run)
+static void settle(SpRun *run)
 {
-    float *c2w = run->has[SP_STAGE_TRACKER] ? run->tracks.c2w : run->geometry.c2w;
+    const bool tracked = run->has[SP_STAGE_TRACKER];
+    const int64_t values = 3 * run->clip.frames * run->clip.plan.height * run->clip.plan.width;
+    float *c2w = tracked ? run->tracks.c2w : run->geometry.c2w;
     for (int64_t t = 0; t < run->clip.frames; t++) {
         sp_pose_invert(c2w + 16 * t, run->w2c + 16 * t);
         sp_pose_invert(run->w2c + 16 * t, c2w + 16 * t);
     }
+    for (int64_t i = 0; i < values; i++)
+        run->clip.video[i] = sp_result_unshade(sp_result_shade(run->clip.video[i]));
+    if (!tracked)
+        return;
+    SpResult result = result_of(run);
+    result.coords = result.tracks2d = NULL;
+    sp_result_coords(&result, run->coords);
+    sp_result_tracks2d(&result, run->tracks2d);
+    result = result_of(run);
+    sp_result_place(&result, run->tracks.camera_points, run->tracks.tracks);
 }
 
 static SpStatus make_version(SpRun *run)
@@ -326,7 +340,7 @@ static SpStatus write_result(SpRun *run)
                         "identity");
     if (!run->has[SP_STAGE_TRACKER])
         to_first_camera(run);
-    settle_cameras(run);
+    settle(run);
     return write_files(run);
 }
 

@@ -303,7 +303,7 @@ def content_tells_a_result():
     write("text.npz", "no archive")
     for name in ("other.zip", "nothing.npz"):
         refused(3, f"{name} is no result", name, "--usd", "x.usda")
-    refused(3, "text.npz: not an .npz file", "text.npz", "--usd", "x.usda")
+    refused(3, "text.npz: not a video", "text.npz", "-o", "x.npz")
     for flags in ([], ["--usd", "x.usda"]):
         refused(3, "none.npz: No such file", "none.npz", *flags)
 
@@ -361,7 +361,7 @@ def several_are_one_after_another():
     done = good("many/a.npz", "many/c.mp4", *FAST, "--cameras", "mixed/")
     assert sorted(os.listdir(path("mixed"))) == ["a.json", "c.json"] and os.path.exists(path("many/c.npz"))
     assert "many/a.npz: 3 frames" in done.stderr
-    write("many/bad.npz", "no archive")
+    write("many/bad.npz", "PK\3\4, and no more")
     done = run("many/bad.npz", "many/a.npz", "--usd", "mixed/")
     assert done.returncode == 3 and "1 of 2 videos failed" in done.stderr and os.path.exists(path("mixed/a.usda"))
     refused(2, "the results of two videos", "many/a.npz", "ball/../many/a.npz", "--usd", "mixed/")

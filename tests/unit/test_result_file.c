@@ -170,7 +170,7 @@ static void every_end_of_a_file_is_needed(void **state)
     for (size_t cut = 0; cut < size; cut += cut < 64 ? 1 : 61) {
         SpResultFile file;
         file_write(scratch_path("cut.npz"), data, cut);
-        assert_true(sp_result_file_is(scratch_path("cut.npz")));
+        assert_true(sp_npz_begins(scratch_path("cut.npz")) == (cut >= 4));
         assert_int_equal(sp_result_file_open(scratch_path("cut.npz"), &file).code, SP_INPUT);
         sp_result_file_close(&file);
     }
