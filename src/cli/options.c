@@ -9,6 +9,7 @@
 #include <cjson/cJSON.h>
 
 #include "output/formats.h"
+#include "output/npz.h"
 #include "pipeline/files.h"
 
 enum { DEFAULT_FRAMES = 80, DEFAULT_FRAMES_ONLINE = 300, DEFAULT_SIDE = 336 };
@@ -425,7 +426,7 @@ static SpStatus check_result(const SpOptions *in, SpRunFile files[])
         any |= format != NULL;
         rereads |= format && format->check;
     }
-    if (!any && !job->plan)
+    if (!any && !job->plan && sp_npz_begins(job->video)) /* else that it is missing is told */
         return sp_error(SP_USAGE,
                         "%.300s is a finished result; say what to write from it, with --usd, "
                         "--overlay or another flag of --help under \"Output\"",

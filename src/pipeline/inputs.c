@@ -63,10 +63,19 @@ static SpStatus check_video(const char *path)
     return status;
 }
 
+/* A result that is missing is no video whose result would have its name. */
+static bool is_missing_result(const char *path)
+{
+    static const char ending[] = ".npz";
+    const size_t length = strlen(path), wanted = strlen(ending);
+    return length > wanted && strcmp(path + length - wanted, ending) == 0 &&
+           access(path, F_OK) != 0;
+}
+
 void sp_job_set_video(SpJob *job, const char *video)
 {
     job->video = video;
-    job->from_result = sp_npz_begins(video);
+    job->from_result = sp_npz_begins(video) || is_missing_result(video);
 }
 
 SpStatus sp_inputs_check(const SpJob *job)
