@@ -24,9 +24,9 @@ bool sp_reread_is_free(const char *video)
 
 SpStatus sp_reread_check(const char *video, const char *flag)
 {
-    if (strcmp(video, "-") == 0)
+    if (video && strcmp(video, "-") == 0)
         return sp_spool_stdin();
-    if (is_pipe(video))
+    if (video && is_pipe(video))
         return sp_error(SP_USAGE,
                         "%.300s: not a regular file, but --%s reads the video twice; "
                         "use standard input: spatrack - < %.100s",

@@ -6,7 +6,7 @@
 
 #include "media/clip.h"
 
-/* Before any work: whether the video can be read twice. Standard input is kept for the second
+/* Before any work: whether the video (NULL: there is none) can be read twice. Standard input is kept for the second
  * reading (media/spool.h). `flag` is what wants to. SP_USAGE, and what that gives. */
 SpStatus sp_reread_check(const char *video, const char *flag);
 

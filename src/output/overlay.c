@@ -17,20 +17,6 @@ static const float RIM_OPACITY = 0.6f, TRAIL_OPACITY = 0.9f, HIDDEN_OPACITY = 0.
 static const float DIM = 0.4f;
 static const SpColour BLACK = {{0, 0, 0}};
 
-void sp_overlay_size(const SpOutput *output, int64_t *height, int64_t *width)
-{
-    const SpFramePlan *plan = &output->result->clip->plan;
-    *height = output->video ? plan->input_height : plan->height;
-    *width = output->video ? plan->input_width : plan->width;
-}
-
-/* Tracks in pixels of the clip's own frames. */
-static void to_working(const SpResult *result, float *xy)
-{
-    for (int64_t i = 0; i < result->clip->frames * result->tracks; i++, xy += 2)
-        sp_point_to_working(&result->clip->plan, xy[0], xy[1], xy, xy + 1);
-}
-
 SpStatus sp_overlay_open(const SpOutput *output, int64_t pixels, SpOverlay *overlay)
 {
     const SpResult *result = output->result;
@@ -43,10 +29,7 @@ SpStatus sp_overlay_open(const SpOutput *output, int64_t pixels, SpOverlay *over
                     .mask = calloc((size_t)pixels, 1)};
     if (!overlay->xy || !overlay->colours || !overlay->points || !overlay->mask)
         return sp_no_memory("the overlay");
-    sp_overlay_size(output, &overlay->height, &overlay->width);
     sp_result_tracks2d(result, overlay->xy);
-    if (!output->video)
-        to_working(result, overlay->xy);
     return sp_palette_tracks(result->queries, result->tracks, overlay->colours);
 }
 
@@ -74,9 +57,10 @@ static void draw_background(const SpImage *image, SpBackground background)
 static SpLinePoint position(const SpOverlay *overlay, int64_t t, int64_t n, const SpImage *image)
 {
     const SpResult *result = overlay->output->result;
+    const SpFramePlan *plan = &result->clip->plan;
     const float *xy = overlay->xy + 2 * (t * result->tracks + n);
-    const float sx = (float)image->width / (float)overlay->width;
-    const float sy = (float)image->height / (float)overlay->height;
+    const float sx = (float)image->width / (float)plan->input_width;
+    const float sy = (float)image->height / (float)plan->input_height;
     return (SpLinePoint){(xy[0] + 0.5f) * sx - 0.5f, (xy[1] + 0.5f) * sy - 0.5f,
                          sp_result_visible(result, t, n) ? 1 : HIDDEN_OPACITY};
 }
@@ -183,11 +167,12 @@ static SpStatus add_frame(void *self, int64_t t, const SpImage *image)
 static SpStatus write_frames(const SpAtomicFile *file, const SpOutput *output, Video *video)
 {
     const SpClip *clip = output->result->clip;
-    SpWriterSettings settings = {.frames = clip->frames,
-                                 .timestamps = clip->timestamps,
-                                 .rate = clip->rate / (double)output->reader.stride,
-                                 .pixel = clip->pixel};
-    sp_overlay_size(output, &settings.height, &settings.width);
+    const SpWriterSettings settings = {.height = clip->plan.input_height,
+                                       .width = clip->plan.input_width,
+                                       .frames = clip->frames,
+                                       .timestamps = clip->timestamps,
+                                       .rate = clip->rate / (double)output->reader.stride,
+                                       .pixel = clip->pixel};
     SP_TRY(sp_overlay_open(output, settings.height * settings.width, &video->overlay));
     SP_TRY(sp_writer_open(file->temporary ? file->temporary : file->label, file->label, &settings,
                           &video->writer));
@@ -218,8 +203,8 @@ const SpFormat sp_format_video = {.product = SP_PRODUCT_OVERLAY,
                                   .ending = ".mp4",
                                   .what = "the video",
                                   .needs_tracks = true,
+                                  .from_video = true,
                                   .unused = SP_PART_CAMERAS | SP_PART_DEPTH,
-                                  .optional = SP_PART_VIDEO,
                                   .seeks = true,
                                   .check = sp_overlay_check,
                                   .write = write_video};

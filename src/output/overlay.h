@@ -11,21 +11,17 @@
 #include "output/draw.h"
 #include "output/formats.h"
 
-/* Before any work: the video can be read twice (media/reread.h). */
+/* Before any work: the video, if there is one, can be read twice (media/reread.h). */
 SpStatus sp_overlay_check(const char *video);
 
 /* What draws a run's tracks; the arrays are its own. */
 typedef struct SpOverlay {
     const SpOutput *output;
-    int64_t height, width; /* of the frames that it is for */
-    float *xy;             /* [T, N, 2] tracks in their pixels */
-    SpColour *colours;     /* [N] */
-    SpLinePoint *points;   /* [trail + 1] */
-    uint8_t *mask;         /* [pixels], for sp_draw_line */
+    float *xy;           /* [T, N, 2] tracks in pixels of the video */
+    SpColour *colours;   /* [N] */
+    SpLinePoint *points; /* [trail + 1] */
+    uint8_t *mask;       /* [pixels], for sp_draw_line */
 } SpOverlay;
-
-/* The size of the frames that sp_overlay_frames gives. */
-void sp_overlay_size(const SpOutput *output, int64_t *height, int64_t *width);
 
 /* Gets ready for images of up to `pixels` pixels. SP_MEMORY. Released by sp_overlay_close, also
  * after a failure. */

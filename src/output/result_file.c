@@ -248,26 +248,6 @@ static void make_plan(SpResultFile *file, int64_t input_height, int64_t input_wi
     plan->first_row = (plan->resized_height - h) / 2;
 }
 
-/* The shape of the saved frames' pixels, when the input's are square. */
-static void set_pixel(SpClip *clip)
-{
-    const SpFramePlan *plan = &clip->plan;
-    int64_t wide = plan->input_width * plan->resized_height;
-    int64_t high = plan->input_height * plan->resized_width, a = wide, b = high;
-    while (b) {
-        const int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    wide /= a;
-    high /= a;
-    while (sp_max(wide, high) > MOST_ASPECT) {
-        wide = sp_max(wide / 2, 1);
-        high = sp_max(high / 2, 1);
-    }
-    clip->pixel = (SpPixelAspect){(int)wide, (int)high};
-}
-
 /* The matrices of the frames and of the input, where one of them is not there by the other. */
 static void set_intrinsics(SpResultFile *file)
 {
@@ -297,7 +277,6 @@ static SpStatus set_size(SpResultFile *file)
     if (size[0] > MOST_SIDE || size[1] > MOST_SIDE)
         return bad_array(file, SP_ARRAY_SIZE, "is too large");
     make_plan(file, (int64_t)size[1], (int64_t)size[0]);
-    set_pixel(&file->clip);
     set_intrinsics(file);
     return sp_ok();
 }
@@ -368,12 +347,12 @@ SpStatus sp_result_file_set_video(SpResultFile *file, const SpVideoInfo *video, 
     return sp_ok();
 }
 
-/* What sp_result_file_read makes: tracks2d, track, points, visibility, confidence, dynamic and
- * queries. */
+/* What sp_result_file_read makes: tracks2d, twice, track, points, visibility, confidence, dynamic
+ * and, twice, queries. */
 static size_t derived_floats(const SpResultFile *file)
 {
     const size_t n = (size_t)file->result.tracks;
-    return n * ((size_t)file->clip.frames * (2 + 3 + 3 + 1 + 1) + 1 + 3);
+    return n * ((size_t)file->clip.frames * (2 + 2 + 3 + 3 + 1 + 1) + 1 + 3 + 3);
 }
 
 size_t sp_result_file_bytes(const SpResultFile *file, unsigned parts)
@@ -468,7 +447,8 @@ static SpStatus read_tracks(SpResultFile *file)
     file->derived = malloc(derived_floats(file) * sizeof *file->derived);
     if (!file->derived)
         return sp_no_memory(file->arrays.path);
-    float *tracks2d = file->derived, *track = tracks2d + 2 * pairs, *points = track + 3 * pairs;
+    float *tracks2d = file->derived + 2 * pairs + 3 * n; /* behind those of `own` */
+    float *track = tracks2d + 2 * pairs, *points = track + 3 * pairs;
     float *visible = points + 3 * pairs, *confs = visible + pairs, *dynamic = confs + pairs;
     float *queries = dynamic + n;
     r->coords = file->value[SP_ARRAY_COORDS];
@@ -550,6 +530,51 @@ static SpStatus read_frames(SpResultFile *file)
     return sp_ok();
 }
 
+/* The shape of the saved frames' pixels, when the input's are square. */
+static SpPixelAspect pixel_of(const SpFramePlan *plan)
+{
+    int64_t wide = plan->input_width * plan->resized_height;
+    int64_t high = plan->input_height * plan->resized_width, a = wide, b = high;
+    while (b) {
+        const int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    wide /= a;
+    high /= a;
+    while (sp_max(wide, high) > MOST_ASPECT) {
+        wide = sp_max(wide / 2, 1);
+        high = sp_max(high / 2, 1);
+    }
+    return (SpPixelAspect){(int)wide, (int)high};
+}
+
+/* What a format draws on the saved frames sees. */
+static void make_own(SpResultFile *file, float *tracks2d, float *queries)
+{
+    const SpResult *r = &file->result;
+    const SpFramePlan *plan = &file->clip.plan;
+    const int64_t h = plan->height, w = plan->width;
+    file->own_clip = file->clip;
+    file->own_clip.pixel = pixel_of(plan);
+    file->own_clip.plan = (SpFramePlan){h, w, h, w, h, w, 0, h, w};
+    file->own = *r;
+    file->own.clip = &file->own_clip;
+    file->own.input_intrinsics = r->intrinsics;
+    if (!r->tracks)
+        return;
+    for (int64_t i = 0; i < file->clip.frames * r->tracks; i++)
+        memcpy(tracks2d + 2 * i, r->track + 3 * i, 2 * sizeof *tracks2d);
+    for (int64_t n = 0; n < r->tracks; n++) {
+        float *query = queries + 3 * n;
+        query[0] = r->queries[3 * n];
+        sp_point_to_working(plan, r->queries[3 * n + 1], r->queries[3 * n + 2], query + 1,
+                            query + 2);
+    }
+    file->own.tracks2d = tracks2d;
+    file->own.queries = queries;
+}
+
 SpStatus sp_result_file_read(SpResultFile *file, unsigned parts)
 {
     const size_t bytes = sp_result_file_bytes(file, parts), free_bytes = sp_memory_available();
@@ -562,5 +587,7 @@ SpStatus sp_result_file_read(SpResultFile *file, unsigned parts)
         SP_TRY(read_depth(file));
     if (parts & file->has & SP_PART_FRAMES)
         SP_TRY(read_frames(file));
+    float *pixels = file->derived;
+    make_own(file, pixels, pixels ? pixels + 2 * file->clip.frames * file->result.tracks : NULL);
     return sp_ok();
 }

@@ -8,12 +8,14 @@
 #include "output/formats.h"
 #include "output/result_arrays.h"
 
-/* Must not move while `result` is used. */
+/* Must not move while `result` or `own` is used. */
 typedef struct SpResultFile {
     SpResultArrays arrays;
     unsigned has; /* SP_PART_s */
     SpClip clip;  /* its frames are the saved ones; `video` NULL: not read */
     SpResult result;
+    SpClip own_clip; /* and as if the saved frames were the input; views of `clip` and `result`, */
+    SpResult own;    /* there once the file is read */
     float *value[SP_ARRAYS]; /* of the arrays that are read; owned */
     float *cameras;          /* behind c2w, w2c and both intrinsics; owned */
     float *derived;          /* behind what of the tracks is made from other arrays; owned */

@@ -101,9 +101,8 @@ static void write_texts(Sheet *sheet)
 static void lay_out(Sheet *sheet)
 {
     SpImage *cell = &sheet->cell, *page = &sheet->page;
-    int64_t height, width;
-    sp_overlay_size(sheet->output, &height, &width);
-    sp_saved_size(height, width, MAX_CELL, &cell->height, &cell->width);
+    sp_saved_size(sheet->clip->plan.input_height, sheet->clip->plan.input_width, MAX_CELL,
+                  &cell->height, &cell->width);
     const int64_t side = sp_min(cell->height, cell->width);
     const int64_t dot = sheet->dot = side > 270 ? (side + 90) / 180 : 1;
     const int64_t gap = sheet->gap = 6 * dot, caption = sp_text_height(dot) + gap / 2;
@@ -120,12 +119,11 @@ static void lay_out(Sheet *sheet)
 
 static SpStatus allocate(Sheet *sheet)
 {
+    const SpFramePlan *plan = &sheet->clip->plan;
     const int64_t cell = sheet->cell.height * sheet->cell.width;
-    int64_t height, width;
-    sp_overlay_size(sheet->output, &height, &width);
     sheet->cell.rgb = malloc((size_t)(3 * cell));
     sheet->page.rgb = malloc((size_t)(3 * sheet->page.height * sheet->page.width));
-    sheet->plane = malloc((size_t)(height * width) * sizeof *sheet->plane);
+    sheet->plane = malloc((size_t)(plan->input_height * plan->input_width) * sizeof *sheet->plane);
     sheet->small = malloc((size_t)cell * sizeof *sheet->small);
     if (!sheet->cell.rgb || !sheet->page.rgb || !sheet->plane || !sheet->small)
         return sp_no_memory("the contact sheet");
@@ -188,13 +186,13 @@ static void add_depth(const Sheet *sheet)
 {
     const SpFramePlan *plan = &sheet->clip->plan;
     const SpImage *cell = &sheet->cell;
-    const float sx = (float)sheet->overlay.width / (float)cell->width;
-    const float sy = (float)sheet->overlay.height / (float)cell->height;
+    const float sx = (float)plan->input_width / (float)cell->width;
+    const float sy = (float)plan->input_height / (float)cell->height;
     for (int64_t i = 0; i < cell->height; i++)
         for (int64_t j = 0; j < cell->width; j++) {
-            float x = ((float)j + 0.5f) * sx - 0.5f, y = ((float)i + 0.5f) * sy - 0.5f;
-            if (sheet->output->video)
-                sp_point_to_working(plan, x, y, &x, &y);
+            float x, y;
+            sp_point_to_working(plan, ((float)j + 0.5f) * sx - 0.5f, ((float)i + 0.5f) * sy - 0.5f,
+                                &x, &y);
             const float depth =
                 sample(sheet->output->result->depth, plan->height, plan->width, x, y);
             sp_draw_box(cell, j, i, 1, 1, colour_of(sheet, depth));
@@ -252,7 +250,7 @@ const SpFormat sp_format_sheet = {.product = SP_PRODUCT_OVERLAY,
                                   .ending = ".png",
                                   .what = "a contact sheet",
                                   .needs_tracks = true,
+                                  .from_video = true,
                                   .unused = SP_PART_CAMERAS,
-                                  .optional = SP_PART_VIDEO,
                                   .check = sp_overlay_check,
                                   .write = write_sheet};

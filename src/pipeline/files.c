@@ -408,7 +408,7 @@ static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role
     SP_TRY(sp_atomic_probe(file->path, flag, &file->written));
     file->awaited = !file->written.stream && !sp_atomic_seeks(file->path);
     const char *video = job->from_result ? job->original : job->video;
-    return file->format->check && video ? file->format->check(video) : sp_ok();
+    return file->format->check ? file->format->check(video) : sp_ok();
 }
 
 SpStatus sp_files_check(const SpJob *job, SpRunFile files[])

@@ -11,7 +11,7 @@
 
 /* Whose arrays are asked for by a part; in the order of SP_PART_. */
 static const char *const part_names[] = {"coords", "tracks2d", "extrinsics and intrinsics",
-                                         "depths", "video",    "its video"};
+                                         "depths", "video"};
 
 /* The SP_PART_s that a file of the run cannot do without. */
 static unsigned needs_of(const SpRun *run, SpFileRole role)
@@ -23,8 +23,8 @@ static unsigned needs_of(const SpRun *run, SpFileRole role)
         needs |= SP_PART_DEPTH | SP_PART_FRAMES;
     if (role == SP_FILE_RESULT && run->from->arrays.tracks > 0)
         needs |= SP_PART_TRACKS; /* tracks without points would be lost */
-    if (format->check && job->original)
-        needs &= ~(unsigned)(SP_PART_VIDEO | SP_PART_FRAMES);
+    if (format->from_video && job->original)
+        needs &= ~(unsigned)SP_PART_FRAMES;
     return needs;
 }
 
@@ -34,12 +34,6 @@ static SpStatus check_parts(const SpRun *run, SpFileRole role)
     unsigned gone = needs_of(run, role) & ~run->from->has;
     if (gone & SP_PART_TRACKS) /* then nothing is said of pixels */
         gone &= ~(unsigned)SP_PART_PIXELS;
-    if (gone == SP_PART_VIDEO)
-        return sp_error(SP_USAGE,
-                        "%.300s is written from the video's own frames; give it with "
-                        "--video",
-                        run->file[role].path);
-    gone &= ~(unsigned)SP_PART_VIDEO;
     for (unsigned part = 0; part < sizeof part_names / sizeof *part_names; part++)
         if (gone & 1u << part) {
             const size_t used = strlen(missing);
@@ -57,7 +51,7 @@ static unsigned parts_of(const SpRun *run)
     unsigned parts = 0;
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         const SpFormat *format = run->file[role].format;
-        const bool pictures = !(format && format->check && run->job->original);
+        const bool pictures = !(format && format->from_video && run->job->original);
         if (!*run->file[role].path || !format)
             continue;
         const unsigned unused =

@@ -192,7 +192,9 @@ static SpResult result_of(const SpRun *run)
 static SpStatus write_file(SpRun *run, SpFileRole role)
 {
     const SpJob *job = run->job;
-    const SpResult result = result_of(run);
+    const SpFormat *format = run->file[role].format;
+    const bool own = run->from && !job->original && format && format->check;
+    const SpResult result = own ? run->from->own : result_of(run);
     const SpOutput output = {.result = &result,
                              .mask = run->mask,
                              .report = &run->report,

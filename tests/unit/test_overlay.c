@@ -299,10 +299,10 @@ static void a_clips_own_frames_take_the_videos_place(void **state)
         video[i] = (float)(60 + 60 * (i / (3 * H * W)));
     single(&truth, 0, 0, &track);
     SpFramePlan *plan = &track.drawing.clip.plan;
-    assert_ok(sp_frame_plan(BALL_HEIGHT, BALL_WIDTH, W, 14, SP_PORTRAIT_CROP, 0, plan));
-    for (int t = 0; t < FRAMES; t++) { /* at 300, 150 of the video */
-        track.track[3 * t] = 300 * (float)W / BALL_WIDTH;
-        track.track[3 * t + 1] = 150 * (float)H / BALL_HEIGHT;
+    *plan = (SpFramePlan){H, W, H, W, H, W, 0, H, W};
+    for (int t = 0; t < FRAMES; t++) {
+        track.track[3 * t] = 210;
+        track.track[3 * t + 1] = 105;
         track.visible[t] = 1;
     }
     track.drawing.clip.frames = FRAMES;

@@ -68,7 +68,7 @@ static void the_predecessors_keys_make_a_result(void **state)
     const Given given[MOST] = {coords, visibs, extrinsics, intrinsics, depth, frames};
     SpResultFile file;
     assert_ok(sp_result_file_open(write_file("r.npz", given), &file));
-    assert_int_equal(file.has, SP_PART_ALL & ~SP_PART_VIDEO);
+    assert_int_equal(file.has, SP_PART_ALL);
     assert_true(file.result.tracks == N && file.clip.frames == T);
     assert_ok(sp_result_file_read(&file, SP_PART_ALL));
     const SpResult *r = &file.result;
@@ -264,6 +264,10 @@ static void a_cropped_frame_is_where_it_was(void **state)
     assert_true(plan->resized_height == 12 && plan->first_row == 3 && plan->height == SIDE);
     sp_point_to_input(plan, 3, 3, &x, &y);
     assert_true(x == 30 && y == 60);
+    assert_ok(sp_result_file_read(&file, SP_PART_DEPTH)); /* on its own, it is all there is */
+    assert_true(file.own_clip.plan.input_height == SIDE && file.own_clip.plan.first_row == 0);
+    assert_true(file.own.input_intrinsics[0] == 6 && file.result.input_intrinsics[0] == 60);
+    assert_true(file.own_clip.pixel.wide == file.own_clip.pixel.high);
     sp_result_file_close(&file);
 }
 
