@@ -6,8 +6,9 @@
 
 #include "media/clip.h"
 
-/* Before any work: whether the video (NULL: there is none) can be read twice. Standard input is kept for the second
- * reading (media/spool.h). `flag` is what wants to. SP_USAGE, and what that gives. */
+/* Before any work: whether the video (NULL: there is none) can be read twice. Standard input is
+ * kept for the second reading (media/spool.h). `flag` is what wants to. SP_USAGE, and what that
+ * gives. */
 SpStatus sp_reread_check(const char *video, const char *flag);
 
 /* Whether it can be read twice as it is: no pipe, which may have no end. */
