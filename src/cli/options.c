@@ -412,10 +412,10 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
     return sp_ok();
 }
 
-/* What is written of a finished result, which says all else. */
-static SpStatus check_result(const SpOptions *in, SpRunFile files[])
+/* What is written of a finished result, which says all else. `alone`: there is no video beside it
+ * that flags may be for. */
+static SpStatus check_result(const SpJob *job, bool alone, SpRunFile files[])
 {
-    const SpJob *job = &in->job;
     bool any = false, rereads = false;
     SP_TRY(check_exports(job));
     if (job->omit)
@@ -433,7 +433,7 @@ static SpStatus check_result(const SpOptions *in, SpRunFile files[])
                         job->video);
     if (job->original && !rereads)
         return sp_error(SP_USAGE, "--video gives the frames of --overlay; say where that goes");
-    if (!job->original && (job->stride != 1 || job->stream >= 0))
+    if (alone && !job->original && (job->stride != 1 || job->stream >= 0))
         return sp_error(SP_USAGE, "--%s is about the video of a result; give it with --video",
                         job->stride != 1 ? "stride" : "stream");
     const SpFormat *result = files[SP_FILE_RESULT].format;
@@ -441,7 +441,7 @@ static SpStatus check_result(const SpOptions *in, SpRunFile files[])
                        : job->no_compress                 ? "no-compress"
                        : job->result_max_side < INT32_MAX ? "max-side"
                                                           : NULL;
-    if (flag && (!result || strcmp(result->ending, ".npz") != 0))
+    if (alone && flag && (!result || strcmp(result->ending, ".npz") != 0))
         return sp_error(SP_USAGE, "--%s is about an .npz; say with -o where one goes", flag);
     return sp_ok();
 }
@@ -497,7 +497,8 @@ static SpStatus check_all(SpOptions *out)
     SP_TRY(check_results(out, results));
     for (int i = out->videos - 1; i >= 0; i--) {
         sp_job_set_video(&out->job, out->video[i]);
-        SP_TRY(out->job.from_result ? check_result(out, files) : check_video(&out->job, files));
+        SP_TRY(out->job.from_result ? check_result(&out->job, results == out->videos, files)
+                                    : check_video(&out->job, files));
         if (out->videos > 1 && strcmp(out->job.video, "-") == 0)
             return sp_error(SP_USAGE, "only a single video can come from standard input");
     }
