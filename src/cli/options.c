@@ -9,9 +9,10 @@
 #include <cjson/cJSON.h>
 
 #include "output/formats.h"
+#include "output/npz.h"
 #include "pipeline/files.h"
 
-enum { DEFAULT_FRAMES = 80, DEFAULT_FRAMES_ONLINE = 300 };
+enum { DEFAULT_FRAMES = 80, DEFAULT_FRAMES_ONLINE = 300, DEFAULT_SIDE = 336 };
 static const double DEFAULT_TOLERANCE_PIXELS = 1, DEFAULT_TOLERANCE_RELATIVE = 0.01;
 
 typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, SIZE, TEXT, TEXTS, CHOICE, OUTPUT } Kind;
@@ -23,6 +24,7 @@ typedef struct Option {
     const char *help;
     size_t field;        /* in SpOptions */
     bool affects_result; /* and so is written into it */
+    bool runs;           /* says how a video is read or computed: not of a finished result */
     bool compares;       /* goes with --compare */
     char letter;
     double min, max, default_value;
@@ -31,16 +33,18 @@ typedef struct Option {
 
 #define TOP(member)     .field = offsetof(SpOptions, member)
 #define JOB(member)     TOP(job.member)
-#define SETTING(member) JOB(member), .affects_result = true
+#define RUN(member)     JOB(member), .runs = true
+#define KEPT(member)    JOB(member), .affects_result = true
+#define SETTING(member) KEPT(member), .runs = true
 
 static const Option options[] = {
     {.kind = HEADING, .name = "Input"},
     {NUMBER, "start", "SEC", "begin SEC seconds into the video (0)", SETTING(start), .max = 1e9},
-    {WHOLE, "stride", "N", "use every Nth frame from there (1)", SETTING(stride), .min = 1,
-     .max = 1e9, .default_value = 1},
+    {WHOLE, "stride", "N", "use every Nth frame from there (1)", KEPT(stride), .min = 1, .max = 1e9,
+     .default_value = 1},
     {WHOLE, "max-frames", "N", "use at most N frames (80; 300 online)", SETTING(max_frames),
      .min = 1, .max = 1e6, .default_value = -1},
-    {WHOLE, "stream", "N", "read stream N of the file, from 0 (the largest video)", SETTING(stream),
+    {WHOLE, "stream", "N", "read stream N of the file, from 0 (the largest video)", KEPT(stream),
      .max = 1e6, .default_value = -1},
     {CHOICE, "portrait", "crop|fit",
      "frames taller than wide: crop to a square, or fit whole (crop)", SETTING(portrait)},
@@ -64,16 +68,16 @@ static const Option options[] = {
     {TEXT, "mask", "FILE.png", "keep only the grid points where FILE is not black", SETTING(mask)},
     {TEXTS, "point", "X,Y[,-]",
      "track the object at X,Y; X,Y,- is not part of it (repeat; NAME=X,Y)", TOP(points),
-     .affects_result = true},
+     .affects_result = true, .runs = true},
     {TEXTS, "box", "X0,Y0,X1,Y1", "track the object in this box (NAME=X0,Y0,X1,Y1)", TOP(boxes),
-     .affects_result = true},
+     .affects_result = true, .runs = true},
     {WHOLE, "prompt-frame", "N", "used frame that points and boxes refer to (0)",
      SETTING(prompt_frame), .max = 1e6},
     {CHOICE, "sam", "auto|base|large|huge|lite",
      "which SAM finds the object (auto: the largest that fits)", SETTING(sam)},
     {CHOICE, "mask-select", "first|best",
      "of SAM's three masks, the first or the best rated (first)", SETTING(mask_select)},
-    {OUTPUT, "mask-out", "FILE.png", "write the mask that SAM found", JOB(mask_out),
+    {OUTPUT, "mask-out", "FILE.png", "write the mask that SAM found", RUN(mask_out),
      .product = SP_PRODUCT_MASK},
     {.kind = HEADING, .name = "Tracking"},
     {CHOICE, "mode", "offline|online", "online: in windows of 20 frames, for long clips (offline)",
@@ -94,13 +98,15 @@ static const Option options[] = {
     {CHOICE, "format", "auto|npz|csv", "of a result on standard output, -o - (npz)", JOB(format)},
     {TEXT, "omit", "NAMES", "leave arrays out of the .npz, such as video,depths", JOB(omit)},
     {WHOLE, "max-side", "N", "longer side of the saved depth and video, in pixels (336)",
-     SETTING(max_side), .min = 1, .max = 16384, .default_value = 336},
+     KEPT(max_side), .min = 1, .max = 16384, .default_value = -1},
     {FLAG, "no-compress", NULL, "store the arrays uncompressed", JOB(no_compress)},
     {OUTPUT, "overlay", "FILE", "draw the tracks", JOB(overlay), .product = SP_PRODUCT_OVERLAY},
     {WHOLE, "trail", "N", "how many frames a track's trail reaches back (10)", JOB(trail),
      .max = 1e6, .default_value = 10},
     {CHOICE, "background", "plain|dim|gray", "how to show the video under the tracks (plain)",
      JOB(background)},
+    {TEXT, "video", "FILE", "of a finished result: draw on the frames of the video that it is of",
+     JOB(original)},
     {CHOICE, "stop-after", "never|front|sam",
      "front: depth and cameras only; sam: --mask-out only (never)", SETTING(stop_after)},
     {FLAG, "no-clobber", NULL, "refuse to replace an existing output", JOB(no_clobber),
@@ -118,7 +124,7 @@ static const Option options[] = {
     {CHOICE, "depth-format", "exr|png", "of those images (exr)", JOB(depth_format)},
     {OUTPUT, "report", "FILE.json", "what the run did", JOB(report), .product = SP_PRODUCT_REPORT},
     {TEXT, "dump", "DIR", "write the intermediate tensors of the models to DIR, as safetensors",
-     JOB(dump)},
+     RUN(dump)},
     {.kind = HEADING, .name = "Comparing"},
     {TEXT, "compare", "FILE.npz", "compare this result, as expected, to the one given as VIDEO",
      TOP(expected), .compares = true},
@@ -130,22 +136,23 @@ static const Option options[] = {
      .max = 1e9, .default_value = -1, .compares = true},
     {.kind = HEADING, .name = "Running"},
     {TEXT, "weights", "DIR", "take the models from DIR/front and DIR/offline or DIR/online",
-     JOB(weights)},
-    {CHOICE, "device", "auto|cpu|cuda", "where to compute (auto)", JOB(device)},
+     RUN(weights)},
+    {CHOICE, "device", "auto|cpu|cuda", "where to compute (auto)", RUN(device)},
     {CHOICE, "precision", "auto|f32|bf16", "number formats on a GPU (auto: bf16 and TF32)",
      SETTING(precision)},
     {SIZE, "vram-budget", "SIZE", "limit on device memory, such as 4G or 900M (what is free)",
-     JOB(vram_budget), .min = 1, .max = 1e15},
+     RUN(vram_budget), .min = 1, .max = 1e15},
     {CHOICE, "weight-mode", "auto|in-place|resident|streamed",
-     "how weights reach the device (auto: fastest)", JOB(weight_mode)},
+     "how weights reach the device (auto: fastest)", RUN(weight_mode)},
     {TEXT, "sleep-after", "WHEN",
-     "when models leave the device: stage, video, never, SECONDS (stage)", TOP(sleep_after)},
+     "when models leave the device: stage, video, never, SECONDS (stage)", TOP(sleep_after),
+     .runs = true},
     {WHOLE, "sleep-level", "1|2", "2: sleeping also unmaps their files and closes the device (1)",
-     JOB(sleep_level), .min = 1, .max = 2, .default_value = 1},
+     RUN(sleep_level), .min = 1, .max = 2, .default_value = 1},
     {FLAG, "plan", NULL, "print the memory and time it would take and what fits; run nothing",
      JOB(plan)},
     {FLAG, "json", NULL, "with --plan, --info and --compare: as JSON", JOB(json), .compares = true},
-    {WHOLE, "threads", "N", "CPU threads (one per processor)", JOB(threads), .min = 1, .max = 1024},
+    {WHOLE, "threads", "N", "CPU threads (one per processor)", RUN(threads), .min = 1, .max = 1024},
     {FLAG, "quiet", NULL, "print only warnings and errors", TOP(quiet), .letter = 'q',
      .compares = true},
     {FLAG, "verbose", NULL, "print how long each stage took", TOP(verbose), .letter = 'v',
@@ -318,6 +325,8 @@ static SpStatus read_flag(int argc, char **argv, int *i, SpOptions *out)
         return unknown_flag(argument);
     if (!option->compares && !out->not_compared)
         out->not_compared = option->name;
+    if (option->runs && !out->runs)
+        out->runs = option->name;
     if (option->kind == FLAG) {
         if (value)
             return sp_error(SP_USAGE, "--%s takes no value", option->name);
@@ -410,6 +419,55 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
     return sp_ok();
 }
 
+/* What is written of a finished result, which says all else. `alone`: there is no video beside it
+ * that flags may be for. */
+static SpStatus check_result(const SpJob *job, bool alone, SpRunFile files[])
+{
+    bool any = false, rereads = false;
+    SP_TRY(check_exports(job));
+    if (job->omit)
+        SP_TRY(sp_result_check_omit(job->omit));
+    SP_TRY(sp_files_name(job, files));
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        const SpFormat *format = files[role].format;
+        any |= format != NULL;
+        rereads |= format && format->check;
+    }
+    if (!any && !job->plan && sp_npz_begins(job->video)) /* else that it is missing is told */
+        return sp_error(SP_USAGE,
+                        "%.300s is a finished result; say what to write from it, with --usd, "
+                        "--overlay or another flag of --help under \"Output\"",
+                        job->video);
+    if (job->original && !rereads)
+        return sp_error(SP_USAGE, "--video gives the frames of --overlay; say where that goes");
+    if (alone && !job->original && (job->stride != 1 || job->stream >= 0))
+        return sp_error(SP_USAGE, "--%s is about the video of a result; give it with --video",
+                        job->stride != 1 ? "stride" : "stream");
+    const SpFormat *result = files[SP_FILE_RESULT].format;
+    const char *flag = job->omit                          ? "omit"
+                       : job->no_compress                 ? "no-compress"
+                       : job->result_max_side < INT32_MAX ? "max-side"
+                                                          : NULL;
+    if (alone && flag && (!result || strcmp(result->ending, ".npz") != 0))
+        return sp_error(SP_USAGE, "--%s is about an .npz; say with -o where one goes", flag);
+    return sp_ok();
+}
+
+/* Flags of all, of which `results` are finished ones. */
+static SpStatus check_results(const SpOptions *in, int results)
+{
+    if (results && in->job.json && !in->job.plan)
+        return sp_error(SP_USAGE, "--json goes with --plan, --info or --compare");
+    if (in->job.original && !results)
+        return sp_error(SP_USAGE, "--video goes with a finished result in the place of VIDEO");
+    if (results && results == in->videos && in->runs)
+        return sp_error(SP_USAGE,
+                        "%.300s is a finished result, which is not computed again; leave "
+                        "out --%s",
+                        in->video[0], in->runs);
+    return sp_ok();
+}
+
 /* Two results, of which the video is one. */
 static SpStatus check_comparison(SpOptions *out)
 {
@@ -438,9 +496,16 @@ static SpStatus check_all(SpOptions *out)
                         out->tolerance.pixels >= 0 ? "px" : "rel");
     if (out->videos > 1)
         SP_TRY(sp_files_check_shared(&out->job));
+    int results = 0;
     for (int i = out->videos - 1; i >= 0; i--) {
-        out->job.video = out->video[i];
-        SP_TRY(check_video(&out->job, files));
+        sp_job_set_video(&out->job, out->video[i]);
+        results += out->job.from_result;
+    }
+    SP_TRY(check_results(out, results));
+    for (int i = out->videos - 1; i >= 0; i--) {
+        sp_job_set_video(&out->job, out->video[i]);
+        SP_TRY(out->job.from_result ? check_result(&out->job, results == out->videos, files)
+                                    : check_video(&out->job, files));
         if (out->videos > 1 && strcmp(out->job.video, "-") == 0)
             return sp_error(SP_USAGE, "only a single video can come from standard input");
     }
@@ -534,6 +599,8 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
     }
     if (job->max_frames < 0)
         job->max_frames = job->mode == SP_TRACKER_ONLINE ? DEFAULT_FRAMES_ONLINE : DEFAULT_FRAMES;
+    job->result_max_side = job->max_side < 0 ? INT32_MAX : job->max_side;
+    job->max_side = job->max_side < 0 ? DEFAULT_SIDE : job->max_side;
     SP_TRY(read_sleep(out->sleep_after, job));
     if (out->help || out->version || out->info || out->prepare || out->completions >= 0)
         return sp_ok();
@@ -552,11 +619,14 @@ void sp_options_free(SpOptions *out)
 
 void sp_options_help(FILE *stream)
 {
-    fputs("usage: spatrack [FLAGS] VIDEO...\n"
-          "       spatrack --compare EXPECTED.npz ACTUAL.npz\n\n"
-          "Turns videos into 3D point tracks, depth and camera poses.\n"
-          "VIDEO: a file, a folder or a printf pattern of images, or - for standard input.\n",
-          stream);
+    fputs(
+        "usage: spatrack [FLAGS] VIDEO...\n"
+        "       spatrack [FLAGS] RESULT.npz...\n"
+        "       spatrack --compare EXPECTED.npz ACTUAL.npz\n\n"
+        "Turns videos into 3D point tracks, depth and camera poses.\n"
+        "VIDEO: a file, a folder or a printf pattern of images, or - for standard input.\n"
+        "RESULT.npz: a finished result, from which other files are written; nothing is computed.\n",
+        stream);
     for (const Option *o = options; o < options + OPTIONS; o++) {
         char left[64];
         if (o->kind == HEADING) {

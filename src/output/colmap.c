@@ -383,4 +383,5 @@ const SpFormat sp_format_colmap = {.product = SP_PRODUCT_MODEL,
                                    .check = check,
                                    .write_all = write_model,
                                    .bytes = bytes_of,
+                                   .unused = SP_PART_DEPTH,
                                    .names = names};

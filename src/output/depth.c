@@ -127,6 +127,8 @@ static SpStatus check_exr(const char *video)
 const SpFormat sp_format_exr = {.product = SP_PRODUCT_DEPTH,
                                 .ending = ".exr",
                                 .what = "floats",
+                                .unused = SP_PART_TRACKS | SP_PART_PIXELS | SP_PART_CAMERAS |
+                                          SP_PART_FRAMES,
                                 .check = check_exr,
                                 .write_all = write_exrs,
                                 .names = (const char *const[]){"depth_%06d.exr", NULL}};
@@ -134,5 +136,7 @@ const SpFormat sp_format_exr = {.product = SP_PRODUCT_DEPTH,
 const SpFormat sp_format_png = {.product = SP_PRODUCT_DEPTH,
                                 .ending = ".png",
                                 .what = "16 bits; the text chunk depth_scale holds their unit",
+                                .unused = SP_PART_TRACKS | SP_PART_PIXELS | SP_PART_CAMERAS |
+                                          SP_PART_FRAMES,
                                 .write_all = write_pngs,
                                 .names = (const char *const[]){"depth_%06d.png", NULL}};

@@ -46,3 +46,11 @@ const SpFormat *sp_format_of(SpProduct product, const char *path)
     }
     return NULL;
 }
+
+unsigned sp_format_needs(const SpFormat *format)
+{
+    unsigned needs = SP_PART_ALL & ~(format->unused | format->optional);
+    if (!format->needs_tracks)
+        needs &= ~(unsigned)(SP_PART_TRACKS | SP_PART_PIXELS);
+    return needs;
+}

@@ -24,6 +24,16 @@ typedef enum SpProduct {
     SP_PRODUCT_DEPTH
 } SpProduct;
 
+/* What a format writes from. A run has all of it, a finished result what its arrays give. */
+typedef enum SpPart {
+    SP_PART_TRACKS = 1,  /* points in the world, and what else is known of tracks */
+    SP_PART_PIXELS = 2,  /* where they are in the image */
+    SP_PART_CAMERAS = 4, /* c2w and intrinsics */
+    SP_PART_DEPTH = 8,   /* with its confidence */
+    SP_PART_FRAMES = 16, /* the clip's pictures */
+    SP_PART_ALL = 31
+} SpPart;
+
 /* The video under the overlay's tracks. */
 typedef enum SpBackground {
     SP_BACKGROUND_PLAIN,
@@ -36,7 +46,8 @@ typedef struct SpOutput {
     const SpResult *result;
     const uint8_t *mask; /* of the input video's size: 0, or k on object k, counted from 1 */
     const struct SpReport *report;
-    const char *video; /* which the overlay reads a second time, with these settings */
+    const char *video; /* which the overlay reads a second time, with these settings; NULL, of a
+                          finished result: the clip's frames are the video's */
     SpReaderSettings reader;
     int64_t trail; /* frames that the overlay's trails reach back */
     SpBackground background;
@@ -53,8 +64,12 @@ typedef struct SpFormat {
     const char *ending; /* of the file's name: ".npz" */
     const char *what;   /* what it is, for --help */
     bool needs_tracks;
-    bool seeks; /* what is written is changed afterwards, which a pipe does not allow */
-    /* Before any work: what must hold of the video, by its name. NULL: nothing. SP_USAGE and what
+    bool from_video;   /* where the video is read again, it is all that is looked at of frames */
+    unsigned unused;   /* SP_PART_s that it never looks at */
+    unsigned optional; /* SP_PART_s that it writes without, where they are missing */
+    bool seeks;        /* what is written is changed afterwards, which a pipe does not allow */
+    /* Before any work: what must hold of the video, by its name (NULL: of a finished result, whose
+     * own frames take its place, as if they were the video's). NULL: nothing. SP_USAGE and what
      * getting ready for it gives. */
     SpStatus (*check)(const char *video);
     /* Whether a regular file was written by this format. NULL: that cannot be told. */
@@ -72,6 +87,10 @@ typedef struct SpFormat {
     /* Bytes of host memory that writing takes beside the result. NULL: too few to count. */
     size_t (*bytes)(const SpFramePlan *plan, int64_t frames, int64_t tracks);
 } SpFormat;
+
+/* The SP_PART_s that must be there for a format: all but the unused and the optional ones; tracks
+ * only where it needs them. */
+unsigned sp_format_needs(const SpFormat *format);
 
 /* The product's format whose ending `path` has; where its last name has a %, the one whose pattern
  * the user gives. NULL: none. */

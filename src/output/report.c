@@ -158,5 +158,6 @@ static bool is_own(const char *path)
 const SpFormat sp_format_report = {.product = SP_PRODUCT_REPORT,
                                    .ending = ".json",
                                    .what = "times, memory and settings",
+                                   .unused = SP_PART_ALL,
                                    .write = write_report,
                                    .is_own = is_own};

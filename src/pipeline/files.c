@@ -30,6 +30,7 @@ static const Entry table[SP_FILE_ROLES] = {
                           .written = false},
     [SP_FILE_QUERIES] = {"the queries", "--queries", offsetof(SpJob, queries), .written = false},
     [SP_FILE_MASK] = {"the mask", "--mask", offsetof(SpJob, mask), .written = false},
+    [SP_FILE_ORIGINAL] = {"the video", "--video", offsetof(SpJob, original), .written = false},
     [SP_FILE_RESULT] = {"the result", "-o", offsetof(SpJob, output), true, SP_PRODUCT_RESULT,
                         .ending = ".npz", .always = true},
     [SP_FILE_REPORT] = {"the report", "--report", offsetof(SpJob, report), true, SP_PRODUCT_REPORT,
@@ -100,7 +101,7 @@ static SpStatus name_file(const SpJob *job, SpFileRole role, char out[SP_PATH_CA
     const char *path = asked(job, role), *ending = entry->ending;
     char real[PATH_MAX];
     int begin, end, length;
-    if (!path && (!entry->always || job->stop_after == SP_STOP_SAM))
+    if (!path && (!entry->always || job->stop_after == SP_STOP_SAM || job->from_result))
         return sp_ok();
     const bool named_by_video = !path || (ending && is_folder(path));
     const char *video = named_by_video ? video_path(job, real) : job->video;
@@ -178,7 +179,7 @@ SpStatus sp_files_check_shared(const SpJob *job)
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         const Entry *entry = &table[role];
         const char *path = asked(job, role);
-        if (!path || (!entry->written && role != SP_FILE_GEOMETRY))
+        if (!path || (!entry->written && role != SP_FILE_GEOMETRY && role != SP_FILE_ORIGINAL))
             continue;
         if (!entry->ending)
             return sp_error(SP_USAGE, "%s works with a single video only", entry->flag);
@@ -302,20 +303,20 @@ static SpStatus check_images(const SpRunFile files[], const char *video, bool fo
     return sp_ok();
 }
 
-static SpStatus check_all_images(const SpJob *job, const char *const *videos, int count)
+/* Of `video`, the files of the job with each of the videos. */
+static SpStatus check_images_of(const char *video, const SpJob *job, const char *const *videos,
+                                int count)
 {
     struct stat info;
     SpJob one = *job;
     SpRunFile files[SP_FILE_ROLES];
-    for (int k = 0; k < count; k++) {
-        const bool exists = stat(videos[k], &info) == 0;
-        if (exists ? !S_ISDIR(info.st_mode) : !sp_images_is_pattern(videos[k]))
-            continue;
-        for (int i = 0; i < count; i++) {
-            one.video = videos[i];
-            SP_TRY(sp_files_name(&one, files));
-            SP_TRY(check_images(files, videos[k], exists));
-        }
+    const bool exists = stat(video, &info) == 0;
+    if (exists ? !S_ISDIR(info.st_mode) : !sp_images_is_pattern(video))
+        return sp_ok();
+    for (int i = 0; i < count; i++) {
+        sp_job_set_video(&one, videos[i]);
+        SP_TRY(sp_files_name(&one, files));
+        SP_TRY(check_images(files, video, exists));
     }
     return sp_ok();
 }
@@ -339,6 +340,13 @@ static SpStatus check_many(const SpRunFile files[])
     return sp_ok();
 }
 
+static SpStatus check_all_images(const SpJob *job, const char *const *videos, int count)
+{
+    for (int k = 0; k < count; k++)
+        SP_TRY(check_images_of(videos[k], job, videos, count));
+    return job->original ? check_images_of(job->original, job, videos, count) : sp_ok();
+}
+
 /* No file that is read has a name that --dump could write. */
 static SpStatus check_dump(const SpRunFile files[])
 {
@@ -360,7 +368,7 @@ static SpStatus collect(const SpJob *job, const char *const *videos, int count, 
     SpRunFile files[SP_FILE_ROLES];
     bool replaces = job->dump, names = false;
     for (int i = 0; i < count; i++) {
-        one.video = videos[i];
+        sp_job_set_video(&one, videos[i]);
         SP_TRY(sp_files_name(&one, files));
         SP_TRY(add_video(files, i, all));
         SP_TRY(check_dump(files));
@@ -375,6 +383,8 @@ static SpStatus collect(const SpJob *job, const char *const *videos, int count, 
     }
     for (int i = 0; replaces && i < count; i++)
         SP_TRY(add_images(videos[i], i, names, all));
+    if (replaces && job->original)
+        SP_TRY(add_images(job->original, 0, names, all));
     return replaces ? add_weights(job, all) : sp_ok();
 }
 
@@ -434,7 +444,8 @@ static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role
     SP_TRY(check_own(job, file, role));
     SP_TRY(sp_atomic_probe(file->path, flag, &file->written));
     file->awaited = !file->written.stream && !sp_atomic_seeks(file->path);
-    return file->format->check ? file->format->check(job->video) : sp_ok();
+    const char *video = job->from_result ? job->original : job->video;
+    return file->format->check ? file->format->check(video) : sp_ok();
 }
 
 SpStatus sp_files_check(const SpJob *job, SpRunFile files[])

@@ -21,9 +21,11 @@ typedef enum SpSleep { SP_SLEEP_STAGE, SP_SLEEP_VIDEO, SP_SLEEP_NEVER, SP_SLEEP_
 
 /* What the user asks for; paths are views, NULL where nothing was given. */
 typedef struct SpJob {
-    const char *video;   /* file, folder or printf pattern of images, "-" */
-    const char *output;  /* .npz, .csv or "-"; NULL: the video's name with .npz */
-    const char *overlay; /* .mp4 or .png */
+    const char *video;    /* file, folder or printf pattern of images, "-"; a finished result */
+    bool from_result;     /* the video is a finished result: nothing is computed */
+    const char *original; /* of a finished result: the video that it is of, for the overlay */
+    const char *output;   /* .npz, .csv or "-"; NULL: the video's name with .npz */
+    const char *overlay;  /* .mp4 or .png */
     const char *geometry, *queries, *mask, *report, *weights;
     const char *mask_out, *dump;
     const char *usd, *cameras, *ply; /* .usda; .json or .chan; .ply */
@@ -45,7 +47,8 @@ typedef struct SpJob {
     int64_t grid;      /* points a side; 0: the default, 10, or 50 with a mask */
     int64_t vo_points; /* below 0: as many as the weights say */
     int64_t iterations, seed, max_side, threads;
-    int64_t trail; /* frames */
+    int64_t result_max_side; /* as max_side, of an .npz from a finished result */
+    int64_t trail;           /* frames */
     SpBackground background;
     SpTrackerMode mode;
     SpRefineChoice refine; /* auto: with the built-in weights */
@@ -62,6 +65,9 @@ typedef struct SpJob {
     bool fixed_camera, no_compress, no_clobber, usd_cloud;
     const char *settings; /* JSON that is written into the result */
 } SpJob;
+
+/* Makes `video` the job's, and looks whether it is a finished result. */
+void sp_job_set_video(SpJob *job, const char *video);
 
 /* How the job's videos are read, the first time and again. */
 static inline SpReaderSettings sp_job_reader(const SpJob *job)

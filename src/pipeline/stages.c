@@ -62,7 +62,7 @@ static SpStageRun *const calls[SP_STAGES] = {
 static size_t result_bytes(const SpRun *run, int64_t frames, int64_t queries)
 {
     const int64_t area = run->clip.plan.height * run->clip.plan.width;
-    const int64_t geometry = 2 * area + 9 + 9 + 16, pairs = (3 + 3 + 1 + 1) * queries;
+    const int64_t geometry = 2 * area + 9 + 9 + 16 + 16, pairs = (3 + 3 + 1 + 1 + 3 + 2) * queries;
     const int64_t tracks = run->has[SP_STAGE_TRACKER] ? 9 + 16 + pairs : 0;
     return (size_t)(frames * (geometry + tracks) + queries) * sizeof(float) +
            sp_refinement_bytes(run, frames, queries);
@@ -186,16 +186,19 @@ static SpStatus alloc_results(SpRun *run)
     geometry->confidence = geometry->depth + area;
     geometry->intrinsics = geometry->confidence + area;
     geometry->c2w = geometry->intrinsics + 9 * t;
+    run->w2c = geometry->c2w + 16 * t;
     if (!run->has[SP_STAGE_TRACKER])
         return sp_ok();
-    tracks->intrinsics = geometry->c2w + 16 * t;
+    tracks->intrinsics = run->w2c + 16 * t;
     tracks->c2w = tracks->intrinsics + 9 * t;
     tracks->tracks = tracks->c2w + 16 * t;
     tracks->camera_points = tracks->tracks + 3 * t * n;
     tracks->visibility = tracks->camera_points + 3 * t * n;
     tracks->confidence = tracks->visibility + t * n;
     tracks->dynamic = tracks->confidence + t * n;
-    run->sigma = tracks->dynamic + n;
+    run->coords = tracks->dynamic + n;
+    run->tracks2d = run->coords + 3 * t * n;
+    run->sigma = run->tracks2d + 2 * t * n;
     tracks->depth = geometry->depth; /* in place: see SpTrackerOutput */
     tracks->valid = geometry->confidence;
     return sp_ok();

@@ -10,6 +10,7 @@
 #include "geometry/camera.h"
 #include "input/masks.h"
 #include "nn/dump.h"
+#include "pipeline/from_result.h"
 #include "pipeline/inputs.h"
 #include "pipeline/libraries.h"
 #include "pipeline/plan_table.h"
@@ -158,6 +159,8 @@ static SpStatus read_clip(SpRun *run)
 
 static SpResult result_of(const SpRun *run)
 {
+    if (run->from)
+        return run->from->result;
     const SpGeometry *geometry = &run->geometry;
     const SpTrackerOutput *tracks = &run->tracks;
     const SpPrompts *prompts = run->job->prompts;
@@ -166,6 +169,9 @@ static SpResult result_of(const SpRun *run)
                       .depth = tracked ? tracks->depth : geometry->depth,
                       .confidence = tracked ? tracks->valid : geometry->confidence,
                       .c2w = tracked ? tracks->c2w : geometry->c2w,
+                      .w2c = run->w2c,
+                      .coords = run->coords,
+                      .tracks2d = run->tracks2d,
                       .intrinsics = tracked ? tracks->intrinsics : geometry->intrinsics,
                       .tracks = run->queries.count,
                       .queries = run->queries.query,
@@ -186,15 +192,17 @@ static SpResult result_of(const SpRun *run)
 static SpStatus write_file(SpRun *run, SpFileRole role)
 {
     const SpJob *job = run->job;
-    const SpResult result = result_of(run);
+    const SpFormat *format = run->file[role].format;
+    const bool own = run->from && !job->original && format && format->check;
+    const SpResult result = own ? run->from->own : result_of(run);
     const SpOutput output = {.result = &result,
                              .mask = run->mask,
                              .report = &run->report,
-                             .video = job->video,
-                             .reader = sp_job_reader(job),
+                             .video = run->from ? job->original : job->video,
+                             .reader = run->from ? sp_from_result_reader(run) : sp_job_reader(job),
                              .trail = job->trail,
                              .background = job->background,
-                             .max_side = job->max_side,
+                             .max_side = run->from ? job->result_max_side : job->max_side,
                              .compress = !job->no_compress,
                              .usd_cloud = job->usd_cloud,
                              .omit = job->omit,
@@ -254,6 +262,29 @@ static bool has_still_cameras(const SpRun *run)
            (!run->has[SP_STAGE_TRACKER] || run->job->fixed_camera);
 }
 
+/* What is saved is what counts: all else is made of it again, so that every file is the same from a
+ * finished result. */
+static void settle(SpRun *run)
+{
+    const bool tracked = run->has[SP_STAGE_TRACKER];
+    const int64_t values = 3 * run->clip.frames * run->clip.plan.height * run->clip.plan.width;
+    float *c2w = tracked ? run->tracks.c2w : run->geometry.c2w;
+    for (int64_t t = 0; t < run->clip.frames; t++) {
+        sp_pose_invert(c2w + 16 * t, run->w2c + 16 * t);
+        sp_pose_invert(run->w2c + 16 * t, c2w + 16 * t);
+    }
+    for (int64_t i = 0; i < values; i++)
+        run->clip.video[i] = sp_result_unshade(sp_result_shade(run->clip.video[i]));
+    if (!tracked)
+        return;
+    SpResult result = result_of(run);
+    result.coords = result.tracks2d = NULL;
+    sp_result_coords(&result, run->coords);
+    sp_result_tracks2d(&result, run->tracks2d);
+    result = result_of(run);
+    sp_result_place(&result, run->tracks.camera_points, run->tracks.tracks);
+}
+
 static SpStatus make_version(SpRun *run)
 {
     static const char form[] = "{\"program\":\"spatrack %s\",\"format\":%d,%s\"settings\":%s}";
@@ -293,6 +324,15 @@ static SpStatus write_exports(SpRun *run)
     return status;
 }
 
+static SpStatus write_files(SpRun *run)
+{
+    if (*run->file[SP_FILE_RESULT].path)
+        SP_TRY(write_stage(run, SP_FILE_RESULT, "result", 0));
+    if (run->job->overlay)
+        SP_TRY(write_stage(run, SP_FILE_OVERLAY, "overlay", (double)run->clip.frames));
+    return write_exports(run);
+}
+
 static SpStatus write_result(SpRun *run)
 {
     SP_TRY(make_version(run));
@@ -302,10 +342,8 @@ static SpStatus write_result(SpRun *run)
                         "identity");
     if (!run->has[SP_STAGE_TRACKER])
         to_first_camera(run);
-    SP_TRY(write_stage(run, SP_FILE_RESULT, "result", 0));
-    if (run->job->overlay)
-        SP_TRY(write_stage(run, SP_FILE_OVERLAY, "overlay", (double)run->clip.frames));
-    return write_exports(run);
+    settle(run);
+    return write_files(run);
 }
 
 static SpStatus write_report(SpRun *run, double seconds)
@@ -314,7 +352,7 @@ static SpStatus write_report(SpRun *run, double seconds)
     const SpLocated *place =
         &run->place[run->has[SP_STAGE_FRONT] ? SP_STAGE_FRONT : SP_STAGE_TRACKER];
     report->program_version = SP_VERSION;
-    report->settings_json = run->job->settings;
+    report->settings_json = run->from ? run->settings : run->job->settings;
     report->input = run->job->video;
     report->input_width = run->clip.plan.input_width;
     report->input_height = run->clip.plan.input_height;
@@ -343,7 +381,7 @@ static SpStatus begin(SpRun *run)
         if (job->dump)
             SP_TRY(sp_tensor_folder_open(job->dump, &run->dumped));
     }
-    return job->prompts->objects ? sp_segmentation_check_weights(job) : sp_ok();
+    return job->prompts->objects && !run->from ? sp_segmentation_check_weights(job) : sp_ok();
 }
 
 /* --plan: of a mask that is not known yet, as if it held every point of the grid. */
@@ -386,10 +424,31 @@ static void report_end(const SpRun *run, double seconds)
                         (long long)run->queries.count, seconds);
 }
 
+/* Nothing is computed: a finished result is read, and what is asked for is written from it. */
+static SpStatus run_result(SpRun *run, double began)
+{
+    SP_TRY(sp_from_result_open(run));
+    if (run->job->plan)
+        return sp_from_result_plan(run);
+    sp_console_begin(run->console, "reading", 0);
+    const SpStatus status = sp_from_result_read(run);
+    add_stage(run, "reading", sp_console_end(run->console));
+    SP_TRY(status);
+    SP_TRY(write_files(run));
+    SP_TRY(write_report(run, sp_clock() - began));
+    SP_TRY(sp_files_commit(run->file));
+    sp_console_note(run->console, "%s: %lld frames, %lld tracks, %.1f s", run->job->video,
+                    (long long)run->clip.frames, (long long)run->from->result.tracks,
+                    sp_clock() - began);
+    return sp_ok();
+}
+
 static SpStatus run_all(SpRun *run)
 {
     const double began = sp_clock();
     SP_TRY(begin(run));
+    if (run->from)
+        return run_result(run, began);
     SP_TRY(open_models(run));
     run->report.device = run->models->device->name;
     run->report.isa = run->models->device->isa;
@@ -409,6 +468,8 @@ static SpStatus run_all(SpRun *run)
 
 static void free_run(SpRun *run)
 {
+    if (run->from)
+        sp_from_result_close(run);
     sp_clip_free(&run->clip);
     free(run->mask);
     sp_queries_free(&run->queries);
@@ -429,7 +490,11 @@ static void dump_tensor(void *self, const char *name, int rank, const int64_t *d
 
 SpStatus sp_video_run(const SpJob *job, SpModels *models, SpConsole *console)
 {
-    SpRun run = {.job = job, .models = models, .console = console};
+    SpResultFile result = {0};
+    SpRun run = {.job = job,
+                 .models = models,
+                 .console = console,
+                 .from = job->from_result ? &result : NULL};
     const SpDump dump = {dump_tensor, &run};
     models->events = 0;
     models->dump = job->dump ? &dump : NULL;

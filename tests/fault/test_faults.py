@@ -46,6 +46,11 @@ def cases(folder):
                       os.path.join(folder, "d"), "--ply", os.path.join(folder, "c%d.ply")]
     yield "depth as PNG", [ball, "--geometry", geometry, *fast, "--depth", os.path.join(folder, "e"), "--depth-format",
                            "png"]
+    whole = os.path.join(folder, "whole.npz")
+    subprocess.run([PROGRAM, ball, *fast, "-o", whole], check=True, stderr=subprocess.DEVNULL)
+    yield "exports from a finished result", [whole, "--usd", os.path.join(folder, "s2.usda"), "--usd-cloud", "--ply",
+                                             os.path.join(folder, "s2.ply"), "--overlay", os.path.join(folder, "o2.mp4"),
+                                             "--video", ball, "--report", os.path.join(folder, "r3.json")]
     os.environ["XDG_DATA_HOME"] = folder
     weights = os.path.join(folder, "spatrack/weights/sam-base")
     os.makedirs(weights)
@@ -58,7 +63,8 @@ def cases(folder):
 
 def run(arguments, out, **settings):
     # The CUDA runtime, where it is built in, does not survive a failed allocation.
-    return subprocess.run([PROGRAM, *arguments, "--device", "cpu", "-o", out], capture_output=True, text=True,
+    device = [] if arguments[0].endswith(".npz") else ["--device", "cpu"]
+    return subprocess.run([PROGRAM, *arguments, *device, "-o", out], capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, timeout=120,
                           env={**os.environ, **{k: str(v) for k, v in settings.items()}})
 
