@@ -127,8 +127,14 @@ SpStatus sp_overlay_frames(const SpOutput *output,
 {
     const SpClip *clip = output->result->clip;
     Images images = {clip, each, self};
-    return sp_reread(output->video, &output->reader, clip, clip->frames, &output->console->progress,
-                     hand_on, &images);
+    const SpReread reread = {.video = output->video,
+                             .settings = output->reader,
+                             .clip = clip,
+                             .frames = clip->frames,
+                             .progress = &output->console->progress,
+                             .each = hand_on,
+                             .self = &images};
+    return sp_reread(&reread);
 }
 
 /* A video being written. */

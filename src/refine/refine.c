@@ -165,12 +165,17 @@ static void cut_queries(SpRefiner *r, int64_t t)
     }
 }
 
+bool sp_refiner_has_queries(const SpRefiner *r, int64_t t)
+{
+    for (int64_t n = 0; n < r->tracks.tracks; n++)
+        if ((int64_t)r->tracks.queries[3 * n] == t)
+            return true;
+    return false;
+}
+
 void sp_refiner_cut(SpRefiner *r, int64_t t, const uint8_t *rgb)
 {
-    bool any = false;
-    for (int64_t n = 0; n < r->tracks.tracks; n++)
-        any = any || (int64_t)r->tracks.queries[3 * n] == t;
-    if (!any)
+    if (!sp_refiner_has_queries(r, t))
         return;
     sp_pyramid_fill(&r->pyramid, rgb);
     cut_queries(r, t);

@@ -36,6 +36,9 @@ void sp_refiner_close(SpRefiner *refiner);
  * all queries lie in frame 0. */
 int64_t sp_refiner_cut_frames(const SpRefiner *refiner);
 
+/* Whether sp_refiner_cut needs frame t; of the others it need not be called. */
+bool sp_refiner_has_queries(const SpRefiner *refiner, int64_t t);
+
 /* Frame t as RGB bytes [height, width, 3]: takes the patches of its queries. */
 void sp_refiner_cut(SpRefiner *refiner, int64_t t, const uint8_t *rgb);
 
