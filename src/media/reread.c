@@ -134,7 +134,7 @@ static SpStatus run(Queue *queue)
 
 size_t sp_reread_bytes(int64_t height, int64_t width)
 {
-    return HELD * (size_t)(3 * height * width);
+    return (HELD + 1) * (size_t)(3 * height * width); /* one in the reader's scaler */
 }
 
 /* With the reader open. */
@@ -148,7 +148,7 @@ static SpStatus read_frames(const SpReread *what, SpReader *reader)
                    .changed = PTHREAD_COND_INITIALIZER};
     if (now.height != height || now.width != width)
         return changed(what->video);
-    uint8_t *rgb = malloc(sp_reread_bytes(height, width));
+    uint8_t *rgb = malloc(HELD * (size_t)(3 * height * width));
     if (!rgb)
         return sp_no_memory("a frame");
     for (int i = 0; i < HELD; i++)

@@ -32,7 +32,7 @@ typedef struct SpReread {
  * `each` gives. */
 SpStatus sp_reread(const SpReread *reread);
 
-/* Bytes of the frames that it holds at a time, in RGB. */
+/* Bytes of the frames that it holds at a time, in RGB, beside those of FFmpeg's decoder. */
 size_t sp_reread_bytes(int64_t height, int64_t width);
 
 #endif

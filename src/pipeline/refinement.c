@@ -28,7 +28,9 @@ size_t sp_refinement_bytes(const SpRun *run, int64_t frames, int64_t queries)
 {
     const SpFramePlan *plan = &run->clip.plan;
     const size_t tracks = (size_t)(frames * queries) * 3 * sizeof(float); /* positions, sigma */
-    return run->refines ? tracks + sp_refiner_bytes(queries, plan->input_height, plan->input_width)
+    const int64_t height = plan->input_height, width = plan->input_width;
+    return run->refines ? tracks + sp_reread_bytes(height, width) +
+                              sp_refiner_bytes(queries, height, width, run->report.threads)
                         : 0;
 }
 
