@@ -147,8 +147,14 @@ SpStatus sp_overlay_frames(const SpOutput *output,
     Images images = {clip, each, self};
     if (!output->video)
         return hand_on_clip(output, &images);
-    return sp_reread(output->video, &output->reader, clip, clip->frames, &output->console->progress,
-                     hand_on, &images);
+    const SpReread reread = {.video = output->video,
+                             .settings = output->reader,
+                             .clip = clip,
+                             .frames = clip->frames,
+                             .progress = &output->console->progress,
+                             .each = hand_on,
+                             .self = &images};
+    return sp_reread(&reread);
 }
 
 /* A video being written. */

@@ -72,7 +72,10 @@ void sp_job_set_video(SpJob *job, const char *video);
 /* How the job's videos are read, the first time and again. */
 static inline SpReaderSettings sp_job_reader(const SpJob *job)
 {
-    return (SpReaderSettings){job->start, job->stride, job->max_frames, job->stream};
+    return (SpReaderSettings){.start = job->start,
+                              .stride = job->stride,
+                              .max_frames = job->max_frames,
+                              .stream = job->stream};
 }
 
 #endif

@@ -93,7 +93,7 @@ static void single(Truth *truth, int n, float from, Single *out)
     out->drawing.result.visibility = out->visible;
     out->drawing.result.queries = out->query;
     out->drawing.output.video = truth->video;
-    out->drawing.output.reader = (SpReaderSettings){0, 1, 80, -1};
+    out->drawing.output.reader = (SpReaderSettings){0, 1, 80, -1, false};
     out->drawing.output.background = SP_BACKGROUND_GRAY;
 }
 
