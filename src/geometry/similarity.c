@@ -6,7 +6,7 @@
 
 #include "geometry/procrustes.h"
 
-enum { ROUNDS = 30 };
+enum { FIRST_ROUNDS = 10, ROUNDS = 30 };
 
 static const double MEDIANS = 2;  /* beyond so many a pair counts less and less */
 static const double LEAST = 1e-7; /* the smallest k: float32's rounding */
@@ -170,8 +170,8 @@ static void rotation_of_line(double h[3][3], double r[9])
     shortest_rotation(x, y, r);
 }
 
-/* The least-squares fit with the weights in `work`. */
-static bool fit_once(const SpPointPair *pairs, int64_t count, const SpWeighted *work,
+/* The least-squares fit with the weights in `work`; of that scale where one is given, else 0. */
+static bool fit_once(const SpPointPair *pairs, int64_t count, const SpWeighted *work, double scale,
                      SpSimilarity *out)
 {
     Moments m = moments_of(pairs, count, work);
@@ -182,7 +182,7 @@ static bool fit_once(const SpPointPair *pairs, int64_t count, const SpWeighted *
     const bool spread = m.xx > FLAT * FLAT * m.total * squared(m.cx) &&
                         m.yy > FLAT * FLAT * m.total * squared(m.cy) && norm > 0;
     if (spread) {
-        s.scale = sqrt(m.yy / m.xx);
+        s.scale = scale > 0 ? scale : sqrt(m.yy / m.xx);
         if (squared_minors(m.h) <= FLAT * FLAT * norm * norm)
             rotation_of_line(m.h, s.rotation);
         else if (sp_procrustes_rotation(m.h, r))
@@ -215,8 +215,28 @@ static double distance(const SpPointPair *p, const SpSimilarity *s)
     return sqrt(squared(d)) / p->unit;
 }
 
-/* Weights of the next round. */
-static void reweight(const SpPointPair *pairs, int64_t count, const SpSimilarity *s,
+/* Of the lengths between two points each, in y over x, the one in the middle: a scale that neither
+ * the rotation nor a quarter of the pairs has a say in. 0 where there is none. */
+static double middle_scale(const SpPointPair *pairs, int64_t count, SpWeighted *work)
+{
+    int64_t found = 0;
+    for (int64_t n = 0; n < count; n++) {
+        const SpPointPair *a = pairs + n, *b = pairs + (n + count / 2 + 1) % count;
+        double x[3], y[3];
+        for (int i = 0; i < 3; i++) {
+            x[i] = a->x[i] - b->x[i];
+            y[i] = a->y[i] - b->y[i];
+        }
+        const double ratio = sqrt(squared(y) / squared(x));
+        if (counts(a) && counts(b) && ratio > 0 && isfinite(ratio))
+            work[found++] = (SpWeighted){ratio, a->weight * b->weight};
+    }
+    const double middle = sp_weighted_median(work, found);
+    return middle > 0 ? middle : 0;
+}
+
+/* Weights of the next round: Huber's, or their squares. */
+static void reweight(const SpPointPair *pairs, int64_t count, const SpSimilarity *s, bool square,
                      SpWeighted *work)
 {
     for (int64_t n = 0; n < count; n++)
@@ -226,7 +246,7 @@ static void reweight(const SpPointPair *pairs, int64_t count, const SpSimilarity
     for (int64_t n = 0; n < count; n++) {
         const SpPointPair *p = pairs + n;
         const double e = counts(p) ? distance(p, s) : 0;
-        const double say = e > k ? k / e * (k / e) : 1;
+        const double huber = e > k ? k / e : 1, say = square ? huber * huber : huber;
         work[n].weight = counts(p) ? say * p->weight / (p->unit * p->unit) : 0;
     }
 }
@@ -244,16 +264,18 @@ static bool is_near(const SpSimilarity *a, const SpSimilarity *b)
 
 bool sp_similarity_fit(const SpPointPair *pairs, int64_t count, SpWeighted *work, SpSimilarity *out)
 {
+    const double scale = middle_scale(pairs, count, work);
     for (int64_t n = 0; n < count; n++) {
         const SpPointPair *p = pairs + n;
         work[n].weight = counts(p) ? p->weight / (p->unit * p->unit) : 0;
     }
-    bool found = fit_once(pairs, count, work, out);
-    for (int round = 0; round < ROUNDS && found; round++) {
+    bool found = fit_once(pairs, count, work, scale, out);
+    for (int round = 0; round < FIRST_ROUNDS + ROUNDS && found; round++) {
+        const bool free = round >= FIRST_ROUNDS;
         const SpSimilarity last = *out;
-        reweight(pairs, count, &last, work);
-        found = fit_once(pairs, count, work, out);
-        if (found && is_near(out, &last))
+        reweight(pairs, count, &last, free, work);
+        found = fit_once(pairs, count, work, free ? 0 : scale, out);
+        if (free && found && is_near(out, &last))
             break;
     }
     return found;

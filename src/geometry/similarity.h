@@ -45,12 +45,13 @@ typedef struct SpWeighted {
  * lies. Sorts them. NaN where no weight is above 0. */
 double sp_weighted_median(SpWeighted *values, int64_t count);
 
-/* Fits x to y. In each round a pair counts with weight / unit^2 min(1, (k / e)^2), where e is its
- * distance in its unit and k twice the weighted median of all e: Huber's weights, squared, so that
- * one which is far off has a bounded say in the scale, too. work: [count]. Points on a line leave
- * the turn about it open: the smallest that there is, is taken; points in one place leave the
- * rotation and the scale as they are. Returns false, and the identity, when no pair has weight, or
- * none is finite. */
+/* Fits x to y. In each round a pair counts with weight / unit^2 min(1, k / e), where e is its
+ * distance in its unit and k twice the weighted median of all e: Huber's weights. First the scale
+ * stays that of the lengths between points, in the middle of all; then it is fitted, too, with the
+ * weights squared, so that a pair which is far off has a bounded say in it. work: [count]. Points
+ * on a line leave the turn about it open: the smallest that there is, is taken; points in one place
+ * leave the rotation and the scale as they are. Returns false, and the identity, when no pair has
+ * weight, or none is finite. */
 bool sp_similarity_fit(const SpPointPair *pairs, int64_t count, SpWeighted *work,
                        SpSimilarity *out);
 

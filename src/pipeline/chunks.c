@@ -14,7 +14,7 @@ enum { CHUNK = 60, OVERLAP = 30, PAIRS = 20000 };
 struct SpChunks {
     const SpChunkSource *source;
     SpChunking chunking;
-    int64_t next;          /* first frame of the next chunk */
+    int64_t next;          /* first frame that is not final, and of the next chunk */
     bool ended;            /* there is no more */
     bool still;            /* the cameras of the last chunk, by itself */
     float to_first[16];    /* from the first chunk's world to the camera of its first frame */
@@ -346,6 +346,7 @@ SpStatus sp_chunks_next(SpChunks *chunks, SpChunkPiece *piece)
     if (frames <= shared) { /* the last chunk was the last one */
         piece->geometry = chunks->tail;
         piece->count = chunks->ended ? 0 : shared;
+        chunks->next += piece->count;
         chunks->ended = true;
         return sp_ok();
     }
@@ -353,13 +354,12 @@ SpStatus sp_chunks_next(SpChunks *chunks, SpChunkPiece *piece)
     SP_TRY(shared ? join(chunks, frames) : begin(chunks, frames));
     piece->geometry = chunks->chunk;
     piece->count = frames;
-    if (frames < whole) {
-        chunks->ended = true;
-        return sp_ok();
+    chunks->ended = frames < whole;
+    if (!chunks->ended) {
+        piece->count -= overlap;
+        const SpGeometry end = from(chunks, &chunks->chunk, piece->count);
+        copy_geometry(&chunks->tail, &end, overlap, area_of(chunks));
     }
-    piece->count -= overlap;
-    const SpGeometry end = from(chunks, &chunks->chunk, piece->count);
-    copy_geometry(&chunks->tail, &end, overlap, area_of(chunks));
     chunks->next += piece->count;
     return sp_ok();
 }
