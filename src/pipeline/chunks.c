@@ -8,8 +8,8 @@
 #include "geometry/camera.h"
 #include "geometry/similarity.h"
 
-/* Those of VGGT-Long, and the most pairs of points that one fit looks at. */
-enum { CHUNK = 60, OVERLAP = 30, PAIRS = 20000 };
+/* Those of VGGT-Long; the most pixels that one fit looks at; and pairs of a frame's cameras. */
+enum { CHUNK = 60, OVERLAP = 30, PIXELS = 20000, RAYS = 9 };
 
 struct SpChunks {
     const SpChunkSource *source;
@@ -20,8 +20,8 @@ struct SpChunks {
     float to_first[16];    /* from the first chunk's world to the camera of its first frame */
     SpGeometry chunk;      /* [frames, ...] of the last one */
     SpGeometry tail;       /* [overlap, ...] its last frames, which the next chunk shares */
-    SpPointPair *pair;     /* [PAIRS] */
-    SpWeighted *work;      /* [PAIRS] */
+    SpPointPair *pair;     /* [pairs_of] */
+    SpWeighted *work;      /* [pairs_of] */
     float *memory;         /* behind chunk and tail */
     SpResultChunk *listed; /* [count] of `capacity` */
     int64_t count, capacity;
@@ -57,11 +57,17 @@ static int64_t floats_of(int64_t frames, int64_t area)
     return frames * (2 * area + 9 + 16);
 }
 
+/* The most pairs of one fit. */
+static int64_t pairs_of(const SpChunking *chunking)
+{
+    return PIXELS + RAYS * chunking->overlap;
+}
+
 size_t sp_chunks_bytes(const SpChunking *chunking, int64_t height, int64_t width)
 {
     const int64_t frames = chunking->frames + chunking->overlap;
     return (size_t)floats_of(frames, height * width) * sizeof(float) +
-           PAIRS * (sizeof(SpPointPair) + sizeof(SpWeighted));
+           (size_t)pairs_of(chunking) * (sizeof(SpPointPair) + sizeof(SpWeighted));
 }
 
 static SpGeometry carve(float *memory, int64_t frames, int64_t area)
@@ -101,8 +107,8 @@ SpStatus sp_chunks_open(const SpChunkSource *source, const SpChunking *chunking,
         return sp_no_memory("the front's chunks; use fewer frames with --front-chunk");
     }
     chunks->pair = (SpPointPair *)(void *)chunks->memory; /* first, as doubles are aligned to 8 */
-    chunks->work = (SpWeighted *)(void *)(chunks->pair + PAIRS);
-    float *maps = (float *)(void *)(chunks->work + PAIRS);
+    chunks->work = (SpWeighted *)(void *)(chunks->pair + pairs_of(chunking));
+    float *maps = (float *)(void *)(chunks->work + pairs_of(chunking));
     chunks->chunk = carve(maps, chunking->frames, area);
     chunks->tail = carve(maps + floats_of(chunking->frames, area), chunking->overlap, area);
     *out = chunks;
@@ -139,90 +145,127 @@ static bool stands_still(const SpGeometry *g, int64_t frames)
 
 /* The alignment -------------------------------------------------------------------------------- */
 
-/* A pixel of a shared frame: in the last chunk (a) and in this one (b). */
-static void set_pair(const SpChunks *chunks, int64_t t, int64_t pixel, SpPointPair *pair)
+/* Where the camera of a frame puts a pixel at that depth. */
+static void place_of(const float k[9], const float c2w[16], const float pixel[2], double depth,
+                     double place[3])
 {
-    const SpGeometry *const side[2] = {&chunks->chunk, &chunks->tail};
-    double *const at[2] = {pair->x, pair->y};
-    const int64_t i = t * area_of(chunks) + pixel, width = chunks->source->width;
-    const double a = side[1]->confidence[i], b = side[0]->confidence[i];
-    for (int k = 0; k < 2; k++) {
-        float point[3];
-        sp_unproject(side[k]->intrinsics + 9 * t, (float)(pixel % width), (float)(pixel / width),
-                     side[k]->depth[i], point);
-        sp_pose_apply(side[k]->c2w + 16 * t, point, point);
-        for (int j = 0; j < 3; j++)
-            at[k][j] = point[j];
-    }
-    pair->unit = side[1]->depth[i];
-    pair->weight = a > 0 && b > 0 ? sqrt(a * b) : 0;
+    float point[3];
+    sp_unproject(k, pixel[0], pixel[1], (float)depth, point);
+    sp_pose_apply(c2w, point, point);
+    for (int i = 0; i < 3; i++)
+        place[i] = point[i];
+}
+
+static double trust_of(const SpChunks *chunks, int64_t i)
+{
+    const double a = chunks->tail.confidence[i], b = chunks->chunk.confidence[i];
+    return a > 0 && b > 0 ? sqrt(a * b) : 0;
+}
+
+static bool has_both(const SpChunks *chunks, int64_t i)
+{
+    return is_depth(chunks->tail.depth[i]) && is_depth(chunks->chunk.depth[i]);
+}
+
+/* A pixel of shared frame t: in this chunk (x) and in the last one (y). */
+static SpPointPair pixel_pair(const SpChunks *chunks, int64_t t, int64_t x, int64_t y)
+{
+    const SpGeometry a = from(chunks, &chunks->tail, t), b = from(chunks, &chunks->chunk, t);
+    const int64_t i = y * chunks->source->width + x;
+    const float pixel[2] = {(float)x, (float)y};
+    SpPointPair pair = {.weight = trust_of(chunks, t * area_of(chunks) + i), .unit = a.depth[i]};
+    place_of(b.intrinsics, b.c2w, pixel, b.depth[i], pair.x);
+    place_of(a.intrinsics, a.c2w, pixel, a.depth[i], pair.y);
+    return pair;
 }
 
 /* Pairs from a grid over the shared frames. */
-static int64_t gather(SpChunks *chunks)
+static int64_t gather_pixels(SpChunks *chunks)
 {
     const int64_t height = chunks->source->height, width = chunks->source->width;
     const int64_t overlap = chunks->chunking.overlap;
     int64_t count = 0, step = 1;
-    while (overlap * ((height + step - 1) / step) * ((width + step - 1) / step) > PAIRS)
+    while (overlap * ((height + step - 1) / step) * ((width + step - 1) / step) > PIXELS &&
+           step < sp_max(height, width))
         step++;
     for (int64_t t = 0; t < overlap; t++)
         for (int64_t y = step / 2; y < height; y += step)
-            for (int64_t x = step / 2; x < width; x += step) {
-                const int64_t pixel = y * width + x, i = t * height * width + pixel;
-                if (count < PAIRS && is_depth(chunks->tail.depth[i]) &&
-                    is_depth(chunks->chunk.depth[i]))
-                    set_pair(chunks, t, pixel, chunks->pair + count++);
-            }
+            for (int64_t x = step / 2; x < width; x += step)
+                if (count < PIXELS && has_both(chunks, (t * height + y) * width + x))
+                    chunks->pair[count++] = pixel_pair(chunks, t, x, y);
     return count;
 }
 
-/* Where the network trusts nothing, everything counts the same. */
-static void even_out(SpPointPair *pair, int64_t count)
+/* Where the network trusts nothing, everything counts the same. Returns the sum. */
+static double even_out(SpPointPair *pair, int64_t count)
 {
-    bool any = false;
+    double total = 0;
     for (int64_t i = 0; i < count; i++)
-        any = any || pair[i].weight > 0;
-    for (int64_t i = 0; i < count && !any; i++)
+        total += pair[i].weight;
+    for (int64_t i = 0; i < count && !(total > 0); i++)
         pair[i].weight = 1;
+    return total > 0 ? total : (double)count;
 }
 
 /* The ratio of the depths in the middle, which favours neither chunk. 1 where there are none. */
-static double scale_of_depth(const SpChunks *chunks, int64_t frames)
+static double scale_of_depth(const SpChunks *chunks)
 {
-    const int64_t area = area_of(chunks), pixels = frames * area;
-    const int64_t step = (pixels + PAIRS - 1) / PAIRS;
-    int64_t count = 0;
-    bool even = false;
+    const int64_t pixels = chunks->chunking.overlap * area_of(chunks);
+    const int64_t step = (pixels + PIXELS - 1) / PIXELS;
     double median = NAN;
-    for (int round = 0; round < 2 && isnan(median); round++, even = true) {
-        count = 0;
-        for (int64_t i = step / 2; i < pixels; i += step) {
-            const double a = chunks->tail.depth[i], b = chunks->chunk.depth[i];
-            const double trust =
-                (double)chunks->tail.confidence[i] * (double)chunks->chunk.confidence[i];
-            if (is_depth((float)a) && is_depth((float)b))
-                chunks->work[count++] = (SpWeighted){log(a / b), even        ? 1
-                                                                 : trust > 0 ? sqrt(trust)
-                                                                             : 0};
-        }
+    for (int round = 0; round < 2 && isnan(median); round++) {
+        int64_t count = 0;
+        for (int64_t i = step / 2; i < pixels; i += step)
+            if (has_both(chunks, i))
+                chunks->work[count++] = (SpWeighted){
+                    log((double)chunks->tail.depth[i] / (double)chunks->chunk.depth[i]),
+                    round ? 1 : trust_of(chunks, i)};
         median = sp_weighted_median(chunks->work, count);
     }
     return isnan(median) ? 1 : exp(median);
+}
+
+/* The depth in the middle of the pairs' units. */
+static double middle_depth(const SpChunks *chunks, int64_t pairs)
+{
+    for (int64_t i = 0; i < pairs; i++)
+        chunks->work[i] = (SpWeighted){chunks->pair[i].unit, chunks->pair[i].weight};
+    return sp_weighted_median(chunks->work, pairs);
+}
+
+/* The cameras themselves, behind `pairs` of pixels and together of as much weight: where both
+ * chunks have a few rays of each frame at the same depth, as if depth had no error. Returns how
+ * many. */
+static int64_t gather_cameras(SpChunks *chunks, int64_t pairs, double weight)
+{
+    const int64_t overlap = chunks->chunking.overlap;
+    const double depth = middle_depth(chunks, pairs), scale = scale_of_depth(chunks);
+    for (int64_t t = 0; t < overlap; t++)
+        for (int ray = 0; ray < RAYS; ray++) {
+            const SpGeometry a = from(chunks, &chunks->tail, t);
+            const SpGeometry b = from(chunks, &chunks->chunk, t);
+            const float pixel[2] = {(float)(ray % 3 * (chunks->source->width - 1)) / 2,
+                                    (float)(ray / 3 * (chunks->source->height - 1)) / 2};
+            SpPointPair *pair = &chunks->pair[pairs + RAYS * t + ray];
+            *pair = (SpPointPair){.weight = weight / (double)(RAYS * overlap), .unit = depth};
+            place_of(a.intrinsics, b.c2w, pixel, depth / scale, pair->x);
+            place_of(a.intrinsics, a.c2w, pixel, depth, pair->y);
+        }
+    return RAYS * overlap;
 }
 
 /* From this chunk's world to that of the first one, in which the tail is. */
 static SpSimilarity align(SpChunks *chunks, bool still)
 {
     SpSimilarity s;
-    if (!still) {
-        const int64_t count = gather(chunks);
-        even_out(chunks->pair, count);
+    int64_t count = still ? 0 : gather_pixels(chunks);
+    const double weight = even_out(chunks->pair, count);
+    if (count > 0) {
+        count += gather_cameras(chunks, count, weight);
         if (sp_similarity_fit(chunks->pair, count, chunks->work, &s))
             return s;
     }
-    const double scale = scale_of_depth(chunks, chunks->chunking.overlap);
-    return sp_similarity_between(chunks->chunk.c2w, chunks->tail.c2w, scale);
+    return sp_similarity_between(chunks->chunk.c2w, chunks->tail.c2w, scale_of_depth(chunks));
 }
 
 static void apply(SpChunks *chunks, const SpSimilarity *s, int64_t frames)

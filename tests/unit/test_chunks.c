@@ -62,7 +62,7 @@ static void chunks_begin_above_the_modes_frames(void **state)
 /* Truth, and what each chunk makes of it. */
 typedef struct Made {
     int64_t frames, calls, first[MAX];
-    bool still, blind, empty, no_trust, fails;
+    bool still, blind, empty, no_trust, fails, room;
     double noise;  /* of depth, relative */
     double spoilt; /* share of the pixels of every second chunk that are far off */
 } Made;
@@ -78,12 +78,32 @@ static double noise_of(int64_t chunk, int64_t i)
 
 static void true_camera(const Made *made, int64_t t, float c2w[16], float k[9])
 {
-    const double a = made->still ? 0 : 0.012 * (double)t, b = made->still ? 0 : 0.004 * (double)t;
+    const double a = made->still ? 0 : made->room ? 0.4 * sin((double)t / 50) : 0.012 * (double)t;
+    const double b = made->still ? 0 : 0.004 * (double)t;
     const double q[4] = {sin(b / 2), sin(a / 2), 0, cos(a / 2)};
     const double move[3] = {made->still ? 0 : 0.02 * (double)t, 0, made->still ? 0 : b};
     const float own[9] = {30, 0, WIDTH / 2.0f, 0, 30, HEIGHT / 2.0f, 0, 0, 1};
     sp_c2w_of_quaternion(q, move, c2w);
     memcpy(k, own, sizeof own);
+}
+
+/* Of a place in the picture, in a corner of a room: the nearer of two walls. */
+static double depth_in_room(const float c2w[16], const float k[9], double u, double v)
+{
+    static const double wall[2][4] = {{0.25, 0.1, 1, 6}, {-0.9, 0.2, 1, 7}}; /* n . x = d */
+    double nearest = INFINITY;
+    float ray[3];
+    sp_unproject(k, (float)u, (float)v, 1, ray);
+    for (int w = 0; w < 2; w++) {
+        double along = 0, beyond = wall[w][3];
+        for (int i = 0; i < 3; i++) {
+            beyond -= wall[w][i] * (double)c2w[4 * i + 3];
+            for (int j = 0; j < 3; j++)
+                along += wall[w][i] * (double)c2w[4 * i + j] * (double)ray[j];
+        }
+        nearest = fmin(nearest, beyond / along > 0 ? beyond / along : INFINITY);
+    }
+    return nearest;
 }
 
 /* Hills that move a little through the picture. */
@@ -102,11 +122,35 @@ static SpSimilarity own_world(int64_t n)
     return n ? s : sp_similarity_identity();
 }
 
+/* As chunk n of a network sees it: waves of 3 % that are its own, and a little flicker. */
+static double room_depth(int64_t t, int64_t pixel, int64_t n)
+{
+    const Made made = {.room = true};
+    const double x = (double)(pixel % WIDTH), y = (double)(pixel / WIDTH), phase = 2.1 * (double)n;
+    float c2w[16], k[9];
+    true_camera(&made, t, c2w, k);
+    const double wave = 0.03 * sin(x / 4 + phase) * cos(y / 5 - phase);
+    return depth_in_room(c2w, k, x, y) * (1 + wave + (t % 2 ? 0.003 : -0.003));
+}
+
 static SpStatus count(void *self, int64_t first, int64_t most, int64_t *frames)
 {
     const Made *made = self;
     *frames = made->frames - first < most ? made->frames - first : most;
     return sp_ok();
+}
+
+/* Turns a camera by about so many radians. */
+static void shake(float c2w[16], double size, int64_t seed)
+{
+    double q[4] = {0, 0, 0, 1};
+    float turn[16], own[16];
+    static const double nowhere[3];
+    for (int i = 0; i < 3; i++)
+        q[i] = size / 2 * noise_of(700, seed + i);
+    sp_c2w_of_quaternion(q, nowhere, turn);
+    sp_pose_multiply(c2w, turn, own);
+    memcpy(c2w, own, sizeof own);
 }
 
 static SpStatus compute(void *self, int64_t first, int64_t frames, const SpGeometry *out)
@@ -124,13 +168,17 @@ static SpStatus compute(void *self, int64_t first, int64_t frames, const SpGeome
     }
     for (int64_t t = 0; t < frames; t++) {
         true_camera(made, first + t, out->c2w + 16 * t, out->intrinsics + 9 * t);
+        if (made->room)
+            shake(out->c2w + 16 * t, 0.001, 16 * n + 1000 * (first + t));
         sp_similarity_pose(&own, out->c2w + 16 * t, out->c2w + 16 * t);
         for (int64_t p = 0; p < AREA; p++) {
             const int64_t i = t * AREA + p;
             const double e = made->noise * noise_of(n, i);
             const bool off = n % 2 && noise_of(n + 999, i) < 2 * made->spoilt - 1;
             const bool hole = made->empty || (made->blind && p % 7 == n % 7);
-            const double depth = own.scale * (double)true_depth(first + t, p) * (1 + e);
+            const double truth =
+                made->room ? room_depth(first + t, p, n) : (double)true_depth(first + t, p);
+            const double depth = own.scale * truth * (1 + e);
             out->depth[i] = hole ? (p % 2 ? 0 : NAN) : (float)(off ? 9 * depth : depth);
             out->confidence[i] = made->no_trust ? 0 : (float)(0.6 + 0.3 * noise_of(n + 50, i));
         }
@@ -251,6 +299,85 @@ static void noisy_chunks_drift_little(void **state)
     free(out);
 }
 
+/* Where the result puts a point of the room that the camera of frame t sees at u, v. */
+static void place_of(const Whole *out, int64_t t, double u, double v, float place[3])
+{
+    const int64_t pixel = llround(v) * WIDTH + llround(u);
+    sp_unproject(out->intrinsics + 9 * t, (float)u, (float)v, out->depth[t * AREA + pixel], place);
+    sp_pose_apply(out->c2w + 16 * t, place, place);
+}
+
+/* The pixel of a place in the world at frame t; false where it is not in the picture. */
+static bool pixel_of(int64_t t, const float place[3], double *u, double *v)
+{
+    const Made made = {.room = true};
+    float c2w[16], k[9], at[3];
+    true_camera(&made, t, c2w, k);
+    sp_pose_invert(c2w, c2w);
+    sp_pose_apply(c2w, place, at);
+    *u = (double)(k[0] * at[0] / at[2] + k[2]);
+    *v = (double)(k[4] * at[1] / at[2] + k[5]);
+    return at[2] > 0 && *u > 0 && *v > 0 && *u < WIDTH - 1 && *v < HEIGHT - 1;
+}
+
+/* The median of how far the room's points move from frame t to the next. */
+static double step_of(const Whole *out, int64_t t)
+{
+    const Made made = {.room = true};
+    SpWeighted step[AREA];
+    int64_t found = 0;
+    float c2w[16], k[9];
+    true_camera(&made, t, c2w, k);
+    for (int64_t p = 0; p < AREA; p += 3) {
+        const double x = (double)(p % WIDTH), y = (double)(p / WIDTH);
+        float truth[3], before[3], after[3];
+        double u, v;
+        sp_unproject(k, (float)x, (float)y, (float)depth_in_room(c2w, k, x, y), truth);
+        sp_pose_apply(c2w, truth, truth);
+        if (!pixel_of(t + 1, truth, &u, &v))
+            continue;
+        place_of(out, t, x, y, before);
+        place_of(out, t + 1, u, v, after);
+        step[found++] = (SpWeighted){
+            hypot(hypot((double)(after[0] - before[0]), (double)(after[1] - before[1])),
+                  (double)(after[2] - before[2])),
+            1};
+    }
+    return sp_weighted_median(step, found);
+}
+
+/* A room seen by a moving camera, each chunk in a world and with errors of its own: a point of the
+ * room jumps at most twice as far at a seam as it does from frame to frame. */
+static void no_seam_is_seen(void **state)
+{
+    (void)state;
+    Made made = {.frames = 160, .room = true};
+    Whole *out = run(&made, 60, 30);
+    SpWeighted sorted[MAX];
+    double step[MAX], seam = 0;
+    for (int64_t t = 0; t + 1 < out->frames; t++) {
+        step[t] = step_of(out, t);
+        sorted[t] = (SpWeighted){step[t], 1};
+    }
+    for (int64_t n = 1; n < out->chunks; n++) {
+        const int64_t in = out->chunk[n].first - 1, over = in + 30;
+        seam = fmax(seam, step[in]);
+        if (over + 1 < out->frames)
+            seam = fmax(seam, step[over]);
+    }
+    assert_true(seam <= 2 * sp_weighted_median(sorted, out->frames - 1));
+    for (int64_t t = 0; t < out->frames; t++) { /* within 0.5 degrees */
+        float truth[16], k[9];
+        double trace = 0;
+        true_camera(&made, t, truth, k);
+        for (int i = 0; i < 3; i++)
+            for (int j = 0; j < 3; j++)
+                trace += (double)truth[4 * i + j] * (double)out->c2w[16 * t + 4 * i + j];
+        assert_true(trace > 1 + 2 * cos(0.5 * M_PI / 180));
+    }
+    free(out);
+}
+
 static void pixels_far_off_do_not_move_a_chunk(void **state)
 {
     (void)state;
@@ -363,6 +490,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(exact_chunks_give_the_truth_back),
         cmocka_unit_test(the_list_says_where_chunks_begin_and_what_moved_them),
         cmocka_unit_test(noisy_chunks_drift_little),
+        cmocka_unit_test(no_seam_is_seen),
         cmocka_unit_test(pixels_far_off_do_not_move_a_chunk),
         cmocka_unit_test(one_chunk_fades_into_the_next),
         cmocka_unit_test(holes_stay_out_of_it),
