@@ -1,10 +1,10 @@
 /*
  * Depth and cameras in overlapping chunks of frames, one after another, each brought into the world
- * of the first: by a similarity between the points and cameras that both chunks have of the shared frames, in
- * the way of VGGT-Long (Deng et al., 2025) without its loops. A chunk whose cameras stand still has
- * no world but its own; of two of these the depth's scale alone is aligned. Over the shared frames
- * one chunk fades into the next, so that there is no seam. What is final comes out in pieces, in
- * the order of the frames; a clip's length need not be known.
+ * of the first: by a similarity between the points and cameras that both chunks have of the shared
+ * frames, in the way of VGGT-Long (Deng et al., 2025) without its loops. A chunk whose cameras
+ * stand still has no world but its own; of two of these the depth's scale alone is aligned. Over
+ * the shared frames one chunk fades into the next, so that there is no seam. What is final comes
+ * out in pieces, in the order of the frames; a clip's length need not be known.
  */
 #ifndef SP_PIPELINE_CHUNKS_H
 #define SP_PIPELINE_CHUNKS_H
