@@ -80,7 +80,7 @@ static const Option options[] = {
     {CHOICE, "mode", "offline|online", "online: in windows of 20 frames, for long clips (offline)",
      SETTING(mode)},
     {WHOLE, "front-chunk", "N",
-     "depth and cameras of N frames at a time (60 in longer clips; 0: all)", SETTING(front_chunk),
+     "depth and cameras of N frames at a time (60 in long clips; 0: all)", SETTING(front_chunk),
      .if_given = true, .max = 1e6, .default_value = -1},
     {WHOLE, "front-overlap", "N", "frames that such a chunk shares with the next (half of them)",
      SETTING(front_overlap), .if_given = true, .min = 1, .max = 1e6},

@@ -61,7 +61,7 @@ static void chunks_begin_above_the_modes_frames(void **state)
 
 /* Truth, and what each chunk makes of it. */
 typedef struct Made {
-    int64_t frames, calls, first[MAX];
+    int64_t frames, calls, first[2 * MAX];
     bool still, blind, empty, no_trust, fails, room;
     double noise;  /* of depth, relative */
     double spoilt; /* share of the pixels of every second chunk that are far off */
@@ -79,9 +79,12 @@ static double noise_of(int64_t chunk, int64_t i)
 static void true_camera(const Made *made, int64_t t, float c2w[16], float k[9])
 {
     const double a = made->still ? 0 : made->room ? 0.4 * sin((double)t / 50) : 0.012 * (double)t;
-    const double b = made->still ? 0 : 0.004 * (double)t;
+    const double b = made->still ? 0 : made->room ? 0.2 * sin((double)t / 70) : 0.004 * (double)t;
     const double q[4] = {sin(b / 2), sin(a / 2), 0, cos(a / 2)};
-    const double move[3] = {made->still ? 0 : 0.02 * (double)t, 0, made->still ? 0 : b};
+    const double move[3] = {made->still  ? 0
+                            : made->room ? sin((double)t / 40)
+                                         : 0.02 * (double)t,
+                            0, b};
     const float own[9] = {30, 0, WIDTH / 2.0f, 0, 30, HEIGHT / 2.0f, 0, 0, 1};
     sp_c2w_of_quaternion(q, move, c2w);
     memcpy(k, own, sizeof own);
@@ -378,6 +381,40 @@ static void no_seam_is_seen(void **state)
     free(out);
 }
 
+/* 160 chunks, one after another: errors add up, but the end is still of the size of the beginning.
+ */
+static void long_clips_stay_finite_and_in_scale(void **state)
+{
+    (void)state;
+    Made made = {.frames = 4800, .room = true};
+    const SpChunking chunking = {60, 30};
+    const SpChunkSource source = {&made, HEIGHT, WIDTH, count, compute};
+    SpChunks *chunks;
+    SpChunkPiece piece;
+    int64_t frames = 0, listed;
+    double worst = 0;
+    assert_ok(sp_chunks_open(&source, &chunking, &chunks));
+    do {
+        assert_ok(sp_chunks_next(chunks, &piece));
+        for (int64_t t = 0; t < piece.count; t++) {
+            float c2w[16], k[9];
+            true_camera(&made, piece.first + t, c2w, k);
+            for (int64_t p = 0; p < AREA; p++) {
+                const double truth =
+                    depth_in_room(c2w, k, (double)(p % WIDTH), (double)(p / WIDTH));
+                const double depth = piece.geometry.depth[t * AREA + p];
+                assert_true(isfinite(depth) && depth > 0);
+                worst = fmax(worst, fabs(log(depth / truth)));
+            }
+        }
+        frames += piece.count;
+    } while (piece.count);
+    sp_chunks_list(chunks, &listed);
+    assert_true(frames == made.frames && listed == made.calls && listed == 159);
+    assert_true(worst < 0.2);
+    sp_chunks_close(chunks);
+}
+
 static void pixels_far_off_do_not_move_a_chunk(void **state)
 {
     (void)state;
@@ -491,6 +528,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_list_says_where_chunks_begin_and_what_moved_them),
         cmocka_unit_test(noisy_chunks_drift_little),
         cmocka_unit_test(no_seam_is_seen),
+        cmocka_unit_test(long_clips_stay_finite_and_in_scale),
         cmocka_unit_test(pixels_far_off_do_not_move_a_chunk),
         cmocka_unit_test(one_chunk_fades_into_the_next),
         cmocka_unit_test(holes_stay_out_of_it),
