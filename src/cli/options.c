@@ -10,9 +10,10 @@
 
 #include "output/formats.h"
 #include "output/npz.h"
+#include "pipeline/chunks.h"
 #include "pipeline/files.h"
 
-enum { DEFAULT_FRAMES = 80, DEFAULT_FRAMES_ONLINE = 300, DEFAULT_SIDE = 336 };
+enum { DEFAULT_SIDE = 336 };
 static const double DEFAULT_TOLERANCE_PIXELS = 1, DEFAULT_TOLERANCE_RELATIVE = 0.01;
 
 typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, SIZE, TEXT, TEXTS, CHOICE, OUTPUT } Kind;
@@ -25,6 +26,7 @@ typedef struct Option {
     size_t field;        /* in SpOptions */
     bool affects_result; /* and so is written into it */
     bool runs;           /* says how a video is read or computed: not of a finished result */
+    bool if_given;       /* but only where it is given */
     bool compares;       /* goes with --compare */
     char letter;
     double min, max, default_value;
@@ -82,6 +84,11 @@ static const Option options[] = {
     {.kind = HEADING, .name = "Tracking"},
     {CHOICE, "mode", "offline|online", "online: in windows of 20 frames, for long clips (offline)",
      SETTING(mode)},
+    {WHOLE, "front-chunk", "N",
+     "depth and cameras of N frames at a time (60 in long clips; 0: all)", SETTING(front_chunk),
+     .if_given = true, .max = 1e6, .default_value = -1},
+    {WHOLE, "front-overlap", "N", "frames that such a chunk shares with the next (half of them)",
+     SETTING(front_overlap), .if_given = true, .min = 1, .max = 1e6},
     {WHOLE, "vo-points", "N", "support points for estimating the cameras (from the weights: 756)",
      SETTING(vo_points), .max = 30000, .default_value = -1},
     {WHOLE, "iters", "N", "refinement steps (4)", SETTING(iterations), .min = 1, .max = 64,
@@ -391,6 +398,26 @@ static SpStatus check_known(const SpJob *job)
     return sp_ok();
 }
 
+/* What is computed in chunks, and that they overlap without being one another. */
+static SpStatus check_chunks(const SpJob *job)
+{
+    const SpChunking chunking = sp_chunking_of(job, INT64_MAX - 1);
+    const bool any = job->front_chunk >= 0 || job->front_overlap > 0;
+    if (any && job->geometry)
+        return sp_error(SP_USAGE, "--geometry takes the place of the front; leave out --front-%s",
+                        job->front_chunk >= 0 ? "chunk" : "overlap");
+    if (job->front_chunk == 0 && job->front_overlap > 0)
+        return sp_error(SP_USAGE, "--front-chunk 0 takes all frames at once; leave out "
+                                  "--front-overlap");
+    if (job->front_chunk == 1)
+        return sp_error(SP_USAGE, "--front-chunk takes 2 frames or more, or 0 for all at once");
+    if (job->front_chunk != 0 && chunking.overlap >= chunking.frames)
+        return sp_error(SP_USAGE, "--front-overlap %lld: chunks of %lld frames share at most %lld",
+                        (long long)chunking.overlap, (long long)chunking.frames,
+                        (long long)chunking.frames - 1);
+    return sp_ok();
+}
+
 /* One video's flags; its files' names become `files`. */
 static SpStatus check_video(const SpJob *job, SpRunFile files[])
 {
@@ -402,6 +429,7 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
                         job->grid ? "grid" : "mask");
     SP_TRY(check_prompts(job));
     SP_TRY(check_known(job));
+    SP_TRY(check_chunks(job));
     SP_TRY(check_exports(job));
     if (job->omit)
         SP_TRY(sp_result_check_omit(job->omit));
@@ -570,6 +598,10 @@ static char *make_settings(const SpOptions *in)
     for (int i = 0; i < OPTIONS && whole; i++)
         if (options[i].affects_result) {
             cJSON *item = json_of(in, options + i);
+            if (options[i].if_given && cJSON_IsNull(item)) {
+                cJSON_Delete(item);
+                continue;
+            }
             whole = item && cJSON_AddItemToObject(settings, options[i].name, item);
             if (!whole)
                 cJSON_Delete(item);
@@ -598,7 +630,7 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
             out->video[out->videos++] = argv[i];
     }
     if (job->max_frames < 0)
-        job->max_frames = job->mode == SP_TRACKER_ONLINE ? DEFAULT_FRAMES_ONLINE : DEFAULT_FRAMES;
+        job->max_frames = sp_job_default_frames(job);
     job->result_max_side = job->max_side < 0 ? INT32_MAX : job->max_side;
     job->max_side = job->max_side < 0 ? DEFAULT_SIDE : job->max_side;
     SP_TRY(read_sleep(out->sleep_after, job));

@@ -11,7 +11,8 @@
 /* What --omit can name: all but `version`, by which a result is recognised. */
 static const char can_be_omitted[] =
     "coords,tracks2d,visibs,confs,sigma,dynamic,queries,object,object_names,extrinsics,intrinsics,"
-    "intrinsics_input,size,saved_size,scale,rate,depths,confs_depth,video,frame_index,timestamps";
+    "intrinsics_input,size,saved_size,scale,rate,chunks,chunks_similarity,depths,confs_depth,video,"
+    "frame_index,timestamps";
 
 /* An archive being written, and memory for the arrays that are made for it. */
 typedef struct Writing {
@@ -100,6 +101,27 @@ static SpStatus write_units(const Writing *w)
     return sp_npz_array(w->npz, "rate", SP_F64, 0, NULL, &w->rate);
 }
 
+/* What the front took at once: where each chunk begins, and [s R | t] in the result's unit. */
+static SpStatus write_chunks(const Writing *w)
+{
+    const SpResult *r = w->result;
+    const int64_t shape[] = {r->chunks, 4, 4};
+    SP_TRY(sp_npz_begin(w->npz, "chunks", SP_I64, 1, &r->chunks));
+    for (int64_t i = 0; i < r->chunks; i++)
+        SP_TRY(sp_npz_write(w->npz, &r->chunk[i].first, sizeof r->chunk[i].first));
+    SP_TRY(sp_npz_begin(w->npz, "chunks_similarity", SP_F64, 3, shape));
+    for (int64_t i = 0; i < r->chunks; i++) {
+        const SpResultChunk *s = &r->chunk[i];
+        double rows[16] = {[15] = 1};
+        for (int k = 0; k < 9; k++)
+            rows[4 * (k / 3) + k % 3] = s->scale * s->rotation[k];
+        for (int k = 0; k < 3; k++)
+            rows[4 * k + 3] = r->scale * s->translation[k];
+        SP_TRY(sp_npz_write(w->npz, rows, sizeof rows));
+    }
+    return sp_ok();
+}
+
 /* The objects that tracks lie on. */
 static SpStatus write_objects(const Writing *w)
 {
@@ -143,6 +165,8 @@ static SpStatus write_arrays(const Writing *w)
     SP_TRY(sp_npz_array(w->npz, "frame_index", SP_I64, 1, &clip->frames, clip->index));
     SP_TRY(sp_npz_array(w->npz, "timestamps", SP_F64, 1, &clip->frames, clip->timestamps));
     SP_TRY(write_units(w));
+    if (r->chunks)
+        SP_TRY(write_chunks(w));
     SP_TRY(sp_npz_text(w->npz, "version", r->version));
     return sp_npz_finish(w->npz);
 }

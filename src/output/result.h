@@ -13,6 +13,14 @@
 /* Of the result's format, in its `version`. */
 enum { SP_FORMAT_VERSION = 1 };
 
+/* A chunk of frames that the front took at once. */
+typedef struct SpResultChunk {
+    int64_t first; /* used frame */
+    /* scale R x + t, from the chunk's own world, the camera of its first frame, to that of the
+     * clip, likewise; lengths as the front gives them. */
+    double scale, rotation[9], translation[3];
+} SpResultChunk;
+
 /* What the stages found for a clip's T frames of H x W; views of host arrays. */
 typedef struct SpResult {
     const SpClip *clip;
@@ -33,6 +41,8 @@ typedef struct SpResult {
     int64_t objects;
     const char *object_names; /* [objects] texts, `object_name_size` bytes apart */
     size_t object_name_size;
+    int64_t chunks; /* 0: the front took all frames at once, or there was none */
+    const SpResultChunk *chunk;
     double scale;        /* what lengths were multiplied by, 1: as computed */
     const char *version; /* text of the `version` scalar */
     /* As a finished result has them, whose values are handed on as they are; NULL: they are made

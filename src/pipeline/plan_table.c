@@ -4,6 +4,8 @@
 
 #include <cjson/cJSON.h>
 
+#include "pipeline/chunks.h"
+#include "pipeline/front_chunks.h"
 #include "pipeline/refinement.h"
 #include "pipeline/stages.h"
 
@@ -154,6 +156,19 @@ static void add_refinement(const SpRun *run, const Facts *facts, cJSON *out, boo
     add_number(out, "seconds", facts->refine_seconds, whole);
 }
 
+/* Where the front does not take all frames at once. */
+static void add_chunks(const SpRun *run, cJSON *out, bool *whole)
+{
+    const SpChunking chunking = sp_chunking_of(run->job, run->clip.frames);
+    int64_t last;
+    if (!run->has[SP_STAGE_FRONT] || !chunking.frames)
+        return;
+    const int64_t count = sp_chunking_count(&chunking, run->clip.frames, &last);
+    add_number(out, "front_chunks", (double)count, whole);
+    add_number(out, "front_chunk_frames", (double)chunking.frames, whole);
+    add_number(out, "front_chunk_overlap", (double)chunking.overlap, whole);
+}
+
 static void add_head(const SpRun *run, const Facts *facts, cJSON *out, bool *whole)
 {
     const SpDevice *device = run->models->device;
@@ -166,6 +181,7 @@ static void add_head(const SpRun *run, const Facts *facts, cJSON *out, bool *who
         add_number(out, "points", (double)facts->queries, whole);
         add_number(out, "support_points", (double)run->support, whole);
     }
+    add_chunks(run, out, whole);
     add_text(out, "device", device->name, whole);
     if (run->job->vram_budget)
         add_number(out, "allowed_device_bytes", (double)run->job->vram_budget, whole);
@@ -214,6 +230,7 @@ static SpStatus print_json(const SpRun *run, const Facts *facts)
 
 static void print_table(const SpRun *run, const Facts *facts)
 {
+    char chunks[96];
     print_head(run, facts->queries, &facts->limits);
     for (SpStage stage = 0; stage < SP_STAGES; stage++)
         if (run->has[stage])
@@ -222,6 +239,8 @@ static void print_table(const SpRun *run, const Facts *facts)
         print_refinement(run, facts);
     if (export_bytes(run, facts))
         print_row("exports", export_bytes(run, facts), "-");
+    if (sp_front_chunks_text(run, chunks, sizeof chunks))
+        printf("\nfront: %s\n", chunks);
     if (has_limits(run))
         print_limits(run, facts->frames, facts->points);
 }

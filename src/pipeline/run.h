@@ -31,6 +31,8 @@ typedef struct SpRun {
     float *working;                 /* [N, 3] the queries in pixels of the working frame */
     float *memory;                  /* behind geometry and tracks */
     SpGeometry geometry;            /* from the front or the user */
+    SpResultChunk *chunk;           /* [chunks] of the front */
+    int64_t chunks;                 /* 0: all frames at once */
     bool refines;                   /* tracks are refined on the video's own frames */
     float *sigma;                   /* [T, N] of the refinement, in `memory` */
     SpTrackerOutput tracks;         /* its depth and validity stand in those of `geometry` */

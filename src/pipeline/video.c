@@ -10,6 +10,7 @@
 #include "geometry/camera.h"
 #include "input/masks.h"
 #include "nn/dump.h"
+#include "pipeline/chunks.h"
 #include "pipeline/from_result.h"
 #include "pipeline/inputs.h"
 #include "pipeline/libraries.h"
@@ -185,6 +186,8 @@ static SpResult result_of(const SpRun *run)
                       .objects = prompts->objects,
                       .object_names = prompts->name[0],
                       .object_name_size = sizeof prompts->name[0],
+                      .chunks = run->chunks,
+                      .chunk = run->chunk,
                       .scale = run->scale,
                       .version = run->version};
 }
@@ -362,6 +365,13 @@ static SpStatus write_report(SpRun *run, double seconds)
     report->weights = place->embedded ? "built in" : *place->folder ? place->folder : NULL;
     report->seconds = seconds;
     report->peak_rss_bytes = sp_memory_peak();
+    if (run->chunks) {
+        const SpChunking chunking = sp_chunking_of(run->job, run->clip.frames);
+        report->chunk_frames = chunking.frames;
+        report->chunk_overlap = chunking.overlap;
+    }
+    report->chunks = run->chunks;
+    report->chunk = run->chunk;
     report->event_count = run->models->events;
     report->events = run->models->event;
     report->library_count = sp_libraries(report->libraries);
@@ -475,6 +485,7 @@ static void free_run(SpRun *run)
     sp_queries_free(&run->queries);
     free(run->working);
     free(run->memory);
+    free(run->chunk);
     free(run->version);
     sp_tensor_folder_close(run->dumped);
     sp_files_abandon(run->file);

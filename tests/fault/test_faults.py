@@ -26,6 +26,7 @@ def cases(folder):
     subprocess.run([PROGRAM, ball, "--stop-after", "front", "-o", geometry, *fast[:2]], check=True,
                    stderr=subprocess.DEVNULL)
     yield "whole run with a report", [ball, *fast, "--report", os.path.join(folder, "r.json")]
+    yield "the front in chunks", [ball, "--max-frames", "5", "--front-chunk", "2", "--stop-after", "front", "-q"]
     yield "streamed weights, sleeping in full", [ball, *fast, "--weight-mode", "streamed", "--sleep-level", "2",
                                                  "--report", os.path.join(folder, "r2.json")]
     yield "resident weights", [ball, *fast, "--weight-mode", "resident"]

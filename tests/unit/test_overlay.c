@@ -292,7 +292,7 @@ static void a_clips_own_frames_take_the_videos_place(void **state)
     SpReader *reader;
     SpFrameInfo info;
     bool end;
-    const SpReaderSettings settings = {0, 1, FRAMES, -1};
+    const SpReaderSettings settings = {0, 1, FRAMES, -1, false};
     float *video = allocate(FRAMES * 3 * H * W * sizeof *video);
     uint8_t *rgb = allocate(3 * H * W);
     for (int i = 0; i < FRAMES * 3 * H * W; i++)
