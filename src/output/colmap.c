@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "geometry/camera.h"
 #include "media/png.h"
 #include "media/reread.h"
-#include "output/cloud.h"
 #include "output/formats.h"
 #include "output/overlay.h"
 #include "output/text.h"
@@ -31,8 +31,9 @@ static const char *const names[] = {[CAMERAS] = "sparse/0/cameras.txt",
 
 /* What becomes of a track. */
 typedef struct Point {
-    int64_t id;   /* from 1; 0: it is no point */
-    int64_t seen; /* frames */
+    int64_t id;    /* from 1; 0: it is no point */
+    int64_t seen;  /* frames */
+    int64_t first; /* of them */
     double xyz[3];
     double error; /* mean distance of its projections from where it is seen, pixels */
     uint8_t rgb[3];
@@ -48,6 +49,7 @@ typedef struct Model {
     int64_t points;       /* of them with an id */
     int64_t seen;         /* observations of all */
     double height, width; /* of the video */
+    const SpAtomicFolder *folder;
 } Model;
 
 static bool is_seen(const Model *model, int64_t t, int64_t n)
@@ -77,16 +79,6 @@ static double reprojection_error(const Model *model, int64_t t, int64_t n)
                  (double)k[4] * p[1] / p[2] + (double)k[5] - (double)xy[1]);
 }
 
-/* As the video is there, in the H x W frames. */
-static void take_colour(const Model *model, int64_t t, int64_t n, uint8_t rgb[3])
-{
-    const SpClip *clip = model->result->clip;
-    const float *track = model->result->track + 3 * (t * model->result->tracks + n);
-    const int64_t x = lrintf(fminf(fmaxf(track[0], 0), (float)(clip->plan.width - 1)));
-    const int64_t y = lrintf(fminf(fmaxf(track[1], 0), (float)(clip->plan.height - 1)));
-    sp_cloud_colour(clip, t, y, x, rgb);
-}
-
 /* The mean of the track's points in the frames that it is seen in. */
 static void make_point(Model *model, int64_t n)
 {
@@ -95,7 +87,7 @@ static void make_point(Model *model, int64_t n)
     for (int64_t t = frames; t-- > 0;)
         if (is_seen(model, t, n)) {
             point->seen++;
-            take_colour(model, t, n, point->rgb);
+            point->first = t;
             for (int i = 0; i < 3; i++)
                 point->xyz[i] += (double)model->coords[3 * (t * tracks + n) + i];
         }
@@ -284,7 +276,7 @@ static void print_cloud(FILE *stream, const void *what)
     }
 }
 
-static SpStatus write_texts(const Model *model, const SpAtomicFolder *folder)
+static SpStatus write_texts(const Model *model)
 {
     static void (*const print[])(FILE *, const void *) = {[CAMERAS] = print_cameras,
                                                           [IMAGES] = print_images,
@@ -293,7 +285,7 @@ static SpStatus write_texts(const Model *model, const SpAtomicFolder *folder)
                                                           [CLOUD] = print_cloud};
     for (int i = 0; i < FRAMES; i++) {
         SpAtomicFile file;
-        SP_TRY(sp_atomic_folder_add(folder, names[i], &file));
+        SP_TRY(sp_atomic_folder_add(model->folder, names[i], &file));
         const SpStatus status = sp_text_print(file.stream, file.label, print[i], model);
         if (status.code != SP_OK) {
             sp_atomic_abandon(&file);
@@ -304,11 +296,29 @@ static SpStatus write_texts(const Model *model, const SpAtomicFolder *folder)
     return sp_ok();
 }
 
+/* Of the points that frame t is the first to see. */
+static void take_colours(const Model *model, int64_t t, const SpImage *image)
+{
+    for (int64_t n = 0; n < model->result->tracks; n++) {
+        const float *xy = model->xy + 2 * (t * model->result->tracks + n);
+        Point *point = &model->point[n];
+        if (!point->id || point->first != t)
+            continue;
+        const int64_t x =
+            sp_min(sp_max((int64_t)floor((double)xy[0] + CORNER), 0), image->width - 1);
+        const int64_t y =
+            sp_min(sp_max((int64_t)floor((double)xy[1] + CORNER), 0), image->height - 1);
+        memcpy(point->rgb, image->rgb + 3 * (y * image->width + x), 3);
+    }
+}
+
 static SpStatus write_image(void *self, int64_t t, const SpImage *image)
 {
+    const Model *model = self;
     const SpPngImage png = {image->height, image->width, 3, 8, image->rgb, NULL};
     SpAtomicFile file;
-    SP_TRY(sp_atomic_folder_add_frame(self, names[FRAMES], t, &file));
+    take_colours(model, t, image);
+    SP_TRY(sp_atomic_folder_add_frame(model->folder, names[FRAMES], t, &file));
     const SpStatus status = sp_png_write_image(file.stream, file.label, &png);
     if (status.code == SP_OK)
         return sp_atomic_commit(&file);
@@ -342,16 +352,16 @@ static SpStatus write_model(const SpAtomicFolder *folder, const char *const *all
                             const SpOutput *output)
 {
     const SpFramePlan *plan = &output->result->clip->plan;
-    SpAtomicFolder copy = *folder;
     Model model = {.result = output->result,
+                   .folder = folder,
                    .height = (double)plan->input_height,
                    .width = (double)plan->input_width};
     (void)all; /* the names above */
     SpStatus status = make_model(&model);
     if (status.code == SP_OK)
-        status = write_texts(&model, folder);
+        status = sp_overlay_frames(output, write_image, &model);
     if (status.code == SP_OK)
-        status = sp_overlay_frames(output, write_image, &copy);
+        status = write_texts(&model);
     if (status.code == SP_OK && model.points == 0)
         sp_console_note(output->console, "%.300s: no track stands still, so there are no points",
                         folder->label);
