@@ -476,7 +476,8 @@ static SpStatus check_result(const SpJob *job, bool alone, SpRunFile files[])
                        : job->no_compress                 ? "no-compress"
                        : job->result_max_side < INT32_MAX ? "max-side"
                                                           : NULL;
-    if (alone && flag && (!result || strcmp(result->ending, ".npz") != 0))
+    const bool depth = job->depth && flag && strcmp(flag, "max-side") == 0;
+    if (alone && flag && !depth && (!result || strcmp(result->ending, ".npz") != 0))
         return sp_error(SP_USAGE, "--%s is about an .npz; say with -o where one goes", flag);
     return sp_ok();
 }

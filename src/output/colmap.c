@@ -393,5 +393,6 @@ const SpFormat sp_format_colmap = {.product = SP_PRODUCT_MODEL,
                                    .check = check,
                                    .write_all = write_model,
                                    .bytes = bytes_of,
+                                   .from_video = true,
                                    .unused = SP_PART_DEPTH,
                                    .names = names};
