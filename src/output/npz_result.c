@@ -101,7 +101,7 @@ static SpStatus write_units(const Writing *w)
     return sp_npz_array(w->npz, "rate", SP_F64, 0, NULL, &w->rate);
 }
 
-/* What the front took at once: where each chunk begins, and [s R | t] in the result's unit. */
+/* What the front took at once: where each chunk begins, and how it lies in the world. */
 static SpStatus write_chunks(const Writing *w)
 {
     const SpResult *r = w->result;
@@ -110,15 +110,8 @@ static SpStatus write_chunks(const Writing *w)
     for (int64_t i = 0; i < r->chunks; i++)
         SP_TRY(sp_npz_write(w->npz, &r->chunk[i].first, sizeof r->chunk[i].first));
     SP_TRY(sp_npz_begin(w->npz, "chunks_similarity", SP_F64, 3, shape));
-    for (int64_t i = 0; i < r->chunks; i++) {
-        const SpResultChunk *s = &r->chunk[i];
-        double rows[16] = {[15] = 1};
-        for (int k = 0; k < 9; k++)
-            rows[4 * (k / 3) + k % 3] = s->scale * s->rotation[k];
-        for (int k = 0; k < 3; k++)
-            rows[4 * k + 3] = r->scale * s->translation[k];
-        SP_TRY(sp_npz_write(w->npz, rows, sizeof rows));
-    }
+    for (int64_t i = 0; i < r->chunks; i++)
+        SP_TRY(sp_npz_write(w->npz, r->chunk[i].similarity, sizeof r->chunk[i].similarity));
     return sp_ok();
 }
 

@@ -112,9 +112,7 @@ static bool add_chunks(cJSON *root, const SpReport *report)
         const SpResultChunk *s = &report->chunk[i];
         cJSON *chunk = add_object(chunks);
         added = add_number(chunk, "first", (double)s->first) &&
-                add_number(chunk, "scale", s->scale) &&
-                add_numbers(chunk, "rotation", s->rotation, 9) &&
-                add_numbers(chunk, "translation", s->translation, 3);
+                add_numbers(chunk, "similarity", s->similarity, 16);
     }
     return added;
 }

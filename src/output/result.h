@@ -16,9 +16,9 @@ enum { SP_FORMAT_VERSION = 1 };
 /* A chunk of frames that the front took at once. */
 typedef struct SpResultChunk {
     int64_t first; /* used frame */
-    /* scale R x + t, from the chunk's own world, the camera of its first frame, to that of the
-     * clip, likewise; lengths as the front gives them. */
-    double scale, rotation[9], translation[3];
+    /* [4, 4] row-major, [s R | t] over 0 0 0 1: from the camera of the chunk's first frame, with
+     * lengths in its own unit, to that of the clip's first frame. */
+    double similarity[16];
 } SpResultChunk;
 
 /* What the stages found for a clip's T frames of H x W; views of host arrays. */

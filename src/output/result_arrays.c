@@ -30,6 +30,8 @@ static const Kind kinds[SP_ARRAYS] = {
     [SP_ARRAY_SIZE] = {"size", NULL, "2"},
     [SP_ARRAY_SCALE] = {"scale", NULL, ""},
     [SP_ARRAY_RATE] = {"rate", NULL, ""},
+    [SP_ARRAY_CHUNKS] = {"chunks", NULL, "C"},
+    [SP_ARRAY_CHUNKS_SIMILARITY] = {"chunks_similarity", NULL, "C44"},
 };
 static const char CHANNELS_LAST[] = "Thw3";
 
@@ -82,9 +84,10 @@ static SpStatus bad_shape(const SpResultArrays *arrays, const SpResultArray *arr
 /* Takes over what an axis says of the whole file, or finds it as others say. */
 static SpStatus agree(SpResultArrays *arrays, const SpResultArray *array, char axis, int64_t found)
 {
-    static const char axes[] = "TNhw";
-    static const char *const what[] = {"frames", "tracks", "rows", "columns"};
-    int64_t *const extents[] = {&arrays->frames, &arrays->tracks, &arrays->height, &arrays->width};
+    static const char axes[] = "TNhwC";
+    static const char *const what[] = {"frames", "tracks", "rows", "columns", "chunks"};
+    int64_t *const extents[] = {&arrays->frames, &arrays->tracks, &arrays->height, &arrays->width,
+                                &arrays->chunks};
     const char *at = strchr(axes, axis);
     if (!at)
         return sp_ok();
@@ -128,7 +131,8 @@ static SpStatus look_at(SpResultArrays *arrays, SpArrayId id)
 
 SpStatus sp_result_arrays_open(const char *path, unsigned wanted, SpResultArrays *arrays)
 {
-    *arrays = (SpResultArrays){.path = path, .frames = -1, .tracks = -1, .height = -1, .width = -1};
+    *arrays = (SpResultArrays){
+        .path = path, .frames = -1, .tracks = -1, .height = -1, .width = -1, .chunks = -1};
     SP_TRY(sp_npz_open(path, &arrays->npz));
     for (SpArrayId id = 0; id < SP_ARRAYS; id++)
         if (wanted & SP_ARRAY_BIT(id))

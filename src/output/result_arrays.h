@@ -12,25 +12,27 @@
 #include "output/npz.h"
 
 typedef enum SpArrayId {
-    SP_ARRAY_COORDS,           /* T, N, 3 */
-    SP_ARRAY_TRACKS2D,         /* T, N, 2 */
-    SP_ARRAY_VISIBS,           /* T, N */
-    SP_ARRAY_CONFS,            /* T, N */
-    SP_ARRAY_SIGMA,            /* T, N */
-    SP_ARRAY_DYNAMIC,          /* N */
-    SP_ARRAY_QUERIES,          /* N, 3 */
-    SP_ARRAY_OBJECT,           /* N */
-    SP_ARRAY_EXTRINSICS,       /* T, 4, 4 or T, 3, 4 */
-    SP_ARRAY_INTRINSICS,       /* T, 3, 3 */
-    SP_ARRAY_INTRINSICS_INPUT, /* T, 3, 3 */
-    SP_ARRAY_DEPTHS,           /* T, h, w */
-    SP_ARRAY_CONFS_DEPTH,      /* T, h, w; also called unc_metric */
-    SP_ARRAY_VIDEO,            /* T, 3, h, w or T, h, w, 3 */
-    SP_ARRAY_FRAME_INDEX,      /* T */
-    SP_ARRAY_TIMESTAMPS,       /* T */
-    SP_ARRAY_SIZE,             /* 2 */
-    SP_ARRAY_SCALE,            /* a scalar */
-    SP_ARRAY_RATE,             /* a scalar */
+    SP_ARRAY_COORDS,            /* T, N, 3 */
+    SP_ARRAY_TRACKS2D,          /* T, N, 2 */
+    SP_ARRAY_VISIBS,            /* T, N */
+    SP_ARRAY_CONFS,             /* T, N */
+    SP_ARRAY_SIGMA,             /* T, N */
+    SP_ARRAY_DYNAMIC,           /* N */
+    SP_ARRAY_QUERIES,           /* N, 3 */
+    SP_ARRAY_OBJECT,            /* N */
+    SP_ARRAY_EXTRINSICS,        /* T, 4, 4 or T, 3, 4 */
+    SP_ARRAY_INTRINSICS,        /* T, 3, 3 */
+    SP_ARRAY_INTRINSICS_INPUT,  /* T, 3, 3 */
+    SP_ARRAY_DEPTHS,            /* T, h, w */
+    SP_ARRAY_CONFS_DEPTH,       /* T, h, w; also called unc_metric */
+    SP_ARRAY_VIDEO,             /* T, 3, h, w or T, h, w, 3 */
+    SP_ARRAY_FRAME_INDEX,       /* T */
+    SP_ARRAY_TIMESTAMPS,        /* T */
+    SP_ARRAY_SIZE,              /* 2 */
+    SP_ARRAY_SCALE,             /* a scalar */
+    SP_ARRAY_RATE,              /* a scalar */
+    SP_ARRAY_CHUNKS,            /* C */
+    SP_ARRAY_CHUNKS_SIMILARITY, /* C, 4, 4 */
     SP_ARRAYS
 } SpArrayId;
 
@@ -50,8 +52,8 @@ typedef struct SpResultArrays {
     const char *path; /* a view */
     SpNpz *npz;
     SpResultArray array[SP_ARRAYS];
-    int64_t frames, tracks, height, width; /* T, N, h, w; -1: no array says */
-    bool channels_last;                    /* the video is T, h, w, 3 */
+    int64_t frames, tracks, height, width, chunks; /* T, N, h, w, C; -1: no array says */
+    bool channels_last;                            /* the video is T, h, w, 3 */
 } SpResultArrays;
 
 /* The array's own name. */

@@ -281,6 +281,32 @@ static SpStatus set_size(SpResultFile *file)
     return sp_ok();
 }
 
+/* Those that the front took at once, where both of their arrays are there. */
+static SpStatus read_chunks(SpResultFile *file)
+{
+    const int64_t count = file->arrays.chunks;
+    if (!have(file, SP_ARRAY_CHUNKS) || !have(file, SP_ARRAY_CHUNKS_SIMILARITY))
+        return sp_ok();
+    double *value = calloc((size_t)count * 17, sizeof *value), *first = value + 16 * count;
+    file->chunk = calloc((size_t)count, sizeof *file->chunk);
+    SpStatus status = value && file->chunk ? sp_ok() : sp_no_memory(file->arrays.path);
+    if (status.code == SP_OK)
+        status = sp_result_arrays_read_f64(&file->arrays, SP_ARRAY_CHUNKS_SIMILARITY, value);
+    if (status.code == SP_OK)
+        status = sp_result_arrays_read_f64(&file->arrays, SP_ARRAY_CHUNKS, first);
+    for (int64_t i = 0; i < count && status.code == SP_OK; i++) {
+        if (!(first[i] >= 0 && first[i] < (double)file->clip.frames))
+            status = bad_array(file, SP_ARRAY_CHUNKS, "names a frame that is not there");
+        else
+            file->chunk[i].first = (int64_t)first[i];
+        memcpy(file->chunk[i].similarity, value + 16 * i, sizeof file->chunk[i].similarity);
+    }
+    file->result.chunks = count;
+    file->result.chunk = file->chunk;
+    free(value);
+    return status;
+}
+
 SpStatus sp_result_file_open(const char *path, SpResultFile *file)
 {
     *file = (SpResultFile){.sx = 1, .sy = 1};
@@ -292,6 +318,7 @@ SpStatus sp_result_file_open(const char *path, SpResultFile *file)
     SP_TRY(read_times(file));
     SP_TRY(read_positive(file, SP_ARRAY_SCALE, &file->result.scale));
     SP_TRY(read_version(file));
+    SP_TRY(read_chunks(file));
     SP_TRY(read_cameras(file));
     SP_TRY(set_size(file));
     file->result.tracks = file->has & SP_PART_TRACKS ? file->arrays.tracks : 0;
@@ -306,6 +333,7 @@ void sp_result_file_close(SpResultFile *file)
     free(file->cameras);
     free(file->derived);
     free(file->object);
+    free(file->chunk);
     free(file->version);
     free(file->object_names);
     sp_result_arrays_close(&file->arrays);

@@ -20,6 +20,7 @@ typedef struct SpResultFile {
     float *cameras;          /* behind c2w, w2c and both intrinsics; owned */
     float *derived;          /* behind what of the tracks is made from other arrays; owned */
     uint8_t *object;
+    SpResultChunk *chunk;
     char *version, *object_names;
     char absent[256];
     double sx, sy; /* what tracks2d in the file are multiplied by to be in pixels of the input */

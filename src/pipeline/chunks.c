@@ -352,9 +352,12 @@ static SpStatus list(SpChunks *chunks, double scale)
     sp_pose_multiply(chunks->to_first, chunks->chunk.c2w, camera);
     const SpSimilarity s = sp_similarity_between(origin, camera, scale);
     SpResultChunk *one = &chunks->listed[chunks->count++];
-    *one = (SpResultChunk){.first = chunks->next, .scale = scale};
-    memcpy(one->rotation, s.rotation, sizeof s.rotation);
-    memcpy(one->translation, s.translation, sizeof s.translation);
+    *one = (SpResultChunk){.first = chunks->next, .similarity[15] = 1};
+    for (int i = 0; i < 3; i++) {
+        for (int j = 0; j < 3; j++)
+            one->similarity[4 * i + j] = scale * s.rotation[3 * i + j];
+        one->similarity[4 * i + 3] = s.translation[i];
+    }
     return sp_ok();
 }
 

@@ -276,6 +276,8 @@ static void settle(SpRun *run)
         sp_pose_invert(c2w + 16 * t, run->w2c + 16 * t);
         sp_pose_invert(run->w2c + 16 * t, c2w + 16 * t);
     }
+    for (int64_t i = 0; i < 3 * run->chunks; i++)
+        run->chunk[i / 3].similarity[4 * (i % 3) + 3] *= run->scale;
     for (int64_t i = 0; i < values; i++)
         run->clip.video[i] = sp_result_unshade(sp_result_shade(run->clip.video[i]));
     if (!tracked)

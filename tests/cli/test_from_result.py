@@ -120,12 +120,14 @@ def a_plan_is_the_memory_of_the_result():
     ball()
     text = good("ball/r.npz", "--plan", "--ply", "c.ply").stdout
     assert "finished result, 3 frames of 256x192, 9 points; no model runs" in text, text
-    plan = json.loads(good("ball/r.npz", "--plan", "--json", "--ply", "c.ply").stdout)
+    plan = json.loads(good("ball/r.npz", "--plan", "--json", "--usd", "s.usda", "--usd-cloud").stdout)
+    more = json.loads(good("ball/r.npz", "--plan", "--json", "--ply", "c.ply").stdout)
     less = json.loads(good("ball/r.npz", "--plan", "--json", "--usd", "s.usda").stdout)
     assert plan["fits"] and plan["stages"] == [] and plan["points"] == 9
     pixels = 3 * 256 * 192 * 4
     assert 0 < plan["peak_host_bytes"] - 5 * pixels < 10000, plan
     assert 0 < less["peak_host_bytes"] - 2 * pixels < 10000, less
+    assert more["peak_host_bytes"] > 2 * plan["peak_host_bytes"], more  # what the cloud is made in counts
     json.loads(good("ball/r.npz", "--plan", "--json").stdout)
     assert not os.path.exists(path("c.ply"))
 
@@ -161,6 +163,13 @@ def small_maps_still_give_what_needs_none():
     for attribute in ("point3f[] points.timeSamples", "matrix4d xformOp:transform", "float focalLength"):
         begin, end = (text.index(attribute) for text in (ours, theirs))
         assert ours[begin:ours.index("}", begin)] == theirs[end:theirs.index("}", end)]
+
+
+def chunks_of_the_front_stay():
+    good(BALL, "--stop-after", "front", "--max-frames", 5, "--front-chunk", 3, "--scale-by", 1.7, "-o", "chunks.npz")
+    assert read_npz(path("chunks.npz"))["chunks"].values == (0, 2)
+    good("chunks.npz", "-o", "chunks2.npz")
+    same("chunks.npz", "chunks2.npz")
 
 
 def a_front_alone_is_a_result():
@@ -426,7 +435,8 @@ def bad_cases():
 
 finish([a_result_gives_what_its_run_gave, objects_and_cut_frames_come_through,
         the_overlay_is_drawn_on_the_results_own_frames, no_model_is_opened, a_plan_is_the_memory_of_the_result,
-        a_result_is_trimmed, small_maps_still_give_what_needs_none, a_front_alone_is_a_result, long_results_take_a_moment,
+        a_result_is_trimmed, small_maps_still_give_what_needs_none, chunks_of_the_front_stay,
+        a_front_alone_is_a_result, long_results_take_a_moment,
         the_predecessors_keys_are_enough, a_foreign_result_is_drawn_on_its_video,
         what_is_missing_is_told_before_any_work, content_tells_a_result, damaged_results_are_told,
         a_video_that_is_not_the_results_is_refused, several_are_one_after_another, no_result_is_written_over,
