@@ -111,6 +111,10 @@ static const Option options[] = {
     {OUTPUT, "cameras", "FILE", "the cameras", JOB(cameras), .product = SP_PRODUCT_CAMERAS},
     {OUTPUT, "ply", "FILE.ply", "a cloud of what stands still in all frames, and the tracks",
      JOB(ply), .product = SP_PRODUCT_CLOUD},
+    {OUTPUT, "viewer", "FILE.html", "the result in 3D, as a page for a browser", JOB(viewer),
+     .product = SP_PRODUCT_VIEWER},
+    {NUMBER, "viewer-size", "MB", "how large that page may become (8)", JOB(viewer_size),
+     .min = 0.25, .max = 1000, .default_value = 8},
     {OUTPUT, "report", "FILE.json", "what the run did", JOB(report), .product = SP_PRODUCT_REPORT},
     {TEXT, "dump", "DIR", "write the intermediate tensors of the models to DIR, as safetensors",
      JOB(dump)},
@@ -349,7 +353,11 @@ static SpStatus check_prompts(const SpJob *job)
 /* What other programs read. */
 static SpStatus check_exports(const SpJob *job)
 {
-    const char *flag = job->usd ? "usd" : job->cameras ? "cameras" : job->ply ? "ply" : NULL;
+    const char *flag = job->usd       ? "usd"
+                       : job->cameras ? "cameras"
+                       : job->ply     ? "ply"
+                       : job->viewer  ? "viewer"
+                                      : NULL;
     if (flag && job->stop_after == SP_STOP_SAM)
         return sp_error(SP_USAGE, "--stop-after sam writes the mask alone; leave out --%s", flag);
     if (job->usd_cloud && !job->usd)

@@ -4,7 +4,7 @@
 
 /* A new format is one entry here, and a file of this folder that defines its sp_format_NAME. */
 #define EACH_FORMAT(X)                                                                             \
-    X(npz) X(csv) X(video) X(sheet) X(mask) X(report) X(usd) X(cameras) X(chan) X(ply)
+    X(npz) X(csv) X(video) X(sheet) X(mask) X(report) X(usd) X(cameras) X(chan) X(ply) X(viewer)
 
 #define DECLARE(name) extern const SpFormat sp_format_##name;
 EACH_FORMAT(DECLARE)

@@ -18,7 +18,8 @@ typedef enum SpProduct {
     SP_PRODUCT_REPORT,
     SP_PRODUCT_SCENE,
     SP_PRODUCT_CAMERAS,
-    SP_PRODUCT_CLOUD
+    SP_PRODUCT_CLOUD,
+    SP_PRODUCT_VIEWER
 } SpProduct;
 
 /* The video under the overlay's tracks. */
@@ -39,6 +40,7 @@ typedef struct SpOutput {
     SpBackground background;
     int64_t max_side; /* longer side of saved depth and video, pixels */
     bool compress;
+    double viewer_size; /* most bytes of the viewer's page, in millions */
     bool usd_cloud;     /* the first frame's depth in the scene, too */
     const char *omit;   /* "video,depths": arrays of the .npz to leave out; NULL: none */
     SpConsole *console; /* for progress and notes */

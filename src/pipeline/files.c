@@ -45,6 +45,8 @@ static const Entry table[SP_FILE_ROLES] = {
                          SP_PRODUCT_CAMERAS, .ending = ".json"},
     [SP_FILE_PLY] = {"the cloud", "--ply", offsetof(SpJob, ply), true, SP_PRODUCT_CLOUD,
                      .ending = ".ply"},
+    [SP_FILE_VIEWER] = {"the viewer", "--viewer", offsetof(SpJob, viewer), true, SP_PRODUCT_VIEWER,
+                        .ending = ".html"},
     [SP_FILE_DUMP] = {"the tensors", "--dump", offsetof(SpJob, dump), true, .folder = true},
 };
 

@@ -21,6 +21,7 @@ typedef enum SpFileRole {
     SP_FILE_USD,
     SP_FILE_CAMERAS,
     SP_FILE_PLY,
+    SP_FILE_VIEWER,
     SP_FILE_DUMP,
     SP_FILE_ROLES
 } SpFileRole;

@@ -27,6 +27,8 @@ typedef struct SpJob {
     const char *geometry, *queries, *mask, *report, *weights;
     const char *mask_out, *dump;
     const char *usd, *cameras, *ply; /* .usda; .json or .chan; .ply */
+    const char *viewer;              /* .html */
+    double viewer_size;              /* MB */
     const char *omit;                /* "video,depths": arrays that the result leaves out */
     int format; /* of a result on standard output: 0: not given; else 1 + its place among the
                    product's formats */
