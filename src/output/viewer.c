@@ -312,13 +312,16 @@ static SpStatus write_text(const Page *page, SpNpzWriter *npz)
     const char *slash = strrchr(video, '/');
     char note[320];
     print_note(page, note, sizeof note);
+    const SpClip *clip = page->result->clip;
+    const double rate = clip->rate > 0 || clip->timestamps ? sp_cameras_rate(page->output) : 0;
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "name", slash && slash[1] ? slash + 1 : video);
-    cJSON_AddStringToObject(json, "note", note);
-    cJSON_AddNumberToObject(json, "rate", sp_cameras_rate(page->output) / (double)page->every);
-    cJSON_AddNumberToObject(json, "near", page->near);
-    cJSON_AddNumberToObject(json, "unit", page->unit);
-    char *text = cJSON_PrintUnformatted(json);
+    char *text = NULL;
+    if (cJSON_AddStringToObject(json, "name", slash && slash[1] ? slash + 1 : video) &&
+        cJSON_AddStringToObject(json, "note", note) &&
+        cJSON_AddNumberToObject(json, "rate", rate / (double)page->every) &&
+        cJSON_AddNumberToObject(json, "near", page->near) &&
+        cJSON_AddNumberToObject(json, "unit", page->unit))
+        text = cJSON_PrintUnformatted(json);
     const SpStatus status =
         text ? sp_npz_text(npz, "page", text) : sp_no_memory("the page of the viewer");
     cJSON_free(text);
@@ -394,26 +397,26 @@ static int64_t times(int64_t count, double factor)
     return sp_max(count + 1, (int64_t)ceil((double)count * factor));
 }
 
-/* Chooses less, so that about `limit` bytes are enough: tracks, where they take more than half of
- * it, else pixels, then frames. False: there is nothing left to leave out. */
+/* Chooses less, so that about `limit` bytes are enough: tracks, where they take more than their
+ * share, else pixels, then frames. False: there is nothing left to leave out. */
 static bool shrink(Page *page, size_t limit)
 {
     const SpResult *r = page->result;
-    const double half = (double)limit / 2, fixed = (double)page->before_maps;
+    const double share = (double)limit / (r->depth ? 2 : 1), fixed = (double)page->before_maps;
     const int64_t side = sp_max(page->h, page->w);
     if (page->frames == 1 && page->tracks <= 1 && side == 1)
         return false;
-    if (fixed > half && page->tracks > LEAST_TRACKS) {
-        choose(page, page->every, times(page->track_every, fixed / half), side);
+    if (fixed > share && page->tracks > LEAST_TRACKS) {
+        choose(page, page->every, times(page->track_every, fixed / share), side);
         return true;
     }
     const double maps = ((double)page->size - fixed) / fmax((double)limit - fixed, 1);
     const int64_t smaller = (int64_t)((double)side * sqrt(0.97 / fmax(maps, 1)));
-    if (r->depth && fixed <= half && (side > LEAST_SIDE || page->frames == 1))
+    if (r->depth && fixed <= share && (side > LEAST_SIDE || page->frames == 1))
         choose(page, page->every, page->track_every,
                sp_max(page->frames == 1 ? 1 : LEAST_SIDE, sp_min(smaller, side - 1)));
     else if (page->frames > 1)
-        choose(page, times(page->every, fmax(maps, fixed / half)), page->track_every, side);
+        choose(page, times(page->every, fmax(maps, fixed / share)), page->track_every, side);
     else
         choose(page, page->every, times(page->track_every, 2), sp_max(side / 2, 1));
     return true;
