@@ -2,11 +2,12 @@
 /* A result as the page draws it, of a tracks.npz or of the smaller arrays within the page
    (src/output/README.md, "Viewer"). */
 
-/* Depth is a number of steps, each this share of it, from the nearest on; 0: there is none. */
+/* In the page, depth is a number of steps, each this share of it, from the nearest on; 0: there is none. */
 const DEPTH_STEP = 0.0005;
-const depthOf = (near, code) => near * Math.exp(DEPTH_STEP * (code - 1));
-const codeOf = (near, depth) => depth > 0 && depth < Infinity
-    ? clamp(Math.round(Math.log(depth / near) / DEPTH_STEP) + 1, 1, 65535) : 0;
+/* A share of the way from the nearest to the farthest depth, evenly in its logarithm. */
+const depthAt = (clip, share) => clip.nearest * (clip.farthest / clip.nearest) ** share;
+/* The depths that are shown, a little wider than they are set, as they are rounded. */
+const depthRange = (clip, settings) => [depthAt(clip, settings.nearest) * (1 - 1e-5), depthAt(clip, settings.farthest) * (1 + 1e-5)];
 /* 0..1 as a byte, above 127 where the value is above a half. */
 const byteOf = value => clamp(Math.ceil(255 * value - 0.5), 0, 255) || 0;
 
@@ -41,12 +42,14 @@ async function packedMaps(npz, near) {
     if (!depth)
         return null;
     const [frames, , h, w] = depth.shape, pixels = h * w, ch = (h + 1) >> 1, cw = (w + 1) >> 1, bytes = pixels + 2 * ch * cw;
-    const maps = {w, h, near, code: new Uint16Array(frames * pixels), rgba: new Uint8Array(4 * frames * pixels).fill(128)};
+    const maps = {w, h, depth: new Float32Array(frames * pixels), rgba: new Uint8Array(4 * frames * pixels).fill(128)};
+    const depths = Float32Array.from({length: 65536}, (_, code) => code && near * Math.exp(DEPTH_STEP * (code - 1)));
+    const codes = new Uint16Array(pixels);
     const luma = new Uint8Array(pixels).fill(128), chroma = new Uint8Array(2 * ch * cw).fill(128), trusted = new Uint8Array(pixels).fill(255);
     for (let t = 0; t < frames; t++) {
         const low = 2 * t * pixels, high = low + pixels;
-        undoPrediction(depth.data.subarray(low, high), depth.data.subarray(high, high + pixels),
-                       maps.code.subarray(t * pixels, (t + 1) * pixels), h, w);
+        undoPrediction(depth.data.subarray(low, high), depth.data.subarray(high, high + pixels), codes, h, w);
+        codes.forEach((code, i) => { maps.depth[t * pixels + i] = depths[code]; });
         if (trust)
             undoPrediction(trust.data.subarray(t * pixels), null, trusted, h, w);
         if (picture) {
@@ -81,11 +84,9 @@ async function plainMaps(npz) {
         return null;
     const shape = depths.shape.filter((n, axis) => axis === 0 || n > 1), [frames, h, w] = shape, pixels = h * w;
     const video = await npz.array('video'), trust = await npz.array('confs_depth') || await npz.array('unc_metric');
-    const near = depths.data.reduce((least, d) => d > 0 && d < least ? d : least, Infinity);
-    const maps = {w, h, near, code: new Uint16Array(frames * pixels), rgba: new Uint8Array(4 * frames * pixels).fill(128)};
+    const maps = {w, h, depth: Float32Array.from(depths.data, d => d > 0 && d < Infinity ? d : 0), rgba: new Uint8Array(4 * frames * pixels).fill(128)};
     const scale = video && video.data instanceof Uint8Array ? 1 : 255;
     for (let i = 0; i < frames * pixels; i++) {
-        maps.code[i] = codeOf(near, depths.data[i]);
         const place = 3 * i - 2 * (i % pixels);  /* of [T, 3, h, w] */
         for (let c = 0; video && c < 3; c++)
             maps.rgba[4 * i + c] = clamp(Math.round(video.data[place + c * pixels] * scale), 0, 255);
@@ -185,7 +186,7 @@ async function readClip(buffer, name) {
     const get = async key => (await npz.array(key))?.data;
     const clip = {name: page.name || name, note: page.note || '', maps, tracks: moving ? moving.tracks : 0,
                   points: moving?.points, seen: moving?.seen, objectNames: await get('object_names') || []};
-    clip.frames = maps ? maps.code.length / maps.w / maps.h : moving.points.length / 3 / moving.tracks;
+    clip.frames = maps ? maps.depth.length / maps.w / maps.h : moving.points.length / 3 / moving.tracks;
     const k = await get('intrinsics'), input = await get('intrinsics_input') || k, size = await get('size');
     clip.size = size ? [...size] : maps ? [maps.w, maps.h] : [2 * (k ? k[2] : 256), 2 * (k ? k[5] : 256)].map(Math.round);
     clip.mapSize = maps ? [maps.w, maps.h] : clip.size;
@@ -213,15 +214,15 @@ function extentOf(clip) {
         const every = Math.max(1, Math.floor(Math.sqrt(maps.w * maps.h / 4000)));
         for (let y = 0; y < maps.h; y += every)
             for (let x = 0; x < maps.w; x += every)
-                if (maps.code[y * maps.w + x])
-                    points.push(times(ray(clip.lens[0], x, y), depthOf(maps.near, maps.code[y * maps.w + x])));
+                if (maps.depth[y * maps.w + x])
+                    points.push(times(ray(clip.lens[0], x, y), maps.depth[y * maps.w + x]));
     } else
         for (let n = 0; n < clip.tracks; n++)
             points.push(apply(clip.views[0], pointOf(clip, 0, n)));
     const inFront = points.filter(p => p[2] > 0);
     const depths = inFront.map(p => p[2]);
     return {depth: depths.length ? median(depths) : 1,
-            nearest: maps ? maps.near : Math.min(...depths, 1),
-            farthest: maps ? depthOf(maps.near, maps.code.reduce((a, b) => Math.max(a, b), 1)) : Math.max(...depths, 1),
+            nearest: maps ? maps.depth.reduce((least, d) => d && d < least ? d : least, Infinity) : 1,
+            farthest: maps ? maps.depth.reduce((most, d) => Math.max(most, d), 0) : 1,
             floor: inFront.length ? quantile(inFront.map(p => apply(clip.poses[0], p)[1]), 0.98) : 1};
 }

@@ -2,26 +2,30 @@
 precision highp float;
 
 #ifdef VERTEX
-layout(location = 0) in vec3 from;
-layout(location = 2) in vec4 tint;
-layout(location = 3) in vec2 seenFrom;
+uniform highp sampler2D points;
+uniform sampler2D tints;
+uniform sampler2D seen;  /* visibility and confidence */
+uniform ivec2 layout_;   /* first point, texels a row */
 uniform mat4 view, projection;
 uniform vec2 least;      /* of visibility and confidence */
 uniform float forward;   /* drawn this much nearer than it is, as a factor */
 uniform vec2 size;       /* across: of the world at depth 1, and at least, in pixels */
-uniform float fade;
+uniform ivec2 ages;      /* dots of one age, of which the last are the newest; how many ages there are */
+uniform float old;       /* opacity of the oldest */
 out vec4 shade;
 out float radius;
 
 void main() {
-    vec3 seen = (view * vec4(from, 1)).xyz * forward;
+    ivec2 at = ivec2((layout_.x + gl_VertexID) % layout_.y, (layout_.x + gl_VertexID) / layout_.y);
+    vec3 place = (view * vec4(texelFetch(points, at, 0).xyz, 1)).xyz * forward;
+    vec4 tint = texelFetch(tints, at, 0);
     gl_Position = vec4(0, 0, 2, 1);
-    if (tint.a == 0. || any(lessThanEqual(seenFrom, least)) || seen.z <= 0.)
+    if (tint.a == 0. || any(lessThanEqual(texelFetch(seen, at, 0).rg, least)) || place.z <= 0.)
         return;
-    gl_Position = projection * vec4(seen, 1);
-    gl_PointSize = max(size.x / seen.z, size.y) + 2.;
+    gl_Position = projection * vec4(place, 1);
+    gl_PointSize = max(size.x / place.z, size.y) + 2.;
     radius = 0.5 * gl_PointSize;
-    shade = vec4(tint.rgb, tint.a * fade);
+    shade = vec4(tint.rgb, tint.a * mix(1., old, float(ages.y - gl_VertexID / ages.x) / float(ages.y)));
 }
 #else
 in vec4 shade;

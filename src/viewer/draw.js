@@ -6,6 +6,7 @@ const INFERNO = [[0, 0, 4], [33, 12, 74], [87, 16, 110], [138, 34, 106], [188, 5
                  [249, 203, 53], [252, 255, 164]];
 const OBJECTS = [[64, 150, 255], [255, 146, 43], [47, 190, 125], [238, 84, 97], [160, 115, 235], [242, 196, 58],
                  [45, 190, 205], [240, 120, 190]];
+const ROW = 1024;  /* points a row of a texture */
 const MOST_TEXTURES = 48;  /* frames whose maps the card holds */
 
 function rampColour(share) {
@@ -19,24 +20,21 @@ class Painter {
         if (!gl)
             throw new Error('this browser has no WebGL 2');
         this.canvas = canvas;
-        this.programs = Object.fromEntries(['cloud', 'lines', 'dots'].map(name => [name, this.compile(name)]));
-        this.buffers = Object.fromEntries(['points', 'tints', 'seen', 'segments', 'segmentTints']
-            .map(name => [name, gl.createBuffer()]));
-        this.vertices = gl.createVertexArray();
-        gl.bindVertexArray(this.vertices);
+        this.programs = new Map();
         gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
         gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
         gl.enable(gl.DEPTH_TEST);
         gl.depthFunc(gl.LEQUAL);
         this.textures = new Map();
+        this.lists = {};
     }
 
-    /* A program with its uniforms by name. */
-    compile(name) {
+    /* A program of a file, with its uniforms by name. */
+    compile(name, defines) {
         const gl = this.gl, program = gl.createProgram(), text = document.getElementById(name + '.glsl').textContent;
         for (const [kind, define] of [[gl.VERTEX_SHADER, '#define VERTEX\n'], [gl.FRAGMENT_SHADER, '']]) {
             const shader = gl.createShader(kind);
-            gl.shaderSource(shader, '#version 300 es\n' + define + text);
+            gl.shaderSource(shader, '#version 300 es\n' + define + defines + text);
             gl.compileShader(shader);
             gl.attachShader(program, shader);
             if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS))
@@ -59,15 +57,38 @@ class Painter {
         this.tinted = null;
         if (!clip.tracks)
             return;
-        this.fill('points', clip.points);
-        this.fill('seen', clip.seen);
+        this.fill('points', clip.points, 3);
+        this.fill('seen', clip.seen, 2);
         this.starts = {track: rainbow(clip.starts), picture: pictureColours(clip)};
         this.speeds = speedsOf(clip);
     }
 
-    fill(name, data) {
-        this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.buffers[name]);
-        this.gl.bufferData(this.gl.ARRAY_BUFFER, data, this.gl.DYNAMIC_DRAW);
+    /* Values of points as a texture, ROW a row. */
+    fill(name, data, size) {
+        const {gl} = this, rows = Math.ceil(data.length / size / ROW), full = new data.constructor(rows * ROW * size);
+        const [inner, format] = data instanceof Float32Array ? [gl.RGB32F, gl.RGB] : size === 4 ? [gl.RGBA8, gl.RGBA] : [gl.RG8, gl.RG];
+        full.set(data);
+        this.lists[name] = this.texture(inner, ROW, rows, format, data instanceof Float32Array ? gl.FLOAT : gl.UNSIGNED_BYTE, full, this.lists[name]);
+    }
+
+    texture(inner, width, height, format, type, data, texture = this.gl.createTexture()) {
+        const {gl} = this;
+        gl.bindTexture(gl.TEXTURE_2D, texture);
+        gl.texImage2D(gl.TEXTURE_2D, 0, inner, width, height, 0, format, type, data);
+        gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+        gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+        return texture;
+    }
+
+    /* Binds textures to units 0, 1, ... and the program's samplers of those names to them. */
+    bind(at, textures) {
+        const {gl} = this;
+        Object.entries(textures).forEach(([name, texture], unit) => {
+            gl.activeTexture(gl.TEXTURE0 + unit);
+            gl.bindTexture(gl.TEXTURE_2D, texture);
+            gl.uniform1i(at[name], unit);
+        });
+        gl.activeTexture(gl.TEXTURE0);
     }
 
     /* The colours of tracks, made again when what they depend on changes; alpha 0: not shown. */
@@ -89,7 +110,7 @@ class Painter {
                 tints.set(colourOf(t, n), 4 * i);
                 tints[4 * i + 3] = clip.object && settings.hidden.has(clip.object[n]) ? 0 : 255;
             }
-        this.fill('tints', tints);
+        this.fill('tints', tints, 4);
     }
 
     /* [depth, picture] of a frame. */
@@ -102,24 +123,22 @@ class Painter {
             pair.forEach(texture => gl.deleteTexture(texture));
             this.textures.delete(oldest);
         }
-        const make = (inner, format, type, data) => {
-            const texture = gl.createTexture();
-            gl.bindTexture(gl.TEXTURE_2D, texture);
-            gl.texImage2D(gl.TEXTURE_2D, 0, inner, maps.w, maps.h, 0, format, type, data);
-            gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
-            gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
-            return texture;
-        };
-        const pair = [make(gl.R16UI, gl.RED_INTEGER, gl.UNSIGNED_SHORT, maps.code.subarray(t * pixels, (t + 1) * pixels)),
-                      make(gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, maps.rgba.subarray(4 * t * pixels, 4 * (t + 1) * pixels))];
+        const depth = maps.depth.subarray(t * pixels, (t + 1) * pixels);
+        const rgba = maps.rgba.subarray(4 * t * pixels, 4 * (t + 1) * pixels);
+        const pair = [this.texture(gl.R32F, maps.w, maps.h, gl.RED, gl.FLOAT, depth),
+                      this.texture(gl.RGBA8, maps.w, maps.h, gl.RGBA, gl.UNSIGNED_BYTE, rgba)];
         this.textures.set(t, pair);
         return pair;
     }
 
-    use(name) {
-        const {gl, camera} = this, at = this.programs[name];
+    /* The program of a file with these words defined. */
+    use(name, view, ...words) {
+        const {gl} = this, key = [name, ...words].join(' ');
+        if (!this.programs.has(key))
+            this.programs.set(key, this.compile(name, words.map(word => `#define ${word}\n`).join('')));
+        const at = this.programs.get(key);
         gl.useProgram(at.program);
-        gl.uniformMatrix4fv(at.view, false, camera.view);
+        gl.uniformMatrix4fv(at.view, false, view);
         gl.uniformMatrix4fv(at.projection, false, this.projection);
         return at;
     }
@@ -166,105 +185,83 @@ class Painter {
     }
 
     paintCloud(settings, t) {
-        const {gl, clip, camera} = this, {maps} = clip, at = this.use('cloud'), lens = clip.lens[t];
-        const last = codeOf(maps.near, clip.farthest);
-        this.texturesOf(t).forEach((texture, unit) => {
-            gl.activeTexture(gl.TEXTURE0 + unit);
-            gl.bindTexture(gl.TEXTURE_2D, texture);
-        });
-        gl.activeTexture(gl.TEXTURE0);
-        gl.uniform1i(at.depth, 0);
-        gl.uniform1i(at.picture, 1);
-        gl.uniformMatrix4fv(at.pose, false, clip.poses[t]);
+        const {gl, clip, camera} = this, {maps} = clip, lens = clip.lens[t];
+        const words = [...(settings.edge < EDGE_NEVER ? ['CUT'] : []), ...(settings.cloudColour === 'picture' ? [] : ['RAMP'])];
+        const at = this.use('cloud', multiply(camera.view, clip.poses[t]), ...words);
+        const [depth, picture] = this.texturesOf(t);
+        this.bind(at, {depth, picture});
         gl.uniformMatrix3fv(at.rays, false, [1 / lens.fx, 0, 0, -lens.skew / lens.fx / lens.fy, 1 / lens.fy, 0,
                                              (lens.skew * lens.cy / lens.fy - lens.cx) / lens.fx, -lens.cy / lens.fy, 1]);
-        gl.uniform1f(at.near, maps.near);
-        gl.uniform1f(at.stepSize, DEPTH_STEP);
         gl.uniform1f(at.least, settings.confidence - 1e-4);
-        gl.uniform1f(at.edge, settings.edge < EDGE_NEVER ? Math.log(1 + settings.edge) / DEPTH_STEP : 0);
-        gl.uniform2ui(at.range, Math.floor(settings.nearest * last), Math.ceil(settings.farthest * last));
+        gl.uniform1f(at.edge, 1 + settings.edge);
+        gl.uniform2f(at.range, ...depthRange(clip, settings));
         gl.uniform1f(at.size, settings.pointSize * camera.lens.fx / lens.fx);
         gl.uniform1f(at.opacity, settings.opacity);
-        gl.uniform1i(at.colouring, ['picture', 'depth', 'confidence'].indexOf(settings.cloudColour));
+        gl.uniform1i(at.byDepth, settings.cloudColour === 'depth');
         gl.uniform3fv(at.ramp, INFERNO.flat().map(c => c / 255));
-        for (let i = 0; i < 5; i++)
-            gl.disableVertexAttribArray(i);
         gl.drawArrays(gl.POINTS, 0, maps.w * maps.h);
     }
 
-    /* Attribute `index` from `offset` bytes into a buffer, one value an instance or vertex. */
-    attribute(index, buffer, size, type, offset, divisor, stride = 0) {
-        const {gl} = this;
-        gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[buffer]);
-        gl.enableVertexAttribArray(index);
-        gl.vertexAttribPointer(index, size, type, type !== gl.FLOAT, stride, offset);
-        gl.vertexAttribDivisor(index, divisor);
-    }
-
+    /* Points lie frame by frame, so that all segments of the trails are neighbours, from a frame to the next. */
     paintTracks(settings) {
-        const {gl, clip, canvas} = this, t = settings.frame;
+        const {gl, clip, canvas, camera} = this, t = settings.frame, length = Math.min(settings.trail, t), first = (t - length) * clip.tracks;
         this.tint(settings);
+        const {points, tints, seen} = this.lists;
         gl.depthMask(false);
         settings.through ? gl.disable(gl.DEPTH_TEST) : gl.enable(gl.DEPTH_TEST);
-        const at = this.use('lines');
-        gl.uniform2f(at.screen, canvas.width, canvas.height);
-        gl.uniform2f(at.least, settings.visibility || -1, settings.trackConfidence || -1);
-        gl.uniform1f(at.forward, 0.985);
-        const length = Math.min(settings.trail, t);
-        const fade = age => 1 + (settings.tail - 1) * age / settings.trail;
-        const taper = age => settings.lineWidth * this.ratio * (settings.rich ? 1.5 * (1 - 0.8 * age / settings.trail) : 1);
-        for (let k = length - 1; k >= 0; k--) {
-            const newer = (t - k) * clip.tracks, older = newer - clip.tracks;
-            gl.uniform2f(at.width, taper(k + 1), taper(k));
-            gl.uniform2f(at.fade, fade(k + 1), fade(k));
-            this.attribute(0, 'points', 3, gl.FLOAT, 12 * older, 1);
-            this.attribute(1, 'points', 3, gl.FLOAT, 12 * newer, 1);
-            this.attribute(2, 'tints', 4, gl.UNSIGNED_BYTE, 4 * newer, 1);
-            this.attribute(3, 'seen', 2, gl.UNSIGNED_BYTE, 2 * older, 1);
-            this.attribute(4, 'seen', 2, gl.UNSIGNED_BYTE, 2 * newer, 1);
-            gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, clip.tracks);
+        if (length) {
+            const at = this.use('lines', camera.view);
+            gl.uniform2f(at.screen, canvas.width, canvas.height);
+            gl.uniform2f(at.least, settings.visibility || -1, settings.trackConfidence || -1);
+            gl.uniform1f(at.forward, 0.985);
+            gl.uniform1f(at.width, settings.lineWidth * this.ratio * (settings.rich ? 1.6 : 1));
+            gl.uniform2i(at.ages, clip.tracks, length);
+            gl.uniform2f(at.old, settings.tail, settings.rich ? 0.2 : 1);
+            gl.uniform4i(at.layout_, first, 1, clip.tracks, ROW);
+            this.bind(at, {points, tints, seen});
+            gl.drawArrays(gl.TRIANGLES, 0, 6 * length * clip.tracks);
         }
-        for (let k = settings.rich ? length : 0; k >= 0; k--)
-            this.paintDots(settings, t - k, k ? 0.35 : 1, fade(k));
+        if (settings.rich && length)
+            this.paintDots(settings, t - length, length, 0.35);
+        this.paintDots(settings, t, 1, 1);
         gl.enable(gl.DEPTH_TEST);
     }
 
-    paintDots(settings, t, share, fade) {
-        const {gl, clip, camera} = this, at = this.use('dots'), first = t * clip.tracks;
-        const size = settings.ballSize * share;
+    /* The balls of `frames` frames from t on, `share` as large as set. */
+    paintDots(settings, t, frames, share) {
+        const {gl, clip, camera} = this, at = this.use('dots', camera.view), first = t * clip.tracks, size = settings.ballSize * share;
+        if (!size)
+            return;
         gl.depthMask(share === 1);
         gl.uniform2f(at.size, 0.014 * size * clip.depth * camera.lens.fx, 3.5 * size * this.ratio);
         gl.uniform2f(at.least, settings.visibility || -1, settings.trackConfidence || -1);
         gl.uniform1f(at.forward, 0.98);
-        gl.uniform1f(at.fade, fade);
-        this.attribute(0, 'points', 3, gl.FLOAT, 12 * first, 0);
-        this.attribute(2, 'tints', 4, gl.UNSIGNED_BYTE, 4 * first, 0);
-        this.attribute(3, 'seen', 2, gl.UNSIGNED_BYTE, 2 * first, 0);
-        gl.disableVertexAttribArray(1);
-        gl.disableVertexAttribArray(4);
-        gl.drawArrays(gl.POINTS, 0, clip.tracks);
+        gl.uniform2i(at.ages, clip.tracks, frames);
+        gl.uniform1f(at.old, share === 1 ? 1 : settings.tail);
+        const {points, tints, seen} = this.lists;
+        gl.uniform2i(at.layout_, first, ROW);
+        this.bind(at, {points, tints, seen});
+        gl.drawArrays(gl.POINTS, 0, frames * clip.tracks);
     }
 
     /* Segments: [from, to, r, g, b, opacity]. */
     paintLines(segments, width) {
-        const {gl, canvas} = this;
+        const {gl, canvas, camera} = this;
         if (!segments.length)
             return;
-        this.fill('segments', new Float32Array(segments.flatMap(s => [...s[0], ...s[1]])));
-        this.fill('segmentTints', new Uint8Array(segments.flatMap(s => [s[2], s[3], s[4], 255 * s[5]])));
-        const at = this.use('lines');
+        this.fill('ends', new Float32Array(segments.flatMap(s => [...s[0], ...s[1]])), 3);
+        this.fill('endTints', new Uint8Array(segments.flatMap(s => [0, 0, 0, 0, s[2], s[3], s[4], 255 * s[5]])), 4);
+        const at = this.use('lines', camera.view);
         gl.depthMask(false);
         gl.uniform2f(at.screen, canvas.width, canvas.height);
-        gl.uniform2f(at.width, width * this.ratio, width * this.ratio);
-        gl.uniform2f(at.fade, 1, 1);
+        gl.uniform1f(at.width, width * this.ratio);
+        gl.uniform2i(at.ages, segments.length, 1);
+        gl.uniform2f(at.old, 1, 1);
         gl.uniform2f(at.least, -1, -1);
         gl.uniform1f(at.forward, 1);
-        this.attribute(0, 'segments', 3, gl.FLOAT, 0, 1, 24);
-        this.attribute(1, 'segments', 3, gl.FLOAT, 12, 1, 24);
-        this.attribute(2, 'segmentTints', 4, gl.UNSIGNED_BYTE, 0, 1);
-        gl.disableVertexAttribArray(3);
-        gl.disableVertexAttribArray(4);
-        gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, segments.length);
+        gl.uniform4i(at.layout_, 0, 2, 1, ROW);
+        this.bind(at, {points: this.lists.ends, tints: this.lists.endTints, seen: this.lists.endTints});
+        gl.drawArrays(gl.TRIANGLES, 0, 6 * segments.length);
     }
 
     /* On the floor, a line each 1, 2 or 5 times a power of ten; it fades away from the middle. */

@@ -6,7 +6,7 @@ const percent = v => `${Math.round(100 * v)} %`;
 const factor = v => `${+v.toFixed(2)}×`;
 const count = v => `${v}`;
 const least = v => v > 0 ? `> ${v.toFixed(2)}` : 'any';
-const depthShare = v => `${digits(depthOf(clip.maps.near, v * codeOf(clip.maps.near, clip.farthest)))}`;
+const depthShare = v => digits(depthAt(clip, v));
 const digits = v => Number.isFinite(v) ? String(+v.toPrecision(4)) : '–';
 
 /* A jump of the depth from one pixel to the next, as a share of it, that is not cut. */

@@ -115,14 +115,13 @@ function pixelAt(clip, settings, camera, x, y) {
     const t = settings.frame, {maps} = clip;
     if (!maps || !settings.cloud)
         return null;
-    const last = codeOf(maps.near, clip.farthest), toView = multiply(camera.view, clip.poses[t]), lens = clip.lens[t];
+    const [low, high] = depthRange(clip, settings), toView = multiply(camera.view, clip.poses[t]), lens = clip.lens[t];
     let best = null, nearest = Infinity;
     for (let i = 0, at = t * maps.w * maps.h; i < maps.w * maps.h; i++, at++) {
-        const code = maps.code[at];
-        if (!code || code < Math.floor(settings.nearest * last) || code > Math.ceil(settings.farthest * last) ||
-            maps.rgba[4 * at + 3] / 255 < settings.confidence - 1e-4)
+        const depth = maps.depth[at];
+        if (!depth || depth < low || depth > high || maps.rgba[4 * at + 3] / 255 < settings.confidence - 1e-4)
             continue;
-        const depth = depthOf(maps.near, code), u = i % maps.w, v = Math.floor(i / maps.w), seen = times(ray(lens, u, v), depth);
+        const u = i % maps.w, v = Math.floor(i / maps.w), seen = times(ray(lens, u, v), depth);
         const p = apply(toView, seen), side = 0.5 * settings.pointSize * camera.lens.fx / lens.fx * depth / p[2] + 1;
         if (p[2] <= 0 || p[2] >= nearest)
             continue;
