@@ -14,7 +14,7 @@
 
 #include "base/minmax.h"
 
-enum { SLOTS = 8, LINK_LIMIT = 40, NAME_KEPT = 200, SUFFIX_LENGTH = 4 };
+enum { SLOTS = 16, LINK_LIMIT = 40, NAME_KEPT = 200, SUFFIX_LENGTH = 4 };
 
 typedef enum SlotState { SLOT_FREE, SLOT_CLAIMED, SLOT_PENDING } SlotState;
 

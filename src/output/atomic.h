@@ -28,7 +28,7 @@ SpStatus sp_cannot_write(const char *what);
 /* Opens `.NAME.XXXXXX.tmp` beside `target` for writing; it is its user's alone until it is settled.
  * A target that is a symbolic link is followed; one that is a character device or a pipe (such as
  * /dev/null) is written directly, and so is, whatever stands behind it, a descriptor (such as
- * /dev/stdout). A named pipe is waited for until somebody reads it. At most 8 files can be open at
+ * /dev/stdout). A named pipe is waited for until somebody reads it. At most 16 files can be open at
  * once in a process.
  * `flag` is the flag that messages tell the user to change ("-o"). Errors: SP_OUTPUT, naming the
  * folder that cannot be written or the target that is a folder; SP_MEMORY. *file is zeroed then. */

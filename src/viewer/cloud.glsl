@@ -6,6 +6,7 @@ uniform float opacity;
 #ifdef VERTEX
 uniform highp sampler2D depth;   /* 0: none */
 uniform sampler2D picture;       /* rgb, and in a the depth's confidence */
+uniform int step_;               /* every such pixel of every such row is drawn */
 uniform mat3 rays;               /* from a pixel to its ray, 1 deep */
 uniform mat4 view, projection;   /* from the clip's camera to the viewer's, and to the screen */
 uniform float least;             /* confidence */
@@ -39,8 +40,8 @@ bool onEdge(ivec2 at, ivec2 extent, float z) {
 
 void main() {
     ivec2 extent = textureSize(depth, 0);
-    int row = int((float(gl_VertexID) + 0.5) / float(extent.x));
-    ivec2 at = ivec2(gl_VertexID - row * extent.x, row);
+    int columns = (extent.x + step_ - 1) / step_, row = int((float(gl_VertexID) + 0.5) / float(columns));
+    ivec2 at = ivec2(gl_VertexID - row * columns, row) * step_;
     float z = texelFetch(depth, at, 0).r;
     vec4 texel = texelFetch(picture, at, 0);
     gl_Position = vec4(0, 0, 2, 1);  /* out of sight */

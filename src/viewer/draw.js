@@ -27,6 +27,7 @@ class Painter {
         gl.depthFunc(gl.LEQUAL);
         this.textures = new Map();
         this.lists = {};
+        this.step = 1;  /* every such pixel of every such row is in the cloud */
     }
 
     /* A program of a file, with its uniforms by name. */
@@ -195,11 +196,12 @@ class Painter {
         gl.uniform1f(at.least, settings.confidence - 1e-4);
         gl.uniform1f(at.edge, 1 + settings.edge);
         gl.uniform2f(at.range, ...depthRange(clip, settings));
-        gl.uniform1f(at.size, settings.pointSize * camera.lens.fx / lens.fx);
+        gl.uniform1f(at.size, this.step * settings.pointSize * camera.lens.fx / lens.fx);
         gl.uniform1f(at.opacity, settings.opacity);
         gl.uniform1i(at.byDepth, settings.cloudColour === 'depth');
         gl.uniform3fv(at.ramp, INFERNO.flat().map(c => c / 255));
-        gl.drawArrays(gl.POINTS, 0, maps.w * maps.h);
+        gl.uniform1i(at.step_, this.step);
+        gl.drawArrays(gl.POINTS, 0, Math.ceil(maps.w / this.step) * Math.ceil(maps.h / this.step));
     }
 
     /* Points lie frame by frame, so that all segments of the trails are neighbours, from a frame to the next. */

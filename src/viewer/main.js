@@ -4,7 +4,7 @@
 const $ = id => document.getElementById(id);
 const canvas = $('scene'), orbit = new Orbit();
 let clip = null, painter = null, panel = null, camera = null;
-let pending = 0, playing = false, playedFrom = 0, selected = -1, pointer = [-1, -1];
+let pending = 0, playing = false, playedFrom = 0, movedAt = 0, paintedAt = 0, interval = 0, selected = -1, pointer = [-1, -1];
 
 /* Opening ---------------------------------------------------------------------------------------- */
 
@@ -73,7 +73,13 @@ function tell(text) {
 
 function invalidate() {
     if (!pending)
-        pending = requestAnimationFrame(() => { pending = 0; paint(); });
+        pending = requestAnimationFrame(() => {
+            pending = 0;
+            if (clip) {
+                choosePace();
+                paint();
+            }
+        });
 }
 
 function goHome() {
@@ -99,9 +105,18 @@ function background() {
     return {theme: isDark() ? [16, 19, 25] : [243, 244, 246], white: [255, 255, 255], black: [0, 0, 0]}[settings.background];
 }
 
+/* While the picture moves, and that is slow, a quarter of the points is enough. */
+function choosePace() {
+    const now = performance.now(), moving = playing || now - movedAt < 250;
+    interval = moving ? 0.8 * interval + 0.2 * Math.min(now - paintedAt, 200) : 0;
+    paintedAt = now;
+    painter.step = moving && (painter.step > 1 || interval > 45) ? 2 : 1;
+    clearTimeout(choosePace.timer);
+    if (painter.step > 1)
+        choosePace.timer = setTimeout(invalidate, 300);
+}
+
 function paint() {
-    if (!clip)
-        return;
     if (playing)
         advance();
     const ratio = Math.min(devicePixelRatio, 2), width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);
@@ -233,6 +248,7 @@ function move(how) {
     }
     how();
     noteAddress();
+    movedAt = performance.now();
     invalidate();
 }
 

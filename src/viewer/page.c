@@ -1,8 +1,8 @@
 #include "viewer/page.h"
 
 /* The assembler puts the files together. A list of text and files, in the page's order. */
-#define TEXT(text) ".ascii \"" text "\"\n"
-#define PART(name) ".incbin \"" SP_VIEWER_DIR "/" name "\"\n"
+#define TEXT(text)  ".ascii \"" text "\"\n"
+#define PART(name)  ".incbin \"" SP_VIEWER_DIR "/" name "\"\n"
 #define STYLE(name) TEXT("<style>\\n") PART(name) TEXT("</style>\\n")
 #define SHADER(name)                                                                               \
     TEXT("<script type='text/plain' id='" name "'>\\n") PART(name) TEXT("</script>\\n")

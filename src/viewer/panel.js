@@ -42,6 +42,7 @@ class Panel {
         const body = element('div', {class: 'body', id: `body-${section.title.replace(/ /g, '-')}`});
         const arrow = document.createElementNS('http://www.w3.org/2000/svg', 'svg'), path = document.createElementNS(arrow.namespaceURI, 'path');
         arrow.setAttribute('viewBox', '0 0 20 20');
+        arrow.setAttribute('aria-hidden', 'true');
         path.setAttribute('d', 'M7 4l6 6-6 6');
         arrow.append(path);
         const button = element('button', {type: 'button', 'aria-controls': body.id}, arrow, section.title);

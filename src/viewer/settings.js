@@ -86,7 +86,7 @@ function writeAddress(orbit) {
     if (settings.hidden.size)
         parts.push(`hidden=${[...settings.hidden].join('.')}`);
     if (orbit.moved)
-        parts.push(`view=${[...orbit.target, orbit.yaw, orbit.pitch, orbit.distance, orbit.reference].map(x => +x.toPrecision(5))}`);
+        parts.push(`view=${[...orbit.target, orbit.yaw, orbit.pitch, orbit.distance, orbit.reference].map(x => +x.toPrecision(6))}`);
     return parts.join('&');
 }
 

@@ -41,7 +41,8 @@ def cases(folder):
     for name in ("o.mp4", "o.png"):
         yield "overlay " + name, [ball, *fast, "--overlay", os.path.join(folder, name)]
     yield "exports", [ball, *fast, "--usd", os.path.join(folder, "s.usda"), "--usd-cloud", "--cameras",
-                      os.path.join(folder, "s.json"), "--ply", os.path.join(folder, "s.ply")]
+                      os.path.join(folder, "s.json"), "--ply", os.path.join(folder, "s.ply"), "--viewer",
+                      os.path.join(folder, "s.html")]
     os.environ["XDG_DATA_HOME"] = folder
     weights = os.path.join(folder, "spatrack/weights/sam-base")
     os.makedirs(weights)

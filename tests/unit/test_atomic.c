@@ -261,14 +261,14 @@ static void names_up_to_the_limit_work(void **state)
     free(path);
 }
 
-static void more_than_eight_files_are_refused(void **state)
+static void more_than_sixteen_files_are_refused(void **state)
 {
     (void)state;
-    SpAtomicFile file[9];
-    for (int i = 0; i < 8; i++)
+    SpAtomicFile file[17];
+    for (int i = 0; i < 16; i++)
         assert_ok(sp_atomic_open(scratch_path("a.txt"), "-o", &file[i]));
-    assert_error(sp_atomic_open(scratch_path("a.txt"), "-o", &file[8]), SP_OUTPUT, "8 files");
-    for (int i = 0; i < 9; i++)
+    assert_error(sp_atomic_open(scratch_path("a.txt"), "-o", &file[16]), SP_OUTPUT, "16 files");
+    for (int i = 0; i < 17; i++)
         sp_atomic_abandon(&file[i]);
     assert_int_equal(scratch_empty(), 0);
     assert_ok(sp_atomic_open(scratch_path("a.txt"), "-o", &file[0]));
@@ -332,7 +332,7 @@ int main(void)
         cmocka_unit_test(impossible_targets_are_named),
         cmocka_unit_test(a_folder_without_permission_is_named),
         cmocka_unit_test(names_up_to_the_limit_work),
-        cmocka_unit_test(more_than_eight_files_are_refused),
+        cmocka_unit_test(more_than_sixteen_files_are_refused),
         cmocka_unit_test(pending_files_are_removed_at_once),
         cmocka_unit_test(a_signal_leaves_no_temporary),
     };
