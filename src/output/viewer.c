@@ -282,6 +282,8 @@ static SpStatus write_fixed(const Page *page, SpNpzWriter *npz)
         const int64_t index = r->object[i * step] - 1;
         SP_TRY(sp_npz_write(npz, &index, sizeof index));
     }
+    if (!r->objects)
+        return sp_ok();
     return sp_npz_texts(npz, "object_names", r->objects, r->object_names, r->object_name_size);
 }
 

@@ -319,8 +319,8 @@ function listen() {
         focus: (x, y) => {
             const n = trackAt(clip, settings, camera, x, y, 14), spot = pixelAt(clip, settings, camera, x, y);
             const point = n >= 0 ? [...pointOf(clip, settings.frame, n)] : spot && spot.point;
-            if (point && settings.mode === 'orbit')
-                move(() => { orbit.distance = distance(point, orbit.pose.subarray(12, 15)); orbit.target = point; });
+            if (point && settings.mode !== 'through')
+                move(() => orbit.lookAt(settings.mode === 'follow' ? apply(ride(clip, orbit, settings.frame), point) : point));
         },
     });
     document.addEventListener('click', event => {

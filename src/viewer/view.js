@@ -49,6 +49,13 @@ class Orbit {
         return pose(subtract(this.target, times(forward, this.distance)), right, down, forward);
     }
 
+    /* From where it stands; turns about this point from then on. */
+    lookAt(point) {
+        this.distance = distance(point, this.pose.subarray(12, 15));
+        this.target = point;
+        this.moved = true;
+    }
+
     rotate(dx, dy) {
         this.yaw += dx;
         this.pitch = clamp(this.pitch + dy, -1.5, 1.5);
@@ -68,6 +75,9 @@ class Orbit {
     }
 }
 
+/* From the world to where it was in the reference frame to one who rides along with the clip's camera. */
+const ride = (clip, orbit, t) => multiply(clip.poses[Math.min(orbit.reference, clip.frames - 1)], clip.views[t]);
+
 /* {view, lens, rect} for a canvas whose upper left width x height nothing hides; rect: where the clip's picture lies,
    when looking through. */
 function cameraOf(clip, settings, orbit, [width, height]) {
@@ -78,8 +88,8 @@ function cameraOf(clip, settings, orbit, [width, height]) {
     }
     const f = height / 2 / Math.tan(settings.fov * Math.PI / 360);
     const lens = {fx: f, fy: f, skew: 0, cx: (width - 1) / 2, cy: (height - 1) / 2};
-    const view = invert(orbit.pose), reference = clip.poses[Math.min(orbit.reference, clip.frames - 1)];
-    return {view: settings.mode === 'follow' ? multiply(multiply(view, reference), clip.views[t]) : view, lens};
+    const view = invert(orbit.pose);
+    return {view: settings.mode === 'follow' ? multiply(view, ride(clip, orbit, t)) : view, lens};
 }
 
 /* Field of view of the clip's camera in degrees, across and down. */

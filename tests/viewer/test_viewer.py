@@ -314,6 +314,17 @@ def pointers_turn_move_and_zoom():
     assert b.evaluate("[orbit.yaw, orbit.pitch, orbit.distance]") == turned[:3] and b.evaluate("orbit.target") != start[3:]
     b.mouse("mouseWheel", 300, 300, deltaX=0, deltaY=-200)
     b.wait(f"orbit.distance < {start[2]}")
+    for mode in ("orbit", "follow"):  # a double click brings a point to the middle
+        b = page(address=f"#frame=8&mode={mode}&tracks=0")
+        b.evaluate("globalThis.spot = pixelAt(clip, settings, camera, 250, 260)")
+        for count in (1, 2):
+            for kind in ("mousePressed", "mouseReleased"):
+                b.mouse(kind, 250, 260, button="left", clickCount=count)
+        b.wait("orbit.moved")
+        b.settle()
+        x, y = b.evaluate("pixel(camera.lens, apply(camera.view, spot.point))")
+        width, height = b.evaluate("freeArea()")
+        assert abs(x - width / 2) < 1 and abs(y - height / 2) < 1, (mode, x, y)
     b = page(address="#mode=through&frame=9")
     b.drag((300, 300), (340, 300))
     assert b.evaluate("settings.mode") == "orbit"
