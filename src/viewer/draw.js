@@ -231,7 +231,8 @@ class Painter {
 
     /* The balls of `frames` frames from t on, `share` as large as set. */
     paintDots(settings, t, frames, share) {
-        const {gl, clip, camera} = this, at = this.use('dots', camera.view), first = t * clip.tracks, size = settings.ballSize * share;
+        const {gl, clip, camera} = this, at = this.use('dots', camera.view), first = t * clip.tracks;
+        const size = settings.ballSize * share * clamp(Math.sqrt(200 / clip.tracks), 0.4, 1);  /* many are smaller */
         if (!size)
             return;
         gl.depthMask(share === 1);
