@@ -7,7 +7,8 @@ const DEPTH_STEP = 0.0005;
 /* A share of the way from the nearest to the farthest depth, evenly in its logarithm. */
 const depthAt = (clip, share) => clip.nearest * (clip.farthest / clip.nearest) ** share;
 /* The depths that are shown, a little wider than they are set, as they are rounded. */
-const depthRange = (clip, settings) => [depthAt(clip, settings.nearest) * (1 - 1e-5), depthAt(clip, settings.farthest) * (1 + 1e-5)];
+const depthRange = (clip, settings) =>
+    [depthAt(clip, settings.nearest) * (1 - 1e-5), depthAt(clip, settings.farthest) * (1 + 1e-5)];
 /* 0..1 as a byte, above 127 where the value is above a half. */
 const byteOf = value => clamp(Math.ceil(255 * value - 0.5), 0, 255) || 0;
 
@@ -41,11 +42,13 @@ async function packedMaps(npz, near) {
     const [depth, trust, picture] = await Promise.all(['depth', 'trust', 'picture'].map(name => npz.array(name)));
     if (!depth)
         return null;
-    const [frames, , h, w] = depth.shape, pixels = h * w, ch = (h + 1) >> 1, cw = (w + 1) >> 1, bytes = pixels + 2 * ch * cw;
+    const [frames, , h, w] = depth.shape, pixels = h * w;
+    const ch = (h + 1) >> 1, cw = (w + 1) >> 1, bytes = pixels + 2 * ch * cw;
     const maps = {w, h, depth: new Float32Array(frames * pixels), rgba: new Uint8Array(4 * frames * pixels).fill(128)};
     const depths = Float32Array.from({length: 65536}, (_, code) => code && near * Math.exp(DEPTH_STEP * (code - 1)));
     const codes = new Uint16Array(pixels);
-    const luma = new Uint8Array(pixels).fill(128), chroma = new Uint8Array(2 * ch * cw).fill(128), trusted = new Uint8Array(pixels).fill(255);
+    const luma = new Uint8Array(pixels).fill(128), chroma = new Uint8Array(2 * ch * cw).fill(128);
+    const trusted = new Uint8Array(pixels).fill(255);
     for (let t = 0; t < frames; t++) {
         const low = 2 * t * pixels, high = low + pixels;
         undoPrediction(depth.data.subarray(low, high), depth.data.subarray(high, high + pixels), codes, h, w);
@@ -84,7 +87,8 @@ async function plainMaps(npz) {
         return null;
     const shape = depths.shape.filter((n, axis) => axis === 0 || n > 1), [frames, h, w] = shape, pixels = h * w;
     const video = await npz.array('video'), trust = await npz.array('confs_depth') || await npz.array('unc_metric');
-    const maps = {w, h, depth: Float32Array.from(depths.data, d => d > 0 && d < Infinity ? d : 0), rgba: new Uint8Array(4 * frames * pixels).fill(128)};
+    const maps = {w, h, depth: Float32Array.from(depths.data, d => d > 0 && d < Infinity ? d : 0),
+                  rgba: new Uint8Array(4 * frames * pixels).fill(128)};
     const scale = video && video.data instanceof Uint8Array ? 1 : 255;
     for (let i = 0; i < frames * pixels; i++) {
         const place = 3 * i - 2 * (i % pixels);  /* of [T, 3, h, w] */
@@ -124,7 +128,8 @@ function posesOf(extrinsics, frames) {
 
 /* The overlay's colours (src/output/palette.c): round the rainbow by the rows in which tracks start. */
 function rainbow(starts) {
-    const order = starts.map((_, n) => n).sort((a, b) => starts[a][1] - starts[b][1] || starts[a][0] - starts[b][0] || a - b);
+    const order = starts.map((_, n) => n)
+        .sort((a, b) => starts[a][1] - starts[b][1] || starts[a][0] - starts[b][0] || a - b);
     const colours = [];
     order.forEach((track, i) => {
         const hue = 0.82 * i / Math.max(order.length - 1, 1);
@@ -188,7 +193,8 @@ async function readClip(buffer, name) {
                   points: moving?.points, seen: moving?.seen, objectNames: await get('object_names') || []};
     clip.frames = maps ? maps.depth.length / maps.w / maps.h : moving.points.length / 3 / moving.tracks;
     const k = await get('intrinsics'), input = await get('intrinsics_input') || k, size = await get('size');
-    clip.size = size ? [...size] : maps ? [maps.w, maps.h] : [2 * (k ? k[2] : 256), 2 * (k ? k[5] : 256)].map(Math.round);
+    const guessed = k ? [Math.round(2 * k[2]), Math.round(2 * k[5])] : [512, 512];
+    clip.size = size ? [...size] : maps ? [maps.w, maps.h] : guessed;
     clip.mapSize = maps ? [maps.w, maps.h] : clip.size;
     const all = (values, [w, h]) => posesOf(null, clip.frames)
         .map((_, t) => lensOf(values || guessLens(w, h, clip.frames), values && values.length === 9 ? 0 : t));

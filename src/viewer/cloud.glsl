@@ -29,7 +29,8 @@ vec3 rampAt(float value) {
 #ifdef CUT
 bool onEdge(ivec2 at, ivec2 extent, float z) {
     for (int i = 0; i < 4; i++) {
-        ivec2 other = clamp(at + ivec2[4](ivec2(1, 0), ivec2(-1, 0), ivec2(0, 1), ivec2(0, -1))[i], ivec2(0), extent - 1);
+        ivec2 next = ivec2[4](ivec2(1, 0), ivec2(-1, 0), ivec2(0, 1), ivec2(0, -1))[i];
+        ivec2 other = clamp(at + next, ivec2(0), extent - 1);
         float beside = texelFetch(depth, other, 0).r;
         if (max(beside, z) > edge * min(beside, z))
             return true;

@@ -67,9 +67,10 @@ class Painter {
     /* Values of points as a texture, ROW a row. */
     fill(name, data, size) {
         const {gl} = this, rows = Math.ceil(data.length / size / ROW), full = new data.constructor(rows * ROW * size);
-        const [inner, format] = data instanceof Float32Array ? [gl.RGB32F, gl.RGB] : size === 4 ? [gl.RGBA8, gl.RGBA] : [gl.RG8, gl.RG];
+        const [inner, format, type] = {2: [gl.RG8, gl.RG, gl.UNSIGNED_BYTE], 3: [gl.RGB32F, gl.RGB, gl.FLOAT],
+                                       4: [gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE]}[size];
         full.set(data);
-        this.lists[name] = this.texture(inner, ROW, rows, format, data instanceof Float32Array ? gl.FLOAT : gl.UNSIGNED_BYTE, full, this.lists[name]);
+        this.lists[name] = this.texture(inner, ROW, rows, format, type, full, this.lists[name]);
     }
 
     texture(inner, width, height, format, type, data, texture = this.gl.createTexture()) {
@@ -175,7 +176,8 @@ class Painter {
        that of what it hides of itself nothing shines through. */
     paintClouds(settings) {
         const {gl} = this, frames = [settings.frame];
-        for (let t = settings.frame - settings.stride; settings.keep && t >= 0 && frames.length < MOST_TEXTURES; t -= settings.stride)
+        const earliest = settings.keep ? 0 : settings.frame;
+        for (let t = settings.frame - settings.stride; t >= earliest && frames.length < MOST_TEXTURES; t -= settings.stride)
             frames.push(t);
         const passes = settings.opacity < 1 ? [false, true] : [true];
         gl.depthMask(true);
@@ -187,7 +189,7 @@ class Painter {
 
     paintCloud(settings, t) {
         const {gl, clip, camera} = this, {maps} = clip, lens = clip.lens[t];
-        const words = [...(settings.edge < EDGE_NEVER ? ['CUT'] : []), ...(settings.cloudColour === 'picture' ? [] : ['RAMP'])];
+        const words = [settings.edge < EDGE_NEVER && 'CUT', settings.cloudColour !== 'picture' && 'RAMP'].filter(word => word);
         const at = this.use('cloud', multiply(camera.view, clip.poses[t]), ...words);
         const [depth, picture] = this.texturesOf(t);
         this.bind(at, {depth, picture});
@@ -206,7 +208,8 @@ class Painter {
 
     /* Points lie frame by frame, so that all segments of the trails are neighbours, from a frame to the next. */
     paintTracks(settings) {
-        const {gl, clip, canvas, camera} = this, t = settings.frame, length = Math.min(settings.trail, t), first = (t - length) * clip.tracks;
+        const {gl, clip, canvas, camera} = this, t = settings.frame;
+        const length = Math.min(settings.trail, t), first = (t - length) * clip.tracks;
         this.tint(settings);
         const {points, tints, seen} = this.lists;
         gl.depthMask(false);
@@ -275,9 +278,10 @@ class Painter {
         const middle = apply(clip.poses[0], [0, 0, clip.depth]).map(x => Math.round(x / cell) * cell);
         for (let i = -cells; i <= cells; i++)
             for (let j = -cells; j < cells; j++) {
-                const fade = 1 - Math.hypot(i, j + 0.5) / cells, at = (a, b) => [middle[0] + a * cell, clip.floor, middle[2] + b * cell];
-                if (fade > 0)
-                    segments.push([at(i, j), at(i, j + 1), ...ink, 0.28 * fade], [at(j, i), at(j + 1, i), ...ink, 0.28 * fade]);
+                const colour = [...ink, 0.28 * (1 - Math.hypot(i, j + 0.5) / cells)];
+                const at = (a, b) => [middle[0] + a * cell, clip.floor, middle[2] + b * cell];
+                if (colour[3] > 0)
+                    segments.push([at(i, j), at(i, j + 1), ...colour], [at(j, i), at(j + 1, i), ...colour]);
             }
         return segments;
     }
@@ -306,7 +310,8 @@ class Painter {
     frustum(t, size, rgb, opacity) {
         const {clip} = this, [w, h] = clip.mapSize, scale = 0.12 * size * clip.depth;
         const corner = (x, y) => apply(clip.poses[t], times(ray(clip.lens[t], x * w - 0.5, y * h - 0.5), scale));
-        const corners = [corner(0, 0), corner(1, 0), corner(1, 1), corner(0, 1)], eye = [...clip.poses[t].subarray(12, 15)];
+        const corners = [corner(0, 0), corner(1, 0), corner(1, 1), corner(0, 1)];
+        const eye = [...clip.poses[t].subarray(12, 15)];
         const top = [corner(0.35, -0.06), corner(0.65, -0.06), corner(0.5, -0.22)];
         return [...corners.map(c => [eye, c]), ...corners.map((c, i) => [c, corners[(i + 1) % 4]]),
                 ...top.map((c, i) => [c, top[(i + 1) % 3]])].map(s => [...s, ...rgb, opacity]);

@@ -6,7 +6,8 @@ precision highp float;
 uniform highp sampler2D points;
 uniform sampler2D tints;
 uniform sampler2D seen;   /* visibility and confidence */
-uniform ivec4 layout_;    /* first point, points from a segment to the next, from its beginning to its end, texels a row */
+uniform ivec4 layout_;    /* first point, points from a segment to the next, from its beginning to its end, texels a
+                             row */
 uniform mat4 view, projection;
 uniform vec2 screen;      /* pixels */
 uniform float width;      /* pixels */

@@ -4,7 +4,8 @@
 const $ = id => document.getElementById(id);
 const canvas = $('scene'), orbit = new Orbit();
 let clip = null, painter = null, panel = null, camera = null;
-let pending = 0, playing = false, playedFrom = 0, movedAt = 0, paintedAt = 0, interval = 0, selected = -1, pointer = [-1, -1];
+let pending = 0, movedAt = 0, paintedAt = 0, interval = 0;  /* milliseconds */
+let playing = false, playedFrom = 0, selected = -1, pointer = [-1, -1];
 
 /* Opening ---------------------------------------------------------------------------------------- */
 
@@ -36,7 +37,8 @@ function show(opened) {
     const {maps} = clip, plural = (n, what) => `${n} ${what}${n === 1 ? '' : 's'}`;
     document.title = clip.name ? `${clip.name} – spatrack` : 'spatrack';
     $('name').textContent = clip.name || 'spatrack';
-    $('facts').textContent = [`${clip.size[0]} × ${clip.size[1]}`, plural(clip.frames, 'frame'), clip.tracks && plural(clip.tracks, 'track'),
+    $('facts').textContent = [`${clip.size[0]} × ${clip.size[1]}`, plural(clip.frames, 'frame'),
+                              clip.tracks && plural(clip.tracks, 'track'),
                               maps && `${maps.w} × ${maps.h} points a frame`].filter(x => x).join(' · ');
     $('note').textContent = clip.note;
     $('note').hidden = !clip.note;
@@ -97,12 +99,14 @@ function freeArea() {
 const isDark = () => document.documentElement.dataset.theme === 'dark';
 
 function applyTheme() {
-    const dark = settings.theme === 'auto' ? matchMedia('(prefers-color-scheme: dark)').matches : settings.theme === 'dark';
+    const system = matchMedia('(prefers-color-scheme: dark)').matches;
+    const dark = settings.theme === 'auto' ? system : settings.theme === 'dark';
     document.documentElement.dataset.theme = dark ? 'dark' : 'light';
 }
 
 function background() {
-    return {theme: isDark() ? [16, 19, 25] : [243, 244, 246], white: [255, 255, 255], black: [0, 0, 0]}[settings.background];
+    const theme = isDark() ? [16, 19, 25] : [243, 244, 246];
+    return {theme, white: [255, 255, 255], black: [0, 0, 0]}[settings.background];
 }
 
 /* While the picture moves, and that is slow, a quarter of the points is enough. */
@@ -119,7 +123,8 @@ function choosePace() {
 function paint() {
     if (playing)
         advance();
-    const ratio = Math.min(devicePixelRatio, 2), width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);
+    const ratio = Math.min(devicePixelRatio, 2);
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map(x => Math.round(x * ratio));
     if (canvas.width !== width || canvas.height !== height)
         [canvas.width, canvas.height] = [width, height];
     const ground = background(), ink = ground[0] > 127 ? [60, 70, 90] : [190, 200, 220];
@@ -160,15 +165,18 @@ function showValues() {
     if (box.hidden)
         return;
     const [title, rows] = track >= 0 ? trackValues(track) : pixelValues(spot);
-    box.replaceChildren(element('h2', {}, title), element('dl', {}, ...rows.flatMap(([k, v]) => [element('dt', {}, k), element('dd', {}, v)])));
+    const entries = rows.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]);
+    box.replaceChildren(element('h2', {}, title), element('dl', {}, ...entries));
     const at = selected >= 0 ? pixel(camera.lens, apply(camera.view, pointOf(clip, settings.frame, track))) : pointer;
-    const x = Math.min(at[0] + 16, innerWidth - box.offsetWidth - 8), y = Math.min(at[1] + 16, innerHeight - box.offsetHeight - 8);
+    const x = Math.min(at[0] + 16, innerWidth - box.offsetWidth - 8);
+    const y = Math.min(at[1] + 16, innerHeight - box.offsetHeight - 8);
     box.style.left = `${Math.max(x, 8)}px`;
     box.style.top = `${Math.max(y, 8)}px`;
 }
 
 function trackValues(n) {
-    const t = settings.frame, i = 2 * (t * clip.tracks + n), at = inputPixel(clip, t, n), share = byte => (byte / 255).toFixed(2);
+    const t = settings.frame, i = 2 * (t * clip.tracks + n), at = inputPixel(clip, t, n);
+    const share = byte => (byte / 255).toFixed(2);
     const rows = [['world', [...pointOf(clip, t, n)].map(digits).join(', ')],
                   ['pixel', at.map(x => x.toFixed(1)).join(', ')],
                   ['depth', digits(apply(clip.views[t], pointOf(clip, t, n))[2])],
@@ -182,8 +190,9 @@ function trackValues(n) {
 
 function pixelValues(spot) {
     const [r, g, b, trust] = clip.maps.rgba.subarray(4 * spot.index, 4 * spot.index + 4);
-    return ['Point', [['world', spot.point.map(digits).join(', ')], ['depth', digits(spot.depth)], ['pixel of the map', `${spot.x}, ${spot.y}`],
-                      ['colour', `${r} ${g} ${b}`], ['confidence', (trust / 255).toFixed(2)]]];
+    return ['Point', [['world', spot.point.map(digits).join(', ')], ['depth', digits(spot.depth)],
+                      ['pixel of the map', `${spot.x}, ${spot.y}`], ['colour', `${r} ${g} ${b}`],
+                      ['confidence', (trust / 255).toFixed(2)]]];
 }
 
 /* Playing ---------------------------------------------------------------------------------------- */
@@ -255,7 +264,8 @@ function move(how) {
 function savePicture() {
     paint();
     canvas.toBlob(blob => {
-        const link = element('a', {href: URL.createObjectURL(blob), download: `${(clip.name || 'spatrack').replace(/\.[^.]*$/, '')}-${settings.frame}.png`});
+        const name = (clip.name || 'spatrack').replace(/\.[^.]*$/, '');
+        const link = element('a', {href: URL.createObjectURL(blob), download: `${name}-${settings.frame}.png`});
         link.click();
         setTimeout(() => URL.revokeObjectURL(link.href), 1000);
     });
@@ -285,12 +295,14 @@ const actions = {
 };
 
 const keys = {
-    ' ': actions.play, ArrowLeft: actions.back, ArrowRight: actions.forward, Home: () => goTo(0), End: () => goTo(clip.frames - 1),
+    ' ': actions.play, ArrowLeft: actions.back, ArrowRight: actions.forward,
+    Home: () => goTo(0), End: () => goTo(clip.frames - 1),
     1: () => panel.set('mode', 'orbit'), 2: () => panel.set('mode', 'follow'), 3: () => panel.set('mode', 'through'),
     c: () => panel.set('cloud', !settings.cloud), t: () => panel.set('tracks', !settings.tracks),
     v: () => panel.set('cameras', !settings.cameras), g: () => panel.set('grid', !settings.grid),
     l: actions.loop, r: actions.home, s: actions.save, h: actions.hide, '?': actions.help,
-    '+': () => move(() => orbit.zoom(0.9)), '-': () => move(() => orbit.zoom(1 / 0.9)), '=': () => move(() => orbit.zoom(0.9)),
+    '+': () => move(() => orbit.zoom(0.9)), '=': () => move(() => orbit.zoom(0.9)),
+    '-': () => move(() => orbit.zoom(1 / 0.9)),
     Escape: () => { selected = -1; },
 };
 const turns = {ArrowLeft: [0.06, 0], ArrowRight: [-0.06, 0], ArrowUp: [0, 0.06], ArrowDown: [0, -0.06]};
@@ -300,7 +312,8 @@ function onKey(event) {
     if (!clip || event.ctrlKey || event.metaKey || event.altKey || (own && (event.key.length > 1 || event.key === ' ')))
         return;
     const turned = event.shiftKey && turns[event.key];
-    const action = turned ? () => move(() => orbit.rotate(...turned)) : keys[event.key] || keys[event.key.toLowerCase()];
+    const action = turned ? () => move(() => orbit.rotate(...turned))
+                          : keys[event.key] || keys[event.key.toLowerCase()];
     if (!action)
         return;
     event.preventDefault();
@@ -320,7 +333,7 @@ function listen() {
             const n = trackAt(clip, settings, camera, x, y, 14), spot = pixelAt(clip, settings, camera, x, y);
             const point = n >= 0 ? [...pointOf(clip, settings.frame, n)] : spot && spot.point;
             if (point && settings.mode !== 'through')
-                move(() => orbit.lookAt(settings.mode === 'follow' ? apply(ride(clip, orbit, settings.frame), point) : point));
+                move(() => orbit.lookAt(settings.mode === 'orbit' ? point : apply(ride(clip, orbit, settings.frame), point)));
         },
     });
     document.addEventListener('click', event => {
@@ -331,7 +344,11 @@ function listen() {
         }
     });
     document.addEventListener('keydown', onKey);
-    $('timeline').addEventListener('input', event => { stop(); settings.frame = Number(event.target.value); invalidate(); });
+    $('timeline').addEventListener('input', event => {
+        stop();
+        settings.frame = Number(event.target.value);
+        invalidate();
+    });
     $('speed').addEventListener('change', event => { settings.speed = Number(event.target.value); noteAddress(); });
     $('file').addEventListener('change', event => event.target.files[0] && openFile(event.target.files[0]));
     makeDraggable($('panel'), $('grip'));
@@ -345,7 +362,7 @@ function listen() {
             if (type === 'drop' && event.dataTransfer.files[0])
                 openFile(event.dataTransfer.files[0]);
         });
-    canvas.addEventListener('webglcontextlost', event => { event.preventDefault(); tell('The graphics card was lost; load the page again.'); });
+    canvas.addEventListener('webglcontextlost', () => tell('The graphics card was lost; load the page again.'));
 }
 
 listen();

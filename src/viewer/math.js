@@ -14,7 +14,8 @@ function multiply(a, b) {
     const m = new Float32Array(16);
     for (let j = 0; j < 4; j++)
         for (let i = 0; i < 4; i++)
-            m[4 * j + i] = a[i] * b[4 * j] + a[4 + i] * b[4 * j + 1] + a[8 + i] * b[4 * j + 2] + a[12 + i] * b[4 * j + 3];
+            for (let n = 0; n < 4; n++)
+                m[4 * j + i] += a[4 * n + i] * b[4 * j + n];
     return m;
 }
 
@@ -35,7 +36,8 @@ function invert(m) {
     return out;
 }
 
-/* A lens is {fx, fy, cx, cy, skew} in pixels, whose centres are whole numbers. This is the ray through a pixel, 1 deep. */
+/* A lens is {fx, fy, cx, cy, skew} in pixels, whose centres are whole numbers. This is the ray through a pixel, 1
+   deep. */
 function ray(lens, x, y) {
     const v = (y - lens.cy) / lens.fy;
     return [(x - lens.cx - lens.skew * v) / lens.fx, v, 1];

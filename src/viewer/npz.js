@@ -54,7 +54,8 @@ class Npz {
             return data.slice().buffer;
         if (method !== 8)
             throw new Error(`${name} is packed in a way that is not known here`);
-        return new Response(new Blob([data]).stream().pipeThrough(new DecompressionStream('deflate-raw'))).arrayBuffer();
+        const unpacked = new Blob([data]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
+        return new Response(unpacked).arrayBuffer();
     }
 
     /* {shape, data: a typed array in C order, or an array of texts}; null where there is none. */

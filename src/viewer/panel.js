@@ -40,7 +40,8 @@ class Panel {
 
     section(section, open, clip) {
         const body = element('div', {class: 'body', id: `body-${section.title.replace(/ /g, '-')}`});
-        const arrow = document.createElementNS('http://www.w3.org/2000/svg', 'svg'), path = document.createElementNS(arrow.namespaceURI, 'path');
+        const space = 'http://www.w3.org/2000/svg';
+        const arrow = document.createElementNS(space, 'svg'), path = document.createElementNS(space, 'path');
         arrow.setAttribute('viewBox', '0 0 20 20');
         arrow.setAttribute('aria-hidden', 'true');
         path.setAttribute('d', 'M7 4l6 6-6 6');
@@ -78,14 +79,17 @@ class Panel {
     }
 
     toggle(item, label) {
-        const input = element('input', {type: 'checkbox', class: 'switch', role: 'switch', id: `set-${item.key}`, ...(label && {'aria-label': label})});
+        const input = element('input', {type: 'checkbox', class: 'switch', role: 'switch', id: `set-${item.key}`});
+        if (label)
+            input.setAttribute('aria-label', label);
         input.addEventListener('change', () => this.set(item.key, input.checked));
         this.refreshers.push(() => { input.checked = settings[item.key]; });
         return input;
     }
 
     range(item) {
-        const [min, max, step] = item.range, input = element('input', {type: 'range', id: `set-${item.key}`, min, max, step});
+        const [min, max, step] = item.range;
+        const input = element('input', {type: 'range', id: `set-${item.key}`, min, max, step});
         const shown = element('output', {for: input.id});
         input.addEventListener('input', () => this.set(item.key, Number(input.value)));
         this.refreshers.push(() => {
@@ -101,14 +105,16 @@ class Panel {
     choice(item, label) {
         const words = Object.entries(item.choice);
         if (words.length > 3) {
-            const select = element('select', {id: `set-${item.key}`}, ...words.map(([value, text]) => element('option', {value}, text)));
+            const options = words.map(([value, text]) => element('option', {value}, text));
+            const select = element('select', {id: `set-${item.key}`}, ...options);
             select.addEventListener('change', () => this.set(item.key, select.value));
             this.refreshers.push(() => { select.value = settings[item.key]; });
             return [select];
         }
         label.id = `label-${item.key}`;
         label.removeAttribute('for');
-        const group = element('div', {class: 'choice', role: 'radiogroup', id: `set-${item.key}`, 'aria-labelledby': label.id});
+        const group = element('div', {class: 'choice', role: 'radiogroup', id: `set-${item.key}`,
+                                      'aria-labelledby': label.id});
         for (const [value, text] of words) {
             const input = element('input', {type: 'radio', name: item.key, value});
             input.addEventListener('change', () => this.set(item.key, value));
@@ -135,10 +141,12 @@ class Panel {
 
 /* Lets a panel be dragged by its grip, and keeps it within the window. */
 function makeDraggable(panel, grip) {
-    let from = null, moved = [0, 0];
+    const moved = [0, 0];
+    let from = null;
     const place = (x, y) => {
         const box = panel.getBoundingClientRect();
-        moved = [moved[0] + clamp(x, 8 - box.left, innerWidth - 8 - box.right), moved[1] + clamp(y, 8 - box.top, Math.max(8 - box.top, innerHeight - 48 - box.top))];
+        moved[0] += clamp(x, 8 - box.left, innerWidth - 8 - box.right);
+        moved[1] += clamp(y, 8 - box.top, Math.max(8 - box.top, innerHeight - 48 - box.top));
         panel.style.translate = `${moved[0]}px ${moved[1]}px`;
     };
     grip.addEventListener('pointerdown', event => {

@@ -14,19 +14,23 @@ const EDGE_NEVER = 0.3;
 
 const PANEL = [
     {title: 'View', items: [
-        {key: 'mode', label: 'Camera', value: 'orbit', choice: {orbit: 'Orbit', follow: 'Follow', through: 'Look through'}},
+        {key: 'mode', label: 'Camera', value: 'orbit',
+         choice: {orbit: 'Orbit', follow: 'Follow', through: 'Look through'}},
         {key: 'fov', label: 'Field of view', value: 40, range: [15, 100, 1], show: v => `${v}°`},
     ]},
     {title: 'Point cloud', key: 'cloud', value: true, needs: 'maps', items: [
-        {key: 'cloudColour', label: 'Colour', value: 'picture', choice: {picture: 'Picture', depth: 'Depth', confidence: 'Confidence'}},
+        {key: 'cloudColour', label: 'Colour', value: 'picture',
+         choice: {picture: 'Picture', depth: 'Depth', confidence: 'Confidence'}},
         {key: 'pointSize', label: 'Point size', value: 1.3, range: [0.2, 4, 0.05], show: factor},
         {key: 'opacity', label: 'Opacity', value: 1, range: [0.05, 1, 0.05], show: percent},
         {key: 'nearest', label: 'Nearest depth', value: 0, range: [0, 1, 0.005], show: depthShare},
         {key: 'farthest', label: 'Farthest depth', value: 1, range: [0, 1, 0.005], show: depthShare},
         {key: 'confidence', label: 'Confidence', value: 0, range: [0, 1, 0.01], show: least},
-        {key: 'edge', label: 'Cut at jumps of depth', value: EDGE_NEVER, range: [0.01, EDGE_NEVER, 0.01], show: v => v < EDGE_NEVER ? `> ${percent(v)}` : 'never'},
+        {key: 'edge', label: 'Cut at jumps of depth', value: EDGE_NEVER, range: [0.01, EDGE_NEVER, 0.01],
+         show: v => v < EDGE_NEVER ? `> ${percent(v)}` : 'never'},
         {key: 'keep', label: 'Keep earlier frames', value: false},
-        {key: 'stride', label: 'Every', value: 5, range: [1, 20, 1], show: v => v > 1 ? `${v} frames` : 'frame', with: 'keep'},
+        {key: 'stride', label: 'Every', value: 5, range: [1, 20, 1],
+         show: v => v > 1 ? `${v} frames` : 'frame', with: 'keep'},
     ]},
     {title: 'Tracks', key: 'tracks', value: true, needs: 'tracks', items: [
         {key: 'trackColour', label: 'Colour by', value: 'track',
@@ -48,7 +52,8 @@ const PANEL = [
     {title: 'Surroundings', items: [
         {key: 'grid', label: 'Grid', value: true},
         {key: 'axes', label: 'Axes', value: false},
-        {key: 'background', label: 'Background', value: 'theme', choice: {theme: 'Theme', white: 'White', black: 'Black'}},
+        {key: 'background', label: 'Background', value: 'theme',
+         choice: {theme: 'Theme', white: 'White', black: 'Black'}},
         {key: 'theme', label: 'Theme', value: 'auto', choice: {auto: 'Auto', light: 'Light', dark: 'Dark'}},
     ]},
 ];
@@ -86,7 +91,7 @@ function writeAddress(orbit) {
     if (settings.hidden.size)
         parts.push(`hidden=${[...settings.hidden].join('.')}`);
     if (orbit.moved)
-        parts.push(`view=${[...orbit.target, orbit.yaw, orbit.pitch, orbit.distance, orbit.reference].map(x => +x.toPrecision(6))}`);
+        parts.push(`view=${orbit.numbers.map(x => +x.toPrecision(6))}`);
     return parts.join('&');
 }
 

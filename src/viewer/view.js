@@ -26,8 +26,15 @@ class Orbit {
         this.pitch = Math.asin(clamp(forward[1] / Math.hypot(...forward), -1, 1));
     }
 
+    /* As they stand in the page's address. */
+    get numbers() {
+        return [...this.target, this.yaw, this.pitch, this.distance, this.reference];
+    }
+
     set([x, y, z, yaw, pitch, away, reference]) {
-        Object.assign(this, {target: [x, y, z], yaw, pitch: clamp(pitch, -1.5, 1.5), distance: away, reference, moved: true});
+        const frame = Math.max(Math.round(reference), 0);
+        Object.assign(this, {target: [x, y, z], yaw, pitch: clamp(pitch, -1.5, 1.5), distance: away, reference: frame});
+        this.moved = true;
     }
 
     /* Takes over from a camera that looked through the clip's. */
@@ -84,7 +91,8 @@ function cameraOf(clip, settings, orbit, [width, height]) {
     const t = settings.frame, [w, h] = clip.mapSize;
     if (settings.mode === 'through') {
         const scale = Math.min(width / w, height / h), left = (width - w * scale) / 2, top = (height - h * scale) / 2;
-        return {view: clip.views[t], lens: enlarge(clip.lens[t], scale, left, top), rect: [left, top, w * scale, h * scale]};
+        const lens = enlarge(clip.lens[t], scale, left, top);
+        return {view: clip.views[t], lens, rect: [left, top, w * scale, h * scale]};
     }
     const f = height / 2 / Math.tan(settings.fov * Math.PI / 360);
     const lens = {fx: f, fy: f, skew: 0, cx: (width - 1) / 2, cy: (height - 1) / 2};
@@ -148,7 +156,7 @@ function pixelAt(clip, settings, camera, x, y) {
 function watchPointers(canvas, act) {
     const held = new Map();
     let travelled = 0;
-    const middle = () => [...held.values()].reduce((sum, p) => [sum[0] + p[0] / held.size, sum[1] + p[1] / held.size], [0, 0]);
+    const middle = () => times([...held.values()].reduce((sum, p) => [sum[0] + p[0], sum[1] + p[1]]), 1 / held.size);
     const spread = () => {
         const [a, b] = [...held.values()];
         return b ? Math.hypot(a[0] - b[0], a[1] - b[1]) : 0;

@@ -51,8 +51,8 @@ class Socket:
     def send(self, text):
         data, mask = text.encode(), b"\0\0\0\0"  # a mask of zeros changes nothing
         size = len(data)
-        head = bytes([size | 128]) if size < 126 else struct.pack(">BH", 254, size) if size < 65536 else struct.pack(">BQ", 255, size)
-        self.socket.sendall(b"\x81" + head + mask + data)
+        length = struct.pack(">BQ", 255, size) if size > 125 else bytes([size | 128])
+        self.socket.sendall(b"\x81" + length + mask + data)
 
     def receive(self):
         text, last = b"", False
@@ -72,14 +72,15 @@ class Socket:
 class Browser:
     """A page of the given size; `errors` are what its console and its scripts complained of."""
 
-    def __init__(self, width=1280, height=800, *options):
+    def __init__(self, width=1280, height=800):
         self.profile = tempfile.mkdtemp(prefix="spatrack-chromium-")
         self.process = subprocess.Popen(
-            [find(), "--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-             "--no-first-run", "--disable-background-networking", "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars",
-             "--mute-audio", f"--user-data-dir={self.profile}", "--remote-debugging-port=0", f"--window-size={width},{height}",
-             *options, "about:blank"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
+            [find(), "--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader",
+             "--enable-unsafe-swiftshader", "--no-first-run", "--disable-background-networking", "--disable-extensions",
+             "--disable-dev-shm-usage", "--hide-scrollbars", f"--user-data-dir={self.profile}",
+             "--remote-debugging-port=0", f"--window-size={width},{height}", "about:blank"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8",
+            errors="replace",
             start_new_session=True, env={**os.environ, "HOME": self.profile})
         self.errors, self.requests, self.count = [], [], 0
         try:
@@ -131,7 +132,8 @@ class Browser:
 
     def evaluate(self, expression):
         """The value of an expression of JavaScript; promises are waited for."""
-        result = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True)
+        result = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True,
+                           userGesture=True)
         if "exceptionDetails" in result:
             raise AssertionError(result["exceptionDetails"].get("exception", {}).get("description", str(result)))
         return result["result"].get("value")
@@ -151,10 +153,12 @@ class Browser:
 
     def settle(self):
         """Until what was asked for is on the screen."""
-        self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done))))")
+        for _ in range(3):
+            self.evaluate("new Promise(requestAnimationFrame)")
 
     def resize(self, width, height, ratio=1, mobile=False):
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=ratio, mobile=mobile)
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=ratio,
+                  mobile=mobile)
 
     def screenshot(self):
         """PNG of the page."""
@@ -178,7 +182,8 @@ class Browser:
         self.settle()
 
     def touch(self, kind, *points):
-        self.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)])
+        self.call("Input.dispatchTouchEvent", type=kind,
+                  touchPoints=[{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)])
 
     def close(self):
         """Ends the browser with its processes, and removes what it wrote."""
