@@ -129,6 +129,10 @@ static const Option options[] = {
     {OUTPUT, "depth", "DIR", "the depth of every frame as an image", JOB(depth),
      .product = SP_PRODUCT_DEPTH},
     {CHOICE, "depth-format", "exr|png", "of those images (exr)", JOB(depth_format)},
+    {OUTPUT, "viewer", "FILE.html", "the result in 3D, as a page for a browser", JOB(viewer),
+     .product = SP_PRODUCT_VIEWER},
+    {NUMBER, "viewer-size", "MB", "how large that page may become (8)", JOB(viewer_size),
+     .min = 0.25, .max = 1000, .default_value = 8},
     {OUTPUT, "report", "FILE.json", "what the run did", JOB(report), .product = SP_PRODUCT_REPORT},
     {TEXT, "dump", "DIR", "write the intermediate tensors of the models to DIR, as safetensors",
      RUN(dump)},
@@ -375,6 +379,7 @@ static SpStatus check_exports(const SpJob *job)
                        : job->ply     ? "ply"
                        : job->colmap  ? "colmap"
                        : job->depth   ? "depth"
+                       : job->viewer  ? "viewer"
                                       : NULL;
     if (flag && job->stop_after == SP_STOP_SAM)
         return sp_error(SP_USAGE, "--stop-after sam writes the mask alone; leave out --%s", flag);

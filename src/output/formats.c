@@ -7,7 +7,8 @@
     X(npz)                                                                                         \
     X(csv)                                                                                         \
     X(video)                                                                                       \
-    X(sheet) X(mask) X(report) X(usd) X(cameras) X(chan) X(ply) X(plys) X(colmap) X(exr) X(png)
+    X(sheet)                                                                                       \
+    X(mask) X(report) X(usd) X(cameras) X(chan) X(ply) X(plys) X(colmap) X(exr) X(png) X(viewer)
 
 #define DECLARE(name) extern const SpFormat sp_format_##name;
 EACH_FORMAT(DECLARE)

@@ -21,7 +21,8 @@ typedef enum SpProduct {
     SP_PRODUCT_CAMERAS,
     SP_PRODUCT_CLOUD,
     SP_PRODUCT_MODEL,
-    SP_PRODUCT_DEPTH
+    SP_PRODUCT_DEPTH,
+    SP_PRODUCT_VIEWER
 } SpProduct;
 
 /* What a format writes from. A run has all of it, a finished result what its arrays give. */
@@ -53,6 +54,7 @@ typedef struct SpOutput {
     SpBackground background;
     int64_t max_side; /* longer side of saved depth and video, pixels */
     bool compress;
+    double viewer_size; /* most bytes of the viewer's page, in millions */
     bool usd_cloud;     /* the first frame's depth in the scene, too */
     const char *omit;   /* "video,depths": arrays of the .npz to leave out; NULL: none */
     SpConsole *console; /* for progress and notes */

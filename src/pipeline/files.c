@@ -49,6 +49,8 @@ static const Entry table[SP_FILE_ROLES] = {
                         .ending = "_colmap", .any_ending = true},
     [SP_FILE_DEPTH] = {"the depth images", "--depth", offsetof(SpJob, depth), true,
                        SP_PRODUCT_DEPTH, .ending = "_depth", .any_ending = true},
+    [SP_FILE_VIEWER] = {"the viewer", "--viewer", offsetof(SpJob, viewer), true, SP_PRODUCT_VIEWER,
+                        .ending = ".html"},
     [SP_FILE_DUMP] = {"the tensors", "--dump", offsetof(SpJob, dump), true, .folder = true},
 };
 

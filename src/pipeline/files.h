@@ -24,6 +24,7 @@ typedef enum SpFileRole {
     SP_FILE_PLY,
     SP_FILE_COLMAP,
     SP_FILE_DEPTH,
+    SP_FILE_VIEWER,
     SP_FILE_DUMP,
     SP_FILE_ROLES
 } SpFileRole;

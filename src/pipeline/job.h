@@ -34,6 +34,8 @@ typedef struct SpJob {
     const char *usd, *cameras, *ply; /* .usda; .json or .chan; .ply */
     const char *colmap, *depth;      /* folders */
     int depth_format;                /* its place among the formats of the depth */
+    const char *viewer;              /* .html */
+    double viewer_size;              /* MB */
     const char *omit;                /* "video,depths": arrays that the result leaves out */
     int format; /* of a result on standard output: 0: not given; else 1 + its place among the
                    product's formats */

@@ -207,6 +207,7 @@ static SpStatus write_file(SpRun *run, SpFileRole role)
                              .background = job->background,
                              .max_side = run->from ? job->result_max_side : job->max_side,
                              .compress = !job->no_compress,
+                             .viewer_size = job->viewer_size,
                              .usd_cloud = job->usd_cloud,
                              .omit = job->omit,
                              .console = run->console};
@@ -319,11 +320,11 @@ static SpStatus write_stage(SpRun *run, SpFileRole role, const char *name, doubl
 static SpStatus write_exports(SpRun *run)
 {
     const SpJob *job = run->job;
-    if (!job->usd && !job->cameras && !job->ply && !job->colmap && !job->depth)
+    if (!job->usd && !job->cameras && !job->ply && !job->colmap && !job->depth && !job->viewer)
         return sp_ok();
     sp_console_begin(run->console, "exports", 0);
     SpStatus status = sp_ok();
-    for (SpFileRole role = SP_FILE_USD; role <= SP_FILE_DEPTH && status.code == SP_OK; role++)
+    for (SpFileRole role = SP_FILE_USD; role <= SP_FILE_VIEWER && status.code == SP_OK; role++)
         status = write_file(run, role);
     add_stage(run, "exports", sp_console_end(run->console));
     return status;

@@ -13,7 +13,7 @@ from arrays import read_npz
 from program import (BALL, ENVIRONMENT, FAST, SPATRACK, TEMPORARY, files, finish, good, path, place, read, refused,
                      write)
 
-EXPORTS = ("--usd", "s.usda", "--cameras", "s.json", "--ply", "s.ply")
+EXPORTS = ("--usd", "s.usda", "--cameras", "s.json", "--ply", "s.ply", "--viewer", "s.html")
 FLIP = (1, -1, -1)
 
 
@@ -233,7 +233,7 @@ def the_cloud_lies_on_the_depths():
 
 def the_front_alone_gives_cameras_and_a_cloud():
     good(BALL, "-q", "--max-frames", 3, "-o", "f.npz", "--stop-after", "front", "--usd", "f.usda", "--usd-cloud",
-         "--cameras", "f.json", "--ply", "f.ply")
+         "--cameras", "f.json", "--ply", "f.ply", "--viewer", "f.html")
     ply, _ = read_ply("f.ply")
     assert "track" not in ply and len(ply["vertex"]) > 1000
     assert b'"Tracks"' not in read("f.usda") and b'"Cloud"' in read("f.usda")
@@ -244,12 +244,12 @@ def names_in_a_folder_are_the_videos():
     place("many/out")
     for name in ("one.mp4", "two.mp4"):
         shutil.copy(BALL, path("many", name))
-    good("one.mp4", "two.mp4", "-q", *FAST, "-o", "out/", "--usd", "out/", "--cameras", "out/", "--ply", "out/",
-         cwd=path("many"))
+    folders = ["-o", "out/", "--usd", "out/", "--cameras", "out/", "--ply", "out/", "--viewer", "out/"]
+    good("one.mp4", "two.mp4", "-q", *FAST, *folders, cwd=path("many"))
     assert sorted(os.listdir(path("many/out"))) == sorted(f"{name}.{end}" for name in ("one", "two")
-                                                          for end in ("npz", "usda", "json", "ply"))
-    good("one.mp4", "-q", *FAST, "-o", "out/", "--usd", "out/", "--cameras", "out/", "--ply", "out/", cwd=path("many"))
-    for end, flag in (("usda", "--usd"), ("json", "--cameras"), ("ply", "--ply")):
+                                                          for end in ("npz", "usda", "json", "ply", "html"))
+    good("one.mp4", "-q", *FAST, *folders, cwd=path("many"))
+    for end, flag in (("usda", "--usd"), ("json", "--cameras"), ("ply", "--ply"), ("html", "--viewer")):
         write(f"many/out/one.{end}", "somebody else's")
         refused(7, "was not written by spatrack", "one.mp4", "-o", "t.npz", flag, "out/", cwd=path("many"))
         os.remove(path(f"many/out/one.{end}"))
@@ -257,13 +257,14 @@ def names_in_a_folder_are_the_videos():
 
 def what_exists_is_kept_with_n():
     exports()
-    for flag, name in (("--usd", "s.usda"), ("--cameras", "s.json"), ("--cameras", "s.chan"), ("--ply", "s.ply")):
+    for flag, name in (("--usd", "s.usda"), ("--cameras", "s.json"), ("--cameras", "s.chan"), ("--ply", "s.ply"),
+                       ("--viewer", "s.html")):
         refused(7, f"{name} exists", BALL, "-n", "-o", "fresh.npz", flag, name)
 
 
 def no_input_is_replaced():
     place("inputs")
-    for ending, flag in (("usda", "--usd"), ("json", "--cameras"), ("chan", "--cameras"), ("ply", "--ply")):
+    for ending, flag in (("usda", "--usd"), ("json", "--cameras"), ("chan", "--cameras"), ("ply", "--ply"), ("html", "--viewer")):
         name = f"inputs/video.{ending}"
         shutil.copy(BALL, path(name))
         line = refused(2, "replace the video", name, "-o", "fresh.npz", flag, "inputs/../" + name)
@@ -276,7 +277,7 @@ def an_interrupted_run_leaves_nothing():
     before = files()
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 130)):
         process = subprocess.Popen([SPATRACK, BALL, "-v", "-o", "i.npz", "--usd", "i.usda", "--cameras", "i.json", "--ply",
-                                    "i.ply", "--iters", "64", "--vo-points", "3000"], cwd=TEMPORARY, env=ENVIRONMENT,
+                                    "i.ply", "--viewer", "i.html", "--iters", "64", "--vo-points", "3000"], cwd=TEMPORARY, env=ENVIRONMENT,
                                    stderr=subprocess.PIPE)
         for line in process.stderr:
             if b"front: " in line:
@@ -289,14 +290,14 @@ def an_interrupted_run_leaves_nothing():
 
 
 def a_full_device_is_an_error():
-    for ending, flag in (("usda", "--usd"), ("json", "--cameras"), ("chan", "--cameras"), ("ply", "--ply")):
+    for ending, flag in (("usda", "--usd"), ("json", "--cameras"), ("chan", "--cameras"), ("ply", "--ply"), ("html", "--viewer")):
         os.symlink("/dev/full", path(f"full.{ending}"))
         refused(7, "No space left", BALL, *FAST, "-o", "fresh.npz", flag, f"full.{ending}")
 
 
 def exports_stream_into_a_fifo():
     exports()
-    for flag, name in (("--usd", "p.usda"), ("--cameras", "p.json"), ("--ply", "p.ply")):
+    for flag, name in (("--usd", "p.usda"), ("--cameras", "p.json"), ("--ply", "p.ply"), ("--viewer", "p.html")):
         os.mkfifo(path(name))
         with open(path("got"), "wb") as got, subprocess.Popen(["cat", path(name)], stdout=got) as reader:
             good(BALL, "-q", *FAST, "-o", "t.npz", flag, name, *(["--usd-cloud"] if flag == "--usd" else []))
@@ -309,10 +310,12 @@ def bad_cases():
     yield "scene: bad end", [*out, "--usd", "s.usd"], 2, "must end in .usda"
     yield "cameras: bad end", [*out, "--cameras", "s.txt"], 2, "must end in .json or .chan"
     yield "cloud: bad end", [*out, "--ply", "s.obj"], 2, "must end in .ply"
+    yield "viewer: bad end", [*out, "--viewer", "s.htm"], 2, "must end in .html"
+    yield "viewer: no size", [*out, "--viewer", "s.html", "--viewer-size", "0"], 2, "--viewer-size takes a number"
     yield "cloud: no folder of that name", [*out, "--ply", "50%/c.ply"], 7, "50%"
     yield "cloud in the scene without a scene", [*out, "--usd-cloud"], 2, "--usd"
     yield "two reports of one name", [*out, "--cameras", "./", "--report", "./"], 2, "--report"
-    for flag, name in (("--usd", "s.usda"), ("--cameras", "s.json"), ("--ply", "s.ply")):
+    for flag, name in (("--usd", "s.usda"), ("--cameras", "s.json"), ("--ply", "s.ply"), ("--viewer", "s.html")):
         yield f"{flag}: no folder", [*out, flag, "none/" + name], 7, "none"
         yield f"{flag}: sam alone", [BALL, "--point", "240,180", "--stop-after", "sam", "--mask-out", "m.png", flag,
                                      name], 2, f"leave out {flag}"

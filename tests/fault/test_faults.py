@@ -42,7 +42,8 @@ def cases(folder):
     for name in ("o.mp4", "o.png"):
         yield "overlay " + name, [ball, *fast, "--overlay", os.path.join(folder, name)]
     yield "exports", [ball, *fast, "--usd", os.path.join(folder, "s.usda"), "--usd-cloud", "--cameras",
-                      os.path.join(folder, "s.json"), "--ply", os.path.join(folder, "s.ply")]
+                      os.path.join(folder, "s.json"), "--ply", os.path.join(folder, "s.ply"), "--viewer",
+                      os.path.join(folder, "s.html")]
     yield "folders", [ball, "--geometry", geometry, *fast, "--colmap", os.path.join(folder, "m"), "--depth",
                       os.path.join(folder, "d"), "--ply", os.path.join(folder, "c%d.ply")]
     yield "depth as PNG", [ball, "--geometry", geometry, *fast, "--depth", os.path.join(folder, "e"), "--depth-format",

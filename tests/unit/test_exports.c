@@ -425,7 +425,7 @@ static void large_clouds_are_thinned(void **state)
 static void a_full_disk_is_reported(void **state)
 {
     (void)state;
-    for (SpProduct product = SP_PRODUCT_SCENE; product <= SP_PRODUCT_CLOUD; product++) {
+    for (SpProduct product = SP_PRODUCT_SCENE; product <= SP_PRODUCT_VIEWER; product++) {
         const SpFormat *format;
         for (int i = 0; (format = sp_format_at(product, i)); i++) {
             SpAtomicFile file;
