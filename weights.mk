@@ -30,7 +30,7 @@ LITE_PHOTOS = $(if $(wildcard $(LITE)/photos/sources.txt),--photos '$(LITE)/phot
 LITE_RECIPE = src/lite
 LITE_RUN    = PYTHONPATH='$(LITE_RECIPE)'"$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m
 
-.PHONY: help lite lite-photos lite-clips lite-tracker lite-front lite-sam $(MODELS)
+.PHONY: help lite lite-recipe lite-photos lite-clips lite-tracker lite-front lite-sam $(MODELS)
 
 help:
 	@echo 'make -f weights.mk MODEL...   (models: $(MODELS))'
@@ -94,11 +94,14 @@ $(MODELS):
 
 lite: lite-tracker lite-front lite-sam
 
-lite-photos:
+lite-recipe:
+	@test -d '$(LITE_RECIPE)' || { echo 'weights.mk: $(LITE_RECIPE): not there; lite needs a checkout' >&2; exit 1; }
+
+lite-photos: | lite-recipe
 	$(LITE_RUN) world.photos '$(LITE)/photos'
 
 # Seeds from 900000 on are kept aside. No compiler tells make what .incbin includes: hence touch.
-lite-clips:
+lite-clips: | lite-recipe
 	$(LITE_RUN) world.clips '$(LITE)/clips/held' --first 900000 --count $(LITE_HELD)
 	$(LITE_RUN) world.clips '$(LITE)/clips/train' --first 0 --count $(LITE_CLIPS)
 	$(LITE_RUN) world.clips '$(LITE)/clips/train' --first 10000 --count $(LITE_CLIPS) $(LITE_PHOTOS)

@@ -23,3 +23,16 @@ uint32_t sp_utf8_next(const char **at)
     *at += more;
     return code;
 }
+
+int sp_utf8_put(uint32_t code, char *out)
+{
+    if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+        code = SP_UTF8_REPLACEMENT;
+    const int bytes = code == 0 ? 0 : code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    static const unsigned char lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    for (int i = bytes; i-- > 1; code >>= 6)
+        out[i] = (char)(0x80 | (code & 0x3f));
+    if (bytes)
+        out[0] = (char)(lead[bytes] | code);
+    return bytes;
+}

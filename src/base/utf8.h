@@ -12,4 +12,8 @@ enum { SP_UTF8_REPLACEMENT = 0xfffd };
  * (RFC 3629: no overlong forms, no surrogates). 0 at the end of the string, where *at stays. */
 uint32_t sp_utf8_next(const char **at);
 
+/* Writes a code point, at most 4 bytes and no zero behind them; nothing for 0, and U+FFFD for what
+ * is none. Returns how many bytes. */
+int sp_utf8_put(uint32_t code, char *out);
+
 #endif

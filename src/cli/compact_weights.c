@@ -28,9 +28,10 @@ static SpStatus compact_model(const SpLocated *place, SpConsole *console)
 
 SpStatus sp_compact_weights(const char *weights, SpConsole *console)
 {
-    SpStatus missing =
-        sp_error(SP_CHECKPOINT, "no published weights of the front or of SAM are installed; "
-                                "make -f weights.mk front fetches them");
+    SpStatus missing = sp_error(SP_CHECKPOINT,
+                                "no published weights of the front or of SAM are installed; "
+                                "%s front fetches them",
+                                sp_weights_make());
     bool any = false;
     for (SpModelId id = 0; id < SP_MODELS; id++) {
         SpLocated place;

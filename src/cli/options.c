@@ -9,9 +9,11 @@
 #include <cjson/cJSON.h>
 
 #include "output/formats.h"
+#include "output/npz.h"
+#include "pipeline/chunks.h"
 #include "pipeline/files.h"
 
-enum { DEFAULT_FRAMES = 80, DEFAULT_FRAMES_ONLINE = 300 };
+enum { DEFAULT_SIDE = 336 };
 static const double DEFAULT_TOLERANCE_PIXELS = 1, DEFAULT_TOLERANCE_RELATIVE = 0.01;
 
 typedef enum Kind { HEADING, FLAG, WHOLE, NUMBER, SIZE, TEXT, TEXTS, CHOICE, OUTPUT } Kind;
@@ -23,6 +25,8 @@ typedef struct Option {
     const char *help;
     size_t field;        /* in SpOptions */
     bool affects_result; /* and so is written into it */
+    bool runs;           /* says how a video is read or computed: not of a finished result */
+    bool if_given;       /* but only where it is given */
     bool compares;       /* goes with --compare */
     char letter;
     double min, max, default_value;
@@ -31,16 +35,18 @@ typedef struct Option {
 
 #define TOP(member)     .field = offsetof(SpOptions, member)
 #define JOB(member)     TOP(job.member)
-#define SETTING(member) JOB(member), .affects_result = true
+#define RUN(member)     JOB(member), .runs = true
+#define KEPT(member)    JOB(member), .affects_result = true
+#define SETTING(member) KEPT(member), .runs = true
 
 static const Option options[] = {
     {.kind = HEADING, .name = "Input"},
     {NUMBER, "start", "SEC", "begin SEC seconds into the video (0)", SETTING(start), .max = 1e9},
-    {WHOLE, "stride", "N", "use every Nth frame from there (1)", SETTING(stride), .min = 1,
-     .max = 1e9, .default_value = 1},
+    {WHOLE, "stride", "N", "use every Nth frame from there (1)", KEPT(stride), .min = 1, .max = 1e9,
+     .default_value = 1},
     {WHOLE, "max-frames", "N", "use at most N frames (80; 300 online)", SETTING(max_frames),
      .min = 1, .max = 1e6, .default_value = -1},
-    {WHOLE, "stream", "N", "read stream N of the file, from 0 (the largest video)", SETTING(stream),
+    {WHOLE, "stream", "N", "read stream N of the file, from 0 (the largest video)", KEPT(stream),
      .max = 1e6, .default_value = -1},
     {CHOICE, "portrait", "crop|fit",
      "frames taller than wide: crop to a square, or fit whole (crop)", SETTING(portrait)},
@@ -64,20 +70,25 @@ static const Option options[] = {
     {TEXT, "mask", "FILE.png", "keep only the grid points where FILE is not black", SETTING(mask)},
     {TEXTS, "point", "X,Y[,-]",
      "track the object at X,Y; X,Y,- is not part of it (repeat; NAME=X,Y)", TOP(points),
-     .affects_result = true},
+     .affects_result = true, .runs = true},
     {TEXTS, "box", "X0,Y0,X1,Y1", "track the object in this box (NAME=X0,Y0,X1,Y1)", TOP(boxes),
-     .affects_result = true},
+     .affects_result = true, .runs = true},
     {WHOLE, "prompt-frame", "N", "used frame that points and boxes refer to (0)",
      SETTING(prompt_frame), .max = 1e6},
     {CHOICE, "sam", "auto|base|large|huge|lite",
      "which SAM finds the object (auto: the largest that fits)", SETTING(sam)},
     {CHOICE, "mask-select", "first|best",
      "of SAM's three masks, the first or the best rated (first)", SETTING(mask_select)},
-    {OUTPUT, "mask-out", "FILE.png", "write the mask that SAM found", JOB(mask_out),
+    {OUTPUT, "mask-out", "FILE.png", "write the mask that SAM found", RUN(mask_out),
      .product = SP_PRODUCT_MASK},
     {.kind = HEADING, .name = "Tracking"},
     {CHOICE, "mode", "offline|online", "online: in windows of 20 frames, for long clips (offline)",
      SETTING(mode)},
+    {WHOLE, "front-chunk", "N",
+     "depth and cameras of N frames at a time (60 in long clips; 0: all)", SETTING(front_chunk),
+     .if_given = true, .max = 1e6, .default_value = -1},
+    {WHOLE, "front-overlap", "N", "frames that such a chunk shares with the next (half of them)",
+     SETTING(front_overlap), .if_given = true, .min = 1, .max = 1e6},
     {WHOLE, "vo-points", "N", "support points for estimating the cameras (from the weights: 756)",
      SETTING(vo_points), .max = 30000, .default_value = -1},
     {WHOLE, "iters", "N", "refinement steps (4)", SETTING(iterations), .min = 1, .max = 64,
@@ -94,13 +105,15 @@ static const Option options[] = {
     {CHOICE, "format", "auto|npz|csv", "of a result on standard output, -o - (npz)", JOB(format)},
     {TEXT, "omit", "NAMES", "leave arrays out of the .npz, such as video,depths", JOB(omit)},
     {WHOLE, "max-side", "N", "longer side of the saved depth and video, in pixels (336)",
-     SETTING(max_side), .min = 1, .max = 16384, .default_value = 336},
+     KEPT(max_side), .min = 1, .max = 16384, .default_value = -1},
     {FLAG, "no-compress", NULL, "store the arrays uncompressed", JOB(no_compress)},
     {OUTPUT, "overlay", "FILE", "draw the tracks", JOB(overlay), .product = SP_PRODUCT_OVERLAY},
     {WHOLE, "trail", "N", "how many frames a track's trail reaches back (10)", JOB(trail),
      .max = 1e6, .default_value = 10},
     {CHOICE, "background", "plain|dim|gray", "how to show the video under the tracks (plain)",
      JOB(background)},
+    {TEXT, "video", "FILE", "of a finished result: draw on the frames of the video that it is of",
+     JOB(original)},
     {CHOICE, "stop-after", "never|front|sam",
      "front: depth and cameras only; sam: --mask-out only (never)", SETTING(stop_after)},
     {FLAG, "no-clobber", NULL, "refuse to replace an existing output", JOB(no_clobber),
@@ -109,15 +122,20 @@ static const Option options[] = {
      JOB(usd), .product = SP_PRODUCT_SCENE},
     {FLAG, "usd-cloud", NULL, "with --usd: the first frame's depth in it, too", JOB(usd_cloud)},
     {OUTPUT, "cameras", "FILE", "the cameras", JOB(cameras), .product = SP_PRODUCT_CAMERAS},
-    {OUTPUT, "ply", "FILE.ply", "a cloud of what stands still in all frames, and the tracks",
-     JOB(ply), .product = SP_PRODUCT_CLOUD},
+    {OUTPUT, "ply", "FILE.ply", "a cloud in the world, with the tracks", JOB(ply),
+     .product = SP_PRODUCT_CLOUD},
+    {OUTPUT, "colmap", "DIR", "a model of COLMAP with the frames, for nerfstudio and gsplat, too",
+     JOB(colmap), .product = SP_PRODUCT_MODEL},
+    {OUTPUT, "depth", "DIR", "the depth of every frame as an image", JOB(depth),
+     .product = SP_PRODUCT_DEPTH},
+    {CHOICE, "depth-format", "exr|png", "of those images (exr)", JOB(depth_format)},
     {OUTPUT, "viewer", "FILE.html", "the result in 3D, as a page for a browser", JOB(viewer),
      .product = SP_PRODUCT_VIEWER},
     {NUMBER, "viewer-size", "MB", "how large that page may become (8)", JOB(viewer_size),
      .min = 0.25, .max = 1000, .default_value = 8},
     {OUTPUT, "report", "FILE.json", "what the run did", JOB(report), .product = SP_PRODUCT_REPORT},
     {TEXT, "dump", "DIR", "write the intermediate tensors of the models to DIR, as safetensors",
-     JOB(dump)},
+     RUN(dump)},
     {.kind = HEADING, .name = "Comparing"},
     {TEXT, "compare", "FILE.npz", "compare this result, as expected, to the one given as VIDEO",
      TOP(expected), .compares = true},
@@ -129,22 +147,23 @@ static const Option options[] = {
      .max = 1e9, .default_value = -1, .compares = true},
     {.kind = HEADING, .name = "Running"},
     {TEXT, "weights", "DIR", "take the models from DIR/front and DIR/offline or DIR/online",
-     JOB(weights)},
-    {CHOICE, "device", "auto|cpu|cuda", "where to compute (auto)", JOB(device)},
+     RUN(weights)},
+    {CHOICE, "device", "auto|cpu|cuda", "where to compute (auto)", RUN(device)},
     {CHOICE, "precision", "auto|f32|bf16", "number formats on a GPU (auto: bf16 and TF32)",
      SETTING(precision)},
     {SIZE, "vram-budget", "SIZE", "limit on device memory, such as 4G or 900M (what is free)",
-     JOB(vram_budget), .min = 1, .max = 1e15},
+     RUN(vram_budget), .min = 1, .max = 1e15},
     {CHOICE, "weight-mode", "auto|in-place|resident|streamed",
-     "how weights reach the device (auto: fastest)", JOB(weight_mode)},
+     "how weights reach the device (auto: fastest)", RUN(weight_mode)},
     {TEXT, "sleep-after", "WHEN",
-     "when models leave the device: stage, video, never, SECONDS (stage)", TOP(sleep_after)},
+     "when models leave the device: stage, video, never, SECONDS (stage)", TOP(sleep_after),
+     .runs = true},
     {WHOLE, "sleep-level", "1|2", "2: sleeping also unmaps their files and closes the device (1)",
-     JOB(sleep_level), .min = 1, .max = 2, .default_value = 1},
+     RUN(sleep_level), .min = 1, .max = 2, .default_value = 1},
     {FLAG, "plan", NULL, "print the memory and time it would take and what fits; run nothing",
      JOB(plan)},
     {FLAG, "json", NULL, "with --plan, --info and --compare: as JSON", JOB(json), .compares = true},
-    {WHOLE, "threads", "N", "CPU threads (one per processor)", JOB(threads), .min = 1, .max = 1024},
+    {WHOLE, "threads", "N", "CPU threads (one per processor)", RUN(threads), .min = 1, .max = 1024},
     {FLAG, "quiet", NULL, "print only warnings and errors", TOP(quiet), .letter = 'q',
      .compares = true},
     {FLAG, "verbose", NULL, "print how long each stage took", TOP(verbose), .letter = 'v',
@@ -317,6 +336,8 @@ static SpStatus read_flag(int argc, char **argv, int *i, SpOptions *out)
         return unknown_flag(argument);
     if (!option->compares && !out->not_compared)
         out->not_compared = option->name;
+    if (option->runs && !out->runs)
+        out->runs = option->name;
     if (option->kind == FLAG) {
         if (value)
             return sp_error(SP_USAGE, "--%s takes no value", option->name);
@@ -356,17 +377,16 @@ static SpStatus check_exports(const SpJob *job)
     const char *flag = job->usd       ? "usd"
                        : job->cameras ? "cameras"
                        : job->ply     ? "ply"
+                       : job->colmap  ? "colmap"
+                       : job->depth   ? "depth"
                        : job->viewer  ? "viewer"
                                       : NULL;
     if (flag && job->stop_after == SP_STOP_SAM)
         return sp_error(SP_USAGE, "--stop-after sam writes the mask alone; leave out --%s", flag);
     if (job->usd_cloud && !job->usd)
         return sp_error(SP_USAGE, "--usd-cloud goes into the scene; say where with --usd");
-    const char *slash = job->ply ? strrchr(job->ply, '/') : NULL;
-    if (job->ply && strchr(slash ? slash : job->ply, '%'))
-        return sp_error(SP_USAGE,
-                        "%.200s: --ply writes one cloud of all frames; name one file, without %%",
-                        job->ply);
+    if (job->depth_format && !job->depth)
+        return sp_error(SP_USAGE, "--depth-format is that of --depth; say where with --depth");
     return sp_ok();
 }
 
@@ -383,6 +403,26 @@ static SpStatus check_known(const SpJob *job)
     return sp_ok();
 }
 
+/* What is computed in chunks, and that they overlap without being one another. */
+static SpStatus check_chunks(const SpJob *job)
+{
+    const SpChunking chunking = sp_chunking_of(job, INT64_MAX - 1);
+    const bool any = job->front_chunk >= 0 || job->front_overlap > 0;
+    if (any && job->geometry)
+        return sp_error(SP_USAGE, "--geometry takes the place of the front; leave out --front-%s",
+                        job->front_chunk >= 0 ? "chunk" : "overlap");
+    if (job->front_chunk == 0 && job->front_overlap > 0)
+        return sp_error(SP_USAGE, "--front-chunk 0 takes all frames at once; leave out "
+                                  "--front-overlap");
+    if (job->front_chunk == 1)
+        return sp_error(SP_USAGE, "--front-chunk takes 2 frames or more, or 0 for all at once");
+    if (job->front_chunk != 0 && chunking.overlap >= chunking.frames)
+        return sp_error(SP_USAGE, "--front-overlap %lld: chunks of %lld frames share at most %lld",
+                        (long long)chunking.overlap, (long long)chunking.frames,
+                        (long long)chunking.frames - 1);
+    return sp_ok();
+}
+
 /* One video's flags; its files' names become `files`. */
 static SpStatus check_video(const SpJob *job, SpRunFile files[])
 {
@@ -394,6 +434,7 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
                         job->grid ? "grid" : "mask");
     SP_TRY(check_prompts(job));
     SP_TRY(check_known(job));
+    SP_TRY(check_chunks(job));
     SP_TRY(check_exports(job));
     if (job->omit)
         SP_TRY(sp_result_check_omit(job->omit));
@@ -408,6 +449,56 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
     if (job->omit && *result->path && strcmp(result->format->ending, ".npz") != 0)
         return sp_error(SP_USAGE, "--omit leaves arrays out of an .npz; leave it out for %s",
                         result->format->ending);
+    return sp_ok();
+}
+
+/* What is written of a finished result, which says all else. `alone`: there is no video beside it
+ * that flags may be for. */
+static SpStatus check_result(const SpJob *job, bool alone, SpRunFile files[])
+{
+    bool any = false, rereads = false;
+    SP_TRY(check_exports(job));
+    if (job->omit)
+        SP_TRY(sp_result_check_omit(job->omit));
+    SP_TRY(sp_files_name(job, files));
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        const SpFormat *format = files[role].format;
+        any |= format != NULL;
+        rereads |= format && format->check;
+    }
+    if (!any && !job->plan && sp_npz_begins(job->video)) /* else that it is missing is told */
+        return sp_error(SP_USAGE,
+                        "%.300s is a finished result; say what to write from it, with --usd, "
+                        "--overlay or another flag of --help under \"Output\"",
+                        job->video);
+    if (job->original && !rereads)
+        return sp_error(SP_USAGE, "--video gives the frames of --overlay; say where that goes");
+    if (alone && !job->original && (job->stride != 1 || job->stream >= 0))
+        return sp_error(SP_USAGE, "--%s is about the video of a result; give it with --video",
+                        job->stride != 1 ? "stride" : "stream");
+    const SpFormat *result = files[SP_FILE_RESULT].format;
+    const char *flag = job->omit                          ? "omit"
+                       : job->no_compress                 ? "no-compress"
+                       : job->result_max_side < INT32_MAX ? "max-side"
+                                                          : NULL;
+    const bool depth = job->depth && flag && strcmp(flag, "max-side") == 0;
+    if (alone && flag && !depth && (!result || strcmp(result->ending, ".npz") != 0))
+        return sp_error(SP_USAGE, "--%s is about an .npz; say with -o where one goes", flag);
+    return sp_ok();
+}
+
+/* Flags of all, of which `results` are finished ones. */
+static SpStatus check_results(const SpOptions *in, int results)
+{
+    if (results && in->job.json && !in->job.plan)
+        return sp_error(SP_USAGE, "--json goes with --plan, --info or --compare");
+    if (in->job.original && !results)
+        return sp_error(SP_USAGE, "--video goes with a finished result in the place of VIDEO");
+    if (results && results == in->videos && in->runs)
+        return sp_error(SP_USAGE,
+                        "%.300s is a finished result, which is not computed again; leave "
+                        "out --%s",
+                        in->video[0], in->runs);
     return sp_ok();
 }
 
@@ -439,9 +530,16 @@ static SpStatus check_all(SpOptions *out)
                         out->tolerance.pixels >= 0 ? "px" : "rel");
     if (out->videos > 1)
         SP_TRY(sp_files_check_shared(&out->job));
+    int results = 0;
     for (int i = out->videos - 1; i >= 0; i--) {
-        out->job.video = out->video[i];
-        SP_TRY(check_video(&out->job, files));
+        sp_job_set_video(&out->job, out->video[i]);
+        results += out->job.from_result;
+    }
+    SP_TRY(check_results(out, results));
+    for (int i = out->videos - 1; i >= 0; i--) {
+        sp_job_set_video(&out->job, out->video[i]);
+        SP_TRY(out->job.from_result ? check_result(&out->job, results == out->videos, files)
+                                    : check_video(&out->job, files));
         if (out->videos > 1 && strcmp(out->job.video, "-") == 0)
             return sp_error(SP_USAGE, "only a single video can come from standard input");
     }
@@ -506,6 +604,10 @@ static char *make_settings(const SpOptions *in)
     for (int i = 0; i < OPTIONS && whole; i++)
         if (options[i].affects_result) {
             cJSON *item = json_of(in, options + i);
+            if (options[i].if_given && cJSON_IsNull(item)) {
+                cJSON_Delete(item);
+                continue;
+            }
             whole = item && cJSON_AddItemToObject(settings, options[i].name, item);
             if (!whole)
                 cJSON_Delete(item);
@@ -534,7 +636,9 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
             out->video[out->videos++] = argv[i];
     }
     if (job->max_frames < 0)
-        job->max_frames = job->mode == SP_TRACKER_ONLINE ? DEFAULT_FRAMES_ONLINE : DEFAULT_FRAMES;
+        job->max_frames = sp_job_default_frames(job);
+    job->result_max_side = job->max_side < 0 ? INT32_MAX : job->max_side;
+    job->max_side = job->max_side < 0 ? DEFAULT_SIDE : job->max_side;
     SP_TRY(read_sleep(out->sleep_after, job));
     if (out->help || out->version || out->info || out->prepare || out->completions >= 0)
         return sp_ok();
@@ -553,11 +657,14 @@ void sp_options_free(SpOptions *out)
 
 void sp_options_help(FILE *stream)
 {
-    fputs("usage: spatrack [FLAGS] VIDEO...\n"
-          "       spatrack --compare EXPECTED.npz ACTUAL.npz\n\n"
-          "Turns videos into 3D point tracks, depth and camera poses.\n"
-          "VIDEO: a file, a folder or a printf pattern of images, or - for standard input.\n",
-          stream);
+    fputs(
+        "usage: spatrack [FLAGS] VIDEO...\n"
+        "       spatrack [FLAGS] RESULT.npz...\n"
+        "       spatrack --compare EXPECTED.npz ACTUAL.npz\n\n"
+        "Turns videos into 3D point tracks, depth and camera poses.\n"
+        "VIDEO: a file, a folder or a printf pattern of images, or - for standard input.\n"
+        "RESULT.npz: a finished result, from which other files are written; nothing is computed.\n",
+        stream);
     for (const Option *o = options; o < options + OPTIONS; o++) {
         char left[64];
         if (o->kind == HEADING) {

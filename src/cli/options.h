@@ -29,6 +29,7 @@ typedef struct SpOptions {
     int completions;          /* SP_SHELL_ or -1 */
     const char *expected;     /* --compare: what video[0] is compared with */
     SpTolerances tolerance;   /* of the comparison; filled in where not given */
+    const char *runs;         /* the first flag given of a run that computes */
     const char *not_compared; /* the first flag given that does not go with --compare */
     char *settings;           /* JSON of those that affect the result, which the job points to */
 } SpOptions;

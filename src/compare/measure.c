@@ -395,8 +395,8 @@ static void note_alone(const SpComparedResult *one, const SpComparedResult *othe
                        const char *whose, SpComparison *out)
 {
     char names[300] = "", name[64];
-    for (size_t i = 0; sp_npz_name(one->npz, i, name, sizeof name); i++)
-        if (*name && !sp_npz_has(other->npz, name)) {
+    for (size_t i = 0; sp_npz_name(one->file.npz, i, name, sizeof name); i++)
+        if (*name && !sp_npz_has(other->file.npz, name)) {
             const size_t used = strlen(names);
             snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", name);
         }

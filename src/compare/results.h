@@ -9,7 +9,7 @@
 
 #include "base/status.h"
 #include "base/tensor.h"
-#include "output/npz.h"
+#include "output/result_arrays.h"
 
 typedef enum SpComparedId {
     SP_COMPARED_COORDS,           /* T, N, 3 */
@@ -30,7 +30,7 @@ typedef struct SpComparedArray {
 
 typedef struct SpComparedResult {
     const char *path;
-    SpNpz *npz;
+    SpResultArrays file;
     SpComparedArray array[SP_COMPARED_ARRAYS];
     int64_t frames, tracks; /* -1: no array says */
 } SpComparedResult;

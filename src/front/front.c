@@ -54,7 +54,7 @@ SpFrontDims sp_front_dims(const SpFront *front, int64_t frames, int64_t height, 
                          .tokens = 1 + front->registers + gh * gw};
 }
 
-static SpStatus cameras(const SpFrontDims *dims, const SpFrontOutput *output)
+static SpStatus cameras(const SpFrontDims *dims, int64_t first, const SpFrontOutput *output)
 {
     for (int64_t t = 0; t < dims->frames; t++)
         if (!sp_camera_of_encoding(output->pose_enc + t * SP_FRONT_ENCODING, dims->height,
@@ -62,7 +62,8 @@ static SpStatus cameras(const SpFrontDims *dims, const SpFrontOutput *output)
             return sp_error(SP_INPUT,
                             "frame %lld: the network found no usable camera (field of view %g x "
                             "%g); try other frames, or give --geometry",
-                            (long long)t, (double)output->pose_enc[t * SP_FRONT_ENCODING + 8],
+                            (long long)(first + t),
+                            (double)output->pose_enc[t * SP_FRONT_ENCODING + 8],
                             (double)output->pose_enc[t * SP_FRONT_ENCODING + 7]);
     return sp_ok();
 }
@@ -111,5 +112,5 @@ SpStatus sp_front_run(const SpFront *front, SpNn *nn, const SpFrontInput *input,
     depth_maps(front, nn, &dims, &features, output);
     if (!sp_nn_live(nn))
         return nn->status;
-    return cameras(&dims, output);
+    return cameras(&dims, input->first, output);
 }

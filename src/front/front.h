@@ -20,6 +20,7 @@ typedef struct SpFront SpFront;
 typedef struct SpFrontInput {
     int64_t frames, height, width; /* multiples of the patch size */
     const float *video;            /* host [T, 3, H, W], RGB 0..255, unclamped */
+    int64_t first;                 /* number of the first frame, for messages */
 } SpFrontInput;
 
 /* Host arrays of the caller. */

@@ -59,6 +59,22 @@ void sp_pose_invert(const float m[16], float out[16])
     memcpy(out, inverse, sizeof inverse);
 }
 
+bool sp_pose_is_rigid(const float m[16])
+{
+    const float tolerance = 1e-3f, last = 1e-6f;
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++) {
+            const float dot =
+                m[4 * i] * m[4 * j] + m[4 * i + 1] * m[4 * j + 1] + m[4 * i + 2] * m[4 * j + 2];
+            if (!(fabsf(dot - (i == j)) <= tolerance))
+                return false;
+        }
+    const float det = m[0] * (m[5] * m[10] - m[6] * m[9]) - m[1] * (m[4] * m[10] - m[6] * m[8]) +
+                      m[2] * (m[4] * m[9] - m[5] * m[8]);
+    return det > 0 && isfinite(m[3]) && isfinite(m[7]) && isfinite(m[11]) && fabsf(m[12]) <= last &&
+           fabsf(m[13]) <= last && fabsf(m[14]) <= last && fabsf(m[15] - 1) <= last;
+}
+
 void sp_pose_apply(const float m[16], const float p[3], float out[3])
 {
     const double x = p[0], y = p[1], z = p[2];

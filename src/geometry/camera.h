@@ -23,6 +23,10 @@ void sp_pose_multiply(const float a[16], const float b[16], float out[16]);
 /* out = the inverse of a rigid transform [R | t]: [R^T | -R^T t]; out may be m. */
 void sp_pose_invert(const float m[16], float out[16]);
 
+/* Whether m is a rotation, to within 1e-3, and a translation, its last row 0 0 0 1 to within 1e-6.
+ */
+bool sp_pose_is_rigid(const float m[16]);
+
 /* out = R p + t for [R | t] = m; out may be p. */
 void sp_pose_apply(const float m[16], const float p[3], float out[3]);
 

@@ -1,7 +1,6 @@
 #include "geometry/procrustes.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "geometry/camera.h"
@@ -58,10 +57,9 @@ static bool unit(double v[3])
     return true;
 }
 
-/* The rotation R that maximises tr(R H) for H = sum h (x - cx)(y - cy)^T: with the right singular
- * vectors v1, v2 and u = H v / |H v|, R takes u_i to v_i, and the third direction follows from
- * both being right-handed (which is the sign rule for det(U Vt) < 0). */
-static bool best_rotation(double h[3][3], double r[3][3])
+/* With the right singular vectors v1, v2 and u = H v / |H v|, R takes u_i to v_i, and the third
+ * direction follows from both being right-handed (which is the sign rule for det(U Vt) < 0). */
+bool sp_procrustes_rotation(double h[3][3], double r[3][3])
 {
     double hth[3][3], e[3][3], v[3][3], u[3][3];
     for (int i = 0; i < 3; i++)
@@ -121,7 +119,7 @@ static void rigid_fit(const float *x, const float *y, const float *h, int64_t co
             for (int j = 0; j < 3; j++)
                 covariance[i][j] += h[n] * (x[3 * n + i] - cx[i]) * (y[3 * n + j] - cy[j]);
     if (total > 0)
-        best_rotation(covariance, r);
+        sp_procrustes_rotation(covariance, r);
     memset(out, 0, 16 * sizeof *out);
     out[15] = 1;
     for (int i = 0; i < 3; i++) {

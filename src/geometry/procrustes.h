@@ -5,7 +5,12 @@
 #ifndef SP_GEOMETRY_PROCRUSTES_H
 #define SP_GEOMETRY_PROCRUSTES_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+/* The rotation R [3, 3] that maximises tr(R H) for H = sum h (x - cx)(y - cy)^T, which turns points
+ * x towards y. Returns false where H has rank 1 or 0 to the last bit, and leaves it open. */
+bool sp_procrustes_rotation(double h[3][3], double r[3][3]);
 
 /* The middle key frame of weights [T, N]: of the frames strictly between the first and the last the
  * one whose larger overlap with these is the smallest, the first of equal ones; 0 where none is

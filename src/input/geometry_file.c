@@ -226,21 +226,6 @@ static bool is_pinhole(const float m[16])
            ends_as_affine(m);
 }
 
-static bool is_rigid(const float m[16])
-{
-    const float tolerance = 1e-3f;
-    for (int i = 0; i < 3; i++)
-        for (int j = 0; j < 3; j++) {
-            const float dot =
-                m[4 * i] * m[4 * j] + m[4 * i + 1] * m[4 * j + 1] + m[4 * i + 2] * m[4 * j + 2];
-            if (fabsf(dot - (i == j)) > tolerance)
-                return false;
-        }
-    const float det = m[0] * (m[5] * m[10] - m[6] * m[9]) - m[1] * (m[4] * m[10] - m[6] * m[8]) +
-                      m[2] * (m[4] * m[9] - m[5] * m[8]);
-    return det > 0 && ends_as_affine(m);
-}
-
 /* Scaled from maps of height x width to the clip's size; `work` holds 4 x 4 a frame. */
 static SpStatus read_intrinsics(const File *file, int64_t height, int64_t width, float *work,
                                 float *out)
@@ -265,7 +250,7 @@ static SpStatus read_extrinsics(const File *file, float *c2w)
 {
     SP_TRY(read_matrices(file, "extrinsics", "extrinsic", 4, c2w));
     for (int64_t t = 0; t < file->frames; t++) {
-        if (!is_rigid(c2w + 16 * t))
+        if (!sp_pose_is_rigid(c2w + 16 * t))
             return sp_error(SP_INPUT,
                             "%.300s: extrinsics: frame %lld is not a rotation and translation "
                             "(w2c, last row 0 0 0 1)",

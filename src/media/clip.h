@@ -32,6 +32,8 @@ typedef struct SpClip {
     float *video;       /* [T, 3, H, W] RGB 0..255, not clamped */
     double *timestamps; /* [T] seconds */
     int64_t *index;     /* [T] number in the file */
+    bool timeless;      /* the timestamps are no file's */
+    const char *result; /* the finished result that it is of, a view; NULL: read from a video */
     uint8_t *original;  /* [input_height, input_width, 3] RGB of original_frame; NULL: none */
 } SpClip;
 

@@ -182,7 +182,7 @@ static SpStatus open_decoder(SpReader *r, const AVCodec *codec)
     r->codec->pkt_timebase = r->stream->time_base;
     r->codec->thread_count = DECODER_THREADS;
     /* With a thread a frame, what is damaged may be noted after the frame was handed over. */
-    r->codec->thread_type = FF_THREAD_SLICE;
+    r->codec->thread_type = FF_THREAD_SLICE | (r->settings.ahead ? FF_THREAD_FRAME : 0);
     if (code >= 0)
         code = ff->avcodec_open2(r->codec, codec, NULL);
     if (code == AVERROR(EAGAIN))
@@ -535,7 +535,7 @@ SpStatus sp_reader_next(SpReader *r, uint8_t *rgb, SpFrameInfo *info, bool *end)
         return sp_ok();
     r->used++;
     *info = r->info;
-    return convert(r, rgb);
+    return rgb ? convert(r, rgb) : sp_ok();
 }
 
 /* Packets of the video that were not decoded yet. */

@@ -16,6 +16,7 @@ typedef struct SpReaderSettings {
     int64_t stride;     /* every stride-th frame from there is used */
     int64_t max_frames; /* at most so many are used */
     int64_t stream;     /* number of the stream in the file, from 0; below 0: the largest video */
+    bool ahead;         /* decode several frames at a time: faster, but damage may go unnoticed */
 } SpReaderSettings;
 
 typedef struct SpFrameInfo {
@@ -67,7 +68,7 @@ SpVideoInfo sp_reader_video(const SpReader *reader);
  * is known for sure at the end. */
 double sp_reader_first_time(const SpReader *reader);
 
-/* The next used frame into rgb [h, w, 3], or *end. A damaged frame in the middle is skipped. A
+/* The next used frame into rgb [h, w, 3], NULL: it is passed over; or *end. A damaged frame in the middle is skipped. A
  * frame of another size than the first is scaled to it in a video, and an error among images.
  * SP_INPUT, SP_MEMORY. */
 SpStatus sp_reader_next(SpReader *reader, uint8_t *rgb, SpFrameInfo *info, bool *end);

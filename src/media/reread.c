@@ -1,11 +1,17 @@
 #include "media/reread.h"
 
+#include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "media/spool.h"
+
+static const double SAME_TIME = 1e-3; /* seconds */
+
+enum { HELD = 2 }; /* frames: one is looked at, one decoded */
 
 /* Where it is no file, a name that stands for something else, or nothing at all, reading tells. */
 static bool is_pipe(const char *video)
@@ -21,9 +27,9 @@ bool sp_reread_is_free(const char *video)
 
 SpStatus sp_reread_check(const char *video, const char *flag)
 {
-    if (strcmp(video, "-") == 0)
+    if (video && strcmp(video, "-") == 0)
         return sp_spool_stdin();
-    if (is_pipe(video))
+    if (video && is_pipe(video))
         return sp_error(SP_USAGE,
                         "%.300s: not a regular file, but --%s reads the video twice; "
                         "use standard input: spatrack - < %.100s",
@@ -31,45 +37,162 @@ SpStatus sp_reread_check(const char *video, const char *flag)
     return sp_ok();
 }
 
-static SpStatus changed(const char *video)
+static SpStatus changed(const SpReread *what)
 {
-    return sp_error(SP_INPUT, "%.300s: its frames changed between the first and the second reading",
-                    video);
+    return what->clip->result
+               ? sp_error(SP_INPUT, "%.200s: its frames are not those of %.200s", what->video,
+                          what->clip->result)
+               : sp_error(SP_INPUT,
+                          "%.300s: its frames changed between the first and the second reading",
+                          what->video);
 }
 
-static SpStatus read_frames(const char *video, SpReader *reader, int64_t frames, uint8_t *rgb,
-                            const SpProgress *progress, SpEachFrame *each, void *self)
+/* Frames on their way from the thread that decodes them to the one that looks at them. */
+typedef struct Queue {
+    const SpReread *what;
+    SpReader *reader;
+    uint8_t *rgb[HELD]; /* frame t lies in t % HELD */
+    double start;       /* of the clip's first frame on the reader's clock, seconds */
+
+    /* Under the lock. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int64_t decoded, seen; /* frames */
+    bool stops;            /* nobody looks any more */
+    SpStatus status;       /* of decoding */
+} Queue;
+
+static bool is_wanted(const SpReread *what, int64_t t)
 {
-    for (int64_t t = 0; t < frames; t++) {
-        SpFrameInfo info;
-        bool end;
-        SP_TRY(sp_reader_next(reader, rgb, &info, &end));
+    return !what->wants || what->wants(what->self, t);
+}
+
+/* Whether the frame is the clip's number t, by its number and, as far as that is known, its time.
+ */
+static bool is_frame(Queue *queue, int64_t t, const SpFrameInfo *info)
+{
+    const SpClip *clip = queue->what->clip;
+    if (t == 0)
+        queue->start = info->timestamp;
+    return info->index == clip->index[t] &&
+           (clip->timeless || fabs(info->timestamp - queue->start -
+                                   (clip->timestamps[t] - clip->timestamps[0])) < SAME_TIME);
+}
+
+static SpStatus decode(Queue *queue, int64_t t)
+{
+    const SpReread *what = queue->what;
+    SpFrameInfo info;
+    bool end;
+    do {
+        SP_TRY(sp_reader_next(queue->reader, is_wanted(what, t) ? queue->rgb[t % HELD] : NULL,
+                              &info, &end));
         if (end)
-            return changed(video);
-        SP_TRY(each(self, t, rgb));
-        sp_progress(progress, (double)(t + 1), (double)frames);
+            return changed(what);
+    } while (info.index < what->clip->index[t]);
+    return is_frame(queue, t, &info) ? sp_ok() : changed(what);
+}
+
+static void *decode_all(void *argument)
+{
+    Queue *queue = argument;
+    SpStatus status = sp_ok();
+    for (int64_t t = 0; t < queue->what->frames && status.code == SP_OK; t++) {
+        pthread_mutex_lock(&queue->lock);
+        while (t >= queue->seen + HELD && !queue->stops)
+            pthread_cond_wait(&queue->changed, &queue->lock);
+        const bool stops = queue->stops;
+        pthread_mutex_unlock(&queue->lock);
+        if (stops)
+            break;
+        status = decode(queue, t);
+        pthread_mutex_lock(&queue->lock);
+        queue->decoded += status.code == SP_OK;
+        queue->status = status;
+        pthread_cond_signal(&queue->changed);
+        pthread_mutex_unlock(&queue->lock);
+    }
+    return NULL;
+}
+
+/* Waits for frame t. */
+static SpStatus wait_for(Queue *queue, int64_t t)
+{
+    pthread_mutex_lock(&queue->lock);
+    while (queue->decoded <= t && queue->status.code == SP_OK)
+        pthread_cond_wait(&queue->changed, &queue->lock);
+    const SpStatus status = queue->decoded > t ? sp_ok() : queue->status;
+    pthread_mutex_unlock(&queue->lock);
+    return status;
+}
+
+static SpStatus look_at_all(Queue *queue)
+{
+    const SpReread *what = queue->what;
+    for (int64_t t = 0; t < what->frames; t++) {
+        SP_TRY(wait_for(queue, t));
+        if (is_wanted(what, t))
+            SP_TRY(what->each(what->self, t, queue->rgb[t % HELD]));
+        pthread_mutex_lock(&queue->lock);
+        queue->seen++;
+        pthread_cond_signal(&queue->changed);
+        pthread_mutex_unlock(&queue->lock);
+        sp_progress(what->progress, (double)(t + 1), (double)what->frames);
     }
     return sp_ok();
 }
 
-SpStatus sp_reread(const char *video, const SpReaderSettings *settings, const SpClip *clip,
-                   int64_t frames, const SpProgress *progress, SpEachFrame *each, void *self)
+static SpStatus run(Queue *queue)
 {
-    const int64_t height = clip->plan.input_height, width = clip->plan.input_width;
-    uint8_t *rgb = NULL;
-    SpReader *reader;
-    SpStatus status;
-    if (strcmp(video, "-") == 0)
-        SP_TRY(sp_spool_rewind());
-    SP_TRY(sp_reader_open(video, settings, &reader));
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, decode_all, queue) != 0)
+        return sp_no_memory("a thread that decodes");
+    const SpStatus status = look_at_all(queue);
+    pthread_mutex_lock(&queue->lock);
+    queue->stops = true;
+    pthread_cond_signal(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+    pthread_join(thread, NULL);
+    return status;
+}
+
+size_t sp_reread_bytes(int64_t height, int64_t width)
+{
+    return (HELD + 1) * (size_t)(3 * height * width); /* one in the reader's scaler */
+}
+
+/* With the reader open. */
+static SpStatus read_frames(const SpReread *what, SpReader *reader)
+{
+    const int64_t height = what->clip->plan.input_height, width = what->clip->plan.input_width;
     const SpVideoInfo now = sp_reader_video(reader);
+    Queue queue = {.what = what,
+                   .reader = reader,
+                   .lock = PTHREAD_MUTEX_INITIALIZER,
+                   .changed = PTHREAD_COND_INITIALIZER};
     if (now.height != height || now.width != width)
-        status = changed(video);
-    else if (!(rgb = malloc((size_t)(3 * height * width))))
-        status = sp_no_memory("a frame");
-    else
-        status = read_frames(video, reader, frames, rgb, progress, each, self);
+        return changed(what);
+    uint8_t *rgb = malloc(HELD * (size_t)(3 * height * width));
+    if (!rgb)
+        return sp_no_memory("a frame");
+    for (int i = 0; i < HELD; i++)
+        queue.rgb[i] = rgb + i * 3 * height * width;
+    const SpStatus status = run(&queue);
     free(rgb);
+    return status;
+}
+
+SpStatus sp_reread(const SpReread *what)
+{
+    const SpLosses *losses = &what->clip->losses;
+    SpReaderSettings settings = what->settings;
+    SpReader *reader;
+    if (strcmp(what->video, "-") == 0)
+        SP_TRY(sp_spool_rewind());
+    /* What is damaged is decoded in the same way again, so that it looks the same. */
+    settings.ahead = losses->damaged == 0 && losses->declared == losses->read;
+    SP_TRY(sp_reader_open(what->video, &settings, &reader));
+    const SpStatus status = read_frames(what, reader);
     sp_reader_close(reader);
     return status;
 }

@@ -2,6 +2,7 @@
 
 #include "output/atomic.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,10 +14,11 @@
 #include <unistd.h>
 
 #include "base/minmax.h"
+#include "output/atomic_internal.h"
 
-enum { SLOTS = 16, LINK_LIMIT = 40, NAME_KEPT = 200, SUFFIX_LENGTH = 4 };
+enum { SLOTS = 16, LINK_LIMIT = 40, NAME_KEPT = 200, SUFFIX_LENGTH = 4, TRIES = 8 };
 
-typedef enum SlotState { SLOT_FREE, SLOT_CLAIMED, SLOT_PENDING } SlotState;
+typedef enum SlotState { SLOT_FREE, SLOT_CLAIMED, SLOT_PENDING, SLOT_PENDING_FOLDER } SlotState;
 
 /* Fixed memory, because a signal handler reads it. */
 static struct {
@@ -24,7 +26,7 @@ static struct {
     char path[PATH_MAX];
 } slots[SLOTS];
 
-static int claim_slot(void)
+int sp_atomic_claim_slot(void)
 {
     for (int i = 0; i < SLOTS; i++) {
         int expected = SLOT_FREE;
@@ -34,17 +36,71 @@ static int claim_slot(void)
     return -1;
 }
 
-static void release_slot(int slot)
+char *sp_atomic_slot_path(int slot)
+{
+    return slots[slot].path;
+}
+
+void sp_atomic_slot_holds_folder(int slot)
+{
+    atomic_store(&slots[slot].state, SLOT_PENDING_FOLDER);
+}
+
+void sp_atomic_release_slot(int slot)
 {
     atomic_store(&slots[slot].state, SLOT_FREE);
+}
+
+SpStatus sp_atomic_no_slot(const char *path)
+{
+    return sp_error(SP_OUTPUT, "cannot write %.400s: %d files are being written already", path,
+                    SLOTS);
+}
+
+/* Without opendir, which allocates. */
+static void empty_folder(int fd, int depth)
+{
+    union {
+        struct dirent64 first;
+        char bytes[2048];
+    } list;
+    ssize_t length;
+    while ((length = getdents64(fd, &list, sizeof list)) > 0)
+        for (ssize_t at = 0; at < length;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(const void *)(list.bytes + at);
+            const char *name = entry->d_name;
+            at += entry->d_reclen;
+            if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
+                sp_atomic_remove_tree(fd, name, depth - 1);
+        }
+}
+
+void sp_atomic_remove_tree(int parent, const char *name, int depth)
+{
+    if (unlinkat(parent, name, 0) == 0 || errno != EISDIR)
+        return;
+    /* Another thread may be making files in it. */
+    for (int i = 0; i < TRIES && depth > 0; i++) {
+        const int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+            return;
+        empty_folder(fd, depth);
+        close(fd);
+        if (unlinkat(parent, name, AT_REMOVEDIR) == 0)
+            return;
+    }
 }
 
 void sp_atomic_remove_pending(void)
 {
     const int saved = errno;
-    for (int i = 0; i < SLOTS; i++)
-        if (atomic_load(&slots[i].state) == SLOT_PENDING)
+    for (int i = 0; i < SLOTS; i++) {
+        const int state = atomic_load(&slots[i].state);
+        if (state == SLOT_PENDING)
             unlink(slots[i].path);
+        else if (state == SLOT_PENDING_FOLDER)
+            sp_atomic_remove_tree(AT_FDCWD, slots[i].path, SP_ATOMIC_DEPTH);
+    }
     errno = saved;
 }
 
@@ -53,8 +109,7 @@ SpStatus sp_cannot_write(const char *what)
     return sp_error(SP_OUTPUT, "cannot write %.400s: %s", what, strerror(errno ? errno : EIO));
 }
 
-/* Length of the folder's part of a path, with its last slash; 0 for a bare name. */
-static size_t folder_length(const char *path)
+size_t sp_atomic_folder_length(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? (size_t)(slash - path) + 1 : 0;
@@ -89,24 +144,24 @@ bool sp_atomic_follow(const char *target, char path[PATH_MAX])
         if (bytes < 0)
             return true;
         link[bytes] = 0;
-        const size_t folder = link[0] == '/' ? 0 : folder_length(path);
+        const size_t folder = link[0] == '/' ? 0 : sp_atomic_folder_length(path);
         length = folder + (size_t)snprintf(path + folder, PATH_MAX - folder, "%s", link);
     }
     errno = length < PATH_MAX ? ELOOP : ENAMETOOLONG;
     return false;
 }
 
-static mode_t default_mode(void)
+mode_t sp_atomic_default_mode(mode_t mode)
 {
     const mode_t mask = umask(0);
     umask(mask);
-    return (mode_t)0666 & ~mask;
+    return mode & ~mask;
 }
 
 void sp_atomic_keep_mode(int fd, const char *target)
 {
     struct stat old;
-    mode_t mode = default_mode();
+    mode_t mode = sp_atomic_default_mode(0666);
     if (stat(target, &old) == 0) {
         if (fchown(fd, old.st_uid, old.st_gid) != 0)
             (void)!fchown(fd, (uid_t)-1, old.st_gid);
@@ -115,36 +170,39 @@ void sp_atomic_keep_mode(int fd, const char *target)
     (void)!fchmod(fd, mode); /* file systems without modes refuse; no harm */
 }
 
-/* The slot is pending before the file exists: mkostemps tries names in that very buffer, so a
- * signal at any moment finds the right one. */
-static int create_temporary(const char *path, int slot)
+bool sp_atomic_name_temporary(const char *path, const char *ending, int slot)
 {
-    const int folder = (int)folder_length(path);
+    const int folder = (int)sp_atomic_folder_length(path);
     const char *name = path + folder;
     int kept = (int)strlen(name);
     if (kept > NAME_KEPT) /* not through a character of UTF-8 */
         for (kept = NAME_KEPT; kept > 0 && (name[kept] & 0xc0) == 0x80;)
             kept--;
     const int length =
-        snprintf(slots[slot].path, PATH_MAX, "%.*s.%.*s.XXXXXX.tmp", folder, path, kept, name);
-    if (length >= PATH_MAX) {
-        errno = ENAMETOOLONG;
+        snprintf(slots[slot].path, PATH_MAX, "%.*s.%.*s%s", folder, path, kept, name, ending);
+    errno = ENAMETOOLONG;
+    return length < PATH_MAX;
+}
+
+/* The slot is pending before the file exists: mkostemps tries names in that very buffer, so a
+ * signal at any moment finds the right one. */
+static int create_temporary(const char *path, int slot)
+{
+    if (!sp_atomic_name_temporary(path, ".XXXXXX.tmp", slot))
         return -1;
-    }
     atomic_store(&slots[slot].state, SLOT_PENDING);
     return mkostemps(slots[slot].path, SUFFIX_LENGTH, O_CLOEXEC);
 }
 
 static SpStatus open_beside(const char *path, const char *flag, SpAtomicFile *file)
 {
-    file->slot = claim_slot();
+    file->slot = sp_atomic_claim_slot();
     if (file->slot < 0)
-        return sp_error(SP_OUTPUT, "cannot write %.400s: %d files are being written already", path,
-                        SLOTS);
+        return sp_atomic_no_slot(path);
     const int fd = create_temporary(path, file->slot);
     if (fd < 0) {
-        const int error = errno, folder = (int)folder_length(path);
-        release_slot(file->slot);
+        const int error = errno, folder = (int)sp_atomic_folder_length(path);
+        sp_atomic_release_slot(file->slot);
         return sp_error(SP_OUTPUT, "cannot write %.*s: %s; choose another %s",
                         folder > 1 ? (int)sp_min(folder - 1, 400) : 1, folder ? path : ".",
                         strerror(error), flag);
@@ -249,11 +307,10 @@ static bool finish_stream(FILE *stream, bool sync)
     return written && closed;
 }
 
-/* The result is in place by now; a file system that cannot sync a folder does not change that. */
-static void sync_folder(const char *path)
+void sp_atomic_sync_folder(const char *path)
 {
     char folder[PATH_MAX];
-    const int length = (int)folder_length(path);
+    const int length = (int)sp_atomic_folder_length(path);
     snprintf(folder, sizeof folder, "%.*s", length ? length : 1, length ? path : ".");
     const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
@@ -286,9 +343,9 @@ SpStatus sp_atomic_commit(SpAtomicFile *file)
     if (file->temporary) {
         if (rename(file->temporary, file->target) != 0)
             return give_up(file);
-        release_slot(file->slot);
+        sp_atomic_release_slot(file->slot);
         file->temporary = NULL;
-        sync_folder(file->target);
+        sp_atomic_sync_folder(file->target);
     }
     sp_atomic_abandon(file);
     return sp_ok();
@@ -300,7 +357,7 @@ void sp_atomic_abandon(SpAtomicFile *file)
         fclose(file->stream);
     if (file->temporary) {
         unlink(file->temporary);
-        release_slot(file->slot);
+        sp_atomic_release_slot(file->slot);
     }
     free(file->target);
     free(file->label);

@@ -90,7 +90,7 @@ static void print_json(FILE *stream, const void *what)
                 (long long)t, (long long)clip->index[t]);
         print_number(stream, clip->timestamps[t]);
         print_matrix(stream, "K", cameras->intrinsics + 9 * t, 3);
-        sp_pose_invert(r->c2w + 16 * t, w2c);
+        sp_result_w2c(r, t, w2c);
         print_matrix(stream, "w2c", w2c, 4);
         print_matrix(stream, "c2w", r->c2w + 16 * t, 4);
         fputc('}', stream);
@@ -163,8 +163,12 @@ static bool is_own(const char *path)
 const SpFormat sp_format_cameras = {.product = SP_PRODUCT_CAMERAS,
                                     .ending = ".json",
                                     .what = "K, w2c and c2w of every frame",
+                                    .unused = SP_PART_DEPTH | SP_PART_FRAMES,
                                     .is_own = is_own,
                                     .write = write_json};
 
-const SpFormat sp_format_chan = {
-    .product = SP_PRODUCT_CAMERAS, .ending = ".chan", .what = "for Nuke", .write = write_chan};
+const SpFormat sp_format_chan = {.product = SP_PRODUCT_CAMERAS,
+                                 .ending = ".chan",
+                                 .what = "for Nuke",
+                                 .unused = SP_PART_DEPTH | SP_PART_FRAMES,
+                                 .write = write_chan};

@@ -124,7 +124,7 @@ typedef struct Fusing {
     SpCloud *cloud;
     int32_t *slot; /* [slots] number of a cell, -1: free; a power of two, twice the cells' room */
     int64_t slots;
-    int64_t step; /* every such pixel of every such row is looked at */
+    int64_t step; /* as step_of says */
 } Fusing;
 
 /* Where in the table a place is, or would be. */
@@ -204,12 +204,30 @@ static SpStatus add_frame(Fusing *f, const SpResult *r, int64_t t)
     return sp_ok();
 }
 
+/* Every such pixel of every such row is looked at. */
+static int64_t step_of(int64_t frames, int64_t height, int64_t width)
+{
+    int64_t step = 1;
+    while (frames * height * width / (step * step) > MOST_PIXELS)
+        step++;
+    return step;
+}
+
+/* As grow() makes room, for a cell a pixel. */
+size_t sp_cloud_bytes(int64_t frames, int64_t height, int64_t width)
+{
+    const int64_t step = step_of(frames, height, width);
+    const int64_t pixels = frames * ((height + step - 1) / step) * ((width + step - 1) / step);
+    size_t cells = FIRST_CELLS;
+    while (cells < (size_t)pixels)
+        cells *= 2;
+    return cells * (sizeof(SpCloudCell) + 2 * sizeof(int32_t));
+}
+
 SpStatus sp_cloud_fuse(const SpResult *r, SpCloud *cloud)
 {
     const SpFramePlan *plan = &r->clip->plan;
-    Fusing f = {.cloud = cloud, .step = 1};
-    while (r->clip->frames * plan->height * plan->width / (f.step * f.step) > MOST_PIXELS)
-        f.step++;
+    Fusing f = {.cloud = cloud, .step = step_of(r->clip->frames, plan->height, plan->width)};
     *cloud =
         (SpCloud){.side = (float)((double)f.step * sp_cloud_depth(r) / (double)r->intrinsics[0])};
     SpStatus status = sp_ok();

@@ -37,6 +37,9 @@ typedef struct SpCloud {
  * SP_MEMORY; *cloud is released with sp_cloud_free then, too. */
 SpStatus sp_cloud_fuse(const SpResult *result, SpCloud *cloud);
 
+/* The most bytes that fusing T frames of H x W pixels takes. */
+size_t sp_cloud_bytes(int64_t frames, int64_t height, int64_t width);
+
 /* Frees the cells; the cloud is empty afterwards. */
 void sp_cloud_free(SpCloud *cloud);
 

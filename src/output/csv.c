@@ -53,4 +53,5 @@ const SpFormat sp_format_csv = {.product = SP_PRODUCT_RESULT,
                                 .ending = ".csv",
                                 .what = "a line a track and frame",
                                 .needs_tracks = true,
+                                .unused = SP_PART_CAMERAS | SP_PART_DEPTH | SP_PART_FRAMES,
                                 .write = write_csv};

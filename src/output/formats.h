@@ -8,6 +8,7 @@
 #include "base/console.h"
 #include "media/reader.h"
 #include "output/atomic.h"
+#include "output/atomic_folder.h"
 #include "output/result.h"
 
 /* What a run can be asked to write. */
@@ -19,8 +20,20 @@ typedef enum SpProduct {
     SP_PRODUCT_SCENE,
     SP_PRODUCT_CAMERAS,
     SP_PRODUCT_CLOUD,
+    SP_PRODUCT_MODEL,
+    SP_PRODUCT_DEPTH,
     SP_PRODUCT_VIEWER
 } SpProduct;
+
+/* What a format writes from. A run has all of it, a finished result what its arrays give. */
+typedef enum SpPart {
+    SP_PART_TRACKS = 1,  /* points in the world, and what else is known of tracks */
+    SP_PART_PIXELS = 2,  /* where they are in the image */
+    SP_PART_CAMERAS = 4, /* c2w and intrinsics */
+    SP_PART_DEPTH = 8,   /* with its confidence */
+    SP_PART_FRAMES = 16, /* the clip's pictures */
+    SP_PART_ALL = 31
+} SpPart;
 
 /* The video under the overlay's tracks. */
 typedef enum SpBackground {
@@ -32,9 +45,11 @@ typedef enum SpBackground {
 /* What formats write from, and how; views. */
 typedef struct SpOutput {
     const SpResult *result;
+    const char *input;   /* what the user gave: a video or a finished result */
     const uint8_t *mask; /* of the input video's size: 0, or k on object k, counted from 1 */
     const struct SpReport *report;
-    const char *video; /* which the overlay reads a second time, with these settings */
+    const char *video; /* which the overlay reads a second time, with these settings; NULL, of a
+                          finished result: the clip's frames are the video's */
     SpReaderSettings reader;
     int64_t trail; /* frames that the overlay's trails reach back */
     SpBackground background;
@@ -52,8 +67,12 @@ typedef struct SpFormat {
     const char *ending; /* of the file's name: ".npz" */
     const char *what;   /* what it is, for --help */
     bool needs_tracks;
-    bool seeks; /* what is written is changed afterwards, which a pipe does not allow */
-    /* Before any work: what must hold of the video, by its name. NULL: nothing. SP_USAGE and what
+    bool from_video;   /* where the video is read again, it is all that is looked at of frames */
+    unsigned unused;   /* SP_PART_s that it never looks at */
+    unsigned optional; /* SP_PART_s that it writes without, where they are missing */
+    bool seeks;        /* what is written is changed afterwards, which a pipe does not allow */
+    /* Before any work: what must hold of the video, by its name (NULL: of a finished result, whose
+     * own frames take its place, as if they were the video's). NULL: nothing. SP_USAGE and what
      * getting ready for it gives. */
     SpStatus (*check)(const char *video);
     /* Whether a regular file was written by this format. NULL: that cannot be told. */
@@ -61,9 +80,23 @@ typedef struct SpFormat {
     /* Writes `file`, which stays the caller's to commit or abandon. SP_OUTPUT; SP_MEMORY; where the
      * video is read again SP_INPUT. */
     SpStatus (*write)(const SpAtomicFile *file, const SpOutput *output);
+    /* In place of `write`, of a format that is a folder of files: writes them into `folder`, which
+     * stays the caller's to commit or abandon. Errors: as of `write`. */
+    SpStatus (*write_all)(const SpAtomicFolder *folder, const char *const *names,
+                          const SpOutput *output);
+    /* What those files are called in the folder, up to a NULL: one name or, with a %d for its
+     * number, one for each used frame. NULL: one such pattern, which the user gives. */
+    const char *const *names;
+    /* Bytes of host memory that writing takes beside the result. NULL: too few to count. */
+    size_t (*bytes)(const SpFramePlan *plan, int64_t frames, int64_t tracks);
 } SpFormat;
 
-/* The product's format whose ending `path` has; NULL: none. */
+/* The SP_PART_s that must be there for a format: all but the unused and the optional ones; tracks
+ * only where it needs them. */
+unsigned sp_format_needs(const SpFormat *format);
+
+/* The product's format whose ending `path` has; where its last name has a %, the one whose pattern
+ * the user gives. NULL: none. */
 const SpFormat *sp_format_of(SpProduct product, const char *path);
 
 /* SP_USAGE when one of the `names`, "video,depths", is no array that --omit can leave out. */

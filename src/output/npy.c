@@ -92,7 +92,7 @@ bool sp_npy_parse(const char *at, char descr[16], SpNpy *npy)
     return seen == ALL;
 }
 
-float sp_npy_element(const SpNpy *npy, const unsigned char *at)
+double sp_npy_element(const SpNpy *npy, const unsigned char *at)
 {
     union {
         uint64_t bits;
@@ -105,15 +105,15 @@ float sp_npy_element(const SpNpy *npy, const unsigned char *at)
     const int unused = 64 - 8 * (int)npy->element;
     switch (npy->type) {
     case 'f':
-        return npy->element == 2   ? sp_f16_to_f32((uint16_t)value.bits)
-               : npy->element == 4 ? value.f4
-                                   : (float)value.f8;
+        return npy->element == 2   ? (double)sp_f16_to_f32((uint16_t)value.bits)
+               : npy->element == 4 ? (double)value.f4
+                                   : value.f8;
     case 'i': /* the sign moves down again */
-        return (float)((int64_t)(value.bits << unused) >> unused);
+        return (double)((int64_t)(value.bits << unused) >> unused);
     case 'b':
-        return value.bits ? 1.0f : 0.0f;
+        return value.bits ? 1 : 0;
     default:
-        return (float)value.bits;
+        return (double)value.bits;
     }
 }
 

@@ -26,8 +26,8 @@ typedef struct SpNpy {
  * leaves `descr` empty. */
 bool sp_npy_parse(const char *text, char descr[16], SpNpy *npy);
 
-/* The element at `at`, as float32. */
-float sp_npy_element(const SpNpy *npy, const unsigned char *at);
+/* The element at `at`; what is no float64 exactly, whole numbers above 2^53, is rounded. */
+double sp_npy_element(const SpNpy *npy, const unsigned char *at);
 
 /* "24,*,3", a dim of -1 as *, or "()" for a scalar. */
 void sp_npy_print_shape(char *out, size_t capacity, int rank, const int64_t *dims);

@@ -74,6 +74,14 @@ bool sp_npz_name(const SpNpz *npz, size_t i, char *name, size_t capacity);
 /* The rank and extents of array `name`. Errors: SP_INPUT as below. */
 SpStatus sp_npz_shape(SpNpz *npz, const char *name, int *rank, int64_t dims[SP_MAX_RANK]);
 
+/* Whether a regular file begins as a ZIP archive does. */
+bool sp_npz_begins(const char *path);
+
+/* As sp_npz_shape, and the type: 'f', 'u', 'i' or 'b'. Nothing but the header is read, yet what
+ * sp_npz_read_f32 says of type, size and shape is an error here, too. */
+SpStatus sp_npz_inspect(SpNpz *npz, const char *name, char *type, int *rank,
+                        int64_t dims[SP_MAX_RANK]);
+
 /* Whether array `name` is a text (numpy's <U) that begins with `ascii`. */
 bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii);
 
@@ -84,6 +92,16 @@ bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii);
  * Errors: SP_INPUT naming file and array: missing; another rank or shape ("expected shape 24,*,*,
  * found 3,4"); objects and other types; damaged or truncated; more than 16 GiB. SP_MEMORY. */
 SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, float **out);
+
+/* As sp_npz_read_f32, as float64 into out [count], which is the caller's, and of any shape with so
+ * many elements. */
+SpStatus sp_npz_read_f64(SpNpz *npz, const char *name, int64_t count, double *out);
+
+/* Reads array `name` of texts (numpy's <U), a scalar or a list, as UTF-8: *count texts, each
+ * *stride bytes behind the one before it, at most 16 MiB. *out is malloc'ed and the caller's.
+ * Errors as of sp_npz_read_f32. */
+SpStatus sp_npz_read_texts(SpNpz *npz, const char *name, int64_t *count, size_t *stride,
+                           char **out);
 
 /* NULL is allowed. */
 void sp_npz_close(SpNpz *npz);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "base/utf8.h"
 #include "output/npy.h"
 #include "output/npz_internal.h"
 
@@ -15,7 +16,7 @@ enum {
     NPY_HEADER_LIMIT = 1 << 16,
     DEFLATE_RATIO_LIMIT = 1032, /* deflate cannot pack tighter (zlib's technical notes) */
 };
-static const uint64_t ARRAY_LIMIT = 16ull << 30;
+static const uint64_t ARRAY_LIMIT = 16ull << 30, TEXT_LIMIT = 16 << 20;
 
 typedef struct Member {
     const char *name; /* in the directory, not terminated */
@@ -397,10 +398,19 @@ static bool count_elements(const SpNpy *npy, uint64_t *count)
     return empty || (fits && *count <= ARRAY_LIMIT / widest);
 }
 
+static SpStatus check_size(const Pipe *pipe, const SpNpy *npy)
+{
+    uint64_t count;
+    if (!count_elements(npy, &count))
+        return bad_array(pipe, "has more than 16 GiB; cut it");
+    if (count * npy->element != pipe->bytes)
+        return bad_array(pipe, "has another size than its shape says");
+    return sp_ok();
+}
+
 static SpStatus check_shape(const Pipe *pipe, const SpNpy *npy, int rank, const int64_t *dims)
 {
     char expected[96], found[96];
-    uint64_t count;
     bool matches = npy->rank == rank;
     for (int i = 0; matches && i < rank; i++)
         matches = dims[i] < 0 || dims[i] == npy->dim[i];
@@ -409,11 +419,7 @@ static SpStatus check_shape(const Pipe *pipe, const SpNpy *npy, int rank, const 
     if (!matches)
         return sp_error(SP_INPUT, "%.200s: array %.60s: expected shape %s, found %s",
                         pipe->npz->path, pipe->name, expected, found);
-    if (!count_elements(npy, &count))
-        return bad_array(pipe, "has more than 16 GiB; cut it");
-    if (count * npy->element != pipe->bytes)
-        return bad_array(pipe, "has another size than its shape says");
-    return sp_ok();
+    return check_size(pipe, npy);
 }
 
 /* Where an array's next element goes in row-major order. */
@@ -449,16 +455,32 @@ static void advance(Cursor *c)
     }
 }
 
-/* The rest of the bytes as float32. */
-static SpStatus read_elements(Pipe *pipe, const SpNpy *npy, float *out)
+/* The rest of the bytes, which are float32 already, in order. */
+static SpStatus copy_elements(Pipe *pipe, float *out)
+{
+    while (pipe->bytes) {
+        const size_t bytes = pipe->bytes < CHUNK ? (size_t)pipe->bytes : CHUNK;
+        SP_TRY(pull(pipe, out, bytes));
+        out += bytes / sizeof *out;
+    }
+    return sp_ok();
+}
+
+/* The rest of the bytes as float32, or as float64 where `wide` is not NULL. */
+static SpStatus read_elements(Pipe *pipe, const SpNpy *npy, float *out, double *wide)
 {
     unsigned char chunk[4096]; /* of whole elements */
     Cursor to = start_cursor(npy);
+    if (!wide && npy->type == 'f' && npy->element == 4 && !npy->big_endian && !npy->fortran)
+        return copy_elements(pipe, out);
     while (pipe->bytes) {
         const size_t bytes = pipe->bytes < sizeof chunk ? (size_t)pipe->bytes : sizeof chunk;
         SP_TRY(pull(pipe, chunk, bytes));
         for (size_t at = 0; at < bytes; at += npy->element, advance(&to))
-            out[to.at] = sp_npy_element(npy, chunk + at);
+            if (wide)
+                wide[to.at] = sp_npy_element(npy, chunk + at);
+            else
+                out[to.at] = (float)sp_npy_element(npy, chunk + at);
     }
     return sp_ok();
 }
@@ -477,7 +499,7 @@ static SpStatus read_array(Pipe *pipe, int rank, int64_t *dims, float **out)
     *out = malloc(pipe->bytes / npy.element * sizeof **out + 1);
     if (!*out)
         return sp_no_memory(pipe->npz->path);
-    SP_TRY(read_elements(pipe, &npy, *out));
+    SP_TRY(read_elements(pipe, &npy, *out, NULL));
     for (int i = 0; i < rank; i++)
         dims[i] = npy.dim[i];
     return sp_ok();
@@ -520,4 +542,103 @@ bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii)
                  character == (unsigned char)*ascii;
     inflateEnd(&pipe.inflate); /* does nothing to a zeroed one */
     return begins;
+}
+
+bool sp_npz_begins(const char *path)
+{
+    unsigned char magic[4];
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
+        return false; /* opening a pipe would be its reader's end */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const bool whole = fd >= 0 && pread(fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic;
+    if (fd >= 0)
+        close(fd);
+    return whole && (get(magic, 4) == ZIP_LOCAL || get(magic, 4) == ZIP_END);
+}
+
+SpStatus sp_npz_inspect(SpNpz *npz, const char *name, char *type, int *rank,
+                        int64_t dims[SP_MAX_RANK])
+{
+    SpNpy npy = {0};
+    Pipe pipe = {.npz = npz, .name = name};
+    SpStatus status = read_shape(&pipe, &npy);
+    if (status.code == SP_OK)
+        status = check_size(&pipe, &npy);
+    inflateEnd(&pipe.inflate);
+    *type = npy.type;
+    *rank = npy.rank;
+    memcpy(dims, npy.dim, sizeof npy.dim);
+    return status;
+}
+
+static SpStatus read_wide(Pipe *pipe, int64_t count, double *out)
+{
+    SpNpy npy = {0};
+    SP_TRY(read_shape(pipe, &npy));
+    SP_TRY(check_size(pipe, &npy));
+    if ((int64_t)(pipe->bytes / npy.element) != count)
+        return sp_error(SP_INPUT, "%.200s: array %.60s: expected %lld values, found %lld",
+                        pipe->npz->path, pipe->name, (long long)count,
+                        (long long)(pipe->bytes / npy.element));
+    return read_elements(pipe, &npy, NULL, out);
+}
+
+SpStatus sp_npz_read_f64(SpNpz *npz, const char *name, int64_t count, double *out)
+{
+    Pipe pipe = {.npz = npz, .name = name};
+    const SpStatus status = read_wide(&pipe, count, out);
+    inflateEnd(&pipe.inflate);
+    return status;
+}
+
+/* Of one text of `length` characters, which may end with zeros. */
+static SpStatus read_text(Pipe *pipe, uint64_t length, char *out)
+{
+    for (uint64_t i = 0; i < length; i++) {
+        uint32_t code;
+        SP_TRY(pull(pipe, &code, sizeof code));
+        out += sp_utf8_put(code, out);
+    }
+    *out = 0;
+    return sp_ok();
+}
+
+static SpStatus read_texts(Pipe *pipe, int64_t *count, size_t *stride, char **out)
+{
+    char descr[16] = "", *end = "";
+    SpNpy npy = {0};
+    uint64_t texts;
+    SP_TRY(start_pipe(pipe));
+    SP_TRY(read_header(pipe, descr, &npy));
+    const uint64_t length = strncmp(descr, "<U", 2) == 0 ? strtoull(descr + 2, &end, 10) : 0;
+    if (strncmp(descr, "<U", 2) != 0 || *end)
+        return bad_array(pipe, "is no text");
+    npy.element = sizeof(float); /* counted a character at a time */
+    if (npy.rank > 1 || !count_elements(&npy, &texts) || length > TEXT_LIMIT / 4 ||
+        texts * (4 * length + 1) > TEXT_LIMIT)
+        return bad_array(pipe, "has too many texts");
+    if (4 * length * texts != pipe->bytes)
+        return bad_array(pipe, "has another size than its shape says");
+    *count = (int64_t)texts;
+    *stride = 4 * (size_t)length + 1;
+    *out = calloc((size_t)texts + 1, *stride);
+    if (!*out)
+        return sp_no_memory(pipe->npz->path);
+    for (uint64_t i = 0; i < texts; i++)
+        SP_TRY(read_text(pipe, length, *out + i * *stride));
+    return sp_ok();
+}
+
+SpStatus sp_npz_read_texts(SpNpz *npz, const char *name, int64_t *count, size_t *stride, char **out)
+{
+    Pipe pipe = {.npz = npz, .name = name};
+    *out = NULL;
+    const SpStatus status = read_texts(&pipe, count, stride, out);
+    inflateEnd(&pipe.inflate);
+    if (status.code != SP_OK) {
+        free(*out);
+        *out = NULL;
+    }
+    return status;
 }

@@ -8,19 +8,21 @@
 #include "output/formats.h"
 #include "output/npz.h"
 
+/* What --omit can name: all but `version`, by which a result is recognised. */
+static const char can_be_omitted[] =
+    "coords,tracks2d,visibs,confs,sigma,dynamic,queries,object,object_names,extrinsics,intrinsics,"
+    "intrinsics_input,size,saved_size,scale,rate,chunks,chunks_similarity,depths,confs_depth,video,"
+    "frame_index,timestamps";
+
 /* An archive being written, and memory for the arrays that are made for it. */
 typedef struct Writing {
     SpNpzWriter *npz;
     const SpResult *result;
     int64_t h, w; /* the saved size */
     float *work;  /* [T, max(3 N, 16)] or [3, h, w], whichever is more */
-    const char *omit;
+    double rate;  /* used frames a second, 0 unknown */
+    char omit[2 * sizeof can_be_omitted];
 } Writing;
-
-/* What --omit can name: all but `version`, by which a result is recognised. */
-static const char can_be_omitted[] =
-    "coords,tracks2d,visibs,confs,sigma,dynamic,queries,object,object_names,extrinsics,intrinsics,"
-    "intrinsics_input,size,saved_size,scale,depths,confs_depth,video,frame_index,timestamps";
 
 SpStatus sp_result_check_omit(const char *names)
 {
@@ -35,23 +37,36 @@ SpStatus sp_result_check_omit(const char *names)
     return sp_ok();
 }
 
-/* Planes of each frame reduced to the saved size and scaled; clamped to 0..1 when `clamp`. */
+static bool is_left_out(const Writing *w, const char *name)
+{
+    return sp_npz_names_hold(w->omit, name);
+}
+
+static float as_it_is(float value)
+{
+    return value;
+}
+
+static float clamped(float value)
+{
+    return fminf(fmaxf(value, 0), 1);
+}
+
+/* Planes of each frame reduced to the saved size, each value as `saved` says. */
 static SpStatus write_maps(const Writing *w, const char *name, const float *maps, int64_t planes,
-                           float scale, bool clamp)
+                           float (*saved)(float value))
 {
     const SpFramePlan *plan = &w->result->clip->plan;
     const int64_t frames = w->result->clip->frames, count = planes * w->h * w->w;
     const int64_t dims[] = {frames, planes, w->h, w->w}, flat[] = {frames, w->h, w->w};
-    if (sp_npz_names_hold(w->omit, name))
+    if (is_left_out(w, name))
         return sp_ok();
     SP_TRY(sp_npz_begin(w->npz, name, SP_F32, planes > 1 ? 4 : 3, planes > 1 ? dims : flat));
     for (int64_t t = 0; t < frames; t++) {
         SP_TRY(sp_resample_antialias(maps + t * planes * plan->height * plan->width, planes,
                                      plan->height, plan->width, w->work, w->h, w->w));
-        for (int64_t i = 0; i < count; i++) {
-            const float value = w->work[i] * scale;
-            w->work[i] = clamp ? fminf(fmaxf(value, 0), 1) : value;
-        }
+        for (int64_t i = 0; i < count; i++)
+            w->work[i] = saved(w->work[i]);
         SP_TRY(sp_npz_write(w->npz, w->work, (size_t)count * sizeof *w->work));
     }
     return sp_ok();
@@ -63,9 +78,11 @@ static SpStatus write_cameras(const Writing *w)
     const int64_t frames = r->clip->frames;
     const float sx = (float)w->w / (float)r->clip->plan.width;
     const float sy = (float)w->h / (float)r->clip->plan.height;
-    for (int64_t t = 0; t < frames; t++)
-        sp_pose_invert(r->c2w + 16 * t, w->work + 16 * t);
+    for (int64_t t = 0; r->c2w && t < frames; t++)
+        sp_result_w2c(r, t, w->work + 16 * t);
     SP_TRY(sp_npz_array(w->npz, "extrinsics", SP_F32, 3, (const int64_t[]){frames, 4, 4}, w->work));
+    if (!r->intrinsics)
+        return sp_ok();
     sp_intrinsics_scale(r->intrinsics, frames, (double)sx, (double)sy, w->work);
     SP_TRY(sp_npz_array(w->npz, "intrinsics", SP_F32, 3, (const int64_t[]){frames, 3, 3}, w->work));
     sp_result_input_intrinsics(r, w->work);
@@ -80,7 +97,22 @@ static SpStatus write_units(const Writing *w)
     const int64_t two = 2, size[] = {plan->input_width, plan->input_height}, saved[] = {w->w, w->h};
     SP_TRY(sp_npz_array(w->npz, "size", SP_I64, 1, &two, size));
     SP_TRY(sp_npz_array(w->npz, "saved_size", SP_I64, 1, &two, saved));
-    return sp_npz_array(w->npz, "scale", SP_F64, 0, NULL, &w->result->scale);
+    SP_TRY(sp_npz_array(w->npz, "scale", SP_F64, 0, NULL, &w->result->scale));
+    return sp_npz_array(w->npz, "rate", SP_F64, 0, NULL, &w->rate);
+}
+
+/* What the front took at once: where each chunk begins, and how it lies in the world. */
+static SpStatus write_chunks(const Writing *w)
+{
+    const SpResult *r = w->result;
+    const int64_t shape[] = {r->chunks, 4, 4};
+    SP_TRY(sp_npz_begin(w->npz, "chunks", SP_I64, 1, &r->chunks));
+    for (int64_t i = 0; i < r->chunks; i++)
+        SP_TRY(sp_npz_write(w->npz, &r->chunk[i].first, sizeof r->chunk[i].first));
+    SP_TRY(sp_npz_begin(w->npz, "chunks_similarity", SP_F64, 3, shape));
+    for (int64_t i = 0; i < r->chunks; i++)
+        SP_TRY(sp_npz_write(w->npz, r->chunk[i].similarity, sizeof r->chunk[i].similarity));
+    return sp_ok();
 }
 
 /* The objects that tracks lie on. */
@@ -120,12 +152,14 @@ static SpStatus write_arrays(const Writing *w)
     if (r->tracks)
         SP_TRY(write_tracks(w));
     SP_TRY(write_cameras(w));
-    SP_TRY(write_maps(w, "depths", r->depth, 1, 1, false));
-    SP_TRY(write_maps(w, "confs_depth", r->confidence, 1, 1, true));
-    SP_TRY(write_maps(w, "video", clip->video, 3, 1.0f / 255, true));
+    SP_TRY(write_maps(w, "depths", r->depth, 1, as_it_is));
+    SP_TRY(write_maps(w, "confs_depth", r->confidence, 1, clamped));
+    SP_TRY(write_maps(w, "video", clip->video, 3, sp_result_shade));
     SP_TRY(sp_npz_array(w->npz, "frame_index", SP_I64, 1, &clip->frames, clip->index));
     SP_TRY(sp_npz_array(w->npz, "timestamps", SP_F64, 1, &clip->frames, clip->timestamps));
     SP_TRY(write_units(w));
+    if (r->chunks)
+        SP_TRY(write_chunks(w));
     SP_TRY(sp_npz_text(w->npz, "version", r->version));
     return sp_npz_finish(w->npz);
 }
@@ -133,7 +167,9 @@ static SpStatus write_arrays(const Writing *w)
 static SpStatus write_npz(const SpAtomicFile *file, const SpOutput *output)
 {
     const SpResult *r = output->result;
-    Writing w = {.result = r, .omit = output->omit};
+    Writing w = {.result = r, .rate = r->clip->rate / (double)output->reader.stride};
+    snprintf(w.omit, sizeof w.omit, "%s,%s", output->omit ? output->omit : "",
+             r->absent ? r->absent : "");
     sp_saved_size(r->clip->plan.height, r->clip->plan.width, output->max_side, &w.h, &w.w);
     const int64_t rows = r->clip->frames * sp_max(3 * r->tracks, 16);
     w.work = malloc((size_t)sp_max(rows, 3 * w.h * w.w) * sizeof *w.work);
@@ -161,5 +197,6 @@ static bool is_own(const char *path)
 const SpFormat sp_format_npz = {.product = SP_PRODUCT_RESULT,
                                 .ending = ".npz",
                                 .what = "arrays for numpy",
+                                .optional = SP_PART_ALL,
                                 .write = write_npz,
                                 .is_own = is_own};

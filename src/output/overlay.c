@@ -7,6 +7,7 @@
 #include "base/minmax.h"
 #include "media/reread.h"
 #include "media/writer.h"
+#include "output/cloud.h"
 #include "output/palette.h"
 
 /* A disc's radius as a share of the image's short side; then shares of that radius. */
@@ -121,14 +122,39 @@ static SpStatus hand_on(void *self, int64_t t, uint8_t *rgb)
     return images->each(images->self, t, &image);
 }
 
+/* The clip's own frames. */
+static SpStatus hand_on_clip(const SpOutput *output, Images *images)
+{
+    const SpClip *clip = output->result->clip;
+    const int64_t h = clip->plan.height, w = clip->plan.width;
+    const SpImage image = {h, w, malloc((size_t)(3 * h * w))};
+    SpStatus status = image.rgb ? sp_ok() : sp_no_memory("a frame");
+    for (int64_t t = 0; t < clip->frames && status.code == SP_OK; t++) {
+        for (int64_t i = 0; i < h * w; i++)
+            sp_cloud_colour(clip, t, i / w, i % w, image.rgb + 3 * i);
+        status = images->each(images->self, t, &image);
+        sp_progress(&output->console->progress, (double)(t + 1), (double)clip->frames);
+    }
+    free(image.rgb);
+    return status;
+}
+
 SpStatus sp_overlay_frames(const SpOutput *output,
                            SpStatus (*each)(void *self, int64_t t, const SpImage *image),
                            void *self)
 {
     const SpClip *clip = output->result->clip;
     Images images = {clip, each, self};
-    return sp_reread(output->video, &output->reader, clip, clip->frames, &output->console->progress,
-                     hand_on, &images);
+    if (!output->video)
+        return hand_on_clip(output, &images);
+    const SpReread reread = {.video = output->video,
+                             .settings = output->reader,
+                             .clip = clip,
+                             .frames = clip->frames,
+                             .progress = &output->console->progress,
+                             .each = hand_on,
+                             .self = &images};
+    return sp_reread(&reread);
 }
 
 /* A video being written. */
@@ -183,6 +209,8 @@ const SpFormat sp_format_video = {.product = SP_PRODUCT_OVERLAY,
                                   .ending = ".mp4",
                                   .what = "the video",
                                   .needs_tracks = true,
+                                  .from_video = true,
+                                  .unused = SP_PART_CAMERAS | SP_PART_DEPTH,
                                   .seeks = true,
                                   .check = sp_overlay_check,
                                   .write = write_video};

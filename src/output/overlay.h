@@ -11,7 +11,7 @@
 #include "output/draw.h"
 #include "output/formats.h"
 
-/* Before any work: the video can be read twice (media/reread.h). */
+/* Before any work: the video, if there is one, can be read twice (media/reread.h). */
 SpStatus sp_overlay_check(const char *video);
 
 /* What draws a run's tracks; the arrays are its own. */
@@ -31,8 +31,8 @@ void sp_overlay_close(SpOverlay *overlay);
 /* Draws frame t's background and tracks on that frame, given in any size. */
 void sp_overlay_draw(const SpOverlay *overlay, int64_t t, const SpImage *image);
 
-/* Reads the used frames again: each(self, t, image) for t = 0..T-1 with an image that may be drawn
- * on. As sp_reread. */
+/* The used frames, read again, or, where the output has no video, as the clip has them: each(self,
+ * t, image) for t = 0..T-1 with an image that may be drawn on. As sp_reread. */
 SpStatus sp_overlay_frames(const SpOutput *output,
                            SpStatus (*each)(void *self, int64_t t, const SpImage *image),
                            void *self);

@@ -93,6 +93,30 @@ static bool add_events(cJSON *root, const SpReport *report)
     return added;
 }
 
+static bool add_numbers(cJSON *object, const char *key, const double *values, int count)
+{
+    return cJSON_AddItemToObject(object, key, cJSON_CreateDoubleArray(values, count));
+}
+
+/* Null where the front took all frames at once. */
+static bool add_chunks(cJSON *root, const SpReport *report)
+{
+    if (!report->chunks)
+        return cJSON_AddNullToObject(root, "front_chunks");
+    cJSON *object = cJSON_AddObjectToObject(root, "front_chunks");
+    bool added = add_number(object, "frames", (double)report->chunk_frames) &&
+                 add_number(object, "overlap", (double)report->chunk_overlap);
+    cJSON *chunks = added ? cJSON_AddArrayToObject(object, "chunks") : NULL;
+    added = added && chunks;
+    for (int64_t i = 0; added && i < report->chunks; i++) {
+        const SpResultChunk *s = &report->chunk[i];
+        cJSON *chunk = add_object(chunks);
+        added = add_number(chunk, "first", (double)s->first) &&
+                add_numbers(chunk, "similarity", s->similarity, 16);
+    }
+    return added;
+}
+
 static bool add_libraries(cJSON *root, const SpReport *report)
 {
     cJSON *libraries = cJSON_AddObjectToObject(root, "libraries");
@@ -113,7 +137,8 @@ static bool add_all(cJSON *root, cJSON *settings, const SpReport *report)
     return add_input(root, report) && add_text(root, "device", report->device) &&
            add_text(root, "isa", report->isa) && add_number(root, "threads", report->threads) &&
            add_text(root, "weights", report->weights) && add_stages(root, report) &&
-           add_events(root, report) && add_number(root, "seconds", report->seconds) &&
+           add_chunks(root, report) && add_events(root, report) &&
+           add_number(root, "seconds", report->seconds) &&
            add_number(root, "peak_rss_bytes", (double)report->peak_rss_bytes) &&
            add_libraries(root, report);
 }
@@ -158,5 +183,6 @@ static bool is_own(const char *path)
 const SpFormat sp_format_report = {.product = SP_PRODUCT_REPORT,
                                    .ending = ".json",
                                    .what = "times, memory and settings",
+                                   .unused = SP_PART_ALL,
                                    .write = write_report,
                                    .is_own = is_own};

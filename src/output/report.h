@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "output/result.h"
+
 enum { SP_REPORT_STAGES = 16, SP_REPORT_LIBRARIES = 16, SP_REPORT_EVENTS = 64 };
 
 /* One stage: its wall time and the most bytes it held. Of stages with a network also: the memory of
@@ -50,6 +52,9 @@ typedef struct SpReport {
     SpStageReport stages[SP_REPORT_STAGES];
     int event_count;
     const SpCacheEvent *events;
+    int64_t chunk_frames, chunk_overlap; /* of the front; 0: all frames at once */
+    int64_t chunks;
+    const SpResultChunk *chunk;
     double seconds; /* the whole run, wall time */
     size_t peak_rss_bytes;
     int library_count;

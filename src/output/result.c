@@ -6,12 +6,20 @@
 
 void sp_result_coords(const SpResult *r, float *coords)
 {
+    if (r->coords) {
+        memcpy(coords, r->coords, (size_t)(3 * r->clip->frames * r->tracks) * sizeof *coords);
+        return;
+    }
     for (int64_t i = 0; i < r->clip->frames * r->tracks; i++)
         sp_pose_apply(r->c2w + 16 * (i / r->tracks), r->points + 3 * i, coords + 3 * i);
 }
 
 void sp_result_tracks2d(const SpResult *r, float *tracks2d)
 {
+    if (r->tracks2d) {
+        memcpy(tracks2d, r->tracks2d, (size_t)(2 * r->clip->frames * r->tracks) * sizeof *tracks2d);
+        return;
+    }
     for (int64_t i = 0; i < r->clip->frames * r->tracks; i++)
         sp_point_to_input(&r->clip->plan, r->track[3 * i], r->track[3 * i + 1], tracks2d + 2 * i,
                           tracks2d + 2 * i + 1);
@@ -20,6 +28,10 @@ void sp_result_tracks2d(const SpResult *r, float *tracks2d)
 void sp_result_input_intrinsics(const SpResult *r, float *intrinsics)
 {
     const SpFramePlan *plan = &r->clip->plan;
+    if (r->input_intrinsics) {
+        memcpy(intrinsics, r->input_intrinsics, (size_t)(9 * r->clip->frames) * sizeof *intrinsics);
+        return;
+    }
     for (int64_t t = 0; t < r->clip->frames; t++) {
         float *k = memcpy(intrinsics + 9 * t, r->intrinsics + 9 * t, 9 * sizeof *k);
         for (int i = 0; i < 3; i++)
@@ -28,4 +40,40 @@ void sp_result_input_intrinsics(const SpResult *r, float *intrinsics)
     sp_intrinsics_scale(intrinsics, r->clip->frames,
                         (double)plan->input_width / (double)plan->resized_width,
                         (double)plan->input_height / (double)plan->resized_height, intrinsics);
+}
+
+void sp_result_place(const SpResult *r, float *points, float *track)
+{
+    for (int64_t i = 0; i < r->clip->frames * r->tracks; i++, points += 3, track += 3) {
+        const float *world = r->coords + 3 * i, *xy = r->tracks2d + 2 * i;
+        const float *c2w = r->c2w ? r->c2w + 16 * (i / r->tracks) : NULL;
+        points[0] = points[1] = points[2] = 0;
+        if (c2w && (world[0] != c2w[3] || world[1] != c2w[7] || world[2] != c2w[11]))
+            sp_pose_apply(r->w2c + 16 * (i / r->tracks), world, points);
+        sp_point_to_working(&r->clip->plan, xy[0], xy[1], track, track + 1);
+        track[2] = points[2];
+    }
+}
+
+float sp_result_unshade(float saved)
+{
+    const float value = saved * 255;
+    float above = value, below = value;
+    for (int i = 0; i < 4; i++) {
+        if (sp_result_shade(above) == saved)
+            return above;
+        if (sp_result_shade(below) == saved)
+            return below;
+        above = nextafterf(above, INFINITY);
+        below = nextafterf(below, -INFINITY);
+    }
+    return value;
+}
+
+void sp_result_w2c(const SpResult *r, int64_t t, float w2c[16])
+{
+    if (r->w2c)
+        memcpy(w2c, r->w2c + 16 * t, 16 * sizeof *w2c);
+    else
+        sp_pose_invert(r->c2w + 16 * t, w2c);
 }

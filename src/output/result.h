@@ -4,6 +4,7 @@
 #ifndef SP_OUTPUT_RESULT_H
 #define SP_OUTPUT_RESULT_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -12,6 +13,14 @@
 /* Of the result's format, in its `version`. */
 enum { SP_FORMAT_VERSION = 1 };
 
+/* A chunk of frames that the front took at once. */
+typedef struct SpResultChunk {
+    int64_t first; /* used frame */
+    /* [4, 4] row-major, [s R | t] over 0 0 0 1: from the camera of the chunk's first frame, with
+     * lengths in its own unit, to that of the clip's first frame. */
+    double similarity[16];
+} SpResultChunk;
+
 /* What the stages found for a clip's T frames of H x W; views of host arrays. */
 typedef struct SpResult {
     const SpClip *clip;
@@ -19,6 +28,7 @@ typedef struct SpResult {
     const float *confidence;         /* [T, H, W] of the depth, 0..1 */
     const float *c2w;                /* [T, 4, 4] camera to world */
     const float *intrinsics;         /* [T, 3, 3] pixels of the H x W frames */
+    const float *w2c;                /* [T, 4, 4] whose inverses `c2w` are; NULL: theirs */
     int64_t tracks;                  /* N; 0: no tracker ran and the rest is NULL */
     const float *queries;            /* [N, 3] used frame, x, y in pixels of the input video */
     const float *track;              /* [T, N, 3] x, y in pixels of the H x W frames, z */
@@ -31,8 +41,16 @@ typedef struct SpResult {
     int64_t objects;
     const char *object_names; /* [objects] texts, `object_name_size` bytes apart */
     size_t object_name_size;
+    int64_t chunks; /* 0: the front took all frames at once, or there was none */
+    const SpResultChunk *chunk;
     double scale;        /* what lengths were multiplied by, 1: as computed */
     const char *version; /* text of the `version` scalar */
+    /* As a finished result has them, whose values are handed on as they are; NULL: they are made
+     * from the others. */
+    const float *coords;           /* [T, N, 3] */
+    const float *tracks2d;         /* [T, N, 2] */
+    const float *input_intrinsics; /* [T, 3, 3] */
+    const char *absent;            /* "video,depths": arrays that it does not have */
 } SpResult;
 
 /* Track positions of a result: `coords` [T, N, 3], points in the world, which is the camera of the
@@ -42,6 +60,24 @@ void sp_result_tracks2d(const SpResult *result, float *tracks2d);
 
 /* intrinsics [T, 3, 3] in pixels of the input video. */
 void sp_result_input_intrinsics(const SpResult *result, float *intrinsics);
+
+/* w2c [4, 4] of frame t. */
+void sp_result_w2c(const SpResult *result, int64_t t, float w2c[16]);
+
+/* From `coords`, `tracks2d` and the cameras of a result: points [T, N, 3] in each frame's camera, 0
+ * where one is that camera's place, as nothing is tracked there; track [T, N, 3], x, y in pixels of
+ * the H x W frames and z. Without cameras points and z are 0. */
+void sp_result_place(const SpResult *result, float *points, float *track);
+
+/* A value of the clip's frames, 0..255 and beyond, as `video` holds it: 0..1. */
+static inline float sp_result_shade(float value)
+{
+    return fminf(fmaxf(value * (1.0f / 255), 0), 1);
+}
+
+/* The way back: a value of 0..255 that sp_result_shade makes the saved one of, where there is one,
+ * else 255 times it. */
+float sp_result_unshade(float saved);
 
 /* Whether track n is visible at frame t (src/output/README.md, "The arrays"). */
 static inline bool sp_result_visible(const SpResult *result, int64_t t, int64_t n)

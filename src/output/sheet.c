@@ -250,5 +250,7 @@ const SpFormat sp_format_sheet = {.product = SP_PRODUCT_OVERLAY,
                                   .ending = ".png",
                                   .what = "a contact sheet",
                                   .needs_tracks = true,
+                                  .from_video = true,
+                                  .unused = SP_PART_CAMERAS,
                                   .check = sp_overlay_check,
                                   .write = write_sheet};

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/minmax.h"
+#include "geometry/camera.h"
 #include "output/cameras.h"
 #include "output/cloud.h"
 #include "output/palette.h"
@@ -113,10 +114,28 @@ static void print_poses(FILE *stream, const SpResult *r)
     fputs("        }\n        uniform token[] xformOpOrder = [\"xformOp:transform\"]\n", stream);
 }
 
+/* The geometric mean of how far the tracks are from the first camera; 1 without any. */
+static double track_depth(const Scene *scene)
+{
+    const SpResult *r = scene->output->result;
+    float w2c[16], point[3];
+    double sum = 0;
+    int64_t count = 0;
+    sp_result_w2c(r, 0, w2c);
+    for (int64_t n = 0; n < r->tracks; n++) {
+        sp_pose_apply(w2c, scene->coords + 3 * n, point);
+        if (point[2] > 0 && isfinite(point[2])) {
+            sum += log((double)point[2]);
+            count++;
+        }
+    }
+    return count ? exp(sum / (double)count) : 1;
+}
+
 static void print_camera(FILE *stream, const Scene *scene)
 {
     const SpResult *r = scene->output->result;
-    const double depth = sp_cloud_depth(r);
+    const double depth = r->depth ? sp_cloud_depth(r) : track_depth(scene);
     fprintf(stream,
             "    def Camera \"Camera\"\n    {\n        token projection = \"perspective\"\n"
             "        float2 clippingRange = (%.9g, %.9g)\n",
@@ -180,7 +199,11 @@ static double width_of(const Scene *scene, int64_t n)
     const SpResult *r = scene->output->result;
     const SpFramePlan *plan = &r->clip->plan;
     const int64_t t = (int64_t)r->queries[3 * n];
-    const double depth = (double)r->points[3 * (t * r->tracks + n) + 2];
+    const float *world = scene->coords + 3 * (t * r->tracks + n);
+    float w2c[16], point[3];
+    sp_result_w2c(r, t, w2c);
+    sp_pose_apply(w2c, world, point);
+    const double depth = (double)point[2];
     const double side = (double)sp_min(plan->input_width, plan->input_height);
     return depth > 0 ? depth * MARKER * side / (double)scene->intrinsics[9 * t] : 0;
 }
@@ -332,5 +355,6 @@ static bool is_own(const char *path)
 const SpFormat sp_format_usd = {.product = SP_PRODUCT_SCENE,
                                 .ending = ".usda",
                                 .what = "camera and tracks for Blender, Nuke, Maya and Houdini",
+                                .optional = SP_PART_DEPTH | SP_PART_FRAMES,
                                 .is_own = is_own,
                                 .write = write_usd};

@@ -12,7 +12,7 @@ SpStatus sp_batch_run(const SpJob *job, const char *const *videos, int count, Sp
     sp_models_init(&models, job, console);
     for (int i = 0; i < count; i++) {
         SpJob one = *job;
-        one.video = videos[i];
+        sp_job_set_video(&one, videos[i]);
         const SpStatus status = sp_video_run(&one, &models, console);
         if (status.code == SP_OK)
             continue;

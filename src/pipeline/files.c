@@ -10,11 +10,10 @@
 
 #include "media/images.h"
 #include "pipeline/collisions.h"
+#include "pipeline/folders.h"
 #include "store/locate.h"
 
 enum { DUMP_DEPTH = 8 }; /* folders below --dump's that tensors lie in, at most */
-
-static const char DIGITS[] = "0123456789";
 
 typedef struct Entry {
     const char *what, *flag;
@@ -31,6 +30,7 @@ static const Entry table[SP_FILE_ROLES] = {
                           .written = false},
     [SP_FILE_QUERIES] = {"the queries", "--queries", offsetof(SpJob, queries), .written = false},
     [SP_FILE_MASK] = {"the mask", "--mask", offsetof(SpJob, mask), .written = false},
+    [SP_FILE_ORIGINAL] = {"the video", "--video", offsetof(SpJob, original), .written = false},
     [SP_FILE_RESULT] = {"the result", "-o", offsetof(SpJob, output), true, SP_PRODUCT_RESULT,
                         .ending = ".npz", .always = true},
     [SP_FILE_REPORT] = {"the report", "--report", offsetof(SpJob, report), true, SP_PRODUCT_REPORT,
@@ -45,6 +45,10 @@ static const Entry table[SP_FILE_ROLES] = {
                          SP_PRODUCT_CAMERAS, .ending = ".json"},
     [SP_FILE_PLY] = {"the cloud", "--ply", offsetof(SpJob, ply), true, SP_PRODUCT_CLOUD,
                      .ending = ".ply"},
+    [SP_FILE_COLMAP] = {"the model", "--colmap", offsetof(SpJob, colmap), true, SP_PRODUCT_MODEL,
+                        .ending = "_colmap", .any_ending = true},
+    [SP_FILE_DEPTH] = {"the depth images", "--depth", offsetof(SpJob, depth), true,
+                       SP_PRODUCT_DEPTH, .ending = "_depth", .any_ending = true},
     [SP_FILE_VIEWER] = {"the viewer", "--viewer", offsetof(SpJob, viewer), true, SP_PRODUCT_VIEWER,
                         .ending = ".html"},
     [SP_FILE_DUMP] = {"the tensors", "--dump", offsetof(SpJob, dump), true, .folder = true},
@@ -99,7 +103,7 @@ static SpStatus name_file(const SpJob *job, SpFileRole role, char out[SP_PATH_CA
     const char *path = asked(job, role), *ending = entry->ending;
     char real[PATH_MAX];
     int begin, end, length;
-    if (!path && (!entry->always || job->stop_after == SP_STOP_SAM))
+    if (!path && (!entry->always || job->stop_after == SP_STOP_SAM || job->from_result))
         return sp_ok();
     const bool named_by_video = !path || (ending && is_folder(path));
     const char *video = named_by_video ? video_path(job, real) : job->video;
@@ -140,11 +144,14 @@ static SpStatus choose_format(const SpJob *job, SpFileRole role, SpRunFile *file
     const bool piped = role == SP_FILE_RESULT && is_standard_output(file->path);
     if (job->format && role == SP_FILE_RESULT && !piped)
         return sp_error(SP_USAGE, "--format is for -o -; elsewhere the name's ending says it");
-    file->format = entry->any_ending ? sp_format_at(entry->product, 0)
+    file->format = role == SP_FILE_DEPTH ? sp_format_at(entry->product, job->depth_format)
+                   : entry->any_ending   ? sp_format_at(entry->product, 0)
                    : piped ? sp_format_at(entry->product, job->format ? job->format - 1 : 0)
                            : sp_format_of(entry->product, file->path);
     if (!file->format)
         return unknown_ending(entry, file->path);
+    if (file->format->write_all && !file->format->names)
+        SP_TRY(sp_run_folder_check_name(file->path, entry->flag));
     if (file->format->needs_tracks && job->stop_after != SP_STOP_NEVER)
         return sp_error(SP_USAGE, "--stop-after %s gives no tracks for %s %.200s; leave out one",
                         job->stop_after == SP_STOP_SAM ? "sam" : "front", entry->flag, file->path);
@@ -156,6 +163,7 @@ SpStatus sp_files_name(const SpJob *job, SpRunFile files[])
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         SpRunFile *file = &files[role];
         file->path[0] = 0;
+        file->format = NULL;
         SP_TRY(name_file(job, role, file->path));
         if (file->path[0] && table[role].written && !table[role].folder)
             SP_TRY(choose_format(job, role, file));
@@ -173,7 +181,7 @@ SpStatus sp_files_check_shared(const SpJob *job)
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         const Entry *entry = &table[role];
         const char *path = asked(job, role);
-        if (!path || (!entry->written && role != SP_FILE_GEOMETRY))
+        if (!path || (!entry->written && role != SP_FILE_GEOMETRY && role != SP_FILE_ORIGINAL))
             continue;
         if (!entry->ending)
             return sp_error(SP_USAGE, "%s works with a single video only", entry->flag);
@@ -182,12 +190,6 @@ SpStatus sp_files_check_shared(const SpJob *job)
                             path);
     }
     return sp_ok();
-}
-
-static const char *last_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
 }
 
 /* The names of a video's files, and of the one that --dump always writes. */
@@ -203,7 +205,10 @@ static SpStatus add_video(const SpRunFile files[], int video, SpNamedFiles *all)
                            .video = video};
         if (!files[role].path[0])
             continue;
-        SP_TRY(sp_named_files_add(all, &one));
+        if (sp_run_folder_is(&files[role]))
+            SP_TRY(sp_run_folder_add(&files[role], &one, all));
+        if (!sp_run_folder_is(&files[role]) || files[role].format->names)
+            SP_TRY(sp_named_files_add(all, &one));
         if (!entry->folder)
             continue;
         snprintf(order, sizeof order, "%.*s/order.txt", SP_PATH_CAPACITY, files[role].path);
@@ -211,25 +216,6 @@ static SpStatus add_video(const SpRunFile files[], int video, SpNamedFiles *all)
         SP_TRY(sp_named_files_add(all, &one));
     }
     return sp_ok();
-}
-
-/* Whether a file is an image of the pattern or would be one: with one of its own numbers the
- * pattern names it. */
-static bool is_numbered(const char *path, const char *pattern)
-{
-    char image[SP_PATH_CAPACITY];
-    const char *ending = strrchr(last_name(pattern), '.'), *its = strrchr(last_name(path), '.');
-    if ((ending != NULL) != (its != NULL) || (ending && strcmp(ending, its) != 0))
-        return false;
-    for (const char *at = path; *(at += strcspn(at, DIGITS)); at += strspn(at, DIGITS)) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(image, sizeof image, pattern, (int)strtol(at, NULL, 10)); /* it has one %d */
-#pragma GCC diagnostic pop
-        if (sp_same_file(path, image))
-            return true;
-    }
-    return false;
 }
 
 static bool is_any(const SpNamedFile *file, const char *path)
@@ -243,8 +229,8 @@ static bool is_any(const SpNamedFile *file, const char *path)
 static bool is_image(const SpNamedFile *file, const char *path)
 {
     return sp_images_is_pattern(file->path) && access(file->path, F_OK) != 0
-               ? is_numbered(path, file->path)
-               : sp_images_is_name(last_name(path));
+               ? sp_run_folder_numbers(path, file->path)
+               : sp_images_is_name(sp_last_name(path));
 }
 
 /* The images of a video that is a folder or a pattern. check_images knows them by their names: what
@@ -255,7 +241,7 @@ static SpStatus add_images(const char *path, int video, bool names, SpNamedFiles
         .path = path, .flag = "VIDEO", .what = "an image of the video", .video = video};
     char folder[SP_PATH_CAPACITY];
     const bool pattern = access(path, F_OK) != 0 && sp_images_is_pattern(path);
-    const int length = (int)(last_name(path) - path);
+    const int length = (int)(sp_last_name(path) - path);
     if (pattern)
         snprintf(folder, sizeof folder, "%.*s", length ? length : 1, length ? path : ".");
     return sp_named_files_add_folder(all, pattern ? folder : path, !names, is_image, &image);
@@ -279,40 +265,88 @@ static SpStatus add_weights(const SpJob *job, SpNamedFiles *all)
     return sp_ok();
 }
 
+static SpStatus becomes_image(const char *path, const char *flag)
+{
+    return sp_error(SP_USAGE,
+                    "%.300s: %s would become one of the video's images (VIDEO); choose another "
+                    "folder",
+                    path, flag);
+}
+
+/* Likewise, of the first of the files of each name. */
+static SpStatus check_many_images(const SpRunFile *file, const char *flag, const char *video,
+                                  bool folder)
+{
+    char pattern[SP_PATH_CAPACITY], path[SP_PATH_CAPACITY];
+    for (int i = 0; sp_run_folder_pattern(file, i, pattern); i++) {
+        sp_run_folder_number(pattern, 0, path);
+        if (folder ? sp_images_is_name(sp_last_name(path)) && sp_lies_in(path, video, 0)
+                   : sp_run_folder_numbers(path, video))
+            return becomes_image(path, flag);
+    }
+    return sp_ok();
+}
+
 /* Nothing that is written would be taken for an image of the folder or pattern `video`. */
 static SpStatus check_images(const SpRunFile files[], const char *video, bool folder)
 {
     char target[PATH_MAX];
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         const char *path = files[role].path;
-        if (!is_written(files, role) || table[role].folder || !sp_atomic_follow(path, target))
+        if (sp_run_folder_is(&files[role]))
+            SP_TRY(check_many_images(&files[role], table[role].flag, video, folder));
+        if (!is_written(files, role) || table[role].folder || sp_run_folder_is(&files[role]) ||
+            !sp_atomic_follow(path, target))
             continue;
-        if (folder ? sp_images_is_name(last_name(target)) && sp_lies_in(target, video, 0)
-                   : is_numbered(target, video))
-            return sp_error(SP_USAGE,
-                            "%.300s: %s would become one of the video's images (VIDEO); choose "
-                            "another folder",
-                            path, table[role].flag);
+        if (folder ? sp_images_is_name(sp_last_name(target)) && sp_lies_in(target, video, 0)
+                   : sp_run_folder_numbers(target, video))
+            return becomes_image(path, table[role].flag);
     }
+    return sp_ok();
+}
+
+/* Of `video`, the files of the job with each of the videos. */
+static SpStatus check_images_of(const char *video, const SpJob *job, const char *const *videos,
+                                int count)
+{
+    struct stat info;
+    SpJob one = *job;
+    SpRunFile files[SP_FILE_ROLES];
+    const bool exists = stat(video, &info) == 0;
+    if (exists ? !S_ISDIR(info.st_mode) : !sp_images_is_pattern(video))
+        return sp_ok();
+    for (int i = 0; i < count; i++) {
+        sp_job_set_video(&one, videos[i]);
+        SP_TRY(sp_files_name(&one, files));
+        SP_TRY(check_images(files, video, exists));
+    }
+    return sp_ok();
+}
+
+/* Nothing else that is written has a name that one of a folder's files could have. */
+static SpStatus check_many(const SpRunFile files[])
+{
+    char pattern[SP_PATH_CAPACITY], target[PATH_MAX];
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
+        for (int i = 0;
+             sp_run_folder_is(&files[role]) && sp_run_folder_pattern(&files[role], i, pattern); i++)
+            for (SpFileRole other = 0; other < SP_FILE_ROLES; other++) {
+                const SpNamedFile file = {.path = pattern};
+                const char *path = files[other].path;
+                if (is_written(files, other) && !table[other].folder &&
+                    !sp_run_folder_is(&files[other]) && sp_atomic_follow(path, target) &&
+                    sp_run_folder_has(&file, target))
+                    return sp_error(SP_USAGE, "%.300s: %s would replace %s (%s); name another file",
+                                    path, table[role].flag, table[other].what, table[other].flag);
+            }
     return sp_ok();
 }
 
 static SpStatus check_all_images(const SpJob *job, const char *const *videos, int count)
 {
-    struct stat info;
-    SpJob one = *job;
-    SpRunFile files[SP_FILE_ROLES];
-    for (int k = 0; k < count; k++) {
-        const bool exists = stat(videos[k], &info) == 0;
-        if (exists ? !S_ISDIR(info.st_mode) : !sp_images_is_pattern(videos[k]))
-            continue;
-        for (int i = 0; i < count; i++) {
-            one.video = videos[i];
-            SP_TRY(sp_files_name(&one, files));
-            SP_TRY(check_images(files, videos[k], exists));
-        }
-    }
-    return sp_ok();
+    for (int k = 0; k < count; k++)
+        SP_TRY(check_images_of(videos[k], job, videos, count));
+    return job->original ? check_images_of(job->original, job, videos, count) : sp_ok();
 }
 
 /* No file that is read has a name that --dump could write. */
@@ -336,18 +370,23 @@ static SpStatus collect(const SpJob *job, const char *const *videos, int count, 
     SpRunFile files[SP_FILE_ROLES];
     bool replaces = job->dump, names = false;
     for (int i = 0; i < count; i++) {
-        one.video = videos[i];
+        sp_job_set_video(&one, videos[i]);
         SP_TRY(sp_files_name(&one, files));
         SP_TRY(add_video(files, i, all));
         SP_TRY(check_dump(files));
+        SP_TRY(check_many(files));
         for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
             if (is_written(files, role) && sp_atomic_replaces(files[role].path)) {
                 replaces = true;
                 names |= sp_has_names(files[role].path);
+            } else {
+                replaces |= sp_run_folder_is(&files[role]);
             }
     }
     for (int i = 0; replaces && i < count; i++)
         SP_TRY(add_images(videos[i], i, names, all));
+    if (replaces && job->original)
+        SP_TRY(add_images(job->original, 0, names, all));
     return replaces ? add_weights(job, all) : sp_ok();
 }
 
@@ -377,9 +416,16 @@ static SpStatus check_own(const SpJob *job, const SpRunFile *file, SpFileRole ro
 
 SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[])
 {
-    for (SpFileRole role = 0; role < SP_FILE_ROLES && job->no_clobber; role++)
-        if (is_written(files, role) && files[role].format && sp_atomic_replaces(files[role].path))
-            return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", files[role].path);
+    for (SpFileRole role = 0; role < SP_FILE_ROLES && job->no_clobber; role++) {
+        char path[SP_PATH_CAPACITY] = "";
+        if (sp_run_folder_is(&files[role]))
+            SP_TRY(sp_run_folder_find(&files[role], path));
+        else if (is_written(files, role) && files[role].format &&
+                 sp_atomic_replaces(files[role].path))
+            snprintf(path, sizeof path, "%s", files[role].path);
+        if (*path)
+            return sp_error(SP_OUTPUT, "%.400s exists; --no-clobber keeps it", path);
+    }
     return sp_ok();
 }
 
@@ -388,6 +434,8 @@ static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role
     const char *flag = table[role].flag;
     if (!file->format)
         return sp_ok();
+    if (sp_run_folder_is(file))
+        return sp_run_folder_check(job, file, flag);
     if (role == SP_FILE_RESULT && is_standard_output(file->path) && !file->format->needs_tracks &&
         isatty(STDOUT_FILENO))
         return sp_error(SP_USAGE, "-o -: standard output is a terminal; send it to a file or pipe");
@@ -398,7 +446,8 @@ static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role
     SP_TRY(check_own(job, file, role));
     SP_TRY(sp_atomic_probe(file->path, flag, &file->written));
     file->awaited = !file->written.stream && !sp_atomic_seeks(file->path);
-    return file->format->check ? file->format->check(job->video) : sp_ok();
+    const char *video = job->from_result ? job->original : job->video;
+    return file->format->check ? file->format->check(video) : sp_ok();
 }
 
 SpStatus sp_files_check(const SpJob *job, SpRunFile files[])
@@ -409,11 +458,25 @@ SpStatus sp_files_check(const SpJob *job, SpRunFile files[])
     return sp_ok();
 }
 
+size_t sp_files_bytes(const SpRunFile files[], const SpFramePlan *plan, int64_t frames,
+                      int64_t tracks)
+{
+    size_t most = 0;
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        const SpFormat *format = files[role].path[0] ? files[role].format : NULL;
+        const size_t bytes = format && format->bytes ? format->bytes(plan, frames, tracks) : 0;
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output)
 {
     SpRunFile *file = &files[role];
     if (!file->path[0])
         return sp_ok();
+    if (sp_run_folder_is(file))
+        return sp_run_folder_write(file, table[role].flag, output);
     file->awaited = false;
     if (!file->written.stream)
         SP_TRY(sp_atomic_open(file->path, table[role].flag, &file->written));
@@ -423,8 +486,10 @@ SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *outp
 
 SpStatus sp_files_commit(SpRunFile files[])
 {
-    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         SP_TRY(sp_atomic_commit(&files[role].written));
+        SP_TRY(sp_atomic_folder_commit(&files[role].folder));
+    }
     return sp_ok();
 }
 
@@ -433,6 +498,7 @@ void sp_files_abandon(SpRunFile files[])
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         SpRunFile *file = &files[role];
         sp_atomic_abandon(&file->written);
+        sp_atomic_folder_abandon(&file->folder);
         if (file->awaited &&
             sp_atomic_probe(file->path, table[role].flag, &file->written).code == SP_OK)
             sp_atomic_abandon(&file->written);

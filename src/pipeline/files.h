@@ -14,6 +14,7 @@ typedef enum SpFileRole {
     SP_FILE_GEOMETRY,
     SP_FILE_QUERIES,
     SP_FILE_MASK,
+    SP_FILE_ORIGINAL,
     SP_FILE_RESULT,
     SP_FILE_REPORT,
     SP_FILE_OVERLAY,
@@ -21,6 +22,8 @@ typedef enum SpFileRole {
     SP_FILE_USD,
     SP_FILE_CAMERAS,
     SP_FILE_PLY,
+    SP_FILE_COLMAP,
+    SP_FILE_DEPTH,
     SP_FILE_VIEWER,
     SP_FILE_DUMP,
     SP_FILE_ROLES
@@ -30,9 +33,11 @@ enum { SP_PATH_CAPACITY = 4096 };
 
 typedef struct SpRunFile {
     char path[SP_PATH_CAPACITY]; /* "": not part of the run */
-    const SpFormat *format;      /* of what is written; NULL: a folder, which who writes it opens */
-    SpAtomicFile written;        /* beside its place until sp_files_commit */
-    bool awaited;                /* a pipe whose reader may come and wait for its end */
+    const SpFormat *
+        format; /* of what is written; NULL: a folder, which who writes it opens, or what is read */
+    SpAtomicFile written;  /* beside its place until sp_files_commit */
+    SpAtomicFolder folder; /* likewise, of a format that is a folder of files */
+    bool awaited;          /* a pipe whose reader may come and wait for its end */
 } SpRunFile;
 
 /* Below, `files` are a job's [SP_FILE_ROLES]. */
@@ -43,9 +48,10 @@ typedef struct SpRunFile {
  * ending, or a format that wants tracks of a job without. */
 SpStatus sp_files_name(const SpJob *job, SpRunFile files[]);
 
-/* Before any work, of the job with each of the videos: nothing that is written would replace
- * something else that is written or read, an image of a folder or pattern and a file of the weights
- * among it, or become such an image. SP_USAGE naming the path and both flags; SP_MEMORY. */
+/* Before any work, of the job with each of the videos: nothing that is written, the files of a
+ * folder among it, would replace something else that is written or read, an image of a folder or
+ * pattern and a file of the weights among it, or become such an image. SP_USAGE naming the path and
+ * both flags; SP_MEMORY. */
 SpStatus sp_files_apart(const SpJob *job, const char *const *videos, int count);
 
 /* Several videos share a job's flags: each must get files of its own. SP_USAGE naming the flag. */
@@ -58,6 +64,11 @@ SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[]);
  * file of somebody else is replaced. Pipes that somebody reads stay open. SP_OUTPUT; what a
  * format's check gives. */
 SpStatus sp_files_check(const SpJob *job, SpRunFile files[]);
+
+/* Bytes of host memory that writing takes beside the result, for one after another: the most that
+ * any takes of T frames and N tracks. */
+size_t sp_files_bytes(const SpRunFile files[], const SpFramePlan *plan, int64_t frames,
+                      int64_t tracks);
 
 /* Writes one of them that has a format, whole but not yet in its place. SP_OUTPUT; SP_MEMORY;
  * SP_INPUT. */

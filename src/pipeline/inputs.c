@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "media/images.h"
+#include "output/npz.h"
 
 /* "https://host/v.mp4" */
 static bool is_address(const char *path)
@@ -62,9 +63,26 @@ static SpStatus check_video(const char *path)
     return status;
 }
 
+/* A result that is missing is no video whose result would have its name. */
+static bool is_missing_result(const char *path)
+{
+    static const char ending[] = ".npz";
+    const size_t length = strlen(path), wanted = strlen(ending);
+    return length > wanted && strcmp(path + length - wanted, ending) == 0 &&
+           access(path, F_OK) != 0;
+}
+
+void sp_job_set_video(SpJob *job, const char *video)
+{
+    job->video = video;
+    job->from_result = sp_npz_begins(video) || is_missing_result(video);
+}
+
 SpStatus sp_inputs_check(const SpJob *job)
 {
     SP_TRY(check_video(job->video));
+    if (job->original)
+        SP_TRY(check_video(job->original));
     SP_TRY(check_file(job->geometry));
     SP_TRY(check_file(job->queries));
     return check_file(job->mask);

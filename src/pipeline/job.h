@@ -19,14 +19,21 @@ typedef enum SpPrecisionChoice { SP_WANT_BEST, SP_WANT_F32, SP_WANT_BF16 } SpPre
 typedef enum SpRefineChoice { SP_REFINE_AUTO, SP_REFINE_ON, SP_REFINE_OFF } SpRefineChoice;
 typedef enum SpSleep { SP_SLEEP_STAGE, SP_SLEEP_VIDEO, SP_SLEEP_NEVER, SP_SLEEP_SECONDS } SpSleep;
 
+/* How many frames a mode uses where the user does not say. */
+enum { SP_FRAMES_OFFLINE = 80, SP_FRAMES_ONLINE = 300 };
+
 /* What the user asks for; paths are views, NULL where nothing was given. */
 typedef struct SpJob {
-    const char *video;   /* file, folder or printf pattern of images, "-" */
-    const char *output;  /* .npz, .csv or "-"; NULL: the video's name with .npz */
-    const char *overlay; /* .mp4 or .png */
+    const char *video;    /* file, folder or printf pattern of images, "-"; a finished result */
+    bool from_result;     /* the video is a finished result: nothing is computed */
+    const char *original; /* of a finished result: the video that it is of, for the overlay */
+    const char *output;   /* .npz, .csv or "-"; NULL: the video's name with .npz */
+    const char *overlay;  /* .mp4 or .png */
     const char *geometry, *queries, *mask, *report, *weights;
     const char *mask_out, *dump;
     const char *usd, *cameras, *ply; /* .usda; .json or .chan; .ply */
+    const char *colmap, *depth;      /* folders */
+    int depth_format;                /* its place among the formats of the depth */
     const char *viewer;              /* .html */
     double viewer_size;              /* MB */
     const char *omit;                /* "video,depths": arrays that the result leaves out */
@@ -42,10 +49,13 @@ typedef struct SpJob {
     int64_t stride, max_frames, max_input_side;
     int64_t stream; /* number in the file; below 0: the largest video */
     SpPortrait portrait;
-    int64_t grid;      /* points a side; 0: the default, 10, or 50 with a mask */
-    int64_t vo_points; /* below 0: as many as the weights say */
+    int64_t grid;          /* points a side; 0: the default, 10, or 50 with a mask */
+    int64_t vo_points;     /* below 0: as many as the weights say */
+    int64_t front_chunk;   /* frames; 0: all at once; below 0: as pipeline/chunks.h says */
+    int64_t front_overlap; /* frames; 0: half a chunk */
     int64_t iterations, seed, max_side, threads;
-    int64_t trail; /* frames */
+    int64_t result_max_side; /* as max_side, of an .npz from a finished result */
+    int64_t trail;           /* frames */
     SpBackground background;
     SpTrackerMode mode;
     SpRefineChoice refine; /* auto: with the built-in weights */
@@ -63,10 +73,21 @@ typedef struct SpJob {
     const char *settings; /* JSON that is written into the result */
 } SpJob;
 
+/* Makes `video` the job's, and looks whether it is a finished result. */
+void sp_job_set_video(SpJob *job, const char *video);
+/* As many frames as the job's mode uses where the user does not say. */
+static inline int64_t sp_job_default_frames(const SpJob *job)
+{
+    return job->mode == SP_TRACKER_ONLINE ? SP_FRAMES_ONLINE : SP_FRAMES_OFFLINE;
+}
+
 /* How the job's videos are read, the first time and again. */
 static inline SpReaderSettings sp_job_reader(const SpJob *job)
 {
-    return (SpReaderSettings){job->start, job->stride, job->max_frames, job->stream};
+    return (SpReaderSettings){.start = job->start,
+                              .stride = job->stride,
+                              .max_frames = job->max_frames,
+                              .stream = job->stream};
 }
 
 #endif

@@ -4,6 +4,8 @@
 
 #include <cjson/cJSON.h>
 
+#include "pipeline/chunks.h"
+#include "pipeline/front_chunks.h"
 #include "pipeline/refinement.h"
 #include "pipeline/stages.h"
 
@@ -62,14 +64,23 @@ static void print_stage(const SpRun *run, SpStage stage, const SpRates *rates)
            megabytes(footprint->host), seconds);
 }
 
-/* The refinement has no weights, and computes on the CPU. */
+/* What has no weights, and computes on the CPU. */
+static void print_row(const char *stage, size_t host, const char *seconds)
+{
+    printf("%-9s %-19s %9.1f MB %10.1f MB %9.1f MB %9.1f MB  %s\n", stage, "on the CPU", 0.0, 0.0,
+           0.0, megabytes(host), seconds);
+}
+
 static void print_refinement(const SpRun *run, const Facts *facts)
 {
     char seconds[32];
     duration(facts->refine_seconds, seconds, sizeof seconds);
-    printf("%-9s %-19s %9.1f MB %10.1f MB %9.1f MB %9.1f MB  %s\n", "refine", "on the CPU", 0.0,
-           0.0, 0.0, megabytes(sp_refinement_bytes(run, run->clip.frames, facts->queries)),
-           seconds);
+    print_row("refine", sp_refinement_bytes(run, run->clip.frames, facts->queries), seconds);
+}
+
+static size_t export_bytes(const SpRun *run, const Facts *facts)
+{
+    return sp_files_bytes(run->file, &run->clip.plan, run->clip.frames, facts->queries);
 }
 
 static void print_head(const SpRun *run, int64_t queries, const SpMemoryLimits *limits)
@@ -129,16 +140,33 @@ static void add_stage(const SpRun *run, SpStage stage, const SpRates *rates, cJS
     add_number(out, "seconds", sp_plan_seconds(device, footprint, rates), whole);
 }
 
-static void add_refinement(const SpRun *run, const Facts *facts, cJSON *out, bool *whole)
+static void add_row(const char *stage, size_t host, cJSON *out, bool *whole)
 {
-    const size_t host = sp_refinement_bytes(run, run->clip.frames, facts->queries);
-    add_text(out, "stage", "refine", whole);
+    add_text(out, "stage", stage, whole);
     add_text(out, "mode", "on the CPU", whole);
     add_number(out, "weight_bytes", 0, whole);
     add_number(out, "activation_bytes", 0, whole);
     add_number(out, "peak_device_bytes", 0, whole);
     add_number(out, "peak_host_bytes", (double)host, whole);
+}
+
+static void add_refinement(const SpRun *run, const Facts *facts, cJSON *out, bool *whole)
+{
+    add_row("refine", sp_refinement_bytes(run, run->clip.frames, facts->queries), out, whole);
     add_number(out, "seconds", facts->refine_seconds, whole);
+}
+
+/* Where the front does not take all frames at once. */
+static void add_chunks(const SpRun *run, cJSON *out, bool *whole)
+{
+    const SpChunking chunking = sp_chunking_of(run->job, run->clip.frames);
+    int64_t last;
+    if (!run->has[SP_STAGE_FRONT] || !chunking.frames)
+        return;
+    const int64_t count = sp_chunking_count(&chunking, run->clip.frames, &last);
+    add_number(out, "front_chunks", (double)count, whole);
+    add_number(out, "front_chunk_frames", (double)chunking.frames, whole);
+    add_number(out, "front_chunk_overlap", (double)chunking.overlap, whole);
 }
 
 static void add_head(const SpRun *run, const Facts *facts, cJSON *out, bool *whole)
@@ -153,6 +181,7 @@ static void add_head(const SpRun *run, const Facts *facts, cJSON *out, bool *who
         add_number(out, "points", (double)facts->queries, whole);
         add_number(out, "support_points", (double)run->support, whole);
     }
+    add_chunks(run, out, whole);
     add_text(out, "device", device->name, whole);
     if (run->job->vram_budget)
         add_number(out, "allowed_device_bytes", (double)run->job->vram_budget, whole);
@@ -181,6 +210,12 @@ static SpStatus print_json(const SpRun *run, const Facts *facts)
         whole = whole && cJSON_AddItemToArray(stages, one);
         add_refinement(run, facts, one, &whole);
     }
+    if (export_bytes(run, facts)) {
+        cJSON *one = cJSON_CreateObject();
+        whole = whole && cJSON_AddItemToArray(stages, one);
+        add_row("exports", export_bytes(run, facts), one, &whole);
+        whole = whole && cJSON_AddNullToObject(one, "seconds");
+    }
     if (has_limits(run))
         add_number(out, "max_frames", (double)facts->frames, &whole);
     if (run->has[SP_STAGE_TRACKER])
@@ -195,12 +230,17 @@ static SpStatus print_json(const SpRun *run, const Facts *facts)
 
 static void print_table(const SpRun *run, const Facts *facts)
 {
+    char chunks[96];
     print_head(run, facts->queries, &facts->limits);
     for (SpStage stage = 0; stage < SP_STAGES; stage++)
         if (run->has[stage])
             print_stage(run, stage, rates_of(facts, stage));
     if (run->refines)
         print_refinement(run, facts);
+    if (export_bytes(run, facts))
+        print_row("exports", export_bytes(run, facts), "-");
+    if (sp_front_chunks_text(run, chunks, sizeof chunks))
+        printf("\nfront: %s\n", chunks);
     if (has_limits(run))
         print_limits(run, facts->frames, facts->points);
 }

@@ -28,7 +28,9 @@ size_t sp_refinement_bytes(const SpRun *run, int64_t frames, int64_t queries)
 {
     const SpFramePlan *plan = &run->clip.plan;
     const size_t tracks = (size_t)(frames * queries) * 3 * sizeof(float); /* positions, sigma */
-    return run->refines ? tracks + sp_refiner_bytes(queries, plan->input_height, plan->input_width)
+    const int64_t height = plan->input_height, width = plan->input_width;
+    return run->refines ? tracks + sp_reread_bytes(height, width) +
+                              sp_refiner_bytes(queries, height, width, run->report.threads)
                         : 0;
 }
 
@@ -41,6 +43,11 @@ SpStatus sp_refinement_seconds(const SpRun *run, int64_t queries, double *second
                (pace.point * (double)queries +
                 pace.pixel * (double)plan->input_height * (double)plan->input_width);
     return sp_ok();
+}
+
+static bool has_queries(void *self, int64_t t)
+{
+    return sp_refiner_has_queries(self, t);
 }
 
 static SpStatus cut(void *self, int64_t t, uint8_t *rgb)
@@ -58,13 +65,20 @@ static SpStatus refine(void *self, int64_t t, uint8_t *rgb)
 /* Both readings of the frames: the first as far as there are queries. */
 static SpStatus read_frames(SpRun *run, SpRefiner *refiner)
 {
-    const SpJob *job = run->job;
-    const SpReaderSettings settings = sp_job_reader(job);
-    const int64_t queried = sp_refiner_cut_frames(refiner);
-    if (queried > 0)
-        SP_TRY(sp_reread(job->video, &settings, &run->clip, queried, NULL, cut, refiner));
-    return sp_reread(job->video, &settings, &run->clip, run->clip.frames, &run->console->progress,
-                     refine, refiner);
+    SpReread reread = {.video = run->job->video,
+                       .settings = sp_job_reader(run->job),
+                       .clip = &run->clip,
+                       .frames = sp_refiner_cut_frames(refiner),
+                       .wants = has_queries,
+                       .each = cut,
+                       .self = refiner};
+    if (reread.frames > 0)
+        SP_TRY(sp_reread(&reread));
+    reread.frames = run->clip.frames;
+    reread.wants = NULL;
+    reread.each = refine;
+    reread.progress = &run->console->progress;
+    return sp_reread(&reread);
 }
 
 /* Whether the tracker has point i of [T, N] at all: not in the frames before its window. */

@@ -8,6 +8,7 @@
 #include "input/queries.h"
 #include "media/clip.h"
 #include "output/report.h"
+#include "output/result_file.h"
 #include "output/tensors.h"
 #include "pipeline/files.h"
 #include "pipeline/models.h"
@@ -27,14 +28,19 @@ typedef struct SpRun {
     SpClip clip;
     uint8_t *mask; /* of the input video's size: what to track; NULL: everything */
     SpQueries queries;
-    float *working;         /* [N, 3] the queries in pixels of the working frame */
-    float *memory;          /* behind geometry and tracks */
-    SpGeometry geometry;    /* from the front or the user */
-    bool refines;           /* tracks are refined on the video's own frames */
-    float *sigma;           /* [T, N] of the refinement, in `memory` */
-    SpTrackerOutput tracks; /* its depth and validity stand in those of `geometry` */
-    double scale;           /* of lengths in the result, in those of `geometry`'s source */
+    float *working;                 /* [N, 3] the queries in pixels of the working frame */
+    float *memory;                  /* behind geometry and tracks */
+    SpGeometry geometry;            /* from the front or the user */
+    SpResultChunk *chunk;           /* [chunks] of the front */
+    int64_t chunks;                 /* 0: all frames at once */
+    bool refines;                   /* tracks are refined on the video's own frames */
+    float *sigma;                   /* [T, N] of the refinement, in `memory` */
+    SpTrackerOutput tracks;         /* its depth and validity stand in those of `geometry` */
+    double scale;                   /* of lengths in the result, in those of `geometry`'s source */
+    float *w2c, *coords, *tracks2d; /* as they are saved, once that is settled */
+    SpResultFile *from;             /* of a finished result; NULL: everything is computed */
     char *version;
+    char *settings;         /* of a finished result, JSON; NULL: it has none */
     SpTensorFolder *dumped; /* NULL: no --dump */
     SpReport report;
 } SpRun;

@@ -26,8 +26,8 @@ static SpStatus not_there(const SpJob *job)
     SpLocated place;
     const char *name = sp_model_info(named(job))->name;
     SP_TRY(sp_weights_locate(job->weights, named(job), &place));
-    return sp_error(SP_CHECKPOINT,
-                    "no %s weights are installed; make -f weights.mk %s fetches them", name, name);
+    return sp_error(SP_CHECKPOINT, "no %s weights are installed; %s %s fetches them", name,
+                    sp_weights_make(), name);
 }
 
 SpStatus sp_segmentation_check_weights(const SpJob *job)
@@ -115,7 +115,8 @@ static void report_weights(const SpRun *run, const Call *call)
     else if (place->embedded && !run->models->reported_lite_sam)
         sp_console_note(run->console,
                         "using the built-in lite weights for SAM; get published ones with "
-                        "make -f weights.mk sam-base");
+                        "%s sam-base",
+                        sp_weights_make());
     run->models->reported_lite_sam |= place->embedded;
     sp_console_detail(run->console, "weights: %s (%s)", place->embedded ? "SAM" : place->folder,
                       place->where);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/chunks.h"
+#include "pipeline/front_chunks.h"
 #include "pipeline/refinement.h"
 
 static const double REPLACE_RATIO = 0.2; /* as published */
@@ -16,18 +18,12 @@ static const double REPLACE_RATIO_LITE = 1;
 typedef struct Call {
     SpRun *run;
     int64_t frames, queries;
-    const SpFrontOutput *front; /* NULL in a dry run */
 } Call;
 
 static SpStatus call_front(void *self, SpNn *nn)
 {
     const Call *call = self;
-    const SpRun *run = call->run;
-    const SpFrontInput input = {.frames = call->frames,
-                                .height = run->clip.plan.height,
-                                .width = run->clip.plan.width,
-                                .video = run->clip.video};
-    return sp_front_run(run->models->model[SP_STAGE_FRONT].front, nn, &input, call->front);
+    return sp_front_chunks_run(call->run, nn, call->frames);
 }
 
 static SpStatus call_tracker(void *self, SpNn *nn)
@@ -62,10 +58,17 @@ static SpStageRun *const calls[SP_STAGES] = {
 static size_t result_bytes(const SpRun *run, int64_t frames, int64_t queries)
 {
     const int64_t area = run->clip.plan.height * run->clip.plan.width;
-    const int64_t geometry = 2 * area + 9 + 9 + 16, pairs = (3 + 3 + 1 + 1) * queries;
+    const int64_t geometry = 2 * area + 9 + 9 + 16 + 16, pairs = (3 + 3 + 1 + 1 + 3 + 2) * queries;
     const int64_t tracks = run->has[SP_STAGE_TRACKER] ? 9 + 16 + pairs : 0;
     return (size_t)(frames * (geometry + tracks) + queries) * sizeof(float) +
            sp_refinement_bytes(run, frames, queries);
+}
+
+/* And what stands beside them while the stages run. */
+static size_t kept_bytes(const SpRun *run, int64_t frames, int64_t queries)
+{
+    return result_bytes(run, frames, queries) + sp_front_chunks_bytes(run, frames) +
+           sp_files_bytes(run->file, &run->clip.plan, frames, queries);
 }
 
 static SpStatus acquire(SpRun *run, SpStage stage)
@@ -73,15 +76,16 @@ static SpStatus acquire(SpRun *run, SpStage stage)
     return run->has[stage] ? sp_models_acquire(run->models, stage, &run->place[stage]) : sp_ok();
 }
 
-/* Plans of both stages for that many frames and points within `limits`, less the results; *failing
+/* Plans of both stages for that many frames and points within `limits`, less the results and what
+ * writing them takes; *failing
  * is the first stage that does not fit, or SP_STAGES. */
 static SpStatus plan_both(SpRun *run, int64_t frames, int64_t queries, const SpMemoryLimits *limits,
                           SpFootprint footprint[SP_STAGES], SpStage *failing)
 {
-    const size_t results = result_bytes(run, frames, queries);
+    const size_t results = kept_bytes(run, frames, queries);
     const SpMemoryLimits left = {limits->device,
                                  limits->host > results ? limits->host - results : 0};
-    Call call = {run, frames, queries, NULL};
+    Call call = {run, frames, queries};
     *failing = SP_STAGES;
     for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++) {
         bool fits = true;
@@ -94,16 +98,17 @@ static SpStatus plan_both(SpRun *run, int64_t frames, int64_t queries, const SpM
     return sp_ok();
 }
 
-/* The largest count below `end` that fits, given that whatever is smaller than one that fits
- * does; 0: none. `frames` 0: counts frames; else points on so many. */
-static SpStatus find_max(SpRun *run, int64_t frames, int64_t queries, int64_t end, int64_t *out)
+/* Searches from *out, which fits or is 0, to the largest count below `end` that fits, given that
+ * whatever is smaller than one that fits does. `frames` 0: counts frames; else points on so many.
+ */
+static SpStatus search_max(SpRun *run, int64_t frames, int64_t queries, int64_t end, int64_t *out)
 {
     SpFootprint footprint[SP_STAGES];
     SpStage failing;
     SpMemoryLimits limits;
     bool bounded = false; /* `end` is known not to fit */
     SP_TRY(sp_models_memory_limits(run->models, &limits));
-    for (*out = 0; *out + 1 < end;) {
+    while (*out + 1 < end) {
         const int64_t twice = *out ? 2 * *out : 1, middle = *out + (end - *out) / 2;
         const int64_t count = !bounded && twice < end ? twice : middle;
         SP_TRY(plan_both(run, frames ? frames : count, frames ? count : queries, &limits, footprint,
@@ -116,6 +121,23 @@ static SpStatus find_max(SpRun *run, int64_t frames, int64_t queries, int64_t en
         }
     }
     return sp_ok();
+}
+
+/* The largest count below `end` that fits; 0: none. A clip of one frame more than the front takes
+ * at once may fit where a shorter one does not. */
+static SpStatus find_max(SpRun *run, int64_t frames, int64_t queries, int64_t end, int64_t *out)
+{
+    const int64_t whole = sp_chunking_whole(run->job);
+    *out = 0;
+    if (!frames && run->has[SP_STAGE_FRONT] && whole < end - 1) {
+        *out = whole;
+        SP_TRY(search_max(run, 0, queries, whole + 2, out));
+        if (*out > whole)
+            return search_max(run, 0, queries, end, out);
+        *out = 0;
+        end = whole + 1;
+    }
+    return search_max(run, frames, queries, end, out);
 }
 
 SpStatus sp_stages_max(SpRun *run, int64_t queries, int64_t *frames, int64_t *points)
@@ -146,7 +168,7 @@ static SpStatus does_not_fit(SpRun *run, SpStage stage, int64_t queries,
     snprintf(subject, sizeof subject, "%s: %lld frames%s need", sp_stage_name[stage],
              (long long)run->clip.frames, stage == SP_STAGE_FRONT ? "" : " and these points");
     return sp_models_do_not_fit(run->models, subject, &run->footprint[stage],
-                                result_bytes(run, run->clip.frames, queries), limits, advice);
+                                kept_bytes(run, run->clip.frames, queries), limits, advice);
 }
 
 SpStatus sp_stages_plan(SpRun *run, int64_t queries)
@@ -184,39 +206,37 @@ static SpStatus alloc_results(SpRun *run)
     geometry->confidence = geometry->depth + area;
     geometry->intrinsics = geometry->confidence + area;
     geometry->c2w = geometry->intrinsics + 9 * t;
+    run->w2c = geometry->c2w + 16 * t;
     if (!run->has[SP_STAGE_TRACKER])
         return sp_ok();
-    tracks->intrinsics = geometry->c2w + 16 * t;
+    tracks->intrinsics = run->w2c + 16 * t;
     tracks->c2w = tracks->intrinsics + 9 * t;
     tracks->tracks = tracks->c2w + 16 * t;
     tracks->camera_points = tracks->tracks + 3 * t * n;
     tracks->visibility = tracks->camera_points + 3 * t * n;
     tracks->confidence = tracks->visibility + t * n;
     tracks->dynamic = tracks->confidence + t * n;
-    run->sigma = tracks->dynamic + n;
+    run->coords = tracks->dynamic + n;
+    run->tracks2d = run->coords + 3 * t * n;
+    run->sigma = run->tracks2d + 2 * t * n;
     tracks->depth = geometry->depth; /* in place: see SpTrackerOutput */
     tracks->valid = geometry->confidence;
     return sp_ok();
 }
 
-static SpStatus run_stage(SpRun *run, SpStage stage, const SpFrontOutput *front)
+static SpStatus run_stage(SpRun *run, SpStage stage)
 {
-    Call call = {run, run->clip.frames, run->queries.count, front};
+    Call call = {run, run->clip.frames, run->queries.count};
     return sp_models_run(run->models, stage, &run->footprint[stage], (double)call.frames,
                          calls[stage], &call, &run->report);
 }
 
 static SpStatus run_front(SpRun *run)
 {
-    const SpGeometry *geometry = &run->geometry;
-    float *encoding = malloc((size_t)(9 * run->clip.frames) * sizeof *encoding);
-    if (!encoding)
-        return sp_no_memory("the camera encodings");
-    const SpFrontOutput output = {geometry->depth, geometry->confidence, encoding, geometry->c2w,
-                                  geometry->intrinsics};
-    const SpStatus status = run_stage(run, SP_STAGE_FRONT, &output);
-    free(encoding);
-    return status;
+    char chunks[96];
+    if (sp_front_chunks_text(run, chunks, sizeof chunks))
+        sp_console_note(run->console, "front: %s (--front-chunk)", chunks);
+    return run_stage(run, SP_STAGE_FRONT);
 }
 
 static SpStatus run_tracker(SpRun *run)
@@ -225,7 +245,7 @@ static SpStatus run_tracker(SpRun *run)
     float *confidence = run->geometry.confidence;
     for (int64_t i = 0; i < run->clip.frames * plan->height * plan->width; i++)
         confidence[i] = confidence[i] > SP_FRONT_CONFIDENCE;
-    return run_stage(run, SP_STAGE_TRACKER, NULL);
+    return run_stage(run, SP_STAGE_TRACKER);
 }
 
 static SpStatus refine(SpRun *run)

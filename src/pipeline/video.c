@@ -10,6 +10,8 @@
 #include "geometry/camera.h"
 #include "input/masks.h"
 #include "nn/dump.h"
+#include "pipeline/chunks.h"
+#include "pipeline/from_result.h"
 #include "pipeline/inputs.h"
 #include "pipeline/libraries.h"
 #include "pipeline/plan_table.h"
@@ -27,8 +29,8 @@ static void report_weights(const SpRun *run)
     if ((front->embedded || tracker->embedded) && !run->models->reported_lite)
         sp_console_note(run->console,
                         "using the built-in lite weights; get the published ones with "
-                        "make -f weights.mk front %s",
-                        sp_model_info(tracker->model)->name);
+                        "%s front %s",
+                        sp_weights_make(), sp_model_info(tracker->model)->name);
     run->models->reported_lite |= front->embedded || tracker->embedded;
     for (SpStage stage = SP_STAGE_FRONT; stage < SP_STAGES; stage++)
         if (run->has[stage] && !run->place[stage].embedded)
@@ -158,6 +160,8 @@ static SpStatus read_clip(SpRun *run)
 
 static SpResult result_of(const SpRun *run)
 {
+    if (run->from)
+        return run->from->result;
     const SpGeometry *geometry = &run->geometry;
     const SpTrackerOutput *tracks = &run->tracks;
     const SpPrompts *prompts = run->job->prompts;
@@ -166,6 +170,9 @@ static SpResult result_of(const SpRun *run)
                       .depth = tracked ? tracks->depth : geometry->depth,
                       .confidence = tracked ? tracks->valid : geometry->confidence,
                       .c2w = tracked ? tracks->c2w : geometry->c2w,
+                      .w2c = run->w2c,
+                      .coords = run->coords,
+                      .tracks2d = run->tracks2d,
                       .intrinsics = tracked ? tracks->intrinsics : geometry->intrinsics,
                       .tracks = run->queries.count,
                       .queries = run->queries.query,
@@ -179,6 +186,8 @@ static SpResult result_of(const SpRun *run)
                       .objects = prompts->objects,
                       .object_names = prompts->name[0],
                       .object_name_size = sizeof prompts->name[0],
+                      .chunks = run->chunks,
+                      .chunk = run->chunk,
                       .scale = run->scale,
                       .version = run->version};
 }
@@ -186,15 +195,18 @@ static SpResult result_of(const SpRun *run)
 static SpStatus write_file(SpRun *run, SpFileRole role)
 {
     const SpJob *job = run->job;
-    const SpResult result = result_of(run);
+    const SpFormat *format = run->file[role].format;
+    const bool own = run->from && !job->original && format && format->check;
+    const SpResult result = own ? run->from->own : result_of(run);
     const SpOutput output = {.result = &result,
+                             .input = job->video,
                              .mask = run->mask,
                              .report = &run->report,
-                             .video = job->video,
-                             .reader = sp_job_reader(job),
+                             .video = run->from ? job->original : job->video,
+                             .reader = run->from ? sp_from_result_reader(run) : sp_job_reader(job),
                              .trail = job->trail,
                              .background = job->background,
-                             .max_side = job->max_side,
+                             .max_side = run->from ? job->result_max_side : job->max_side,
                              .compress = !job->no_compress,
                              .viewer_size = job->viewer_size,
                              .usd_cloud = job->usd_cloud,
@@ -255,6 +267,31 @@ static bool has_still_cameras(const SpRun *run)
            (!run->has[SP_STAGE_TRACKER] || run->job->fixed_camera);
 }
 
+/* What is saved is what counts: all else is made of it again, so that every file is the same from a
+ * finished result. */
+static void settle(SpRun *run)
+{
+    const bool tracked = run->has[SP_STAGE_TRACKER];
+    const int64_t values = 3 * run->clip.frames * run->clip.plan.height * run->clip.plan.width;
+    float *c2w = tracked ? run->tracks.c2w : run->geometry.c2w;
+    for (int64_t t = 0; t < run->clip.frames; t++) {
+        sp_pose_invert(c2w + 16 * t, run->w2c + 16 * t);
+        sp_pose_invert(run->w2c + 16 * t, c2w + 16 * t);
+    }
+    for (int64_t i = 0; i < 3 * run->chunks; i++)
+        run->chunk[i / 3].similarity[4 * (i % 3) + 3] *= run->scale;
+    for (int64_t i = 0; i < values; i++)
+        run->clip.video[i] = sp_result_unshade(sp_result_shade(run->clip.video[i]));
+    if (!tracked)
+        return;
+    SpResult result = result_of(run);
+    result.coords = result.tracks2d = NULL;
+    sp_result_coords(&result, run->coords);
+    sp_result_tracks2d(&result, run->tracks2d);
+    result = result_of(run);
+    sp_result_place(&result, run->tracks.camera_points, run->tracks.tracks);
+}
+
 static SpStatus make_version(SpRun *run)
 {
     static const char form[] = "{\"program\":\"spatrack %s\",\"format\":%d,%s\"settings\":%s}";
@@ -284,7 +321,7 @@ static SpStatus write_stage(SpRun *run, SpFileRole role, const char *name, doubl
 static SpStatus write_exports(SpRun *run)
 {
     const SpJob *job = run->job;
-    if (!job->usd && !job->cameras && !job->ply && !job->viewer)
+    if (!job->usd && !job->cameras && !job->ply && !job->colmap && !job->depth && !job->viewer)
         return sp_ok();
     sp_console_begin(run->console, "exports", 0);
     SpStatus status = sp_ok();
@@ -292,6 +329,15 @@ static SpStatus write_exports(SpRun *run)
         status = write_file(run, role);
     add_stage(run, "exports", sp_console_end(run->console));
     return status;
+}
+
+static SpStatus write_files(SpRun *run)
+{
+    if (*run->file[SP_FILE_RESULT].path)
+        SP_TRY(write_stage(run, SP_FILE_RESULT, "result", 0));
+    if (run->job->overlay)
+        SP_TRY(write_stage(run, SP_FILE_OVERLAY, "overlay", (double)run->clip.frames));
+    return write_exports(run);
 }
 
 static SpStatus write_result(SpRun *run)
@@ -303,10 +349,8 @@ static SpStatus write_result(SpRun *run)
                         "identity");
     if (!run->has[SP_STAGE_TRACKER])
         to_first_camera(run);
-    SP_TRY(write_stage(run, SP_FILE_RESULT, "result", 0));
-    if (run->job->overlay)
-        SP_TRY(write_stage(run, SP_FILE_OVERLAY, "overlay", (double)run->clip.frames));
-    return write_exports(run);
+    settle(run);
+    return write_files(run);
 }
 
 static SpStatus write_report(SpRun *run, double seconds)
@@ -315,7 +359,7 @@ static SpStatus write_report(SpRun *run, double seconds)
     const SpLocated *place =
         &run->place[run->has[SP_STAGE_FRONT] ? SP_STAGE_FRONT : SP_STAGE_TRACKER];
     report->program_version = SP_VERSION;
-    report->settings_json = run->job->settings;
+    report->settings_json = run->from ? run->settings : run->job->settings;
     report->input = run->job->video;
     report->input_width = run->clip.plan.input_width;
     report->input_height = run->clip.plan.input_height;
@@ -325,6 +369,13 @@ static SpStatus write_report(SpRun *run, double seconds)
     report->weights = place->embedded ? "built in" : *place->folder ? place->folder : NULL;
     report->seconds = seconds;
     report->peak_rss_bytes = sp_memory_peak();
+    if (run->chunks) {
+        const SpChunking chunking = sp_chunking_of(run->job, run->clip.frames);
+        report->chunk_frames = chunking.frames;
+        report->chunk_overlap = chunking.overlap;
+    }
+    report->chunks = run->chunks;
+    report->chunk = run->chunk;
     report->event_count = run->models->events;
     report->events = run->models->event;
     report->library_count = sp_libraries(report->libraries);
@@ -344,7 +395,7 @@ static SpStatus begin(SpRun *run)
         if (job->dump)
             SP_TRY(sp_tensor_folder_open(job->dump, &run->dumped));
     }
-    return job->prompts->objects ? sp_segmentation_check_weights(job) : sp_ok();
+    return job->prompts->objects && !run->from ? sp_segmentation_check_weights(job) : sp_ok();
 }
 
 /* --plan: of a mask that is not known yet, as if it held every point of the grid. */
@@ -387,10 +438,31 @@ static void report_end(const SpRun *run, double seconds)
                         (long long)run->queries.count, seconds);
 }
 
+/* Nothing is computed: a finished result is read, and what is asked for is written from it. */
+static SpStatus run_result(SpRun *run, double began)
+{
+    SP_TRY(sp_from_result_open(run));
+    if (run->job->plan)
+        return sp_from_result_plan(run);
+    sp_console_begin(run->console, "reading", 0);
+    const SpStatus status = sp_from_result_read(run);
+    add_stage(run, "reading", sp_console_end(run->console));
+    SP_TRY(status);
+    SP_TRY(write_files(run));
+    SP_TRY(write_report(run, sp_clock() - began));
+    SP_TRY(sp_files_commit(run->file));
+    sp_console_note(run->console, "%s: %lld frames, %lld tracks, %.1f s", run->job->video,
+                    (long long)run->clip.frames, (long long)run->from->result.tracks,
+                    sp_clock() - began);
+    return sp_ok();
+}
+
 static SpStatus run_all(SpRun *run)
 {
     const double began = sp_clock();
     SP_TRY(begin(run));
+    if (run->from)
+        return run_result(run, began);
     SP_TRY(open_models(run));
     run->report.device = run->models->device->name;
     run->report.isa = run->models->device->isa;
@@ -410,11 +482,14 @@ static SpStatus run_all(SpRun *run)
 
 static void free_run(SpRun *run)
 {
+    if (run->from)
+        sp_from_result_close(run);
     sp_clip_free(&run->clip);
     free(run->mask);
     sp_queries_free(&run->queries);
     free(run->working);
     free(run->memory);
+    free(run->chunk);
     free(run->version);
     sp_tensor_folder_close(run->dumped);
     sp_files_abandon(run->file);
@@ -430,7 +505,11 @@ static void dump_tensor(void *self, const char *name, int rank, const int64_t *d
 
 SpStatus sp_video_run(const SpJob *job, SpModels *models, SpConsole *console)
 {
-    SpRun run = {.job = job, .models = models, .console = console};
+    SpResultFile result = {0};
+    SpRun run = {.job = job,
+                 .models = models,
+                 .console = console,
+                 .from = job->from_result ? &result : NULL};
     const SpDump dump = {dump_tensor, &run};
     models->events = 0;
     models->dump = job->dump ? &dump : NULL;

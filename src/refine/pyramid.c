@@ -12,9 +12,9 @@ static int64_t half(int64_t size)
     return (size + 1) / 2;
 }
 
-size_t sp_pyramid_bytes(int64_t height, int64_t width)
+size_t sp_pyramid_bytes(int64_t height, int64_t width, int threads)
 {
-    size_t pixels = 0;
+    size_t pixels = (size_t)(threads * width);
     for (int k = 0; k < SP_MAX_PYRAMID_LEVELS; k++, height = half(height), width = half(width))
         pixels += (size_t)(height * width);
     return pixels * sizeof(float);

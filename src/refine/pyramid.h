@@ -19,8 +19,8 @@ typedef struct SpPyramid {
     float *row;                         /* [threads, width of the frame] work */
 } SpPyramid;
 
-/* Bytes that a pyramid of frames of that size takes. */
-size_t sp_pyramid_bytes(int64_t height, int64_t width);
+/* Bytes that a pyramid of frames of that size takes, at most. */
+size_t sp_pyramid_bytes(int64_t height, int64_t width, int threads);
 
 /* Levels down to one whose short side has at least 64 pixels, but `levels` at most. SP_MEMORY. The
  * caller releases it with sp_pyramid_free, also after a failure. */

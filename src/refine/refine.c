@@ -40,9 +40,16 @@ static const float LEVEL_SIGMA = 1;
 /* The share of a patch that must agree for the rest to be left out. */
 static const float MIN_SHARE = 0.6f;
 
-/* What a hidden point that is found gets, and a visible one that is not found and of whose place
- * the network is less sure than that; visible is above 0.5. */
-static const float FOUND_VISIBILITY = 0.6f, LOST_VISIBILITY = 0.4f, MIN_CONFIDENCE = 0.4f;
+/* The query's patch is surely found so exactly and with that correlation, or where the network has
+ * at least that confidence. Then the point gets FOUND_VISIBILITY at least; else, where the network
+ * has less than MIN_CONFIDENCE, LOST_VISIBILITY at most. Visible is above 0.5. */
+static const float SURE_SIGMA = 0.5f, SURE_CORRELATION = 0.85f, SURE_CONFIDENCE = 0.1f;
+static const float MIN_CONFIDENCE = 0.35f;
+static const float FOUND_VISIBILITY = 0.6f, LOST_VISIBILITY = 0.4f;
+
+/* The less the network knows of a place, the more matches there are wrong: sigma grows by this
+ * times the square of the network's expected error. */
+static const float SIGMA_SLOPE = 0.7f;
 
 enum {
     MOVE_STEPS = 6,
@@ -78,10 +85,11 @@ static int levels_of(int64_t height, int64_t width)
     return (int)sp_min(sp_max(above, 0) + 1, SP_MAX_PYRAMID_LEVELS);
 }
 
-size_t sp_refiner_bytes(int64_t tracks, int64_t height, int64_t width)
+size_t sp_refiner_bytes(int64_t tracks, int64_t height, int64_t width, int threads)
 {
     const size_t patches = (size_t)PATCHES * PATCH * (size_t)levels_of(height, width);
-    return 2 * sp_pyramid_bytes(height, width) + (size_t)tracks * (sizeof(Track) + patches);
+    return 2 * sp_pyramid_bytes(height, width, threads) +
+           (size_t)tracks * (sizeof(Track) + patches);
 }
 
 SpStatus sp_refiner_open(const SpRefineTracks *tracks, SpRefiner **out)
@@ -165,12 +173,17 @@ static void cut_queries(SpRefiner *r, int64_t t)
     }
 }
 
+bool sp_refiner_has_queries(const SpRefiner *r, int64_t t)
+{
+    for (int64_t n = 0; n < r->tracks.tracks; n++)
+        if ((int64_t)r->tracks.queries[3 * n] == t)
+            return true;
+    return false;
+}
+
 void sp_refiner_cut(SpRefiner *r, int64_t t, const uint8_t *rgb)
 {
-    bool any = false;
-    for (int64_t n = 0; n < r->tracks.tracks; n++)
-        any = any || (int64_t)r->tracks.queries[3 * n] == t;
-    if (!any)
+    if (!sp_refiner_has_queries(r, t))
         return;
     sp_pyramid_fill(&r->pyramid, rgb);
     cut_queries(r, t);
@@ -300,6 +313,12 @@ static float correlation(const Place *place)
     return place->match[place->found[QUERY] ? QUERY : RECENT].fit.correlation;
 }
 
+/* How far the network expects to be off, in units. */
+static float network_sigma(const SpRefiner *r, int64_t at)
+{
+    return NETWORK_SIGMA + NETWORK_SLOPE * (1 - r->tracks.confidence[at]);
+}
+
 /* Near where the network has the point, moved as the network moves it or from the network's place.
  */
 static bool find_by_network(const SpRefiner *r, int64_t t, int64_t n, Place *place)
@@ -309,7 +328,7 @@ static bool find_by_network(const SpRefiner *r, int64_t t, int64_t n, Place *pla
     const int64_t at = t * all->tracks + n;
     const float x = all->xy[2 * at], y = all->xy[2 * at + 1];
     const bool visible = all->visibility[at] > 0.5f;
-    const float sigma = NETWORK_SIGMA + NETWORK_SLOPE * (1 - all->confidence[at]);
+    const float sigma = network_sigma(r, at);
     const float reach = fminf(visible ? MAX_SHIFT : MAX_SHIFT_HIDDEN, GATE * sigma) * r->unit;
     const SpPrior prior = {x, y, sigma * r->unit};
     const float moved[2] = {track->warp.x + x - track->network[0],
@@ -360,24 +379,35 @@ static void keep(SpRefiner *r, int64_t t, int64_t n)
 {
     const SpRefineTracks *all = &r->tracks;
     const int64_t at = t * all->tracks + n;
+    const float expected = network_sigma(r, at);
     Track *track = r->track + n;
     track->found = true;
     track->frame = t;
     memcpy(track->network, all->xy + 2 * at, sizeof track->network);
     all->xy[2 * at] = track->warp.x;
     all->xy[2 * at + 1] = track->warp.y;
-    all->sigma[at] = track->sigma;
-    all->visibility[at] = fmaxf(all->visibility[at], FOUND_VISIBILITY);
+    all->sigma[at] = track->sigma * (1 + SIGMA_SLOPE * expected * expected);
     cut(r, n, RECENT, track->warp.x, track->warp.y);
 }
 
-/* Point n, which has a picture, was not found at frame t: where the network is not sure of its
- * place either, it is called hidden. */
-static void doubt(const SpRefiner *r, int64_t t, int64_t n)
+/* Whether a place shows that point n, looked for at frame t, is there. */
+static bool is_sure(const SpRefiner *r, int64_t t, int64_t n, const Place *place)
+{
+    const SpFit *fit = &place->match[QUERY].fit;
+    return place->found[QUERY] &&
+           ((fit->sigma < SURE_SIGMA * r->unit && fit->correlation > SURE_CORRELATION) ||
+            r->tracks.confidence[t * r->tracks.tracks + n] >= SURE_CONFIDENCE);
+}
+
+/* Sets the visibility of point n, which has a picture, at frame t: where it is not surely there and
+ * the network is not sure of its place either, it is called hidden. */
+static void judge(const SpRefiner *r, int64_t t, int64_t n, bool sure)
 {
     const int64_t at = t * r->tracks.tracks + n;
     float *visibility = r->tracks.visibility + at;
-    if (r->track[n].textured && r->tracks.confidence[at] < MIN_CONFIDENCE)
+    if (sure)
+        *visibility = fmaxf(*visibility, FOUND_VISIBILITY);
+    else if (r->track[n].textured && r->tracks.confidence[at] < MIN_CONFIDENCE)
         *visibility = fminf(*visibility, LOST_VISIBILITY);
 }
 
@@ -390,6 +420,7 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
         track->warp = (SpWarp){{1, 0, 0, 1}, query[1], query[2]};
         track->sigma = 0;
         keep(r, t, n);
+        judge(r, t, n, true);
         return;
     }
     bool found = find_by_network(r, t, n, &place);
@@ -398,10 +429,9 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
         place = own;
         found = true;
     }
-    if (!found) {
-        doubt(r, t, n);
+    judge(r, t, n, found && is_sure(r, t, n, &place));
+    if (!found)
         return;
-    }
     if (place.found[QUERY]) {
         track->warp = place.match[QUERY].warp;
         track->sigma = place.match[QUERY].fit.sigma;

@@ -17,7 +17,7 @@ typedef struct SpRefineTracks {
     const float *queries;    /* [N, 3] frame, x, y */
     float *xy;               /* [T, N, 2], improved in place; NaN: there is none, and it stays so */
     float *visibility;       /* [T, N], visible where > 0.5; raised where a hidden point is
-                                found, lowered where one of low confidence is not */
+                                surely found, lowered where one of low confidence is not */
     const float *confidence; /* [T, N] how likely xy is right, 0..1 */
     float *sigma; /* [T, N] out: standard deviation of x and of y; NaN: not found again */
     int threads;  /* to compute in; 0: one per processor */
@@ -25,8 +25,8 @@ typedef struct SpRefineTracks {
 
 typedef struct SpRefiner SpRefiner;
 
-/* Bytes that a refiner takes beside the tracks. */
-size_t sp_refiner_bytes(int64_t tracks, int64_t height, int64_t width);
+/* Bytes that a refiner takes beside the tracks, at most; threads: at least 1. */
+size_t sp_refiner_bytes(int64_t tracks, int64_t height, int64_t width, int threads);
 
 /* SP_MEMORY. The caller closes it. */
 SpStatus sp_refiner_open(const SpRefineTracks *tracks, SpRefiner **out);
@@ -35,6 +35,9 @@ void sp_refiner_close(SpRefiner *refiner);
 /* Number of the first frames that sp_refiner_cut must see before the first sp_refiner_frame: 0 when
  * all queries lie in frame 0. */
 int64_t sp_refiner_cut_frames(const SpRefiner *refiner);
+
+/* Whether sp_refiner_cut needs frame t; of the others it need not be called. */
+bool sp_refiner_has_queries(const SpRefiner *refiner, int64_t t);
 
 /* Frame t as RGB bytes [height, width, 3]: takes the patches of its queries. */
 void sp_refiner_cut(SpRefiner *refiner, int64_t t, const uint8_t *rgb);

@@ -10,6 +10,7 @@
 
 #include "base/tensor.h"
 #include "store/compact.h"
+#include "store/registry.h"
 
 enum { NAME_CAPACITY = 256, PATH_CAPACITY = 4096, JSON_LIMIT = 64 << 20 };
 
@@ -117,9 +118,8 @@ static SpStatus open_folder(SpCheckpoint *checkpoint, const char *folder)
     } else {
         snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
         if (access(path, F_OK) != 0)
-            return sp_error(SP_CHECKPOINT,
-                            "%s: no model.safetensors here; fetch it with make -f weights.mk",
-                            folder);
+            return sp_error(SP_CHECKPOINT, "%s: no model.safetensors here; fetch it with %s",
+                            folder, sp_weights_make());
         SP_TRY(add_shards(checkpoint, folder, path));
     }
     snprintf(path, sizeof path, "%s/config.json", folder);

@@ -40,9 +40,8 @@ SpStatus sp_weights_locate(const char *weights, SpModelId model, SpLocated *out)
         if (try_folder(parent, "", name, where, out))
             return sp_ok();
         return sp_error(SP_CHECKPOINT,
-                        "%.150s/%s: no model.safetensors there (%s); make -f weights.mk %s "
-                        "DEST=%.150s fetches it",
-                        parent, name, where, name, parent);
+                        "%.150s/%s: no model.safetensors there (%s); %s %s DEST=%.150s fetches it",
+                        parent, name, where, sp_weights_make(), name, parent);
     }
     const char *data = getenv("XDG_DATA_HOME");
     const bool found = data && *data

@@ -26,6 +26,10 @@ typedef struct SpModelInfo {
     int builtin;      /* SpLiteWeights of lite/embedded.h: what the program has built in */
 } SpModelInfo;
 
+/* The command that fetches published weights, to be followed by models' names: make with the
+ * weights.mk of the data folder where the program is installed, else of the checkout. Static. */
+const char *sp_weights_make(void);
+
 /* The row of a model; static. */
 const SpModelInfo *sp_model_info(SpModelId id);
 

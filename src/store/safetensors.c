@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/registry.h"
+
 enum { HEADER_LENGTH_BYTES = 8 };
 static const size_t HEADER_LIMIT = 100u << 20;
 
@@ -130,8 +132,8 @@ static SpStatus parse_header(SpSafetensors *file, const char *label, SpCode kind
 {
     static const char pointer[] = "version https://git-lfs";
     if (file->size >= sizeof pointer && memcmp(file->data, pointer, sizeof pointer - 1) == 0)
-        return sp_error(
-            kind, "%s: a git-lfs pointer, not the file itself; fetch it with weights.mk", label);
+        return sp_error(kind, "%s: a git-lfs pointer, not the file itself; fetch it with %s", label,
+                        sp_weights_make());
     size_t length = 0;
     if (file->size < HEADER_LENGTH_BYTES)
         return sp_error(kind, "%s: too short for a safetensors file", label);

@@ -95,7 +95,7 @@ static void bench_front(SpCheckpoint *checkpoint, const SpSafetensors *file, SpD
     check(sp_front_open(checkpoint, &front));
     const SpTensor *video = tensor(file, "video");
     const int64_t t = video->dim[0], pixels = video->dim[2] * video->dim[3];
-    const SpFrontInput input = {t, video->dim[2], video->dim[3], video->data};
+    const SpFrontInput input = {t, video->dim[2], video->dim[3], video->data, 0};
     const SpFrontOutput out = {floats(t * pixels), floats(t * pixels), floats(9 * t),
                                floats(16 * t), floats(9 * t)};
     SpNn dry = sp_nn_dry(device);

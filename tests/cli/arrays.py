@@ -81,22 +81,30 @@ def write_png(path, width, rows, depth=8, colour=0, extra=b"", height=None):
     return path
 
 
-def read_png(path):
-    """Rows of an 8-bit gray PNG."""
+def png_chunks(path):
+    """(kind, data) of each."""
     with open(path, "rb") as file:
         data = file.read()
-    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-    assert (depth, colour) == (8, 0)
-    packed, at = b"", 8
+    at = 8
     while at < len(data):
         size, kind = struct.unpack(">I4s", data[at:at + 8])
-        packed += data[at + 8:at + 8 + size] if kind == b"IDAT" else b""
+        yield kind, data[at + 8:at + 8 + size]
         at += size + 12
+
+
+def read_png(path, depth=8, colour=0):
+    """Rows of a PNG, gray of 8 bits unless another depth and colour are named, as bytes."""
+    chunks = list(png_chunks(path))
+    width, height, *form = struct.unpack(">IIBB", chunks[0][1][:10])
+    assert form == [depth, colour], form
+    step = depth // 8 * {0: 1, 2: 3}[colour]
+    width *= step
+    packed = b"".join(data for kind, data in chunks if kind == b"IDAT")
     raw, rows, above = zlib.decompress(packed), [], bytes(width)
     for y in range(height):
         method, line = raw[y * (width + 1)], bytearray(raw[y * (width + 1) + 1:(y + 1) * (width + 1)])
         for x in range(width):
-            a, b, c = (line[x - 1] if x else 0), above[x], (above[x - 1] if x else 0)
+            a, b, c = (line[x - step] if x >= step else 0), above[x], (above[x - step] if x >= step else 0)
             p = a + b - c
             paeth = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
             line[x] = (line[x] + (0, a, b, (a + b) // 2, paeth)[method]) & 255

@@ -212,8 +212,8 @@ def plan_is_json_too():
             keys = ("weight_bytes", "activation_bytes", "peak_device_bytes", "peak_host_bytes")
             assert numbers == [f"{stage[key] / 2**20:.1f}" for key in keys] and f" {stage['mode']} " in line, line
             assert stage["seconds"] > 0
-        fits = re.search(r"longest clip that fits: (\d+)", table.stdout)
-        assert facts["max_frames"] == int(fits.group(1))
+        fits = int(re.search(r"longest clip that fits: (\d+)", table.stdout).group(1))
+        assert abs(facts["max_frames"] - fits) <= 0.3 * fits  # free memory changes between two runs
         if more[:1] == ["--vram-budget"]:
             assert f"{facts['allowed_device_bytes'] / 2**20:.1f} MB allowed" in table.stdout
     copies = [shutil.copy(BALL, os.path.join(TEMPORARY, name)) for name in ("one.mp4", "two.mp4")]

@@ -312,8 +312,6 @@ def bad_cases():
     yield "cloud: bad end", [*out, "--ply", "s.obj"], 2, "must end in .ply"
     yield "viewer: bad end", [*out, "--viewer", "s.htm"], 2, "must end in .html"
     yield "viewer: no size", [*out, "--viewer", "s.html", "--viewer-size", "0"], 2, "--viewer-size takes a number"
-    yield "cloud: a pattern", [*out, "--ply", "cloud_%04d.ply"], 2, "one cloud of all frames"
-    yield "cloud: a pattern of two", [*out, "--ply", "50%/%d_%d.ply"], 2, "one cloud of all frames"
     yield "cloud: no folder of that name", [*out, "--ply", "50%/c.ply"], 7, "50%"
     yield "cloud in the scene without a scene", [*out, "--usd-cloud"], 2, "--usd"
     yield "two reports of one name", [*out, "--cameras", "./", "--report", "./"], 2, "--report"

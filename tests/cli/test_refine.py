@@ -286,7 +286,7 @@ def images_and_pipes_are_as_good_as_files():
     ffmpeg("-i", video, os.path.join(folder, "%02d.png"))
     good(folder, *common)
     b = arrays_of("some.npz")
-    assert all(a[name] == b[name] for name in a if name != "timestamps")
+    assert all(a[name] == b[name] for name in a if name not in ("timestamps", "rate"))
     good(os.path.join(folder, "%02d.png"), *common)
     assert b == arrays_of("some.npz")
     with open(video, "rb") as file:

@@ -36,13 +36,14 @@ def every_array_is_there():
               "sigma": (t, n), "dynamic": (n,), "queries": (n, 3), "extrinsics": (t, 4, 4), "intrinsics": (t, 3, 3),
               "depths": (t, h, w), "confs_depth": (t, h, w), "video": (t, 3, h, w),
               "frame_index": (t,), "timestamps": (t,), "version": (),
-              "intrinsics_input": (t, 3, 3), "size": (2,), "saved_size": (2,), "scale": ()}
+              "intrinsics_input": (t, 3, 3), "size": (2,), "saved_size": (2,), "scale": (), "rate": ()}
     assert {k: v.shape for k, v in a.items()} == shapes
     assert max(h, w) <= 336
     for name, array in a.items():
         assert array.dtype == {"frame_index": "<i8", "timestamps": "<f8", "size": "<i8", "saved_size": "<i8",
-                               "scale": "<f8"}.get(name, "<f4") or name == "version", (name, array.dtype)
+                               "scale": "<f8", "rate": "<f8"}.get(name, "<f4") or name == "version", (name, array.dtype)
     assert a["size"].values == (480, 360) and a["saved_size"].values == (w, h) and a["scale"].values == (1,)
+    assert a["rate"].values == (12,)
     assert is_identity(a["extrinsics"].values[:16])
     assert all(0 <= v <= 1 for v in a["video"].values)
     assert a["frame_index"].values == (0, 1, 2)
@@ -90,7 +91,8 @@ def front_alone_and_its_geometry():
     good(BALL, "--stop-after", "front", "-o", front, "--max-frames", 3, "--max-side", 9999)
     a = read_npz(front)
     assert set(a) == {"depths", "confs_depth", "video", "extrinsics", "intrinsics", "frame_index",
-                      "timestamps", "version", "intrinsics_input", "size", "saved_size", "scale"}, set(a)
+                      "timestamps", "version", "intrinsics_input", "size", "saved_size", "scale",
+                      "rate"}, set(a)
     good(BALL, "--geometry", front, "-o", tracks, "--fixed-camera", *FAST)
     b = read_npz(tracks)
     assert max(abs(x - y) for x, y in zip(a["intrinsics"].values, b["intrinsics"].values)) < 1e-3

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""What other programs' readers find in the exports, next to the result as numpy reads it: usd-core, plyfile and
-trimesh (PyPI); each case is skipped where its package is missing. Prints TAP, and the figures as comments.
+"""What other programs' readers find in the exports, next to the result as numpy reads it: usd-core, plyfile,
+trimesh, pycolmap (PyPI) and OpenCV; each case is skipped where its package is missing. Prints TAP, and the figures as comments.
 
     readers.py SPATRACK SOURCE_ROOT SYNTH [part of a case's name]
 """
+import json
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
-from program import BALL, finish, good, path  # noqa: E402
+from arrays import png_chunks  # noqa: E402
+from program import BALL, FAST, finish, good, path  # noqa: E402
 from tap import Skip  # noqa: E402
 
 try:
@@ -36,7 +38,8 @@ def needs(*names):
 def exports():
     """The result of one run, which wrote the others beside it."""
     if not os.path.exists(path("r.npz")):
-        good(BALL, "-q", "-o", "r.npz", "--usd", "r.usda", "--usd-cloud", "--ply", "r.ply", "--cameras", "r.chan")
+        good(BALL, "-q", "-o", "r.npz", "--usd", "r.usda", "--usd-cloud", "--ply", "r.ply", "--cameras", "r.chan",
+             "--colmap", "model", "--depth", "depth")
     return np.load(path("r.npz"))
 
 
@@ -183,6 +186,90 @@ def trimesh_reads_the_cloud():
     assert (cloud.colors[:, 0] == vertex["red"]).all()
 
 
+def plyfile_and_trimesh_read_a_cloud_of_each_frame():
+    plyfile, trimesh = needs("plyfile", "trimesh")
+    good(BALL, "-q", "--max-frames", "3", "--vo-points", "20", "-o", "p.npz", "--ply", "p_%d.ply")
+    r = np.load(path("p.npz"))
+    for t in range(3):
+        ply = plyfile.PlyData.read(path(f"p_{t}.ply"))
+        xyz = np.stack([ply["vertex"].data[c] for c in "xyz"], -1).astype(float)
+        e, trusted = r["extrinsics"][t].astype(float), r["confs_depth"][t] > 0.5
+        most("depth of a frame's points", (xyz @ e[:3, :3].T + e[:3, 3])[:, 2] - r["depths"][t][trusted], MOST)
+        tracks = ply["track"].data
+        most("points of tracks", np.stack([tracks[c] for c in "xyz"], -1) - r["coords"][t], MOST)
+        cloud = trimesh.load(path(f"p_{t}.ply"))
+        assert isinstance(cloud, trimesh.PointCloud) and len(cloud.vertices) == len(xyz)
+
+
+def reprojection(r, mean, times, n):
+    return np.linalg.norm(seen(r, np.broadcast_to(mean, (len(r["coords"]), 1, 3)))[times, 0] -
+                          r["tracks2d"][times, n], axis=1).mean()
+
+
+def pycolmap_reads_the_model():
+    pycolmap, = needs("pycolmap")
+    r = exports()
+    model = pycolmap.Reconstruction(path("model/sparse/0"))
+    print(f"# {model.num_images()} images, {model.num_points3D()} points, track length {model.compute_mean_track_length():.2f}")
+    assert model.num_images() == len(r["coords"]) and model.compute_mean_track_length() > 5
+    for t in range(len(r["coords"])):
+        image = model.images[t + 1]
+        k, e = r["intrinsics_input"][t], r["extrinsics"][t]
+        most("w2c", image.cam_from_world().matrix() - e[:3], 1e-6)
+        most("K", image.camera.calibration_matrix() - (k + [[0, 0, .5], [0, 0, .5], [0, 0, 0]]), 1e-4)
+        assert (image.camera.width, image.camera.height) == tuple(r["size"])
+
+
+def pycolmaps_reprojection_error_is_that_of_the_result():
+    pycolmap, = needs("pycolmap")
+    r = exports()
+    model = pycolmap.Reconstruction(path("model/sparse/0"))
+    said = model.compute_mean_reprojection_error()
+    model.update_point_3d_errors()
+    found = model.compute_mean_reprojection_error()
+    ok = (r["visibs"][..., 0] > .5) & (r["confs"][..., 0] > .5) & np.isfinite(r["sigma"])
+    ok &= ((r["tracks2d"] >= -.5) & (r["tracks2d"] <= r["size"] - .5)).all(-1)
+    ours = []
+    for n in np.flatnonzero((r["dynamic"] < .5) & (ok.sum(0) >= 3)):
+        times = np.flatnonzero(ok[:, n])
+        error = reprojection(r, r["coords"][times, n].astype(float).mean(0), times, n)
+        if error <= 0.02 * r["size"].max():
+            ours.append(error)
+    print(f"# {len(ours)} points; mean reprojection error in pixels: file {said:.6f}, pycolmap {found:.6f}, npz {np.mean(ours):.6f}")
+    assert len(ours) == model.num_points3D() and len(ours) > 20
+    most("mean errors, pixels", np.array([said, found]) - np.mean(ours), 1e-3)
+
+
+def transforms_are_the_poses():
+    needs("numpy")
+    r = exports()
+    with open(path("model/transforms.json"), encoding="utf-8") as file:
+        frames = json.load(file)["frames"]
+    got = np.array([frame["transform_matrix"] for frame in frames])
+    most("c2w", got @ np.diag([*FLIP, 1.0]) - np.linalg.inv(r["extrinsics"].astype(float)), MOST)
+
+
+def opencv_reads_depth_as_exr():
+    os.environ["OPENCV_IO_ENABLE_OPENEXR"] = "1"
+    cv2, = needs("cv2")
+    r = exports()
+    exr = cv2.imread(path("depth/depth_000003.exr"), cv2.IMREAD_UNCHANGED)
+    if exr is None:
+        raise Skip("this OpenCV reads no EXR")
+    assert exr.dtype == np.float32 and np.array_equal(exr, r["depths"][3])
+
+
+def opencv_reads_depth_as_png():
+    cv2, = needs("cv2")
+    good(BALL, "-q", *FAST, "-o", "d.npz", "--depth", "depth16", "--depth-format", "png")
+    name = path("depth16/depth_000002.png")
+    text = dict(data.split(b"\0") for kind, data in png_chunks(name) if kind == b"tEXt")
+    step = float(text[b"depth_scale"])
+    png = cv2.imread(name, cv2.IMREAD_UNCHANGED)
+    assert png.dtype == np.uint16
+    most("PNG's depth, steps", (png * step - np.load(path("d.npz"))["depths"][2]) / step, 0.501)
+
+
 def a_chan_turns_as_nuke_does():
     """Rotation order ZXY: about z first, then x, then y."""
     needs("numpy")
@@ -207,4 +294,6 @@ def a_chan_turns_as_nuke_does():
 
 finish([usd_knows_axes_units_and_times, usd_cameras_stand_where_the_results_do, usd_points_stand_where_the_results_do,
         usd_camera_sees_the_tracks, usd_cloud_is_the_first_frames_depth, plyfile_reads_the_cloud_and_the_tracks,
-        trimesh_reads_the_cloud, a_chan_turns_as_nuke_does])
+        trimesh_reads_the_cloud, plyfile_and_trimesh_read_a_cloud_of_each_frame, pycolmap_reads_the_model,
+        pycolmaps_reprojection_error_is_that_of_the_result, transforms_are_the_poses, opencv_reads_depth_as_exr,
+        opencv_reads_depth_as_png, a_chan_turns_as_nuke_does])

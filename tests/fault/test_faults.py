@@ -26,6 +26,7 @@ def cases(folder):
     subprocess.run([PROGRAM, ball, "--stop-after", "front", "-o", geometry, *fast[:2]], check=True,
                    stderr=subprocess.DEVNULL)
     yield "whole run with a report", [ball, *fast, "--report", os.path.join(folder, "r.json")]
+    yield "the front in chunks", [ball, "--max-frames", "5", "--front-chunk", "2", "--stop-after", "front", "-q"]
     yield "streamed weights, sleeping in full", [ball, *fast, "--weight-mode", "streamed", "--sleep-level", "2",
                                                  "--report", os.path.join(folder, "r2.json")]
     yield "resident weights", [ball, *fast, "--weight-mode", "resident"]
@@ -43,6 +44,15 @@ def cases(folder):
     yield "exports", [ball, *fast, "--usd", os.path.join(folder, "s.usda"), "--usd-cloud", "--cameras",
                       os.path.join(folder, "s.json"), "--ply", os.path.join(folder, "s.ply"), "--viewer",
                       os.path.join(folder, "s.html")]
+    yield "folders", [ball, "--geometry", geometry, *fast, "--colmap", os.path.join(folder, "m"), "--depth",
+                      os.path.join(folder, "d"), "--ply", os.path.join(folder, "c%d.ply")]
+    yield "depth as PNG", [ball, "--geometry", geometry, *fast, "--depth", os.path.join(folder, "e"), "--depth-format",
+                           "png"]
+    whole = os.path.join(folder, "whole.npz")
+    subprocess.run([PROGRAM, ball, *fast, "-o", whole], check=True, stderr=subprocess.DEVNULL)
+    yield "exports from a finished result", [whole, "--usd", os.path.join(folder, "s2.usda"), "--usd-cloud", "--ply",
+                                             os.path.join(folder, "s2.ply"), "--overlay", os.path.join(folder, "o2.mp4"),
+                                             "--video", ball, "--report", os.path.join(folder, "r3.json")]
     os.environ["XDG_DATA_HOME"] = folder
     weights = os.path.join(folder, "spatrack/weights/sam-base")
     os.makedirs(weights)
@@ -55,7 +65,8 @@ def cases(folder):
 
 def run(arguments, out, **settings):
     # The CUDA runtime, where it is built in, does not survive a failed allocation.
-    return subprocess.run([PROGRAM, *arguments, "--device", "cpu", "-o", out], capture_output=True, text=True,
+    device = [] if arguments[0].endswith(".npz") else ["--device", "cpu"]
+    return subprocess.run([PROGRAM, *arguments, *device, "-o", out], capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, timeout=120,
                           env={**os.environ, **{k: str(v) for k, v in settings.items()}})
 
@@ -80,6 +91,8 @@ def check(folder, arguments):
         with open(out, "rb") as file:
             assert file.read() == b"old", call
         assert os.listdir(os.path.dirname(out)) == ["t.npz"], call
+        beside = [name for _, names, files in os.walk(os.path.dirname(folder)) for name in names + files]
+        assert not [name for name in beside if name.startswith(".")], (call, beside)
     return calls, len(tried)
 
 

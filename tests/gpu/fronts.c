@@ -78,7 +78,7 @@ static SpStatus run_stage(void *self, SpNn *nn)
 {
     const Stage *stage = self;
     const Clip *c = stage->clip;
-    const SpFrontInput input = {c->frames, c->height, c->width, c->video};
+    const SpFrontInput input = {c->frames, c->height, c->width, c->video, 0};
     const SpFrontOutput output = {c->depth, c->confidence, c->pose_enc, c->c2w, c->intrinsics};
     return sp_front_run(stage->front->front, nn, &input, &output);
 }

@@ -407,7 +407,7 @@ static void end_to_end(const char *file, int64_t stride, double tolerance)
                             video + i * 3 * image)
                 .code,
             SP_OK);
-    const SpFrontInput input = {t, plan.height, plan.width, video};
+    const SpFrontInput input = {t, plan.height, plan.width, video, 0};
     SpNn nn = model_context(512), dry = sp_nn_dry(nn.device);
     const SpFrontOutput output = {golden_zeros(t * image), golden_zeros(t * image),
                                   golden_zeros(9 * t), golden_zeros(16 * t), golden_zeros(9 * t)};

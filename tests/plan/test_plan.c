@@ -217,7 +217,7 @@ static void free_case(Case *c)
 static SpStatus run_front(const Case *c, SpNn *nn)
 {
     const int64_t maps = c->frames * c->height * c->width;
-    const SpFrontInput in = {c->frames, c->height, c->width, c->video};
+    const SpFrontInput in = {c->frames, c->height, c->width, c->video, 0};
     float *at = c->out;
     const SpFrontOutput out = {at, at + maps, at + 2 * maps, at + 2 * maps + 9 * c->frames,
                                at + 2 * maps + 25 * c->frames};

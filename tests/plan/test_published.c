@@ -26,7 +26,7 @@ static void check(SpStatus status)
 
 static SpStatus run_front(void *front, SpNn *nn)
 {
-    return sp_front_run(front, nn, &(SpFrontInput){FRAMES, HEIGHT, WIDTH, NULL}, NULL);
+    return sp_front_run(front, nn, &(SpFrontInput){FRAMES, HEIGHT, WIDTH, NULL, 0}, NULL);
 }
 
 static SpStatus run_tracker(void *tracker, SpNn *nn)

@@ -1,15 +1,19 @@
 /* What other programs read, of a tiny made result: USD, cameras, PLY; and what a cloud is made of.
  */
+#define _GNU_SOURCE /* memmem */
+
 #include <locale.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cjson/cJSON.h>
 #include <cmocka.h>
 
+#include "media/exr.h"
 #include "output/cloud.h"
 #include "output/formats.h"
 #include "support/scratch.h"
@@ -52,7 +56,7 @@ static const SpResult RESULT = {.clip = &CLIP,
                                 .object_name_size = sizeof NAMES[0],
                                 .scale = 2,
                                 .version = "{\"program\":\"spatrack 1\"}"};
-static const SpOutput OUTPUT = {.result = &RESULT, .reader = {.stride = 2}};
+static const SpOutput OUTPUT = {.result = &RESULT, .reader = {.stride = 2}, .max_side = SIDE};
 
 static int make(void **state)
 {
@@ -269,6 +273,79 @@ static void a_ply_has_two_elements(void **state)
     free(text);
 }
 
+/* Reads what the product's i-th format writes as `name` of a folder; to be freed. */
+static char *written_in_folder(SpProduct product, int i, const char *const *names, const char *name,
+                               size_t *size)
+{
+    const SpFormat *format = sp_format_at(product, i);
+    char path[64];
+    SpAtomicFolder folder;
+    assert_ok(sp_atomic_folder_open(scratch_path("set"), "-o", &folder));
+    setlocale(LC_ALL, "de_DE.UTF-8");
+    assert_ok(format->write_all(&folder, names ? names : format->names, &OUTPUT));
+    setlocale(LC_ALL, "C");
+    assert_ok(sp_atomic_folder_commit(&folder));
+    snprintf(path, sizeof path, "set/%s", name);
+    char *data = file_read(scratch_path(path), size);
+    for (int frame = 0; frame < FRAMES; frame++) {
+        snprintf(path + strlen(path) - 5, 6, "%d%s", frame, strrchr(name, '.'));
+        assert_int_equal(unlink(scratch_path(path)), 0);
+    }
+    assert_int_equal(rmdir(scratch_path("set")), 0);
+    return data;
+}
+
+/* The second frame's pixels, of which one is not trusted, and its tracks. */
+static void a_pattern_of_ply_has_the_frames_own_points(void **state)
+{
+    (void)state;
+    static const char end[] = "end_header\n";
+    const char *const names[] = {"cloud_%03d.ply", NULL};
+    size_t size;
+    confidence[PIXELS + 3] = 0.5f;
+    char *text = written_in_folder(SP_PRODUCT_CLOUD, 1, names, "cloud_001.ply", &size);
+    confidence[PIXELS + 3] = 1;
+    assert_holds(text, "element vertex 15\n");
+    assert_holds(text, "element track 2\n");
+    const char *vertex = strstr(text, end) + sizeof end - 1, *track = vertex + 15 * 15;
+    assert_int_equal(size, (size_t)(track - text) + 2 * 28);
+    float xyz[3];
+    int32_t at[2];
+    memcpy(xyz, vertex, sizeof xyz); /* (0, 0) at 2, of fx 8, fy 4, cx 1.5, cy 1, looking along x */
+    assert_true(xyz[0] == 3 && xyz[1] == 1.5f && xyz[2] == 0.375f);
+    assert_memory_equal(vertex + 12, "\0\x60\xc4", 3);
+    memcpy(at, track + 28, sizeof at);
+    assert_true(at[0] == 1 && at[1] == 1);
+    free(text);
+}
+
+/* Of 2 everywhere but in one place, whose depth is the largest; one that is none is 0. */
+static void depth_images_say_their_unit(void **state)
+{
+    (void)state;
+    size_t size;
+    depth[0] = 6.5535f;
+    depth[1] = -1;
+    char *png = written_in_folder(SP_PRODUCT_DEPTH, 1, NULL, "depth_000001.png", &size);
+    char *exr = written_in_folder(SP_PRODUCT_DEPTH, 0, NULL, "depth_000000.exr", NULL);
+    depth[0] = depth[1] = 2;
+    assert_memory_equal(png + 1, "PNG", 3);
+    assert_int_equal(png[24], 16); /* bits */
+    const char *key = memmem(png, size, "tEXtdepth_scale", 15);
+    assert_non_null(key);
+    assert_true(fabs(strtod(key + 16, NULL) - 0.0001) < 1e-10); /* behind a 0 */
+    assert_memory_equal(exr, "\x76\x2f\x31\x01", 4);
+    free(png);
+    free(exr);
+}
+
+static void a_missing_encoder_is_named(void **state)
+{
+    (void)state;
+    assert_ok(sp_exr_check(SP_EXR_ENCODER));
+    assert_error(sp_exr_check("none"), SP_OUTPUT, "no encoder for EXR; use --depth-format png");
+}
+
 /* A result of two frames by one camera, of a wall 2 away. */
 static SpResult standing(const SpClip *clip)
 {
@@ -352,6 +429,8 @@ static void a_full_disk_is_reported(void **state)
         const SpFormat *format;
         for (int i = 0; (format = sp_format_at(product, i)); i++) {
             SpAtomicFile file;
+            if (format->write_all)
+                continue;
             assert_ok(sp_atomic_open("/dev/full", "-o", &file));
             assert_error(format->write(&file, &OUTPUT), SP_OUTPUT,
                          "/dev/full: No space left on device");
@@ -373,6 +452,9 @@ int main(void)
         cmocka_unit_test(numbers_that_json_lacks_are_null),
         cmocka_unit_test(cameras_are_a_chan),
         cmocka_unit_test(a_ply_has_two_elements),
+        cmocka_unit_test(a_pattern_of_ply_has_the_frames_own_points),
+        cmocka_unit_test(depth_images_say_their_unit),
+        cmocka_unit_test(a_missing_encoder_is_named),
         cmocka_unit_test(a_cloud_leaves_out_what_moves_or_is_not_trusted),
         cmocka_unit_test(large_clouds_are_thinned),
         cmocka_unit_test(a_full_disk_is_reported),

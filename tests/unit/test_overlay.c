@@ -21,6 +21,7 @@ typedef struct Truth {
     char video[300];
     float *tracks, *visible, *queries; /* of all tracks */
     double times[BALL_FRAMES];
+    int64_t index[BALL_FRAMES];
 } Truth;
 
 static Truth read_truth(void)
@@ -37,8 +38,10 @@ static Truth read_truth(void)
     assert_ok(sp_npz_read_f32(npz, "visible", 2, visible, &truth.visible));
     assert_ok(sp_npz_read_f32(npz, "queries", 2, queries, &truth.queries));
     sp_npz_close(npz);
-    for (int t = 0; t < BALL_FRAMES; t++)
+    for (int t = 0; t < BALL_FRAMES; t++) {
         truth.times[t] = t / 12.0;
+        truth.index[t] = t;
+    }
     return truth;
 }
 
@@ -84,12 +87,13 @@ static void single(Truth *truth, int n, float from, Single *out)
     out->query[0] = from;
     draw_on(BALL_FRAMES, BALL_HEIGHT, BALL_WIDTH, &out->drawing);
     out->drawing.clip.timestamps = truth->times;
+    out->drawing.clip.index = truth->index;
     out->drawing.clip.rate = 12;
     out->drawing.result.track = out->track;
     out->drawing.result.visibility = out->visible;
     out->drawing.result.queries = out->query;
     out->drawing.output.video = truth->video;
-    out->drawing.output.reader = (SpReaderSettings){0, 1, 80, -1};
+    out->drawing.output.reader = (SpReaderSettings){0, 1, 80, -1, false};
     out->drawing.output.background = SP_BACKGROUND_GRAY;
 }
 
@@ -250,6 +254,76 @@ static void a_clip_that_changed_is_reported(void **state)
     free_truth(&truth);
 }
 
+/* A clip that says which frames of which times it is made of. */
+static void other_frames_are_reported(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        Truth truth = read_truth();
+        Single track;
+        single(&truth, 0, 0, &track);
+        track.drawing.clip.result = "tracks.npz";
+        if (i == 0) /* the last frame is one that the video does not have */
+            truth.index[BALL_FRAMES - 1] = BALL_FRAMES;
+        else if (i == 1)
+            truth.times[3] += 0.01;
+        else if (i == 2) /* every frame is later: the same */
+            for (int t = 0; t < BALL_FRAMES; t++)
+                truth.times[t] += 5;
+        else { /* no file's times */
+            truth.times[3] += 0.01;
+            track.drawing.clip.timeless = true;
+        }
+        const SpStatus status = write_overlay(&track.drawing, scratch_path("other.mp4"));
+        assert_int_equal(status.code, i < 2 ? SP_INPUT : SP_OK);
+        if (i < 2)
+            assert_non_null(strstr(status.text, "its frames are not those of tracks.npz"));
+        free_truth(&truth);
+    }
+}
+
+/* Without a video the clip's frames are drawn on, in their size, and with them the tracks. */
+static void a_clips_own_frames_take_the_videos_place(void **state)
+{
+    (void)state;
+    enum { H = 252, W = 336, FRAMES = 2 };
+    Truth truth = read_truth();
+    Single track;
+    SpReader *reader;
+    SpFrameInfo info;
+    bool end;
+    const SpReaderSettings settings = {0, 1, FRAMES, -1, false};
+    float *video = allocate(FRAMES * 3 * H * W * sizeof *video);
+    uint8_t *rgb = allocate(3 * H * W);
+    for (int i = 0; i < FRAMES * 3 * H * W; i++)
+        video[i] = (float)(60 + 60 * (i / (3 * H * W)));
+    single(&truth, 0, 0, &track);
+    SpFramePlan *plan = &track.drawing.clip.plan;
+    *plan = (SpFramePlan){H, W, H, W, H, W, 0, H, W};
+    for (int t = 0; t < FRAMES; t++) {
+        track.track[3 * t] = 210;
+        track.track[3 * t + 1] = 105;
+        track.visible[t] = 1;
+    }
+    track.drawing.clip.frames = FRAMES;
+    track.drawing.clip.video = video;
+    track.drawing.output.video = NULL;
+    track.drawing.output.background = SP_BACKGROUND_PLAIN;
+    assert_ok(write_overlay(&track.drawing, scratch_path("own.mp4")));
+    assert_ok(sp_reader_open(scratch_path("own.mp4"), &settings, &reader));
+    assert_true(sp_reader_video(reader).height == H && sp_reader_video(reader).width == W);
+    for (int t = 0; t < FRAMES; t++) {
+        assert_ok(sp_reader_next(reader, rgb, &info, &end));
+        assert_false(end);
+        assert_in_range(rgb[3 * (20 * W + 20)], 57 + 60 * t, 63 + 60 * t);
+        assert_true(rgb[3 * (105 * W + 210)] > 180); /* the first track is red */
+    }
+    sp_reader_close(reader);
+    free(rgb);
+    free(video);
+    free_truth(&truth);
+}
+
 /* The sheet's depth: the near half of a step is pale, the far half dark, the scale beside it runs
  * from one to the other. */
 static void the_sheet_shows_depth_and_scale(void **state)
@@ -294,6 +368,8 @@ int main(void)
         cmocka_unit_test(backgrounds_dim_or_lose_colour),
         cmocka_unit_test(a_trail_fades_behind_the_marker),
         cmocka_unit_test(a_clip_that_changed_is_reported),
+        cmocka_unit_test(other_frames_are_reported),
+        cmocka_unit_test(a_clips_own_frames_take_the_videos_place),
         cmocka_unit_test(the_sheet_shows_depth_and_scale),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
