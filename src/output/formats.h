@@ -45,6 +45,7 @@ typedef enum SpBackground {
 /* What formats write from, and how; views. */
 typedef struct SpOutput {
     const SpResult *result;
+    const char *input;   /* what the user gave: a video or a finished result */
     const uint8_t *mask; /* of the input video's size: 0, or k on object k, counted from 1 */
     const struct SpReport *report;
     const char *video; /* which the overlay reads a second time, with these settings; NULL, of a

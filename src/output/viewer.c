@@ -310,16 +310,15 @@ static void print_note(const Page *page, char *out, size_t capacity)
 /* What is no array, as JSON. */
 static SpStatus write_text(const Page *page, SpNpzWriter *npz)
 {
-    const char *from = page->output->result->clip->result; /* a finished result's own name */
-    const char *video = from ? from : page->output->video ? page->output->video : "";
-    const char *slash = strrchr(video, '/');
+    const char *path = page->output->input ? page->output->input : "";
+    const char *slash = strrchr(path, '/');
     char note[320];
     print_note(page, note, sizeof note);
     const SpClip *clip = page->result->clip;
     const double rate = clip->rate > 0 || clip->timestamps ? sp_cameras_rate(page->output) : 0;
     cJSON *json = cJSON_CreateObject();
     char *text = NULL;
-    if (cJSON_AddStringToObject(json, "name", slash && slash[1] ? slash + 1 : video) &&
+    if (cJSON_AddStringToObject(json, "name", slash && slash[1] ? slash + 1 : path) &&
         cJSON_AddStringToObject(json, "note", note) &&
         cJSON_AddNumberToObject(json, "rate", rate / (double)page->every) &&
         cJSON_AddNumberToObject(json, "near", page->near) &&
@@ -513,6 +512,7 @@ static bool is_own(const char *path)
 const SpFormat sp_format_viewer = {.product = SP_PRODUCT_VIEWER,
                                    .ending = ".html",
                                    .what = "a page that shows the result in 3D",
+                                   .unused = SP_PART_PIXELS,
                                    .optional = SP_PART_DEPTH | SP_PART_FRAMES,
                                    .is_own = is_own,
                                    .write = write_viewer};

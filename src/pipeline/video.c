@@ -199,6 +199,7 @@ static SpStatus write_file(SpRun *run, SpFileRole role)
     const bool own = run->from && !job->original && format && format->check;
     const SpResult result = own ? run->from->own : result_of(run);
     const SpOutput output = {.result = &result,
+                             .input = job->video,
                              .mask = run->mask,
                              .report = &run->report,
                              .video = run->from ? job->original : job->video,

@@ -41,7 +41,7 @@ static SpResult result = {.clip = &clip,
                           .scale = 1,
                           .version = "{}"};
 static const SpOutput OUTPUT = {.result = &result,
-                                .video = "clips/<script>alert(1)<script>.mp4",
+                                .input = "clips/<script>alert(1)<script>.mp4",
                                 .reader = {.stride = 1},
                                 .max_side = 336,
                                 .viewer_size = 8};

@@ -114,6 +114,18 @@ def a_page_that_is_too_large_is_reduced_and_says_so():
     assert page().evaluate("$('note').hidden")
 
 
+def a_finished_result_gives_the_same_scene():
+    results()
+    good("r.npz", "-q", "--viewer", "again.html")
+    numbers = "[clip.name, [...clip.points.subarray(0, 600)], [...clip.seen.subarray(0, 400)], [...clip.maps.rgba.subarray(0, 400)]]"
+    _, points, seen, rgba = page().evaluate(numbers)
+    b = page("again.html")
+    name, *again = b.evaluate(numbers)
+    assert name == "r.npz" and b.errors == []
+    for got, expected, most in zip(again, (points, seen, rgba), (3e-4, 0, 1)):
+        close(got, expected, most)
+
+
 # What it shows -----------------------------------------------------------------------------------
 
 def frames_differ_and_are_not_blank():
@@ -494,7 +506,7 @@ def the_page_is_light_or_dark_as_the_system_is():
 
 try:
     finish([a_page_is_one_file_and_asks_for_nothing_else, hostile_names_are_text,
-            a_page_that_is_too_large_is_reduced_and_says_so, frames_differ_and_are_not_blank,
+            a_page_that_is_too_large_is_reduced_and_says_so, a_finished_result_gives_the_same_scene, frames_differ_and_are_not_blank,
             looking_through_the_camera_shows_the_frame, the_page_holds_the_results_numbers,
             every_control_changes_the_picture, reset_brings_back_the_first_picture, an_address_shows_the_same_view,
             keys_do_what_the_help_says, playing_goes_on_and_ends_or_loops, pointers_turn_move_and_zoom,
