@@ -68,9 +68,9 @@ SpVideoInfo sp_reader_video(const SpReader *reader);
  * is known for sure at the end. */
 double sp_reader_first_time(const SpReader *reader);
 
-/* The next used frame into rgb [h, w, 3], NULL: it is passed over; or *end. A damaged frame in the middle is skipped. A
- * frame of another size than the first is scaled to it in a video, and an error among images.
- * SP_INPUT, SP_MEMORY. */
+/* The next used frame into rgb [h, w, 3], NULL: it is passed over; or *end. A damaged frame in the
+ * middle is skipped. A frame of another size than the first is scaled to it in a video, and an
+ * error among images. SP_INPUT, SP_MEMORY. */
 SpStatus sp_reader_next(SpReader *reader, uint8_t *rgb, SpFrameInfo *info, bool *end);
 
 /* After the end: how many more frames start and stride would have used without max_frames.
