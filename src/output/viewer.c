@@ -396,7 +396,7 @@ static SpStatus pack(Page *page, bool sample)
 
 static int64_t times(int64_t count, double factor)
 {
-    return sp_max(count + 1, (int64_t)ceil((double)count * factor));
+    return sp_max(count + 1, (int64_t)fmin(ceil((double)count * factor), 0x1p53));
 }
 
 /* Chooses less, so that about `limit` bytes are enough: tracks, where they take more than their
