@@ -3,9 +3,7 @@
 #include "base/minmax.h"
 #include "base/tensor.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/gemm.h"
-
-enum { PATCH_FLOATS = 2304 * SP_ROW_TILE }; /* gathered inputs of a tile of output pixels */
+#include "kernels/cpu/product.h"
 
 /* [cout, cin, kh, kw] to [cout, kh, kw, cin]. */
 void SP_FN(sp_cpu_conv_pack)(SpDevice *device, const SpConvPack *a)
@@ -19,67 +17,59 @@ void SP_FN(sp_cpu_conv_pack)(SpDevice *device, const SpConvPack *a)
                     (float)sp_tensor_at(&a->w, (o * cin + i) * taps + k);
 }
 
-/* The inputs under taps first .. first + count of output pixel (oy, ox), as a row. */
-static void gather(const SpConv2d *a, const float *image, int64_t oy, int64_t ox, int64_t first,
-                   int64_t count, float *out)
+static int64_t conv_size(int64_t size, int64_t kernel, int64_t stride, int64_t pad)
 {
-    const int64_t y0 = oy * a->stride - a->pad, x0 = ox * a->stride - a->pad;
-    for (int64_t tap = first; tap < first + count; out += a->cin, tap++) {
-        const int64_t y = y0 + tap / a->kw, x = x0 + tap % a->kw;
-        if (y < 0 || y >= a->h || x < 0 || x >= a->w)
-            memset(out, 0, (size_t)a->cin * sizeof *out);
-        else
-            memcpy(out, image + (y * a->w + x) * a->ldx, (size_t)a->cin * sizeof *out);
+    return (size + 2 * pad - kernel) / stride + 1;
+}
+
+/* `n` inputs of line y from input `at` of its w * cin on: zero beyond the image. */
+static void copy_line(const SpConv2d *a, const float *image, int64_t y, int64_t at, int64_t n,
+                      float *out)
+{
+    const bool inside = y >= 0 && y < a->h;
+    const int64_t before = inside ? sp_min(n, sp_max(0, -at)) : n;
+    const int64_t within = inside ? sp_max(0, sp_min(n, a->w * a->cin - at) - before) : 0;
+    memset(out, 0, (size_t)before * sizeof *out);
+    if (within > 0)
+        memcpy(out + before,
+               image + (y * a->w + (at + before) / a->cin) * a->ldx + (at + before) % a->cin,
+               (size_t)within * sizeof *out);
+    memset(out + before + within, 0, (size_t)(n - before - within) * sizeof *out);
+}
+
+/* Of the inputs under output pixel `row`, [kh, kw, cin], those from first on. Taps side by side are
+ * copied together where pixels are dense. */
+static void gather(const void *of, int64_t row, int64_t first, int64_t count, float *out)
+{
+    const SpConv2d *a = of;
+    const int64_t wo = conv_size(a->w, a->kw, a->stride, a->pad);
+    const int64_t pixels = wo * conv_size(a->h, a->kh, a->stride, a->pad), pixel = row % pixels;
+    const float *image = a->x + row / pixels * a->h * a->w * a->ldx;
+    const int64_t y0 = pixel / wo * a->stride - a->pad, x0 = pixel % wo * a->stride - a->pad;
+    const int64_t line = a->kw * a->cin, together = a->ldx == a->cin ? line : a->cin;
+    for (int64_t n; count > 0; out += n, first += n, count -= n) {
+        const int64_t at = first % line;
+        n = sp_min(count, together - at % together);
+        copy_line(a, image, y0 + first / line, x0 * a->cin + at, n, out);
     }
 }
 
-/* Output pixels first .. first + m of one image, output channels out .. out + n. */
-typedef struct Tile {
-    const float *image;
-    int64_t first, m, out, n;
-} Tile;
-
-/* The tile's sums [m, n] over the inputs that are gathered into `patch`. */
-static void conv_tile(const SpConv2d *a, const Tile *t, int64_t wo, float *sums, float *patch)
+static void finish_conv(const void *of, int64_t row, int64_t out, int64_t n, float *sums)
 {
-    const int64_t taps = a->kh * a->kw;
-    int64_t group = PATCH_FLOATS / SP_ROW_TILE / a->cin;
-    group = group < 1 ? 1 : sp_min(group, taps);
-    for (int64_t tap = 0; tap < taps; tap += group) {
-        const int64_t count = sp_min(group, taps - tap), width = count * a->cin;
-        for (int64_t p = t->first; p < t->first + t->m; p++)
-            gather(a, t->image, p / wo, p % wo, tap, count, patch + (p - t->first) * width);
-        sp_gemm_nt(t->m, t->n, width, 1, patch, width, a->packed + (t->out * taps + tap) * a->cin,
-                   taps * a->cin, tap ? 1.0f : 0.0f, sums, t->n);
-    }
+    const SpConv2d *a = of;
+    sp_cpu_epilogue(sums, n, a->b ? a->b + out : NULL, a->act, NULL,
+                    a->residual ? a->residual + row * a->cout + out : NULL,
+                    a->y + row * a->ldy + out);
 }
 
 void SP_FN(sp_cpu_conv2d)(SpDevice *device, const SpConv2d *a)
 {
-    if (sp_conv2d_pointwise(a)) {
-        const SpLinear rows = sp_conv2d_linear(a, a->n * a->h * a->w);
+    const SpLinear rows = sp_conv2d_linear(a, a->n * conv_size(a->h, a->kh, a->stride, a->pad) *
+                                                  conv_size(a->w, a->kw, a->stride, a->pad));
+    if (sp_conv2d_pointwise(a))
         SP_FN(sp_cpu_linear)(device, &rows);
-        return;
-    }
-    const int64_t ho = (a->h + 2 * a->pad - a->kh) / a->stride + 1;
-    const int64_t wo = (a->w + 2 * a->pad - a->kw) / a->stride + 1, pixels = ho * wo;
-    const int64_t tiles = (pixels + SP_ROW_TILE - 1) / SP_ROW_TILE;
-    const int64_t out_tiles = (a->cout + SP_TILE_OUTS - 1) / SP_TILE_OUTS;
-#pragma omp parallel for schedule(dynamic) num_threads(device->threads)
-    for (int64_t unit = 0; unit < a->n * tiles * out_tiles; unit++) {
-        const int64_t out = unit % out_tiles * SP_TILE_OUTS, i = unit / out_tiles / tiles;
-        const int64_t first = unit / out_tiles % tiles * SP_ROW_TILE;
-        const Tile t = {a->x + i * a->h * a->w * a->ldx, first, sp_min(SP_ROW_TILE, pixels - first),
-                        out, sp_min(SP_TILE_OUTS, a->cout - out)};
-        float *sums = sp_cpu_work(device), *patch = sums + SP_ROW_TILE * SP_TILE_OUTS;
-        conv_tile(a, &t, wo, sums, patch);
-        for (int64_t p = 0; p < t.m; p++) {
-            const int64_t at = i * pixels + first + p;
-            sp_cpu_epilogue(sums + p * t.n, t.n, a->b ? a->b + out : NULL, a->act, NULL,
-                            a->residual ? a->residual + at * a->cout + out : NULL,
-                            a->y + at * a->ldy + out);
-        }
-    }
+    else
+        sp_product(device, &(SpProduct){rows.rows, rows.w, a, gather, finish_conv});
 }
 
 /* [cin, cout, s, s] to [s, s, cout, cin]. */
@@ -94,25 +84,31 @@ void SP_FN(sp_cpu_deconv_pack)(SpDevice *device, const SpConvPack *a)
                     (float)sp_tensor_at(&a->w, (i * cout + o) * taps + k);
 }
 
+static void load_pixel(const void *of, int64_t row, int64_t first, int64_t count, float *to)
+{
+    const SpDeconv *a = of;
+    memcpy(to, a->x + row * a->cin + first, (size_t)count * sizeof *to);
+}
+
+/* Outputs are [s, s, cout]. */
+static void finish_deconv(const void *of, int64_t row, int64_t out, int64_t n, float *sums)
+{
+    const SpDeconv *a = of;
+    const int64_t column = row % a->w, line = row / a->w;
+    for (const int64_t end = out + n; out < end;) {
+        const int64_t tap = out / a->cout, channel = out % a->cout;
+        const int64_t count = sp_min(end - out, a->cout - channel);
+        float *y = a->y + ((line * a->s + tap / a->s) * a->w * a->s + column * a->s + tap % a->s) *
+                              a->cout;
+        sp_cpu_epilogue(sums, count, a->b ? a->b + channel : NULL, SP_IDENTITY, NULL, NULL,
+                        y + channel);
+        out += count;
+        sums += count;
+    }
+}
+
 void SP_FN(sp_cpu_deconv)(SpDevice *device, const SpDeconv *a)
 {
-    const int64_t pixels = a->n * a->h * a->w, s = a->s;
-    const int64_t tiles = (pixels + SP_ROW_TILE - 1) / SP_ROW_TILE;
-    const int64_t out_tiles = (a->cout + SP_TILE_OUTS - 1) / SP_TILE_OUTS;
-#pragma omp parallel for schedule(dynamic) num_threads(device->threads)
-    for (int64_t unit = 0; unit < tiles * out_tiles * s * s; unit++) {
-        const int64_t tap = unit % (s * s), out = unit / (s * s) % out_tiles * SP_TILE_OUTS;
-        const int64_t begin = unit / (s * s) / out_tiles * SP_ROW_TILE;
-        const int64_t m = sp_min(SP_ROW_TILE, pixels - begin),
-                      n = sp_min(SP_TILE_OUTS, a->cout - out);
-        float *tile = sp_cpu_work(device);
-        sp_gemm_nt(m, n, a->cin, 1, a->x + begin * a->cin, a->cin,
-                   a->packed + (tap * a->cout + out) * a->cin, a->cin, 0, tile, n);
-        for (int64_t p = 0; p < m; p++) {
-            const int64_t column = (begin + p) % a->w, row = (begin + p) / a->w;
-            float *y = a->y + ((row * s + tap / s) * a->w * s + column * s + tap % s) * a->cout;
-            sp_cpu_epilogue(tile + p * n, n, a->b ? a->b + out : NULL, SP_IDENTITY, NULL, NULL,
-                            y + out);
-        }
-    }
+    const SpTensor w = {a->packed, SP_F32, 2, {a->s * a->s * a->cout, a->cin}};
+    sp_product(device, &(SpProduct){a->n * a->h * a->w, w, a, load_pixel, finish_deconv});
 }

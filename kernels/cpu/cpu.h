@@ -9,9 +9,9 @@
 #include "kernels/ops.h"
 
 enum {
-    SP_TILE_OUTS = 512,              /* columns of a linear layer computed together */
-    SP_WORK_FLOATS = 5 * 512 * 1024, /* a thread's workspace: 10 MB, touched as needed */
-    SP_SHARED_FLOATS = 512 * 1024    /* workspace of an op as a whole */
+    SP_WORK_FLOATS = 9 << 17,      /* a thread's workspace: 4.5 MB, touched as needed */
+    SP_SHARED_FLOATS = 512 * 1024, /* workspace of an op as a whole */
+    SP_WORTH_THREADS = 1 << 20     /* multiplications of an op that is worth waking threads */
 };
 
 typedef struct SpCpu {
@@ -26,6 +26,12 @@ static inline SpCpu *sp_cpu(SpDevice *device)
 
 /* The calling thread's workspace inside a parallel region. */
 float *sp_cpu_work(SpDevice *device);
+
+/* How many threads share an op of so many multiplications, or what takes as long. */
+static inline int sp_cpu_threads(const SpDevice *device, int64_t multiplications)
+{
+    return multiplications < SP_WORTH_THREADS ? 1 : device->threads;
+}
 
 #define SP_JOIN_(a, b) a##_##b
 #define SP_JOIN(a, b)  SP_JOIN_(a, b)
