@@ -87,6 +87,32 @@ static void attend(const SpAttention *a, Head h, int64_t first, int64_t rows, co
             y[r * a->y_row + e] = work->acc[r * lead + e] / row_sum[r];
 }
 
+/* Up to so many keys a query is multiplied by each: packing them would take longer. */
+enum { FEW_KEYS = 4 };
+
+/* One query of one head. */
+static inline void few_keys(const SpAttention *a, Head h, int64_t i)
+{
+    const float *q = h.q + i * a->q_row;
+    float scores[SP_VL], sum = 0, *y = h.y + i * a->y_row;
+    for (int64_t j = 0; j < a->nk; j++) {
+        vf s = {0};
+        for (int64_t e = 0; e < a->head; e += SP_VL) {
+            const int64_t n = sp_min(SP_VL, a->head - e);
+            s += v_load_n(q + e, n) * v_load_n(h.k + j * a->k_row + e, n);
+        }
+        scores[j] = a->scale * v_sum(s);
+    }
+    sum = softmax_exp(scores, a->nk, softmax_max(scores, a->nk));
+    for (int64_t e = 0; e < a->head; e += SP_VL) {
+        const int64_t n = sp_min(SP_VL, a->head - e);
+        vf value = {0};
+        for (int64_t j = 0; j < a->nk; j++)
+            value += v_set(scores[j] / sum) * v_load_n(h.v + j * a->v_row + e, n);
+        v_store_n(y + e, value, n);
+    }
+}
+
 /* Queries of each unit: all of a head that fit, but several units a thread. */
 static int64_t unit_queries(const SpAttention *a, int threads)
 {
@@ -99,6 +125,16 @@ static int64_t unit_queries(const SpAttention *a, int threads)
 void SP_FN(sp_cpu_attention)(SpDevice *device, const SpAttention *a)
 {
     const int threads = sp_cpu_threads(device, 2 * a->batch * a->heads * a->nq * a->nk * a->head);
+    if (a->nk <= FEW_KEYS) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+        for (int64_t b = 0; b < a->batch; b++)
+            for (int64_t unit = 0; unit < a->heads; unit++) {
+                const Head h = head_of(a, b, unit);
+                for (int64_t i = 0; i < a->nq; i++)
+                    few_keys(a, h, i);
+            }
+        return;
+    }
     const int64_t long_unit = unit_queries(a, threads), tiles = (a->nq + long_unit - 1) / long_unit;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t unit = 0; unit < a->batch * a->heads * tiles; unit++) {

@@ -9,12 +9,17 @@
 void SP_FN(sp_cpu_conv_pack)(SpDevice *device, const SpConvPack *a)
 {
     const int64_t cin = a->w.dim[1], taps = a->w.dim[2] * a->w.dim[3];
-#pragma omp parallel for schedule(static) num_threads(device->threads)
-    for (int64_t o = 0; o < a->w.dim[0]; o++)
-        for (int64_t i = 0; i < cin; i++)
-            for (int64_t k = 0; k < taps; k++)
-                a->packed[(o * taps + k) * cin + i] =
-                    (float)sp_tensor_at(&a->w, (o * cin + i) * taps + k);
+    const int threads = sp_cpu_threads(device, 8 * a->w.dim[0] * cin * taps);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t o = 0; o < a->w.dim[0]; o++) {
+        const float *w = (const float *)a->w.data + o * cin * taps;
+        float *packed = a->packed + o * cin * taps;
+        for (int64_t k = 0; k < taps; k++)
+            for (int64_t i = 0; i < cin; i++)
+                packed[k * cin + i] = a->w.dtype == SP_F32
+                                          ? w[i * taps + k]
+                                          : (float)sp_tensor_at(&a->w, (o * cin + i) * taps + k);
+    }
 }
 
 static int64_t conv_size(int64_t size, int64_t kernel, int64_t stride, int64_t pad)
@@ -23,43 +28,65 @@ static int64_t conv_size(int64_t size, int64_t kernel, int64_t stride, int64_t p
 }
 
 /* `n` inputs of line y from input `at` of its w * cin on: zero beyond the image. */
-static void copy_line(const SpConv2d *a, const float *image, int64_t y, int64_t at, int64_t n,
-                      float *out)
+static inline void copy_line(const SpConv2d *a, const float *image, int64_t y, int64_t at,
+                             int64_t n, float *out)
 {
-    const bool inside = y >= 0 && y < a->h;
-    const int64_t before = inside ? sp_min(n, sp_max(0, -at)) : n;
-    const int64_t within = inside ? sp_max(0, sp_min(n, a->w * a->cin - at) - before) : 0;
-    memset(out, 0, (size_t)before * sizeof *out);
-    if (within > 0)
-        memcpy(out + before,
-               image + (y * a->w + (at + before) / a->cin) * a->ldx + (at + before) % a->cin,
-               (size_t)within * sizeof *out);
-    memset(out + before + within, 0, (size_t)(n - before - within) * sizeof *out);
+    const int64_t width = a->w * a->cin;
+    const float *line = image + y * a->w * a->ldx;
+    if (y < 0 || y >= a->h || at + n <= 0 || at >= width) {
+        v_zero(out, n);
+        return;
+    }
+    const int64_t before = sp_max(0, -at), within = sp_min(n, width - at) - before;
+    v_zero(out, before);
+    if (a->ldx == a->cin)
+        v_copy(out + before, line + at + before, within);
+    else
+        v_copy(out, line + at / a->cin * a->ldx + at % a->cin, within);
+    v_zero(out + before + within, n - before - within);
 }
 
-/* Of the inputs under output pixel `row`, [kh, kw, cin], those from first on. Taps side by side are
- * copied together where pixels are dense. */
-static void gather(const void *of, int64_t row, int64_t first, int64_t count, float *out)
+/* Of the inputs under each output pixel, [kh, kw, cin], those from first on. Taps side by side are
+ * copied together where pixels are dense; else runs end with each tap, and lie inside or outside.
+ */
+static void gather(const void *of, int64_t row, int64_t rows, int64_t first, int64_t count,
+                   float *to)
 {
     const SpConv2d *a = of;
     const int64_t wo = conv_size(a->w, a->kw, a->stride, a->pad);
-    const int64_t pixels = wo * conv_size(a->h, a->kh, a->stride, a->pad), pixel = row % pixels;
-    const float *image = a->x + row / pixels * a->h * a->w * a->ldx;
-    const int64_t y0 = pixel / wo * a->stride - a->pad, x0 = pixel % wo * a->stride - a->pad;
+    const int64_t ho = conv_size(a->h, a->kh, a->stride, a->pad);
     const int64_t line = a->kw * a->cin, together = a->ldx == a->cin ? line : a->cin;
-    for (int64_t n; count > 0; out += n, first += n, count -= n) {
-        const int64_t at = first % line;
-        n = sp_min(count, together - at % together);
-        copy_line(a, image, y0 + first / line, x0 * a->cin + at, n, out);
+    int64_t ox = row % wo, oy = row / wo % ho, image = row / wo / ho;
+    for (int64_t r = 0; r < rows; r++, to += SP_LEAD) {
+        const float *x = a->x + image * a->h * a->w * a->ldx;
+        const int64_t begin = (ox * a->stride - a->pad) * a->cin;
+        int64_t at = first % line, y = oy * a->stride - a->pad + first / line;
+        for (int64_t i = 0, n; i < count; i += n) {
+            n = sp_min(count - i, together - at % together);
+            copy_line(a, x, y, begin + at, n, to + i);
+            at += n;
+            if (at == line) {
+                at = 0;
+                y++;
+            }
+        }
+        if (++ox == wo) {
+            ox = 0;
+            if (++oy == ho) {
+                oy = 0;
+                image++;
+            }
+        }
     }
 }
 
-static void finish_conv(const void *of, int64_t row, int64_t out, int64_t n, float *sums)
+static void finish_conv(const void *of, int64_t row, int64_t rows, int64_t out, int64_t n,
+                        const float *sums, int64_t lead)
 {
     const SpConv2d *a = of;
-    sp_cpu_epilogue(sums, n, a->b ? a->b + out : NULL, a->act, NULL,
-                    a->residual ? a->residual + row * a->cout + out : NULL,
-                    a->y + row * a->ldy + out);
+    sp_cpu_epilogue(&(SpEpilogue){rows, n, sums, lead, a->b ? a->b + out : NULL, a->act, NULL,
+                                  a->residual ? a->residual + row * a->cout + out : NULL, a->cout,
+                                  a->y + row * a->ldy + out, a->ldy});
 }
 
 void SP_FN(sp_cpu_conv2d)(SpDevice *device, const SpConv2d *a)
@@ -84,31 +111,36 @@ void SP_FN(sp_cpu_deconv_pack)(SpDevice *device, const SpConvPack *a)
                     (float)sp_tensor_at(&a->w, (i * cout + o) * taps + k);
 }
 
-static void load_pixel(const void *of, int64_t row, int64_t first, int64_t count, float *to)
+static void load_pixels(const void *of, int64_t row, int64_t rows, int64_t first, int64_t count,
+                        float *to)
 {
     const SpDeconv *a = of;
-    memcpy(to, a->x + row * a->cin + first, (size_t)count * sizeof *to);
+    for (int64_t r = 0; r < rows; r++)
+        v_copy(to + r * SP_LEAD, a->x + (row + r) * a->cin + first, count);
 }
 
 /* Outputs are [s, s, cout]. */
-static void finish_deconv(const void *of, int64_t row, int64_t out, int64_t n, float *sums)
+static void finish_deconv(const void *of, int64_t row, int64_t rows, int64_t out, int64_t n,
+                          const float *sums, int64_t lead)
 {
     const SpDeconv *a = of;
-    const int64_t column = row % a->w, line = row / a->w;
-    for (const int64_t end = out + n; out < end;) {
-        const int64_t tap = out / a->cout, channel = out % a->cout;
-        const int64_t count = sp_min(end - out, a->cout - channel);
-        float *y = a->y + ((line * a->s + tap / a->s) * a->w * a->s + column * a->s + tap % a->s) *
-                              a->cout;
-        sp_cpu_epilogue(sums, count, a->b ? a->b + channel : NULL, SP_IDENTITY, NULL, NULL,
-                        y + channel);
-        out += count;
-        sums += count;
+    for (int64_t r = row; r < row + rows; r++, sums += lead) {
+        const int64_t column = r % a->w * a->s, line = r / a->w * a->s;
+        for (int64_t i = 0, count; i < n; i += count) {
+            const int64_t tap = (out + i) / a->cout, channel = (out + i) % a->cout;
+            float *y = a->y + ((line + tap / a->s) * a->w * a->s + column + tap % a->s) * a->cout;
+            count = sp_min(n - i, a->cout - channel);
+            sp_cpu_epilogue(&(SpEpilogue){.rows = 1,
+                                          .n = count,
+                                          .x = sums + i,
+                                          .b = a->b ? a->b + channel : NULL,
+                                          .y = y + channel});
+        }
     }
 }
 
 void SP_FN(sp_cpu_deconv)(SpDevice *device, const SpDeconv *a)
 {
     const SpTensor w = {a->packed, SP_F32, 2, {a->s * a->s * a->cout, a->cin}};
-    sp_product(device, &(SpProduct){a->n * a->h * a->w, w, a, load_pixel, finish_deconv});
+    sp_product(device, &(SpProduct){a->n * a->h * a->w, w, a, load_pixels, finish_deconv});
 }

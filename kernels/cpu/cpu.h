@@ -48,10 +48,21 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device);
 #define SP_CPU_OP(op, type) void SP_FN(sp_cpu_##op)(SpDevice *, const type *);
 SP_EACH_OP(SP_CPU_OP)
 
-/* y[i] = residual[i] + gain[i] * act(x[i] + b[i]) for one row; NULL parts are left out. */
+/* y = residual + gain * act(x + b) for `rows` rows of n values; NULL parts are left out. */
+typedef struct SpEpilogue {
+    int64_t rows, n;
+    const float *x;
+    int64_t ldx;
+    const float *b; /* [n] */
+    SpActivation act;
+    const float *gain, *residual; /* [n]; rows ldr apart */
+    int64_t ldr;
+    float *y;
+    int64_t ldy;
+} SpEpilogue;
+
 #define sp_cpu_epilogue SP_FN(sp_cpu_epilogue)
-void sp_cpu_epilogue(const float *x, int64_t n, const float *b, SpActivation act, const float *gain,
-                     const float *residual, float *y);
+void sp_cpu_epilogue(const SpEpilogue *a);
 
 #endif
 

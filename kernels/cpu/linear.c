@@ -20,65 +20,61 @@ static inline __attribute__((always_inline)) vf activate(vf x, SpActivation act)
     }
 }
 
-/* What sp_cpu_epilogue gets. */
-typedef struct Row {
-    const float *x, *b, *gain, *residual;
-    float *y;
-} Row;
-
-/* `n` <= SP_VL elements from the i-th on. */
-static inline __attribute__((always_inline)) void epilogue_at(const Row *row, SpActivation act,
-                                                              int64_t i, int64_t n)
+/* `n` <= SP_VL elements of row r from the i-th on. */
+static inline __attribute__((always_inline)) void epilogue_at(const SpEpilogue *a, SpActivation act,
+                                                              int64_t r, int64_t i, int64_t n)
 {
-    vf v = v_load_n(row->x + i, n);
-    if (row->b)
-        v += v_load_n(row->b + i, n);
+    vf v = v_load_n(a->x + r * a->ldx + i, n);
+    if (a->b)
+        v += v_load_n(a->b + i, n);
     v = activate(v, act);
-    if (row->gain)
-        v *= v_load_n(row->gain + i, n);
-    if (row->residual)
-        v += v_load_n(row->residual + i, n);
-    v_store_n(row->y + i, v, n);
+    if (a->gain)
+        v *= v_load_n(a->gain + i, n);
+    if (a->residual)
+        v += v_load_n(a->residual + r * a->ldr + i, n);
+    v_store_n(a->y + r * a->ldy + i, v, n);
 }
 
-static inline __attribute__((always_inline)) void epilogue_as(const Row *row, int64_t n,
-                                                              SpActivation act)
+static inline __attribute__((always_inline)) void epilogue_as(const SpEpilogue *a, SpActivation act)
 {
-    int64_t i = 0;
-    for (; i + SP_VL <= n; i += SP_VL)
-        epilogue_at(row, act, i, SP_VL);
-    if (i < n)
-        epilogue_at(row, act, i, n - i);
+    for (int64_t r = 0; r < a->rows; r++) {
+        int64_t i = 0;
+        for (; i + SP_VL <= a->n; i += SP_VL)
+            epilogue_at(a, act, r, i, SP_VL);
+        if (i < a->n)
+            epilogue_at(a, act, r, i, a->n - i);
+    }
 }
 
-void sp_cpu_epilogue(const float *x, int64_t n, const float *b, SpActivation act, const float *gain,
-                     const float *residual, float *y)
+void sp_cpu_epilogue(const SpEpilogue *a)
 {
-    const Row row = {x, b, gain, residual, y};
-    if (act == SP_GELU)
-        epilogue_as(&row, n, SP_GELU);
-    else if (act == SP_GELU_TANH)
-        epilogue_as(&row, n, SP_GELU_TANH);
-    else if (act == SP_RELU)
-        epilogue_as(&row, n, SP_RELU);
-    else if (act == SP_SILU)
-        epilogue_as(&row, n, SP_SILU);
+    if (a->act == SP_GELU)
+        epilogue_as(a, SP_GELU);
+    else if (a->act == SP_GELU_TANH)
+        epilogue_as(a, SP_GELU_TANH);
+    else if (a->act == SP_RELU)
+        epilogue_as(a, SP_RELU);
+    else if (a->act == SP_SILU)
+        epilogue_as(a, SP_SILU);
     else
-        epilogue_as(&row, n, SP_IDENTITY);
+        epilogue_as(a, SP_IDENTITY);
 }
 
-static void load(const void *of, int64_t row, int64_t first, int64_t count, float *to)
+static void load(const void *of, int64_t row, int64_t rows, int64_t first, int64_t count, float *to)
 {
     const SpLinear *a = of;
-    memcpy(to, a->x + row * a->ldx + first, (size_t)count * sizeof *to);
+    for (int64_t r = 0; r < rows; r++)
+        v_copy(to + r * SP_LEAD, a->x + (row + r) * a->ldx + first, count);
 }
 
-static void finish(const void *of, int64_t row, int64_t out, int64_t n, float *sums)
+static void finish(const void *of, int64_t row, int64_t rows, int64_t out, int64_t n,
+                   const float *sums, int64_t lead)
 {
     const SpLinear *a = of;
-    sp_cpu_epilogue(sums, n, a->b ? a->b + out : NULL, a->act, a->gain ? a->gain + out : NULL,
-                    a->residual ? a->residual + row * a->ldr + out : NULL,
-                    a->y + row * a->ldy + out);
+    sp_cpu_epilogue(&(SpEpilogue){rows, n, sums, lead, a->b ? a->b + out : NULL, a->act,
+                                  a->gain ? a->gain + out : NULL,
+                                  a->residual ? a->residual + row * a->ldr + out : NULL, a->ldr,
+                                  a->y + row * a->ldy + out, a->ldy});
 }
 
 void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)

@@ -188,12 +188,11 @@ static void compute_unit(const SpProduct *p, const Unit *u, const Work *work)
         for (int64_t row = 0; row < u->rows; row += SP_GROUP_ROWS) {
             const int64_t rows = sp_min(SP_GROUP_ROWS, u->rows - row);
             float *sums = work->sums + (depth < in ? row * UNIT_LEAD : 0);
-            for (int64_t r = 0; r < rows; r++)
-                p->load(p->of, u->row + row + r, first, count, work->a + r * SP_LEAD);
+            p->load(p->of, u->row + row, rows, first, count, work->a);
             sp_multiply(
                 &(SpMultiply){work->a, rows, count, work->b, u->outs, first > 0, sums, UNIT_LEAD});
-            for (int64_t r = 0; last && r < rows; r++)
-                p->finish(p->of, u->row + row + r, u->out, u->outs, sums + r * UNIT_LEAD);
+            if (last)
+                p->finish(p->of, u->row + row, rows, u->out, u->outs, sums, UNIT_LEAD);
         }
     }
 }

@@ -64,15 +64,18 @@ static inline int64_t sp_block_depth(int64_t in)
     return (in + blocks - 1) / blocks;
 }
 
-/* A product of rows that are made as they are needed with weights, whose sums are used row by row.
- * `load` writes inputs first .. first + count of a row; `finish` gets the sums out .. out + n of a
- * row, which it may change; both also get `of`. */
+/* A product of rows that are made as they are needed with weights, whose sums are used as soon as
+ * they are whole. `load` writes inputs first .. first + count of `rows` rows to `to`, SP_LEAD
+ * apart; `finish` gets the sums [rows, n] from output `out` on, rows `lead` apart; both also get
+ * `of`. */
 typedef struct SpProduct {
     int64_t rows;
     SpTensor w; /* [outs, in] F32, F16 or BF16 */
     const void *of;
-    void (*load)(const void *of, int64_t row, int64_t first, int64_t count, float *to);
-    void (*finish)(const void *of, int64_t row, int64_t out, int64_t n, float *sums);
+    void (*load)(const void *of, int64_t row, int64_t rows, int64_t first, int64_t count,
+                 float *to);
+    void (*finish)(const void *of, int64_t row, int64_t rows, int64_t out, int64_t n,
+                   const float *sums, int64_t lead);
 } SpProduct;
 
 #define sp_product SP_FN(sp_product)

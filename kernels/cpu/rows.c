@@ -30,7 +30,12 @@ void SP_FN(sp_cpu_elementwise)(SpDevice *device, const SpElementwise *a)
                 y[i] = x[i] * a->scale;
             x = y;
         }
-        sp_cpu_epilogue(x, n, a->add ? a->add + begin % period : NULL, a->act, NULL, NULL, y);
+        sp_cpu_epilogue(&(SpEpilogue){.rows = 1,
+                                      .n = n,
+                                      .x = x,
+                                      .b = a->add ? a->add + begin % period : NULL,
+                                      .act = a->act,
+                                      .y = y});
     }
 }
 

@@ -76,6 +76,24 @@ static inline void v_store_n(float *p, vf v, int64_t n)
 }
 #endif
 
+static inline void v_copy(float *to, const float *from, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + SP_VL <= n; i += SP_VL)
+        v_store(to + i, v_load(from + i));
+    if (i < n)
+        v_store_n(to + i, v_load_n(from + i, n - i), n - i);
+}
+
+static inline void v_zero(float *to, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + SP_VL <= n; i += SP_VL)
+        v_store(to + i, (vf){0});
+    if (i < n)
+        v_store_n(to + i, (vf){0}, n - i);
+}
+
 static inline vf v_set(float x)
 {
     return x - (vf){0};
