@@ -103,7 +103,8 @@ void SP_FN(sp_cpu_conv2d)(SpDevice *device, const SpConv2d *a)
 void SP_FN(sp_cpu_deconv_pack)(SpDevice *device, const SpConvPack *a)
 {
     const int64_t cin = a->w.dim[0], cout = a->w.dim[1], taps = a->w.dim[2] * a->w.dim[3];
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 8 * cout * cin * taps);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t k = 0; k < taps; k++)
         for (int64_t o = 0; o < cout; o++)
             for (int64_t i = 0; i < cin; i++)

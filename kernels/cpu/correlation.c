@@ -50,7 +50,8 @@ static const float *frame_of(const float *map, int64_t frames, int64_t area, flo
 void SP_FN(sp_cpu_sample_patches)(SpDevice *device, const SpSamplePatches *a)
 {
     const int64_t samples = a->pick ? a->picks : a->side * a->side, c = a->c;
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 8 * a->pairs * samples * c);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t p = 0; p < a->pairs; p++) {
         const Window at = window(a->xy + 2 * p, a->h, a->w, a->side);
         const float *map = frame_of(a->map, a->frames, a->h * a->w * c, a->frame[p]);
@@ -102,7 +103,8 @@ void SP_FN(sp_cpu_correlate)(SpDevice *device, const SpCorrelate *a)
     const int64_t n = a->side * a->side, pixels = (a->side + 1) * (a->side + 1),
                   lead = sp_padded(n);
     const int64_t groups = (a->run + GROUP - 1) / GROUP;
-#pragma omp parallel for schedule(dynamic) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, a->pairs * pixels * n * a->c);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t unit = 0; unit < a->pairs / a->run * groups; unit++) {
         const int64_t track = unit / groups, first = unit % groups * GROUP;
         const int64_t begin = track * a->run + first, end = begin + sp_min(GROUP, a->run - first);
@@ -126,7 +128,8 @@ void SP_FN(sp_cpu_correlate)(SpDevice *device, const SpCorrelate *a)
 
 void SP_FN(sp_cpu_knn)(SpDevice *device, const SpKnn *a)
 {
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 4 * a->pairs * a->count * a->keep);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t p = 0; p < a->pairs; p++) {
         const float *points = a->points + p * a->count * 3, *origin = a->origin + 3 * p;
         float length[MAX_SIDE * MAX_SIDE];
