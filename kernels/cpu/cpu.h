@@ -6,6 +6,7 @@
 #ifndef SP_KERNELS_CPU_CPU_H
 #define SP_KERNELS_CPU_CPU_H
 
+#include "base/isa.h"
 #include "kernels/ops.h"
 
 enum {
@@ -32,10 +33,6 @@ static inline int sp_cpu_threads(const SpDevice *device, int64_t multiplications
 {
     return multiplications < SP_WORTH_THREADS ? 1 : device->threads;
 }
-
-#define SP_JOIN_(a, b) a##_##b
-#define SP_JOIN(a, b)  SP_JOIN_(a, b)
-#define SP_FN(name)    SP_JOIN(name, SP_ISA)
 
 /* One instruction set's ops. */
 extern const SpOps sp_cpu_ops_baseline, sp_cpu_ops_avx2, sp_cpu_ops_avx512;

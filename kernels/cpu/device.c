@@ -9,7 +9,6 @@
 
 #include "base/memory.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/gemm.h"
 
 static size_t available_memory(SpDevice *device)
 {
@@ -90,10 +89,8 @@ static const SpOps *find_ops(const char **isa)
         const SpOps *ops;
         bool has;
     } isas[] = {
-        {"avx512", &sp_cpu_ops_avx512,
-         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")},
-        {"avx2", &sp_cpu_ops_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+        {"avx512", &sp_cpu_ops_avx512, sp_has_avx512()},
+        {"avx2", &sp_cpu_ops_avx2, sp_has_avx2()},
         {"baseline", &sp_cpu_ops_baseline, true},
     };
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
@@ -151,13 +148,10 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
                              .hidden_seconds = none_hidden,
                              .close = close_cpu};
     cpu->work = alloc_memory(&cpu->device, bytes);
-    const SpStatus products = sp_gemm_prepare(threads);
-    if (!cpu->work || products.code != SP_OK || !start_threads(threads)) {
+    if (!cpu->work || !start_threads(threads)) {
         if (cpu->work)
             free_memory(&cpu->device, cpu->work, bytes);
         free(cpu);
-        if (products.code == SP_DEVICE)
-            return products;
         return sp_error(SP_MEMORY,
                         "not enough memory for the workspace of %d threads; use fewer with "
                         "--threads",
