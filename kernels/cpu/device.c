@@ -101,18 +101,25 @@ static const SpOps *find_ops(const char **isa)
     return NULL;
 }
 
+static bool is_free(size_t bytes, int protection)
+{
+    void *memory = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory != MAP_FAILED && munmap(memory, bytes) == 0;
+}
+
 /* Where libgomp cannot start a thread it ends the process, so all are started here, while there is
- * room for their stacks; false where there is none. */
+ * room for their stacks, and for the libraries that read videos, which call a clip damaged when
+ * there is none. False where there is no room. */
 static bool start_threads(int threads)
 {
+    static const size_t LIBRARIES = (size_t)192 << 20;
     size_t stack = 0;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_getstacksize(&attributes, &stack);
     pthread_attr_destroy(&attributes);
     const size_t bytes = (size_t)threads * stack;
-    void *room = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (room == MAP_FAILED || munmap(room, bytes) != 0)
+    if (!is_free(bytes, PROT_NONE) || !is_free(LIBRARIES, PROT_READ | PROT_WRITE))
         return false;
     atomic_int started = 0;
 #pragma omp parallel num_threads(threads)
