@@ -7,7 +7,7 @@
 #include "kernels/cpu/product.h"
 #include "kernels/cpu/softmax.h"
 
-enum { K_TILE = SP_DEPTH, UNIT_QUERIES = 768, MAX_HEAD = 512 };
+enum { K_TILE = 384, /* a multiple of SP_PANEL */ UNIT_QUERIES = 768, MAX_HEAD = 512 };
 
 /* The first rows of one head. */
 typedef struct Head {

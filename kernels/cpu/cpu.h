@@ -10,7 +10,7 @@
 #include "kernels/ops.h"
 
 enum {
-    SP_WORK_FLOATS = 9 << 17,      /* a thread's workspace: 4.5 MB, touched as needed */
+    SP_WORK_FLOATS = 13 << 17,     /* a thread's workspace: 6.5 MB, touched as needed */
     SP_SHARED_FLOATS = 512 * 1024, /* workspace of an op as a whole */
     SP_WORTH_THREADS = 1 << 21     /* multiplications of an op that is worth waking threads */
 };

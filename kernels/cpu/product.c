@@ -151,7 +151,7 @@ typedef struct Unit {
     int64_t row, rows, out, outs;
 } Unit;
 
-enum { UNIT_OUTS = 512, UNIT_ROWS = 1536, UNIT_LEAD = UNIT_OUTS + 16 };
+enum { UNIT_OUTS = 1024, UNIT_ROWS = 768, UNIT_LEAD = UNIT_OUTS + 16 };
 
 /* A thread's workspace. */
 typedef struct Work {
@@ -201,7 +201,7 @@ static void compute_unit(const SpProduct *p, const Unit *u, const Work *work)
  * but several units a thread. */
 static int64_t unit_rows(int64_t rows, int64_t out_units, int threads)
 {
-    enum { UNITS = 4, LEAST = 2 * SP_GROUP_ROWS };
+    enum { UNITS = 3, LEAST = 2 * SP_GROUP_ROWS };
     const int64_t cuts = threads > 1 ? (UNITS * threads + out_units - 1) / out_units : 1;
     const int64_t even = (rows + cuts - 1) / cuts;
     const int64_t tiled = (even + SP_TILE_ROWS - 1) / SP_TILE_ROWS * SP_TILE_ROWS;

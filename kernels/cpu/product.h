@@ -13,7 +13,7 @@
 #include "kernels/cpu/vec.h"
 
 enum {
-    SP_DEPTH = 384, /* inputs of a block; a multiple of SP_PANEL, so it is keys of a tile, too */
+    SP_DEPTH = 768,          /* inputs of a block */
     SP_LEAD = SP_DEPTH + 16, /* rows begin in different sets of the cache */
     SP_PANEL = 2 * SP_VL,
 #if defined(__AVX512F__)
@@ -21,7 +21,7 @@ enum {
     SP_GROUP_ROWS = 8 * SP_TILE_ROWS
 #elif defined(__AVX2__)
     SP_TILE_ROWS = 6, /* 12 of 16 */
-    SP_GROUP_ROWS = 8 * SP_TILE_ROWS
+    SP_GROUP_ROWS = 16 * SP_TILE_ROWS
 #else
     SP_TILE_ROWS = 4, /* 8 of 16 */
     SP_GROUP_ROWS = 8 * SP_TILE_ROWS

@@ -11,7 +11,7 @@
 
 enum {
     UNIT_QUERIES = 768, /* more than the 14 x 14 of a published window, 12 rows of its grid */
-    K_TILE = SP_DEPTH
+    K_TILE = 384
 };
 
 /* The queries of a unit: rows first .. of the window at (y, x), as far as the image goes. */
