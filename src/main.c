@@ -27,7 +27,7 @@ static void restrain_spinning(char **argv)
     char path[PATH_MAX];
     const ssize_t length = readlink(self, path, sizeof path);
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") ||
-        setenv("GOMP_SPINCOUNT", "2000", 1) != 0)
+        setenv("GOMP_SPINCOUNT", "300", 1) != 0)
         return;
     if (length > 0 && length < (ssize_t)sizeof path) {
         path[length] = 0;

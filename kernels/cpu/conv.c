@@ -9,16 +9,18 @@
 void SP_FN(sp_cpu_conv_pack)(SpDevice *device, const SpConvPack *a)
 {
     const int64_t cin = a->w.dim[1], taps = a->w.dim[2] * a->w.dim[3];
-    const int threads = sp_cpu_threads(device, 8 * a->w.dim[0] * cin * taps);
+    const int threads = sp_cpu_threads(device, 4 * a->w.dim[0] * cin * taps);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t o = 0; o < a->w.dim[0]; o++) {
         const float *w = (const float *)a->w.data + o * cin * taps;
-        float *packed = a->packed + o * cin * taps;
-        for (int64_t k = 0; k < taps; k++)
-            for (int64_t i = 0; i < cin; i++)
-                packed[k * cin + i] = a->w.dtype == SP_F32
-                                          ? w[i * taps + k]
-                                          : (float)sp_tensor_at(&a->w, (o * cin + i) * taps + k);
+        float *packed = a->packed + o * cin * taps, *wide = sp_cpu_work(device);
+        if (a->w.dtype != SP_F32) {
+            sp_widen(&a->w, o * cin * taps, cin * taps, wide);
+            w = wide;
+        }
+        for (int64_t i = 0; i < cin; i++)
+            for (int64_t k = 0; k < taps; k++)
+                packed[k * cin + i] = w[i * taps + k];
     }
 }
 

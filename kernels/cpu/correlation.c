@@ -79,7 +79,7 @@ static void gather(const SpCorrelate *a, int64_t pair, const Window *at, int64_t
     const float *map = frame_of(a->map, a->frames, a->h * a->w * a->c, a->frame[pair]) + first;
     for (int64_t i = 0; i <= a->side; i++)
         for (int64_t j = 0; j <= a->side; j++, out += SP_LEAD)
-            memcpy(out, map + (at->y[j] * a->w + at->x[i]) * a->c, (size_t)count * sizeof *out);
+            v_copy(out, map + (at->y[j] * a->w + at->x[i]) * a->c, count);
 }
 
 /* Products of the whole pixels [(side + 1)^2, n], rows `lead` apart, to those of the samples
@@ -93,8 +93,11 @@ static void interpolate(const Window *at, const float *products, int64_t lead, i
         for (int64_t j = 0; j < side; j++, out += n) {
             const float *p00 = products + (i * (side + 1) + j) * lead;
             const float *p01 = p00 + (side + 1) * lead, *p10 = p00 + lead, *p11 = p01 + lead;
-            for (int64_t k = 0; k < n; k++)
-                out[k] = w00 * p00[k] + w01 * p01[k] + w10 * p10[k] + w11 * p11[k];
+            for (int64_t k = 0; k < n; k += SP_VL)
+                v_store_n(out + k,
+                          v_set(w00) * v_load(p00 + k) + v_set(w01) * v_load(p01 + k) +
+                              v_set(w10) * v_load(p10 + k) + v_set(w11) * v_load(p11 + k),
+                          sp_min(SP_VL, n - k));
         }
 }
 

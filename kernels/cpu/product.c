@@ -134,8 +134,7 @@ void sp_multiply(const SpMultiply *m)
     }
 }
 
-/* `count` weights of a half dtype from element `begin` on, as float32. */
-static void widen(const SpTensor *w, int64_t begin, int64_t count, float *out)
+void sp_widen(const SpTensor *w, int64_t begin, int64_t count, float *out)
 {
     const uint16_t *half = (const uint16_t *)w->data + begin;
     if (w->dtype == SP_BF16)
@@ -173,7 +172,7 @@ static void pack_weights(const SpProduct *p, const Unit *u, int64_t first, int64
     for (int64_t out = 0; out < u->outs; out += SP_PANEL) {
         const int64_t n = sp_min(SP_PANEL, u->outs - out);
         for (int64_t i = 0; i < n; i++)
-            widen(&p->w, (u->out + out + i) * in + first, depth, work->a + i * SP_LEAD);
+            sp_widen(&p->w, (u->out + out + i) * in + first, depth, work->a + i * SP_LEAD);
         sp_pack_transposed(work->a, SP_LEAD, n, depth, work->b + out * depth);
     }
 }

@@ -64,6 +64,10 @@ static inline int64_t sp_block_depth(int64_t in)
     return (in + blocks - 1) / blocks;
 }
 
+/* `count` weights of a half dtype from element `begin` on, as float32. */
+#define sp_widen SP_FN(sp_widen)
+void sp_widen(const SpTensor *w, int64_t begin, int64_t count, float *out);
+
 /* A product of rows that are made as they are needed with weights, whose sums are used as soon as
  * they are whole. `load` writes inputs first .. first + count of `rows` rows to `to`, SP_LEAD
  * apart; `finish` gets the sums [rows, n] from output `out` on, rows `lead` apart; both also get
