@@ -198,7 +198,7 @@ static void compute_unit(const SpProduct *p, const Unit *u, const Work *work)
 
 /* Rows of each unit: as many as fit, as packing the weights is then the smallest share of the work,
  * but several units a thread. */
-static int64_t unit_rows(int64_t rows, int64_t out_units, int threads)
+static int64_t rows_per_unit(int64_t rows, int64_t out_units, int threads)
 {
     enum { UNITS = 3, LEAST = 2 * SP_GROUP_ROWS };
     const int64_t cuts = threads > 1 ? (UNITS * threads + out_units - 1) / out_units : 1;
@@ -212,7 +212,7 @@ void sp_product(SpDevice *device, const SpProduct *p)
     const int64_t outs = p->w.dim[0];
     const int threads = sp_cpu_threads(device, p->rows * outs * p->w.dim[1]);
     const int64_t across = (outs + UNIT_OUTS - 1) / UNIT_OUTS;
-    const int64_t tall = unit_rows(p->rows, across, threads);
+    const int64_t tall = rows_per_unit(p->rows, across, threads);
     const int64_t units = (p->rows + tall - 1) / tall * across;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t i = 0; i < units; i++) {

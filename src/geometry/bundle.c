@@ -54,7 +54,7 @@ static size_t lay_out(SpBundleSolver *s, char *base, int64_t frames, int64_t poi
     return used;
 }
 
-size_t SP_FN(sp_bundle_workspace)(int64_t frames, int64_t points)
+size_t SP_FN(sp_bundle_bytes)(int64_t frames, int64_t points)
 {
     return lay_out(&(SpBundleSolver){0}, NULL, frames, points);
 }
@@ -361,8 +361,8 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
     }
 }
 
-SpBundleStats SP_FN(sp_bundle_adjust)(const SpBundleProblem *problem, void *workspace, float *c2w,
-                                      float *k)
+SpBundleStats SP_FN(sp_bundle_solve)(const SpBundleProblem *problem, void *workspace, float *c2w,
+                                     float *k)
 {
     SpBundleSolver s = {.frames = problem->frames, .pose_unknowns = POSE * (problem->frames - 1)};
     SpBundleStats stats = {0};

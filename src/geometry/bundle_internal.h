@@ -77,8 +77,8 @@ static inline int64_t sp_bundle_chunk(const SpBundleSolver *s, int64_t chunk)
 }
 
 #define SP_BUNDLE_COPIES(isa)                                                                      \
-    SpBundleStats sp_bundle_adjust_##isa(const SpBundleProblem *, void *, float *, float *);       \
-    size_t sp_bundle_workspace_##isa(int64_t, int64_t);
+    SpBundleStats sp_bundle_solve_##isa(const SpBundleProblem *, void *, float *, float *);        \
+    size_t sp_bundle_bytes_##isa(int64_t, int64_t);
 SP_BUNDLE_COPIES(baseline)
 SP_BUNDLE_COPIES(avx2)
 SP_BUNDLE_COPIES(avx512)
