@@ -18,9 +18,9 @@
 
 /* libgomp's threads spin while they wait, which on a busy machine takes the time of those that
  * work: a run of 0.4 s took 11 s beside one other process. It reads its setting when it is loaded,
- * so the program starts itself again with a short spin (5 % slower on an idle machine): by its own
- * path, since the kernel names a process after the path that it starts; not every place can read
- * that, and the file may be gone. */
+ * so the program starts itself again with a spin of microseconds: by its own path, since the kernel
+ * names a process after the path that it starts; not every place can read that, and the file may be
+ * gone. */
 static void restrain_spinning(char **argv)
 {
     static const char self[] = "/proc/self/exe";
