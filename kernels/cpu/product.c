@@ -35,21 +35,21 @@ ALWAYS_INLINE void transpose_square(const float *w, int64_t ldw, float *packed)
     store_quad(packed + 3 * SP_PANEL, __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7));
 }
 
-/* One panel of `n` columns. */
+/* One panel of `n` columns: a stretch of each at a time, so that what is written stays in the
+ * cache. */
 static void pack_panel(const float *w, int64_t ldw, int64_t n, int64_t depth, float *packed)
 {
-    const int64_t whole = depth / SQUARE * SQUARE;
-    int64_t j = 0;
-    for (; j + SQUARE <= n; j += SQUARE) {
-        const float *row = w + j * ldw;
-        for (int64_t i = 0; i < whole; i += SQUARE)
-            transpose_square(row + i, ldw, packed + i * SP_PANEL + j);
-        for (int64_t i = whole; i < depth; i++)
-            for (int64_t k = 0; k < SQUARE; k++)
-                packed[i * SP_PANEL + j + k] = row[k * ldw + i];
-    }
-    for (; j < SP_PANEL; j++)
-        for (int64_t i = 0; i < depth; i++)
+    enum { STRETCH = 64 };
+    const int64_t columns = n / SQUARE * SQUARE, whole = depth / SQUARE * SQUARE;
+    for (int64_t first = 0; first < whole; first += STRETCH)
+        for (int64_t j = 0; j < columns; j += SQUARE)
+            for (int64_t i = first; i < sp_min(first + STRETCH, whole); i += SQUARE)
+                transpose_square(w + j * ldw + i, ldw, packed + i * SP_PANEL + j);
+    for (int64_t i = whole; i < depth; i++)
+        for (int64_t j = 0; j < columns; j++)
+            packed[i * SP_PANEL + j] = w[j * ldw + i];
+    for (int64_t i = 0; i < depth; i++)
+        for (int64_t j = columns; j < SP_PANEL; j++)
             packed[i * SP_PANEL + j] = j < n ? w[j * ldw + i] : 0;
 }
 
