@@ -18,16 +18,16 @@
 
 /* libgomp's threads spin while they wait, which on a busy machine takes the time of those that
  * work: a run of 0.4 s took 11 s beside one other process. It reads its setting when it is loaded,
- * so the program starts itself again with a short spin (5 % slower on an idle machine): by its own
- * path, since the kernel names a process after the path that it starts; not every place can read
- * that, and the file may be gone. */
+ * so the program starts itself again with a spin of microseconds: by its own path, since the kernel
+ * names a process after the path that it starts; not every place can read that, and the file may be
+ * gone. */
 static void restrain_spinning(char **argv)
 {
     static const char self[] = "/proc/self/exe";
     char path[PATH_MAX];
     const ssize_t length = readlink(self, path, sizeof path);
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") ||
-        setenv("GOMP_SPINCOUNT", "2000", 1) != 0)
+        setenv("GOMP_SPINCOUNT", "300", 1) != 0)
         return;
     if (length > 0 && length < (ssize_t)sizeof path) {
         path[length] = 0;

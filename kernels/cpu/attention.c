@@ -1,21 +1,13 @@
 /*
- * softmax(scale q k^T) v without a full score matrix. Long keys go through matrix products on
- * tiles with a running maximum and sum (softmax.h; Dao et al., "FlashAttention", 2022); few keys
- * fit a thread's workspace and go through vectors over the keys.
+ * softmax(scale q k^T) v without a full score matrix: keys come in tiles that fit the cache, with a
+ * running maximum and sum (softmax.h; Dao et al., "FlashAttention", 2022). A tile is packed once
+ * for all queries of a unit of work.
  */
-#include <math.h>
-
 #include "base/minmax.h"
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/product.h"
 #include "kernels/cpu/softmax.h"
 
-enum {
-    Q_TILE = 192, /* divides SP_ROW_TILE */
-    K_TILE = 512,
-    FEW_KEYS = 192, /* up to here the vector path */
-    MAX_HEAD = 512
-};
+enum { K_TILE = 384, /* a multiple of SP_PANEL */ UNIT_QUERIES = 768, MAX_HEAD = 512 };
 
 /* The first rows of one head. */
 typedef struct Head {
@@ -31,120 +23,124 @@ static Head head_of(const SpAttention *a, int64_t b, int64_t h)
                   a->y + b * a->y_batch + at};
 }
 
-/* Queries first .. first + rows of one head against all keys. scores: [Q_TILE, K_TILE], acc:
- * [Q_TILE, head]. */
-static void tiled_rows(const SpAttention *a, Head h, int64_t first, int64_t rows, float *scores,
-                       float *acc)
+/* A thread's workspace. */
+typedef struct Work {
+    float *k;      /* [K_TILE, head] packed, a column a key */
+    float *v;      /* [K_TILE, head] packed, a column an element */
+    float *q;      /* [SP_GROUP_ROWS, SP_LEAD] */
+    float *scores; /* [SP_GROUP_ROWS, SP_LEAD] */
+    float *acc;    /* [UNIT_QUERIES, sp_padded(head)] */
+} Work;
+
+static Work divide_work(SpDevice *device)
 {
-    float row_max[Q_TILE], row_sum[Q_TILE], *y = h.y + first * a->y_row;
+    float *at = sp_cpu_work(device);
+    Work work = {.k = at, .v = at + K_TILE * MAX_HEAD};
+    work.q = work.v + K_TILE * MAX_HEAD;
+    work.scores = work.q + SP_GROUP_ROWS * SP_LEAD;
+    work.acc = work.scores + SP_GROUP_ROWS * SP_LEAD;
+    return work;
+}
+
+/* The scores of `rows` queries from q on with the packed keys. */
+static void score(const SpAttention *a, const float *q, int64_t rows, int64_t keys,
+                  const Work *work)
+{
+    for (int64_t e = 0; e < a->head; e += SP_DEPTH) {
+        const int64_t depth = sp_min(SP_DEPTH, a->head - e);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t i = 0; i < depth; i++)
+                work->q[r * SP_LEAD + i] = a->scale * q[r * a->q_row + e + i];
+        sp_multiply(&(SpMultiply){work->q, rows, depth, work->k + e * sp_padded(keys), keys, e > 0,
+                                  work->scores, SP_LEAD});
+    }
+}
+
+/* Queries first .. first + rows of one head against all keys. */
+static void attend(const SpAttention *a, Head h, int64_t first, int64_t rows, const Work *work)
+{
+    const int64_t lead = sp_padded(a->head);
+    float row_max[UNIT_QUERIES], row_sum[UNIT_QUERIES], *y = h.y + first * a->y_row;
     for (int64_t r = 0; r < rows; r++) {
         row_max[r] = -INFINITY;
         row_sum[r] = 0;
     }
     for (int64_t at = 0; at < a->nk; at += K_TILE) {
         const int64_t keys = sp_min(K_TILE, a->nk - at);
-        sp_gemm_nt(rows, keys, a->head, a->scale, h.q + first * a->q_row, a->q_row,
-                   h.k + at * a->k_row, a->k_row, 0, scores, K_TILE);
-        for (int64_t r = 0; r < rows; r++)
-            online_softmax(scores + r * K_TILE, keys, &row_max[r], &row_sum[r], acc + r * a->head,
-                           a->head);
-        sp_gemm_nn(rows, a->head, keys, 1, scores, K_TILE, h.v + at * a->v_row, a->v_row,
-                   at ? 1.0f : 0.0f, acc, a->head);
+        for (int64_t e = 0; e < a->head; e += SP_DEPTH)
+            sp_pack_transposed(h.k + at * a->k_row + e, a->k_row, keys,
+                               sp_min(SP_DEPTH, a->head - e), work->k + e * sp_padded(keys));
+        sp_pack_rows(h.v + at * a->v_row, a->v_row, a->head, keys, work->v);
+        for (int64_t row = 0; row < rows; row += SP_GROUP_ROWS) {
+            const int64_t count = sp_min(SP_GROUP_ROWS, rows - row);
+            float *acc = work->acc + row * lead;
+            score(a, h.q + (first + row) * a->q_row, count, keys, work);
+            for (int64_t r = 0; r < count; r++)
+                online_softmax(work->scores + r * SP_LEAD, keys, &row_max[row + r],
+                               &row_sum[row + r], acc + r * lead, a->head);
+            sp_multiply(
+                &(SpMultiply){work->scores, count, keys, work->v, a->head, at > 0, acc, lead});
+        }
     }
     for (int64_t r = 0; r < rows; r++)
         for (int64_t e = 0; e < a->head; e++)
-            y[r * a->y_row + e] = acc[r * a->head + e] / row_sum[r];
+            y[r * a->y_row + e] = work->acc[r * lead + e] / row_sum[r];
 }
 
-static void tiled(SpDevice *device, const SpAttention *a)
-{
-    const int64_t tiles = (a->nq + Q_TILE - 1) / Q_TILE;
-#pragma omp parallel for schedule(dynamic) num_threads(device->threads)
-    for (int64_t unit = 0; unit < a->batch * a->heads * tiles; unit++) {
-        const int64_t first = unit % tiles * Q_TILE;
-        float *work = sp_cpu_work(device);
-        tiled_rows(a, head_of(a, unit / tiles / a->heads, unit / tiles % a->heads), first,
-                   sp_min(Q_TILE, a->nq - first), work, work + Q_TILE * K_TILE);
-    }
-}
+/* Up to so many keys a query is multiplied by each: packing them would take longer. */
+enum { FEW_KEYS = 4 };
 
-/* scores = scale q k^T of `count` <= 4 queries: keys is k^T [head, stride], zero beyond nk. */
-static inline __attribute__((always_inline)) void q_k_rows(const SpAttention *a, const float *q,
-                                                           const float *keys, int64_t stride,
-                                                           int count, float *scores)
+/* One query of one head. */
+static inline void few_keys(const SpAttention *a, Head h, int64_t i)
 {
-    for (int64_t j = 0; j < stride; j += SP_VL) {
-        vf s[4] = {{0}};
-        for (int64_t e = 0; e < a->head; e++) {
-            const vf column = v_load(keys + e * stride + j);
-            for (int r = 0; r < count; r++)
-                s[r] += v_set(q[r * a->q_row + e]) * column;
+    const float *q = h.q + i * a->q_row;
+    float scores[SP_VL], sum = 0, *y = h.y + i * a->y_row;
+    for (int64_t j = 0; j < a->nk; j++) {
+        vf s = {0};
+        for (int64_t e = 0; e < a->head; e += SP_VL) {
+            const int64_t n = sp_min(SP_VL, a->head - e);
+            s += v_load_n(q + e, n) * v_load_n(h.k + j * a->k_row + e, n);
         }
-        for (int r = 0; r < count; r++)
-            v_store(scores + r * stride + j, s[r] * v_set(a->scale));
+        scores[j] = a->scale * v_sum(s);
     }
-}
-
-/* y = p v for `count` <= 4 queries, divided by their sums. */
-static inline __attribute__((always_inline)) void p_v_rows(const SpAttention *a,
-                                                           const float *scores, int64_t stride,
-                                                           const float *sums, const float *v,
-                                                           int count, float *y)
-{
+    sum = softmax_exp(scores, a->nk, softmax_max(scores, a->nk));
     for (int64_t e = 0; e < a->head; e += SP_VL) {
-        const int64_t n = a->head - e;
-        vf out[4] = {{0}};
-        for (int64_t j = 0; j < a->nk; j++) {
-            const float *row = v + j * a->v_row + e;
-            const vf value = n >= SP_VL ? v_load(row) : v_load_n(row, n);
-            for (int r = 0; r < count; r++)
-                out[r] += v_set(scores[r * stride + j]) * value;
-        }
-        for (int r = 0; r < count; r++) {
-            const vf result = out[r] * v_set(1 / sums[r]);
-            if (n >= SP_VL)
-                v_store(y + r * a->y_row + e, result);
-            else
-                v_store_n(y + r * a->y_row + e, result, n);
-        }
+        const int64_t n = sp_min(SP_VL, a->head - e);
+        vf value = {0};
+        for (int64_t j = 0; j < a->nk; j++)
+            value += v_set(scores[j] / sum) * v_load_n(h.v + j * a->v_row + e, n);
+        v_store_n(y + e, value, n);
     }
 }
 
-/* Queries first .. first + count of one head, whose keys are transposed as in q_k_rows. */
-static inline __attribute__((always_inline)) void few_rows(const SpAttention *a, Head h,
-                                                           int64_t first, int count,
-                                                           const float *keys, int64_t stride,
-                                                           float *scores)
+/* Queries of each unit: all of a head that fit, but several units a thread. */
+static int64_t unit_queries(const SpAttention *a, int threads)
 {
-    float sums[4];
-    q_k_rows(a, h.q + first * a->q_row, keys, stride, count, scores);
-    for (int r = 0; r < count; r++)
-        sums[r] = softmax_exp(scores + r * stride, a->nk, softmax_max(scores + r * stride, a->nk));
-    p_v_rows(a, scores, stride, sums, h.v, count, h.y + first * a->y_row);
-}
-
-static void few_keys(SpDevice *device, const SpAttention *a)
-{
-    const int64_t stride = (a->nk + SP_VL - 1) / SP_VL * SP_VL;
-#pragma omp parallel for schedule(static) num_threads(device->threads)
-    for (int64_t unit = 0; unit < a->batch * a->heads; unit++) {
-        const Head h = head_of(a, unit / a->heads, unit % a->heads);
-        float *scores = sp_cpu_work(device), *keys = scores + 4 * stride;
-        for (int64_t j = 0; j < stride; j++)
-            for (int64_t e = 0; e < a->head; e++)
-                keys[e * stride + j] = j < a->nk ? h.k[j * a->k_row + e] : 0;
-        int64_t i = 0;
-        for (; i + 4 <= a->nq; i += 4)
-            few_rows(a, h, i, 4, keys, stride, scores);
-        for (; i < a->nq; i++)
-            few_rows(a, h, i, 1, keys, stride, scores);
-    }
+    enum { UNITS = 4, LEAST = 2 * SP_GROUP_ROWS };
+    const int64_t heads = a->batch * a->heads;
+    const int64_t cuts = threads > 1 ? (UNITS * threads + heads - 1) / heads : 1;
+    return sp_min(UNIT_QUERIES, sp_max(LEAST, (a->nq + cuts - 1) / cuts));
 }
 
 void SP_FN(sp_cpu_attention)(SpDevice *device, const SpAttention *a)
 {
-    if (a->nk <= FEW_KEYS)
-        few_keys(device, a);
-    else
-        tiled(device, a);
+    const int threads = sp_cpu_threads(device, 2 * a->batch * a->heads * a->nq * a->nk * a->head);
+    if (a->nk <= FEW_KEYS) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+        for (int64_t b = 0; b < a->batch; b++)
+            for (int64_t unit = 0; unit < a->heads; unit++) {
+                const Head h = head_of(a, b, unit);
+                for (int64_t i = 0; i < a->nq; i++)
+                    few_keys(a, h, i);
+            }
+        return;
+    }
+    const int64_t long_unit = unit_queries(a, threads), tiles = (a->nq + long_unit - 1) / long_unit;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t unit = 0; unit < a->batch * a->heads * tiles; unit++) {
+        const int64_t first = unit % tiles * long_unit;
+        const Work work = divide_work(device);
+        attend(a, head_of(a, unit / tiles / a->heads, unit / tiles % a->heads), first,
+               sp_min(long_unit, a->nq - first), &work);
+    }
 }

@@ -5,14 +5,14 @@
  */
 #include <math.h>
 
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/gemm.h"
+#include "base/minmax.h"
+#include "kernels/cpu/product.h"
 #include "kernels/cpu/vec.h"
 
 enum {
     MAX_SIDE = 9,
     MAX_PIXELS = (MAX_SIDE + 1) * (MAX_SIDE + 1),
-    GROUP = 4 /* pairs of one track that are multiplied together */
+    GROUP = 8 /* pairs of one track that share the packing of its template */
 };
 
 /* The whole pixels a patch touches along each axis, and the fractions. */
@@ -50,7 +50,8 @@ static const float *frame_of(const float *map, int64_t frames, int64_t area, flo
 void SP_FN(sp_cpu_sample_patches)(SpDevice *device, const SpSamplePatches *a)
 {
     const int64_t samples = a->pick ? a->picks : a->side * a->side, c = a->c;
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 8 * a->pairs * samples * c);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t p = 0; p < a->pairs; p++) {
         const Window at = window(a->xy + 2 * p, a->h, a->w, a->side);
         const float *map = frame_of(a->map, a->frames, a->h * a->w * c, a->frame[p]);
@@ -70,56 +71,68 @@ void SP_FN(sp_cpu_sample_patches)(SpDevice *device, const SpSamplePatches *a)
     }
 }
 
-/* The (side + 1)^2 pixels of one pair, x outer, y inner. */
-static void gather(const SpCorrelate *a, int64_t pair, const Window *at, float *out)
+/* Channels first .. first + count of the (side + 1)^2 pixels of one pair, x outer, y inner, SP_LEAD
+ * apart. */
+static void gather(const SpCorrelate *a, int64_t pair, const Window *at, int64_t first,
+                   int64_t count, float *out)
 {
-    const float *map = frame_of(a->map, a->frames, a->h * a->w * a->c, a->frame[pair]);
+    const float *map = frame_of(a->map, a->frames, a->h * a->w * a->c, a->frame[pair]) + first;
     for (int64_t i = 0; i <= a->side; i++)
-        for (int64_t j = 0; j <= a->side; j++, out += a->c)
-            memcpy(out, map + (at->y[j] * a->w + at->x[i]) * a->c, (size_t)a->c * sizeof *out);
+        for (int64_t j = 0; j <= a->side; j++, out += SP_LEAD)
+            v_copy(out, map + (at->y[j] * a->w + at->x[i]) * a->c, count);
 }
 
-/* Products of the whole pixels [(side + 1)^2, n] to those of the samples [side^2, n]. */
-static void interpolate(const Window *at, const float *products, int64_t side, int64_t n,
-                        float *out)
+/* Products of the whole pixels [(side + 1)^2, n], rows `lead` apart, to those of the samples
+ * [side^2, n]. */
+static void interpolate(const Window *at, const float *products, int64_t lead, int64_t side,
+                        int64_t n, float *out)
 {
     const float w00 = (1 - at->fy) * (1 - at->fx), w01 = (1 - at->fy) * at->fx;
     const float w10 = at->fy * (1 - at->fx), w11 = at->fy * at->fx;
     for (int64_t i = 0; i < side; i++)
         for (int64_t j = 0; j < side; j++, out += n) {
-            const float *p00 = products + (i * (side + 1) + j) * n;
-            const float *p01 = p00 + (side + 1) * n, *p10 = p00 + n, *p11 = p01 + n;
-            for (int64_t k = 0; k < n; k++)
-                out[k] = w00 * p00[k] + w01 * p01[k] + w10 * p10[k] + w11 * p11[k];
+            const float *p00 = products + (i * (side + 1) + j) * lead;
+            const float *p01 = p00 + (side + 1) * lead, *p10 = p00 + lead, *p11 = p01 + lead;
+            for (int64_t k = 0; k < n; k += SP_VL)
+                v_store_n(out + k,
+                          v_set(w00) * v_load(p00 + k) + v_set(w01) * v_load(p01 + k) +
+                              v_set(w10) * v_load(p10 + k) + v_set(w11) * v_load(p11 + k),
+                          sp_min(SP_VL, n - k));
         }
 }
 
 void SP_FN(sp_cpu_correlate)(SpDevice *device, const SpCorrelate *a)
 {
-    const int64_t n = a->side * a->side, pixels = (a->side + 1) * (a->side + 1);
+    const int64_t n = a->side * a->side, pixels = (a->side + 1) * (a->side + 1),
+                  lead = sp_padded(n);
     const int64_t groups = (a->run + GROUP - 1) / GROUP;
-#pragma omp parallel for schedule(dynamic) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, a->pairs * pixels * n * a->c);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t unit = 0; unit < a->pairs / a->run * groups; unit++) {
         const int64_t track = unit / groups, first = unit % groups * GROUP;
-        const int64_t count = a->run - first < GROUP ? a->run - first : GROUP;
-        float *rows = sp_cpu_work(device), *products = rows + GROUP * MAX_PIXELS * a->c;
-        Window at[GROUP];
-        for (int64_t i = 0; i < count; i++) {
-            const int64_t pair = track * a->run + first + i;
-            at[i] = window(a->xy + 2 * pair, a->h, a->w, a->side);
-            gather(a, pair, &at[i], rows + i * pixels * a->c);
+        const int64_t begin = track * a->run + first, end = begin + sp_min(GROUP, a->run - first);
+        float *rows = sp_cpu_work(device), *products = rows + MAX_PIXELS * SP_LEAD,
+              *template = products + MAX_PIXELS * lead;
+        for (int64_t c = 0; c < a->c; c += SP_DEPTH)
+            sp_pack_transposed(a->templates + track * n * a->c + c, a->c, n,
+                               sp_min(SP_DEPTH, a->c - c), template + c * lead);
+        for (int64_t pair = begin; pair < end; pair++) {
+            const Window at = window(a->xy + 2 * pair, a->h, a->w, a->side);
+            for (int64_t c = 0; c < a->c; c += SP_DEPTH) {
+                const int64_t depth = sp_min(SP_DEPTH, a->c - c);
+                gather(a, pair, &at, c, depth, rows);
+                sp_multiply(&(SpMultiply){rows, pixels, depth, template + c * lead, n, c > 0,
+                                          products, lead});
+            }
+            interpolate(&at, products, lead, a->side, n, a->out + pair * n * n);
         }
-        sp_gemm_nt(count * pixels, n, a->c, 1, rows, a->c, a->templates + track * n * a->c, a->c, 0,
-                   products, n);
-        for (int64_t i = 0; i < count; i++)
-            interpolate(&at[i], products + i * pixels * n, a->side, n,
-                        a->out + (track * a->run + first + i) * n * n);
     }
 }
 
 void SP_FN(sp_cpu_knn)(SpDevice *device, const SpKnn *a)
 {
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 4 * a->pairs * a->count * a->keep);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t p = 0; p < a->pairs; p++) {
         const float *points = a->points + p * a->count * 3, *origin = a->origin + 3 * p;
         float length[MAX_SIDE * MAX_SIDE];

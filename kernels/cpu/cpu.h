@@ -6,12 +6,13 @@
 #ifndef SP_KERNELS_CPU_CPU_H
 #define SP_KERNELS_CPU_CPU_H
 
+#include "base/isa.h"
 #include "kernels/ops.h"
 
 enum {
-    SP_TILE_OUTS = 512,              /* columns of a linear layer computed together */
-    SP_WORK_FLOATS = 5 * 512 * 1024, /* a thread's workspace: 10 MB, touched as needed */
-    SP_SHARED_FLOATS = 512 * 1024    /* workspace of an op as a whole */
+    SP_WORK_FLOATS = 13 << 17,     /* a thread's workspace: 6.5 MB, touched as needed */
+    SP_SHARED_FLOATS = 512 * 1024, /* workspace of an op as a whole */
+    SP_WORTH_THREADS = 1 << 21     /* multiplications of an op that is worth waking threads */
 };
 
 typedef struct SpCpu {
@@ -27,9 +28,11 @@ static inline SpCpu *sp_cpu(SpDevice *device)
 /* The calling thread's workspace inside a parallel region. */
 float *sp_cpu_work(SpDevice *device);
 
-#define SP_JOIN_(a, b) a##_##b
-#define SP_JOIN(a, b)  SP_JOIN_(a, b)
-#define SP_FN(name)    SP_JOIN(name, SP_ISA)
+/* How many threads share an op of so many multiplications, or what takes as long. */
+static inline int sp_cpu_threads(const SpDevice *device, int64_t multiplications)
+{
+    return multiplications < SP_WORTH_THREADS ? 1 : device->threads;
+}
 
 /* One instruction set's ops. */
 extern const SpOps sp_cpu_ops_baseline, sp_cpu_ops_avx2, sp_cpu_ops_avx512;
@@ -42,10 +45,21 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device);
 #define SP_CPU_OP(op, type) void SP_FN(sp_cpu_##op)(SpDevice *, const type *);
 SP_EACH_OP(SP_CPU_OP)
 
-/* y[i] = residual[i] + gain[i] * act(x[i] + b[i]) for one row; NULL parts are left out. */
+/* y = residual + gain * act(x + b) for `rows` rows of n values; NULL parts are left out. */
+typedef struct SpEpilogue {
+    int64_t rows, n;
+    const float *x;
+    int64_t ldx;
+    const float *b; /* [n] */
+    SpActivation act;
+    const float *gain, *residual; /* [n]; rows ldr apart */
+    int64_t ldr;
+    float *y;
+    int64_t ldy;
+} SpEpilogue;
+
 #define sp_cpu_epilogue SP_FN(sp_cpu_epilogue)
-void sp_cpu_epilogue(const float *x, int64_t n, const float *b, SpActivation act, const float *gain,
-                     const float *residual, float *y);
+void sp_cpu_epilogue(const SpEpilogue *a);
 
 #endif
 

@@ -9,7 +9,6 @@
 
 #include "base/memory.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/gemm.h"
 
 static size_t available_memory(SpDevice *device)
 {
@@ -90,10 +89,8 @@ static const SpOps *find_ops(const char **isa)
         const SpOps *ops;
         bool has;
     } isas[] = {
-        {"avx512", &sp_cpu_ops_avx512,
-         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")},
-        {"avx2", &sp_cpu_ops_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+        {"avx512", &sp_cpu_ops_avx512, sp_has_avx512()},
+        {"avx2", &sp_cpu_ops_avx2, sp_has_avx2()},
         {"baseline", &sp_cpu_ops_baseline, true},
     };
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
@@ -104,18 +101,25 @@ static const SpOps *find_ops(const char **isa)
     return NULL;
 }
 
+static bool is_free(size_t bytes, int protection)
+{
+    void *memory = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory != MAP_FAILED && munmap(memory, bytes) == 0;
+}
+
 /* Where libgomp cannot start a thread it ends the process, so all are started here, while there is
- * room for their stacks; false where there is none. */
+ * room for their stacks, and for the libraries that read videos, which call a clip damaged when
+ * there is none. False where there is no room. */
 static bool start_threads(int threads)
 {
+    static const size_t LIBRARIES = (size_t)192 << 20;
     size_t stack = 0;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_getstacksize(&attributes, &stack);
     pthread_attr_destroy(&attributes);
     const size_t bytes = (size_t)threads * stack;
-    void *room = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (room == MAP_FAILED || munmap(room, bytes) != 0)
+    if (!is_free(bytes, PROT_NONE) || !is_free(LIBRARIES, PROT_READ | PROT_WRITE))
         return false;
     atomic_int started = 0;
 #pragma omp parallel num_threads(threads)
@@ -151,13 +155,10 @@ SpStatus sp_cpu_open_isa(int threads, const char *isa, SpDevice **device)
                              .hidden_seconds = none_hidden,
                              .close = close_cpu};
     cpu->work = alloc_memory(&cpu->device, bytes);
-    const SpStatus products = sp_gemm_prepare(threads);
-    if (!cpu->work || products.code != SP_OK || !start_threads(threads)) {
+    if (!cpu->work || !start_threads(threads)) {
         if (cpu->work)
             free_memory(&cpu->device, cpu->work, bytes);
         free(cpu);
-        if (products.code == SP_DEVICE)
-            return products;
         return sp_error(SP_MEMORY,
                         "not enough memory for the workspace of %d threads; use fewer with "
                         "--threads",

@@ -6,7 +6,8 @@ void SP_FN(sp_cpu_resize)(SpDevice *device, const SpResize *a)
     const float step_y = a->ho > 1 ? (float)(a->h - 1) / (float)(a->ho - 1) : 0;
     const float step_x = a->wo > 1 ? (float)(a->w - 1) / (float)(a->wo - 1) : 0;
     const int64_t c = a->c;
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 8 * a->n * a->ho * a->wo * c);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t line = 0; line < a->n * a->ho; line++) {
         const float y = step_y * (float)(line % a->ho);
         const int64_t y0 = (int64_t)y, y1 = y0 + (y0 < a->h - 1);
@@ -29,7 +30,8 @@ void SP_FN(sp_cpu_resize)(SpDevice *device, const SpResize *a)
 void SP_FN(sp_cpu_axis_add)(SpDevice *device, const SpAxisAdd *a)
 {
     const int64_t half = a->c / 2;
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 2 * a->h * a->w * a->c);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t i = 0; i < a->h; i++)
         for (int64_t j = 0; j < a->w; j++) {
             float *x = a->x + (i * a->w + j) * a->c;
@@ -43,7 +45,8 @@ void SP_FN(sp_cpu_axis_add)(SpDevice *device, const SpAxisAdd *a)
 void SP_FN(sp_cpu_average_pool)(SpDevice *device, const SpAveragePool *a)
 {
     const int64_t h = a->h / 2, w = a->w / 2, c = a->c;
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 2 * a->n * h * w * c);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t line = 0; line < a->n * h; line++)
         for (int64_t j = 0; j < w; j++) {
             const float *x = a->x + ((line / h * a->h + line % h * 2) * a->w + 2 * j) * c;

@@ -38,7 +38,8 @@ static void normalize(const float *x, int64_t n, const float *weight, const floa
 
 void SP_FN(sp_cpu_layer_norm)(SpDevice *device, const SpLayerNorm *a)
 {
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 8 * a->rows * a->width);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r = 0; r < a->rows; r++)
         normalize(a->x + r * a->ldx, a->width, a->weight, a->bias, a->eps, a->y + r * a->ldy);
 }
@@ -63,7 +64,8 @@ void SP_FN(sp_cpu_qk_norm_rope)(SpDevice *device, const SpQkNormRope *a)
             table[(p * pairs + m) * 2] = cosf((float)p * frequency);
             table[(p * pairs + m) * 2 + 1] = sinf((float)p * frequency);
         }
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 16 * a->rows * width);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r = 0; r < a->rows; r++) {
         const int32_t *at = a->position + r % a->period * 2;
         for (int64_t h = 0; h < 2 * a->heads; h++) {
@@ -96,7 +98,7 @@ void SP_FN(sp_cpu_instance_norm)(SpDevice *device, const SpInstanceNorm *a)
 {
     const int64_t c = a->c, blocks = (a->pixels + NORM_BLOCK - 1) / NORM_BLOCK;
     float *mean = sp_cpu(device)->shared, *scale = mean + c, *sums = scale + c;
-    const int threads = device->threads;
+    const int threads = sp_cpu_threads(device, 4 * a->pixels * c);
     for (int64_t image = 0; image < a->n; image++) {
         const float *x = a->x + image * a->pixels * c;
         float *y = a->y + image * a->pixels * c;

@@ -19,7 +19,8 @@ void SP_FN(sp_cpu_elementwise)(SpDevice *device, const SpElementwise *a)
     const int64_t period = a->period ? a->period : a->count;
     const int64_t step = a->period ? a->period : BLOCK;
     const int64_t blocks = (a->count + step - 1) / step;
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 4 * a->count);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t b = 0; b < blocks; b++) {
         const int64_t begin = b * step, rest = a->count - begin;
         const int64_t n = rest < step ? rest : step;
@@ -30,7 +31,12 @@ void SP_FN(sp_cpu_elementwise)(SpDevice *device, const SpElementwise *a)
                 y[i] = x[i] * a->scale;
             x = y;
         }
-        sp_cpu_epilogue(x, n, a->add ? a->add + begin % period : NULL, a->act, NULL, NULL, y);
+        sp_cpu_epilogue(&(SpEpilogue){.rows = 1,
+                                      .n = n,
+                                      .x = x,
+                                      .b = a->add ? a->add + begin % period : NULL,
+                                      .act = a->act,
+                                      .y = y});
     }
 }
 
@@ -48,7 +54,8 @@ void SP_FN(sp_cpu_modulate)(SpDevice *device, const SpModulate *a)
 void SP_FN(sp_cpu_posenc)(SpDevice *device, const SpPosenc *a)
 {
     const int64_t angles = a->c * a->degree, padded = (angles + SP_VL - 1) / SP_VL * SP_VL;
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 32 * a->rows * angles);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r = 0; r < a->rows; r++) {
         const float *v = a->v + r * a->ldx;
         float *y = a->y + r * a->ldy, *angle = sp_cpu_work(device);
@@ -73,7 +80,8 @@ void SP_FN(sp_cpu_posenc)(SpDevice *device, const SpPosenc *a)
 void SP_FN(sp_cpu_group_mean)(SpDevice *device, const SpGroupMean *a)
 {
     const float share = 1 / (float)a->size;
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 2 * a->groups * a->size * a->c);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t g = 0; g < a->groups; g++) {
         const float *x = a->x + g * a->size * a->c;
         float *y = a->y + g * a->c;
@@ -89,7 +97,8 @@ void SP_FN(sp_cpu_group_mean)(SpDevice *device, const SpGroupMean *a)
 
 void SP_FN(sp_cpu_scale_rows)(SpDevice *device, const SpScaleRows *a)
 {
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 2 * a->rows * a->c);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r = 0; r < a->rows; r++)
         for (int64_t i = 0; i < a->c; i++)
             a->y[r * a->ldy + i] = a->x[r * a->c + i] * a->factor[r];
@@ -97,7 +106,8 @@ void SP_FN(sp_cpu_scale_rows)(SpDevice *device, const SpScaleRows *a)
 
 void SP_FN(sp_cpu_l2_normalize)(SpDevice *device, const SpL2Normalize *a)
 {
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 8 * a->rows * a->c);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r = 0; r < a->rows; r++) {
         float *x = a->x + r * a->c, sum = 0;
         for (int64_t i = 0; i < a->c; i++)
@@ -110,7 +120,8 @@ void SP_FN(sp_cpu_l2_normalize)(SpDevice *device, const SpL2Normalize *a)
 
 void SP_FN(sp_cpu_gather_rows)(SpDevice *device, const SpGatherRows *a)
 {
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 2 * a->groups * a->keep * a->c);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r = 0; r < a->groups * a->keep; r++)
         memcpy(a->y + r * a->ldy, a->x + (r / a->keep * a->count + a->index[r]) * a->c,
                (size_t)a->c * sizeof *a->y);
@@ -118,7 +129,8 @@ void SP_FN(sp_cpu_gather_rows)(SpDevice *device, const SpGatherRows *a)
 
 void SP_FN(sp_cpu_add_rows)(SpDevice *device, const SpAddRows *a)
 {
-#pragma omp parallel for schedule(static) num_threads(device->threads)
+    const int threads = sp_cpu_threads(device, 2 * a->rows * a->c);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r = 0; r < a->rows; r++)
         for (int64_t i = 0; i < a->c; i++)
             a->x[r * a->c + i] += a->other[r * a->ldo + i];

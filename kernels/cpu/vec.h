@@ -9,6 +9,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #if defined(__AVX512F__)
 enum { SP_VL = 16 };
 #elif defined(__AVX2__)
@@ -32,7 +36,33 @@ static inline void v_store(float *p, vf v)
     memcpy(p, &v, sizeof v);
 }
 
-/* The first n <= SP_VL floats, then zeros. */
+/* The first n <= SP_VL floats, then zeros; nothing beyond them is touched. */
+#if defined(__AVX512F__)
+static inline vf v_load_n(const float *p, int64_t n)
+{
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+
+static inline void v_store_n(float *p, vf v, int64_t n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+}
+#elif defined(__AVX2__)
+static inline __m256i v_first(int64_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static inline vf v_load_n(const float *p, int64_t n)
+{
+    return (vf)_mm256_maskload_ps(p, v_first(n));
+}
+
+static inline void v_store_n(float *p, vf v, int64_t n)
+{
+    _mm256_maskstore_ps(p, v_first(n), (__m256)v);
+}
+#else
 static inline vf v_load_n(const float *p, int64_t n)
 {
     vf v = {0};
@@ -43,6 +73,25 @@ static inline vf v_load_n(const float *p, int64_t n)
 static inline void v_store_n(float *p, vf v, int64_t n)
 {
     memcpy(p, &v, (size_t)n * sizeof *p);
+}
+#endif
+
+static inline void v_copy(float *to, const float *from, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + SP_VL <= n; i += SP_VL)
+        v_store(to + i, v_load(from + i));
+    if (i < n)
+        v_store_n(to + i, v_load_n(from + i, n - i), n - i);
+}
+
+static inline void v_zero(float *to, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + SP_VL <= n; i += SP_VL)
+        v_store(to + i, (vf){0});
+    if (i < n)
+        v_store_n(to + i, (vf){0}, n - i);
 }
 
 static inline vf v_set(float x)
@@ -55,35 +104,58 @@ static inline vf v_select(vi mask, vf yes, vf no)
     return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
 }
 
+/* Of a and b the larger, and the smaller; b where they do not compare. */
 static inline vf v_max(vf a, vf b)
 {
+#if defined(__AVX512F__)
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
     return v_select(a > b, a, b);
+#endif
 }
 
 static inline vf v_min(vf a, vf b)
 {
+#if defined(__AVX512F__)
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
     return v_select(a < b, a, b);
+#endif
 }
 
 /* Sums and maxima across a vector, by halves: the same order everywhere. */
+typedef float v_quad __attribute__((vector_size(16)));
+
 static inline float v_sum(vf v)
 {
-    float x[SP_VL];
-    v_store(x, v);
-    for (int n = SP_VL / 2; n; n /= 2)
+    v_quad q[SP_VL / 4];
+    memcpy(q, &v, sizeof v);
+#pragma GCC unroll 2
+    for (int n = SP_VL / 8; n; n /= 2)
+#pragma GCC unroll 2
         for (int i = 0; i < n; i++)
-            x[i] += x[i + n];
-    return x[0];
+            q[i] += q[i + n];
+    return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
 }
 
 static inline float v_largest(vf v)
 {
+#if defined(__AVX512F__)
+    return _mm512_reduce_max_ps((__m512)v);
+#else
     float x[SP_VL];
     v_store(x, v);
+#pragma GCC unroll 2
     for (int n = SP_VL / 2; n; n /= 2)
+#pragma GCC unroll 4
         for (int i = 0; i < n; i++)
             x[i] = x[i] > x[i + n] ? x[i] : x[i + n];
     return x[0];
+#endif
 }
 
 /* Nearest whole number, for |x| < 2^22, by adding and subtracting 1.5 * 2^23. */

@@ -6,7 +6,13 @@
 
 #include "geometry/camera.h"
 
-enum { MIN_POINTS = 50, MAX_ITERATIONS = 100, MAX_NONMONOTONIC = 10, MAX_INVALID = 10 };
+enum {
+    MIN_POINTS = 50,
+    MAX_ITERATIONS = 100,
+    MAX_NONMONOTONIC = 10,
+    MAX_INVALID = 10,
+    WORTH_THREADS = 8192 /* observations */
+};
 static const double RADIUS = 1, MAX_RADIUS = 10, MIN_RADIUS = 1e-6;
 static const double MIN_DIAGONAL = 1e-3, MAX_DIAGONAL = 1e10, MIN_DECREASE = 1e-3;
 static const double FUNCTION_TOLERANCE = 1e-8, GRADIENT_TOLERANCE = 1e-12;
@@ -15,15 +21,15 @@ static const double PARAMETER_TOLERANCE = 1e-10, MAX_COORDINATE = 3000;
 static void *alloc(char *base, size_t *used, size_t count, size_t size)
 {
     void *at = base ? base + *used : NULL;
-    *used += (count * size + 15) / 16 * 16;
+    *used += (count * size + 63) / 64 * 64;
     return at;
 }
 
 /* Lays the solver's arrays out from `base`; returns the bytes they take. base NULL only counts. */
 static size_t lay_out(SpBundleSolver *s, char *base, int64_t frames, int64_t points)
 {
-    const size_t t = (size_t)frames, p = (size_t)points, n = POSE * t, d = sizeof(double);
-    const size_t unknowns = n + 3 * p;
+    const size_t t = (size_t)frames, p = (size_t)points, d = sizeof(double);
+    const size_t unknowns = POSE * t + 3 * p;
     size_t used = 0;
     s->obs = alloc(base, &used, t * p, sizeof *s->obs);
     s->first = alloc(base, &used, p + 1, sizeof *s->first);
@@ -37,13 +43,18 @@ static size_t lay_out(SpBundleSolver *s, char *base, int64_t frames, int64_t poi
     s->diagonal = alloc(base, &used, unknowns, d);
     s->gradient = alloc(base, &used, unknowns, d);
     s->step = alloc(base, &used, unknowns, d);
-    s->schur = alloc(base, &used, n * n, d);
-    s->eliminated = alloc(base, &used, n * 3 * BLOCK_POINTS, d);
-    s->inverse = alloc(base, &used, 9 * p, d);
+    s->rotation = alloc(base, &used, t, sizeof *s->rotation);
+    s->sums = alloc(base, &used, (CHUNKS + 1) * t, sizeof *s->sums);
+    s->normal = alloc(base, &used, p, sizeof *s->normal);
+    s->inverse = alloc(base, &used, p, sizeof *s->inverse);
+    s->schur = alloc(base, &used, t * (t + 1) / 2, sizeof *s->schur);
+    s->factor = alloc(base, &used, t * BLOCK_POINTS, sizeof *s->factor);
+    s->right = alloc(base, &used, BLOCK_POINTS, sizeof *s->right);
+    s->seen = alloc(base, &used, t, sizeof *s->seen);
     return used;
 }
 
-size_t sp_bundle_workspace(int64_t frames, int64_t points)
+size_t SP_FN(sp_bundle_bytes)(int64_t frames, int64_t points)
 {
     return lay_out(&(SpBundleSolver){0}, NULL, frames, points);
 }
@@ -93,95 +104,123 @@ static void read_poses(const SpBundleProblem *problem, SpBundleSolver *s)
     }
 }
 
-/* The rotation r of the pose, the rotated point R x, and the residual; false when the point cannot
- * be projected. */
-static bool project(const double camera[3], const SpBundlePose *pose, const double x[3],
-                    const double xy[2], double r[9], double rotated[3], double residual[2])
+static void rotations_of(SpBundleSolver *s, const SpBundlePose *pose)
 {
-    sp_rotation_of_quaternion(pose->q, r);
+    for (int64_t t = 0; t < s->frames; t++)
+        sp_rotation_of_quaternion(pose[t].q, s->rotation[t]);
+}
+
+/* The rotated point r x, and the residual. */
+static inline void project(const double camera[3], const double r[9], const double t[3],
+                           const double x[3], const double xy[2], double rotated[3],
+                           double residual[2])
+{
     for (int i = 0; i < 3; i++)
         rotated[i] = r[3 * i] * x[0] + r[3 * i + 1] * x[1] + r[3 * i + 2] * x[2];
-    const double z = rotated[2] + pose->t[2];
+    const double z = rotated[2] + t[2];
     for (int i = 0; i < 2; i++)
-        residual[i] = camera[0] * ((rotated[i] + pose->t[i]) / z) + camera[1 + i] - xy[i];
-    return isfinite(residual[0]) && isfinite(residual[1]);
+        residual[i] = camera[0] * ((rotated[i] + t[i]) / z) + camera[1 + i] - xy[i];
 }
 
-static double cost_of(const SpBundleSolver *s, const SpBundlePose *pose, double (*point)[3])
+/* Half the sum of squared residuals; DBL_MAX where a point cannot be projected. */
+static double cost_of(SpBundleSolver *s, const SpBundlePose *pose, double (*point)[3])
 {
-    double cost = 0, r[9], rotated[3], residual[2];
-    for (int64_t i = 0; i < s->observations; i++) {
-        const SpBundleObservation *o = &s->obs[i];
-        if (!project(s->camera[o->frame], &pose[o->frame], point[o->point], o->xy, r, rotated,
-                     residual))
-            return DBL_MAX;
-        cost += residual[0] * residual[0] + residual[1] * residual[1];
+    double part[CHUNKS], cost = 0;
+    rotations_of(s, pose);
+#pragma omp parallel for schedule(static) num_threads(s->threads)
+    for (int64_t chunk = 0; chunk < CHUNKS; chunk++) {
+        const int64_t end = s->first[sp_bundle_chunk(s, chunk + 1)];
+        double sum = 0;
+        for (int64_t i = s->first[sp_bundle_chunk(s, chunk)]; i < end; i++) {
+            const SpBundleObservation *o = &s->obs[i];
+            double rotated[3], r[2];
+            project(s->camera[o->frame], s->rotation[o->frame], pose[o->frame].t, point[o->point],
+                    o->xy, rotated, r);
+            sum += r[0] * r[0] + r[1] * r[1];
+        }
+        part[chunk] = sum;
     }
-    return cost / 2;
+    for (int i = 0; i < CHUNKS; i++)
+        cost += part[i];
+    return isfinite(cost) ? cost / 2 : DBL_MAX;
 }
 
-/* Residuals and Jacobians at the present state. A rotation's parameters d rotate by exp([2 d]). */
-static void linearise(SpBundleSolver *s)
+/* The observation's residual and scaled Jacobian at the present state. A rotation's parameters d
+ * rotate by exp([2 d]). */
+static inline void linearise(const SpBundleSolver *s, SpBundleObservation *o)
 {
-    for (int64_t i = 0; i < s->observations; i++) {
-        SpBundleObservation *o = &s->obs[i];
-        double r[9], v[3];
-        const double *camera = s->camera[o->frame], *t = s->pose[o->frame].t;
-        project(camera, &s->pose[o->frame], s->point[o->point], o->xy, r, v, o->residual);
-        const double x = v[0] + t[0], y = v[1] + t[1], z = v[2] + t[2], f = camera[0] / z;
-        const double g[2][3] = {{f, 0, -f * x / z}, {0, f, -f * y / z}}; /* by camera point */
-        for (int a = 0; a < 2; a++) {
-            double *j = o->jacobian[a];
-            j[0] = 2 * (g[a][2] * v[1] - g[a][1] * v[2]);
-            j[1] = 2 * (g[a][0] * v[2] - g[a][2] * v[0]);
-            j[2] = 2 * (g[a][1] * v[0] - g[a][0] * v[1]);
-            for (int k = 0; k < 3; k++) {
-                j[3 + k] = g[a][k];
-                j[POSE + k] = g[a][0] * r[k] + g[a][1] * r[3 + k] + g[a][2] * r[6 + k];
-            }
+    double v[3];
+    const double *camera = s->camera[o->frame], *t = s->pose[o->frame].t,
+                 *r = s->rotation[o->frame];
+    project(camera, r, t, s->point[o->point], o->xy, v, o->residual);
+    const double x = v[0] + t[0], y = v[1] + t[1], z = v[2] + t[2], f = camera[0] / z;
+    const double g[2][3] = {{f, 0, -f * x / z}, {0, f, -f * y / z}}; /* by camera point */
+    for (int a = 0; a < 2; a++) {
+        double *j = o->jacobian[a];
+        j[0] = 2 * (g[a][2] * v[1] - g[a][1] * v[2]);
+        j[1] = 2 * (g[a][0] * v[2] - g[a][2] * v[0]);
+        j[2] = 2 * (g[a][1] * v[0] - g[a][0] * v[1]);
+        for (int k = 0; k < 3; k++) {
+            j[3 + k] = g[a][k];
+            j[POSE + k] = g[a][0] * r[k] + g[a][1] * r[3 + k] + g[a][2] * r[6 + k];
+        }
+        for (int k = o->frame ? 0 : POSE; k < UNKNOWNS; k++)
+            j[k] *= s->scale[sp_bundle_unknown(s, o, k)];
+    }
+}
+
+/* Adds j_a j_b^T's lower triangle and j r, of n unknowns, to `products` and `gradient`. */
+static inline __attribute__((always_inline)) void
+add_normal(const SpBundleObservation *o, int from, int n, double *gradient, double *products)
+{
+    const double *u = o->jacobian[0] + from, *v = o->jacobian[1] + from;
+    for (int i = 0; i < n; i++) {
+        gradient[i] += u[i] * o->residual[0] + v[i] * o->residual[1];
+        for (int k = 0; k <= i; k++)
+            products[i * (i + 1) / 2 + k] += u[i] * u[k] + v[i] * v[k];
+    }
+}
+
+/* Linearises the points of a chunk and forms their blocks and gradients, and the chunk's sums. */
+static void linearise_chunk(SpBundleSolver *s, int64_t chunk)
+{
+    double(*sums)[SUMS] = s->sums + chunk * s->frames;
+    memset(sums, 0, (size_t)s->frames * sizeof *sums);
+    for (int64_t p = sp_bundle_chunk(s, chunk); p < sp_bundle_chunk(s, chunk + 1); p++) {
+        double *gradient = s->gradient + s->pose_unknowns + 3 * p;
+        memset(gradient, 0, 3 * sizeof *gradient);
+        memset(s->normal[p], 0, sizeof s->normal[p]);
+        for (int64_t i = s->first[p]; i < s->first[p + 1]; i++) {
+            SpBundleObservation *o = &s->obs[i];
+            linearise(s, o);
+            add_normal(o, POSE, 3, gradient, s->normal[p]);
+            add_normal(o, 0, POSE, sums[o->frame], sums[o->frame] + POSE);
         }
     }
 }
 
-/* Squared norms of the columns of the Jacobian. */
-static void column_norms(const SpBundleSolver *s, double *norm)
+/* Residuals, Jacobian and J^T J's blocks at the present state, with their diagonal. */
+static void linearise_all(SpBundleSolver *s)
 {
-    memset(norm, 0, (size_t)s->unknowns * sizeof *norm);
-    for (int64_t i = 0; i < s->observations; i++) {
-        const SpBundleObservation *o = &s->obs[i];
-        for (int a = 0; a < 2; a++)
-            for (int j = 0; j < UNKNOWNS; j++)
-                if (sp_bundle_free(o, j))
-                    norm[sp_bundle_unknown(s, o, j)] += o->jacobian[a][j] * o->jacobian[a][j];
+    rotations_of(s, s->pose);
+#pragma omp parallel for schedule(static) num_threads(s->threads)
+    for (int64_t chunk = 0; chunk < CHUNKS; chunk++)
+        linearise_chunk(s, chunk);
+    double(*total)[SUMS] = s->sums + CHUNKS * s->frames;
+    for (int64_t t = 1; t < s->frames; t++) {
+        for (int i = 0; i < SUMS; i++) {
+            total[t][i] = 0;
+            for (int64_t chunk = 0; chunk < CHUNKS; chunk++)
+                total[t][i] += s->sums[chunk * s->frames + t][i];
+        }
+        for (int i = 0; i < POSE; i++) {
+            s->gradient[POSE * (t - 1) + i] = total[t][i];
+            s->diagonal[POSE * (t - 1) + i] = total[t][POSE + i * (i + 3) / 2];
+        }
     }
-}
-
-static void scale_jacobian(SpBundleSolver *s)
-{
-    for (int64_t i = 0; i < s->observations; i++) {
-        SpBundleObservation *o = &s->obs[i];
-        for (int a = 0; a < 2; a++)
-            for (int j = 0; j < UNKNOWNS; j++)
-                if (sp_bundle_free(o, j))
-                    o->jacobian[a][j] *= s->scale[sp_bundle_unknown(s, o, j)];
-    }
-}
-
-/* J^T r of the scaled Jacobian; returns its largest entry before scaling. */
-static double gradients(SpBundleSolver *s)
-{
-    double largest = 0;
-    memset(s->gradient, 0, (size_t)s->unknowns * sizeof *s->gradient);
-    for (int64_t i = 0; i < s->observations; i++) {
-        const SpBundleObservation *o = &s->obs[i];
-        for (int a = 0; a < 2; a++)
-            for (int j = 0; j < UNKNOWNS; j++)
-                if (sp_bundle_free(o, j))
-                    s->gradient[sp_bundle_unknown(s, o, j)] += o->jacobian[a][j] * o->residual[a];
-    }
-    for (int64_t i = 0; i < s->unknowns; i++)
-        largest = fmax(largest, fabs(s->gradient[i] / s->scale[i]));
-    return largest;
+    for (int64_t p = 0; p < s->points; p++)
+        for (int i = 0; i < 3; i++)
+            s->diagonal[s->pose_unknowns + 3 * p + i] = s->normal[p][i * (i + 3) / 2];
 }
 
 /* The state one step away: q := (sin |d| d / |d|, cos |d|) q, t += d, x += d. Returns the norm of
@@ -256,20 +295,23 @@ static void accept(Evaluator *e, double cost, double model)
 }
 
 /* Linearises, scales the columns (scales fixed at the first call) and prepares the damping;
- * returns the gradient's largest entry. */
+ * returns the largest entry of the gradient without scales. */
 static double prepare_step(SpBundleSolver *s, bool first)
 {
-    linearise(s);
+    double largest = 0;
+    for (int64_t i = 0; first && i < s->unknowns; i++)
+        s->scale[i] = 1;
+    linearise_all(s);
     if (first) {
-        column_norms(s, s->scale);
         for (int64_t i = 0; i < s->unknowns; i++)
-            s->scale[i] = 1 / (1 + sqrt(s->scale[i]));
+            s->scale[i] = 1 / (1 + sqrt(s->diagonal[i]));
+        linearise_all(s);
     }
-    scale_jacobian(s);
-    column_norms(s, s->diagonal);
-    for (int64_t i = 0; i < s->unknowns; i++)
+    for (int64_t i = 0; i < s->unknowns; i++) {
         s->diagonal[i] = fmin(fmax(s->diagonal[i], MIN_DIAGONAL), MAX_DIAGONAL);
-    return gradients(s);
+        largest = fmax(largest, fabs(s->gradient[i] / s->scale[i]));
+    }
+    return largest;
 }
 
 static void minimise(SpBundleSolver *s, SpBundleStats *stats)
@@ -319,17 +361,20 @@ static void minimise(SpBundleSolver *s, SpBundleStats *stats)
     }
 }
 
-SpBundleStats sp_bundle_adjust(const SpBundleProblem *problem, void *workspace, float *c2w,
-                               float *k)
+SpBundleStats SP_FN(sp_bundle_solve)(const SpBundleProblem *problem, void *workspace, float *c2w,
+                                     float *k)
 {
     SpBundleSolver s = {.frames = problem->frames, .pose_unknowns = POSE * (problem->frames - 1)};
     SpBundleStats stats = {0};
+    s.threads = problem->threads > 1 ? problem->threads : 1;
     lay_out(&s, workspace, problem->frames, problem->points);
     memcpy(c2w, problem->c2w, (size_t)(16 * problem->frames) * sizeof *c2w);
     memcpy(k, problem->k, (size_t)(9 * problem->frames) * sizeof *k);
     select_observations(problem, &s);
     if (s.points < MIN_POINTS)
         return stats;
+    if (s.observations < WORTH_THREADS)
+        s.threads = 1;
     read_poses(problem, &s);
     memcpy(s.best_pose, s.pose, (size_t)s.frames * sizeof *s.pose);
     stats.initial_cost = stats.final_cost = cost_of(&s, s.pose, s.point);

@@ -18,6 +18,7 @@ typedef struct SpBundleProblem {
     const float *xyz;       /* [P, 3] world */
     const float *xy;        /* [T, P, 2] observed pixels */
     const uint8_t *visible; /* [T, P] whether the observation counts */
+    int threads;            /* 0 or 1: the caller's alone; changes no bit of the result */
 } SpBundleProblem;
 
 typedef struct SpBundleStats {
@@ -30,7 +31,7 @@ typedef struct SpBundleStats {
 /* Bytes of workspace for at most that many frames and points, however many are visible. */
 size_t sp_bundle_workspace(int64_t frames, int64_t points);
 
-/* Solves in `workspace` (8-byte aligned, sp_bundle_workspace bytes). Fewer than 50 points with two
+/* Solves in `workspace` (64-byte aligned, sp_bundle_workspace bytes). Fewer than 50 points with two
  * observations: nothing happens, stats are zero, c2w and k are copied. Otherwise c2w [T, 4, 4] is
  * the solution and the focal length of k [T, 3, 3] stands on both diagonal places. Outputs may not
  * overlap the problem. */

@@ -5,12 +5,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/isa.h"
 #include "geometry/bundle.h"
 
 enum {
-    POSE = 6,         /* unknowns of a pose: rotation, translation */
-    UNKNOWNS = 9,     /* of an observation: its frame's pose, its point */
-    BLOCK_POINTS = 64 /* points eliminated together */
+    POSE = 6,          /* unknowns of a pose: rotation, translation */
+    UNKNOWNS = 9,      /* of an observation: its frame's pose, its point */
+    LANES = 8,         /* a pose's unknowns with padding: two or one vector of doubles */
+    BLOCK_POINTS = 64, /* points eliminated together: a bit each of a word */
+    CHUNKS = 16, /* of points that are summed over by themselves, whatever the number of threads */
+    SUMS = 27    /* of a frame: gradient, J^T J's lower triangle */
 };
 
 /* x_cam = R x + t of one frame. */
@@ -23,17 +27,28 @@ typedef struct SpBundleObservation {
     double xy[2], residual[2], jacobian[2][UNKNOWNS];
 } SpBundleObservation;
 
+/* The transposed of a block of 6 x 6 between two poses, or of 6 x 3 between a pose and a point. */
+typedef double SpBundleBlock[POSE][LANES];
+typedef double SpBundleFactor[3][LANES];
+
 typedef struct SpBundleSolver {
+    int threads;
     int64_t frames, points, observations;
     int64_t pose_unknowns, unknowns; /* 6 (T - 1), frame 0 being fixed, and 3 P after them */
     SpBundleObservation *obs;        /* by point, then frame */
     int64_t *first;                  /* [P + 1] each point's first one in obs */
     double (*camera)[3];             /* [T] focal, cx, cy */
     SpBundlePose *pose, *next_pose, *best_pose;
+    double (*rotation)[9]; /* [T] of the poses at hand */
     double (*point)[3], (*next_point)[3];
     double *scale, *diagonal, *gradient, *step; /* [unknowns] */
-    double *schur, *eliminated; /* [pose_unknowns]^2, [pose_unknowns, 3 BLOCK_POINTS] */
-    double (*inverse)[9];       /* [P] inverse factors of the points' blocks */
+    double (*sums)[SUMS];                       /* [CHUNKS + 1, T], the last of all points */
+    double (*normal)[6];                        /* [P] J^T J of the points, lower triangle */
+    double (*inverse)[9];                       /* [P] inverse factors of the points' blocks */
+    SpBundleBlock *schur;   /* frames 1 .. i and 1 .. j <= i at i (i - 1) / 2 + j - 1 */
+    SpBundleFactor *factor; /* [T, BLOCK_POINTS] J_pose^T J_point L^-T, transposed */
+    double (*right)[3];     /* [BLOCK_POINTS] L^-1 times the point's gradient */
+    uint64_t *seen;         /* [T] which points of the block a frame sees */
 } SpBundleSolver;
 
 /* Whether unknown j of an observation is solved for: frame 0 is fixed. */
@@ -52,6 +67,20 @@ static inline int64_t sp_bundle_unknown(const SpBundleSolver *s, const SpBundleO
 /* One damped step: solves (J^T J + diagonal / radius) d = -J^T r of the scaled Jacobian into
  * `step` by eliminating the points (Schur complement, Cholesky). *decrease: that of the linear
  * model. False when a block is not positive or the model does not decrease. */
+#define sp_bundle_step SP_FN(sp_bundle_step)
 bool sp_bundle_step(SpBundleSolver *s, double radius, double *decrease);
+
+/* Where a chunk's points begin; the one beyond the last ends them. */
+static inline int64_t sp_bundle_chunk(const SpBundleSolver *s, int64_t chunk)
+{
+    return s->points * chunk / CHUNKS;
+}
+
+#define SP_BUNDLE_COPIES(isa)                                                                      \
+    SpBundleStats sp_bundle_solve_##isa(const SpBundleProblem *, void *, float *, float *);        \
+    size_t sp_bundle_bytes_##isa(int64_t, int64_t);
+SP_BUNDLE_COPIES(baseline)
+SP_BUNDLE_COPIES(avx2)
+SP_BUNDLE_COPIES(avx512)
 
 #endif

@@ -1,19 +1,18 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/blas.h"
 #include "base/minmax.h"
 #include "geometry/bundle_internal.h"
+
+typedef double Vector __attribute__((vector_size(LANES * sizeof(double)), aligned(8)));
 
 /* L^-1 [3, 3] lower of the Cholesky factor of the point's damped block. */
 static bool invert_point(const SpBundleSolver *s, int64_t p, double radius, double inverse[9])
 {
-    double v[3][3] = {{0}};
-    for (int64_t i = s->first[p]; i < s->first[p + 1]; i++)
-        for (int a = 0; a < 2; a++)
-            for (int j = 0; j < 3; j++)
-                for (int k = 0; k <= j; k++)
-                    v[j][k] += s->obs[i].jacobian[a][POSE + j] * s->obs[i].jacobian[a][POSE + k];
+    double v[3][3];
+    for (int j = 0; j < 3; j++)
+        for (int k = 0; k <= j; k++)
+            v[j][k] = s->normal[p][j * (j + 1) / 2 + k];
     for (int j = 0; j < 3; j++)
         v[j][j] += s->diagonal[s->pose_unknowns + 3 * p + j] / radius;
     for (int j = 0; j < 3; j++)
@@ -49,22 +48,90 @@ static void lower_transposed(const double l[9], const double x[3], double y[3])
         y[j] = l[j] * x[0] + l[3 + j] * x[1] + l[6 + j] * x[2];
 }
 
-/* Camera blocks of J^T J with damping, and -J^T r as right side in `step`. */
+/* Where the block of frames i >= j > 0 stands. */
+static inline int64_t block_at(int64_t i, int64_t j)
+{
+    return i * (i - 1) / 2 + j - 1;
+}
+
+/* s -= b^T a of `depth` rows each: a block less the product of two others. */
+static inline __attribute__((always_inline)) void subtract(Vector s[POSE], double (*a)[LANES],
+                                                           double (*b)[LANES], int depth)
+{
+    for (int k = 0; k < depth; k++) {
+        Vector row;
+        memcpy(&row, a[k], sizeof row);
+#pragma GCC unroll 6
+        for (int c = 0; c < POSE; c++)
+            s[c] -= b[k][c] * row;
+    }
+}
+
+/* Damped camera blocks of J^T J, zero between two cameras, and -J^T r as right side in `step`. */
 static void begin_schur(SpBundleSolver *s, double radius)
 {
-    const int64_t n = s->pose_unknowns;
-    memset(s->schur, 0, (size_t)(n * n) * sizeof *s->schur);
-    for (int64_t i = 0; i < s->observations; i++) {
-        const SpBundleObservation *o = &s->obs[i];
-        const int64_t at = sp_bundle_unknown(s, o, 0);
-        for (int a = 0; a < 2 && o->frame; a++)
-            for (int j = 0; j < POSE; j++)
-                for (int k = 0; k <= j; k++)
-                    s->schur[(at + j) * n + at + k] += o->jacobian[a][j] * o->jacobian[a][k];
+    memset(s->schur, 0, (size_t)(s->frames * (s->frames - 1) / 2) * sizeof *s->schur);
+    for (int64_t t = 1; t < s->frames; t++) {
+        const double *products = s->sums[CHUNKS * s->frames + t] + POSE;
+        double(*block)[LANES] = s->schur[block_at(t, t)];
+        for (int i = 0; i < POSE; i++)
+            for (int k = 0; k < POSE; k++)
+                block[k][i] = i < k ? products[k * (k + 1) / 2 + i] : products[i * (i + 1) / 2 + k];
+        for (int i = 0; i < POSE; i++)
+            block[i][i] += s->diagonal[POSE * (t - 1) + i] / radius;
     }
-    for (int64_t j = 0; j < n; j++) {
-        s->schur[j * n + j] += s->diagonal[j] / radius;
+    for (int64_t j = 0; j < s->pose_unknowns; j++)
         s->step[j] = -s->gradient[j];
+}
+
+/* Point `at` of the block of points from `first` on: its factors with the frames that see it. */
+static bool factor_point(SpBundleSolver *s, double radius, int64_t first, int64_t at)
+{
+    const int64_t p = first + at;
+    double *l = s->inverse[p];
+    if (!invert_point(s, p, radius, l))
+        return false;
+    lower(l, s->gradient + s->pose_unknowns + 3 * p, s->right[at]);
+    for (int64_t i = s->first[p]; i < s->first[p + 1]; i++) {
+        const SpBundleObservation *o = &s->obs[i];
+        double(*out)[LANES] = s->factor[o->frame * BLOCK_POINTS + at];
+        if (!o->frame)
+            continue;
+        memset(out, 0, sizeof(SpBundleFactor));
+        for (int j = 0; j < POSE; j++) {
+            double w[3], y[3];
+            for (int k = 0; k < 3; k++)
+                w[k] = o->jacobian[0][j] * o->jacobian[0][POSE + k] +
+                       o->jacobian[1][j] * o->jacobian[1][POSE + k];
+            lower(l, w, y);
+            for (int k = 0; k < 3; k++)
+                out[k][j] = y[k];
+        }
+    }
+    return true;
+}
+
+/* What the block's points take from frame i's row of the Schur complement and its right side: only
+ * points that both frames of a block see. */
+static void eliminate_row(SpBundleSolver *s, int64_t i)
+{
+    SpBundleFactor *mine = s->factor + i * BLOCK_POINTS;
+    for (int64_t j = 1; j <= i; j++) {
+        SpBundleFactor *other = s->factor + j * BLOCK_POINTS;
+        Vector sum[POSE];
+        memcpy(sum, s->schur[block_at(i, j)], sizeof sum);
+        for (uint64_t both = s->seen[i] & s->seen[j]; both; both &= both - 1) {
+            const int at = __builtin_ctzll(both);
+            subtract(sum, mine[at], other[at], 3);
+        }
+        memcpy(s->schur[block_at(i, j)], sum, sizeof sum);
+    }
+    double *step = s->step + POSE * (i - 1);
+    for (uint64_t own = s->seen[i]; own; own &= own - 1) {
+        const int at = __builtin_ctzll(own);
+        for (int j = 0; j < POSE; j++)
+            for (int k = 0; k < 3; k++)
+                step[j] += mine[at][k][j] * s->right[at][k];
     }
 }
 
@@ -72,69 +139,105 @@ static void begin_schur(SpBundleSolver *s, double radius)
  * likewise. */
 static bool eliminate(SpBundleSolver *s, double radius, int64_t first, int64_t count)
 {
-    const int64_t n = s->pose_unknowns, width = 3 * count;
-    memset(s->eliminated, 0, (size_t)(n * width) * sizeof *s->eliminated);
-    for (int64_t p = first; p < first + count; p++) {
-        double g[3], *l = s->inverse[p];
-        if (!invert_point(s, p, radius, l))
-            return false;
-        lower(l, s->gradient + n + 3 * p, g);
-        for (int64_t i = s->first[p]; i < s->first[p + 1]; i++) {
-            const SpBundleObservation *o = &s->obs[i];
-            for (int j = 0; j < POSE && o->frame; j++) {
-                const int64_t row = sp_bundle_unknown(s, o, j);
-                double w[3], *out = s->eliminated + row * width + 3 * (p - first);
-                for (int k = 0; k < 3; k++)
-                    w[k] = o->jacobian[0][j] * o->jacobian[0][POSE + k] +
-                           o->jacobian[1][j] * o->jacobian[1][POSE + k];
-                lower(l, w, out);
-                s->step[row] += out[0] * g[0] + out[1] * g[1] + out[2] * g[2];
-            }
-        }
+    int failed = 0;
+    memset(s->seen, 0, (size_t)s->frames * sizeof *s->seen);
+    for (int64_t i = s->first[first]; i < s->first[first + count]; i++)
+        s->seen[s->obs[i].frame] |= (uint64_t)1 << (s->obs[i].point - first);
+#pragma omp parallel num_threads(s->threads)
+    {
+#pragma omp for schedule(static) reduction(+ : failed)
+        for (int64_t at = 0; at < count; at++)
+            failed += !factor_point(s, radius, first, at);
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 1; i < s->frames; i++)
+            eliminate_row(s, s->frames - i);
     }
-    sp_blas()->cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (blasint)n, (blasint)width, -1,
-                           s->eliminated, (blasint)width, 1, s->schur, (blasint)n);
+    return !failed;
+}
+
+/* The factor of frame j's block, whose diagonal stands inverted; the strict upper triangle of its
+ * transposed is left alone. */
+static bool factor_diagonal(double (*a)[LANES])
+{
+    for (int k = 0; k < POSE; k++) {
+        for (int m = 0; m < k; m++)
+            for (int r = k; r < POSE; r++)
+                a[k][r] -= a[m][k] * a[m][r];
+        if (!(a[k][k] > 0))
+            return false;
+        a[k][k] = 1 / sqrt(a[k][k]);
+        for (int r = k + 1; r < POSE; r++)
+            a[k][r] *= a[k][k];
+    }
     return true;
 }
 
-/* Cholesky's factorisation in place by blocks, then both substitutions on `step`. LAPACK's dpotrf
- * of OpenBLAS 0.3.21 is no faster (0.12, 1.5 and 67 ms for 24, 80 and 300 frames against 0.13, 1.4
- * and 66 ms here) and rounds differently with one thread and with two, which this does not. */
-static bool solve_cameras(SpBundleSolver *s)
+/* Cholesky's factorisation in place, block by block from the left. */
+static bool factor_cameras(SpBundleSolver *s)
 {
-    enum { PANEL = 48 };
-    const int64_t n = s->pose_unknowns;
-    double *a = s->schur;
-    for (int64_t b = 0; b < n; b += PANEL) {
-        const int64_t e = sp_min(b + PANEL, n);
-        for (int64_t j = b; j < e; j++)
-            for (int64_t i = j; i < e; i++) {
-                double sum = a[i * n + j];
-                for (int64_t k = b; k < j; k++)
-                    sum -= a[i * n + k] * a[j * n + k];
-                if (i == j && !(sum > 0))
-                    return false;
-                a[i * n + j] = i == j ? sqrt(sum) : sum / a[j * n + j];
+    enum { WORTH_THREADS = 48 };
+    SpBundleBlock *l = s->schur;
+    for (int64_t j = 1; j < s->frames; j++) {
+        double(*diagonal)[LANES] = l[block_at(j, j)];
+        Vector own[POSE];
+        memcpy(own, diagonal, sizeof own);
+        for (int64_t k = 1; k < j; k++)
+            subtract(own, l[block_at(j, k)], l[block_at(j, k)], POSE);
+        memcpy(diagonal, own, sizeof own);
+        if (!factor_diagonal(diagonal))
+            return false;
+        const int threads = s->frames - j < WORTH_THREADS ? 1 : s->threads;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+        for (int64_t i = j + 1; i < s->frames; i++) {
+            Vector sum[POSE];
+            memcpy(sum, l[block_at(i, j)], sizeof sum);
+            for (int64_t k = 1; k < j; k++)
+                subtract(sum, l[block_at(i, k)], l[block_at(j, k)], POSE);
+            for (int k = 0; k < POSE; k++) {
+                for (int m = 0; m < k; m++)
+                    sum[k] -= diagonal[m][k] * sum[m];
+                sum[k] *= diagonal[k][k];
             }
-        if (e == n)
-            break;
-        sp_blas()->cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit,
-                               (blasint)(n - e), (blasint)(e - b), 1, a + b * n + b, (blasint)n,
-                               a + e * n + b, (blasint)n);
-        sp_blas()->cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (blasint)(n - e),
-                               (blasint)(e - b), -1, a + e * n + b, (blasint)n, 1, a + e * n + e,
-                               (blasint)n);
+            memcpy(l[block_at(i, j)], sum, sizeof sum);
+        }
     }
-    sp_blas()->cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, (blasint)n, a,
-                           (blasint)n, s->step, 1);
-    sp_blas()->cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, (blasint)n, a,
-                           (blasint)n, s->step, 1);
     return true;
+}
+
+/* The cameras' steps: both substitutions on `step`. */
+static void substitute_cameras(SpBundleSolver *s)
+{
+    for (int64_t i = 1; i < s->frames; i++) {
+        double *x = s->step + POSE * (i - 1);
+        for (int64_t j = 1; j < i; j++)
+            for (int k = 0; k < POSE; k++)
+                for (int r = 0; r < POSE; r++)
+                    x[r] -= s->schur[block_at(i, j)][k][r] * s->step[POSE * (j - 1) + k];
+        double(*l)[LANES] = s->schur[block_at(i, i)];
+        for (int r = 0; r < POSE; r++) {
+            for (int k = 0; k < r; k++)
+                x[r] -= l[k][r] * x[k];
+            x[r] *= l[r][r];
+        }
+    }
+    for (int64_t i = s->frames - 1; i > 0; i--) {
+        double *x = s->step + POSE * (i - 1), (*l)[LANES] = s->schur[block_at(i, i)];
+        for (int k = POSE - 1; k >= 0; k--) {
+            for (int r = k + 1; r < POSE; r++)
+                x[k] -= l[k][r] * x[r];
+            x[k] *= l[k][k];
+        }
+        for (int64_t j = 1; j < i; j++)
+            for (int k = 0; k < POSE; k++)
+                for (int r = 0; r < POSE; r++)
+                    s->step[POSE * (j - 1) + k] -= s->schur[block_at(i, j)][k][r] * x[r];
+    }
 }
 
 /* The points' steps from the cameras'. */
 static void substitute_points(SpBundleSolver *s)
 {
+#pragma omp parallel for schedule(static) num_threads(s->threads)
     for (int64_t p = 0; p < s->points; p++) {
         const int64_t at = s->pose_unknowns + 3 * p;
         double right[3], half[3];
@@ -158,17 +261,23 @@ static void substitute_points(SpBundleSolver *s)
 /* The decrease of the linear model: -(J d).(r + J d / 2). */
 static double model_decrease(const SpBundleSolver *s)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < s->observations; i++) {
-        const SpBundleObservation *o = &s->obs[i];
-        for (int a = 0; a < 2; a++) {
-            double along = 0;
-            for (int j = 0; j < UNKNOWNS; j++)
-                if (sp_bundle_free(o, j))
+    double part[CHUNKS], sum = 0;
+#pragma omp parallel for schedule(static) num_threads(s->threads)
+    for (int64_t chunk = 0; chunk < CHUNKS; chunk++) {
+        const int64_t end = s->first[sp_bundle_chunk(s, chunk + 1)];
+        part[chunk] = 0;
+        for (int64_t i = s->first[sp_bundle_chunk(s, chunk)]; i < end; i++) {
+            const SpBundleObservation *o = &s->obs[i];
+            for (int a = 0; a < 2; a++) {
+                double along = 0;
+                for (int j = o->frame ? 0 : POSE; j < UNKNOWNS; j++)
                     along += o->jacobian[a][j] * s->step[sp_bundle_unknown(s, o, j)];
-            sum -= along * (o->residual[a] + along / 2);
+                part[chunk] -= along * (o->residual[a] + along / 2);
+            }
         }
     }
+    for (int i = 0; i < CHUNKS; i++)
+        sum += part[i];
     return sum;
 }
 
@@ -178,8 +287,9 @@ bool sp_bundle_step(SpBundleSolver *s, double radius, double *decrease)
     for (int64_t p = 0; p < s->points; p += BLOCK_POINTS)
         if (!eliminate(s, radius, p, sp_min(s->points - p, BLOCK_POINTS)))
             return false;
-    if (s->pose_unknowns && !solve_cameras(s))
+    if (!factor_cameras(s))
         return false;
+    substitute_cameras(s);
     substitute_points(s);
     *decrease = model_decrease(s);
     return *decrease > 0 && isfinite(*decrease);

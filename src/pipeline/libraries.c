@@ -6,14 +6,11 @@
 #include <png.h>
 #include <zlib.h>
 
-#include "base/blas.h"
 #include "media/ffmpeg.h"
 
 int sp_libraries(SpLibraryVersion out[SP_REPORT_LIBRARIES])
 {
-    const bool has_config = sp_blas_load().code == SP_OK && sp_blas()->get_config;
-    const SpLibraryVersion all[] = {{"OpenBLAS", has_config ? sp_blas()->get_config() : NULL},
-                                    {"cJSON", cJSON_Version()},
+    const SpLibraryVersion all[] = {{"cJSON", cJSON_Version()},
                                     {"libpng", png_get_libpng_ver(NULL)},
                                     {"zlib", zlibVersion()},
                                     {"FFmpeg", sp_ffmpeg_version()}};

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "base/blas.h"
 #include "base/clock.h"
 #include "base/memory.h"
 
@@ -50,7 +49,6 @@ SpStatus sp_models_open_device(SpModels *models)
 {
     const SpJob *job = models->job;
     SpStatus fell_back = sp_ok();
-    SP_TRY(sp_blas_load()); /* for the adjustment of cameras, whatever the device */
     if (!models->device)
         SP_TRY(sp_devices_open(job->device, (int)job->threads, &models->device, &fell_back));
     if (fell_back.code != SP_OK && !models->reported)

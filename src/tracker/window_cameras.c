@@ -110,7 +110,7 @@ static void adjust(const SpTracker *t, SpNn *nn, const float *visibility, const 
             }
         }
         const SpBundleProblem problem = {frames, points, w->c2w_init, w->intrinsics,
-                                         xyz,    xy,     observed};
+                                         xyz,    xy,     observed,    nn->device->threads};
         sp_bundle_adjust(&problem, work, w->c2w, k);
         memcpy(w->intrinsics, k, (size_t)(9 * frames) * sizeof *k);
     }

@@ -1,9 +1,11 @@
 /*
- * bench front|tracker|sam CHECKPOINT INPUT THREADS [SUPPORT]
+ * bench front|tracker|sam CHECKPOINT INPUT THREADS [SUPPORT] [--isa NAME]
  *
  * One timed run of a stage on the clip or picture in INPUT (made by twin.py), as one line of JSON:
- * seconds (wall, CPU) of the run without opening, arena bytes, and means of the results that the
- * twin must agree with. tests/bench/run starts it and watches its memory.
+ * seconds (wall, CPU) of the run without opening, arena bytes, how many floating point operations a
+ * second its products, convolutions and attentions came to, how many a product of the stage's
+ * commonest shape comes to by itself, and means of the results that the twin must agree with.
+ * tests/bench/run starts it and watches its memory.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +14,7 @@
 #include <time.h>
 
 #include "front/front.h"
+#include "kernels/cpu/cpu.h"
 #include "sam/sam.h"
 #include "store/safetensors.h"
 #include "tracker/tracker.h"
@@ -82,11 +85,40 @@ static Begin begin_now(void)
     return (Begin){now(CLOCK_MONOTONIC), now(CLOCK_PROCESS_CPUTIME_ID)};
 }
 
-static void report(const SpNn *nn, Begin begin)
+/* Operations a second of the best of some products [rows, in] x [outs, in]. */
+static double product_rate(SpDevice *device, int64_t rows, int64_t outs, int64_t in)
 {
-    printf("{\"seconds\": %.3f, \"cpu\": %.3f, \"isa\": \"%s\", \"arena\": %zu",
-           now(CLOCK_MONOTONIC) - begin.wall, now(CLOCK_PROCESS_CPUTIME_ID) - begin.cpu,
-           nn->device->isa, nn->arena.size + nn->host.size);
+    enum { TIMES = 12 };
+    const double operations = 2 * (double)rows * (double)outs * (double)in;
+    float *x = floats(rows * in), *w = floats(outs * in), *y = floats(rows * outs);
+    for (int64_t i = 0; i < rows * in; i++)
+        x[i] = (float)(i % 7) - 3;
+    for (int64_t i = 0; i < outs * in; i++)
+        w[i] = (float)(i % 5) - 2;
+    const SpLinear product = {
+        .x = x, .rows = rows, .ldx = in, .w = {w, SP_F32, 2, {outs, in}}, .y = y, .ldy = outs};
+    double best = 0;
+    for (int i = 0; i < TIMES; i++) {
+        const double begin = now(CLOCK_PROCESS_CPUTIME_ID);
+        device->ops.linear(device, &product);
+        const double rate = operations / (now(CLOCK_PROCESS_CPUTIME_ID) - begin);
+        best = rate > best ? rate : best;
+    }
+    free(x), free(w), free(y);
+    return best;
+}
+
+/* Rates are those of a second of CPU time, of all threads together, which others on the machine
+ * change least. */
+static void report(const SpNn *nn, const SpNn *dry, Begin begin)
+{
+    const double wall = now(CLOCK_MONOTONIC) - begin.wall;
+    const double cpu = now(CLOCK_PROCESS_CPUTIME_ID) - begin.cpu;
+    double work = 0;
+    for (int i = 0; i < SP_WORKS; i++)
+        work += dry->work[i];
+    printf("{\"seconds\": %.3f, \"cpu\": %.3f, \"isa\": \"%s\", \"arena\": %zu, \"rate\": %.4g",
+           wall, cpu, nn->device->isa, nn->arena.size + nn->host.size, work / cpu);
 }
 
 static void bench_front(SpCheckpoint *checkpoint, const SpSafetensors *file, SpDevice *device)
@@ -103,8 +135,8 @@ static void bench_front(SpCheckpoint *checkpoint, const SpSafetensors *file, SpD
     const Begin begin = begin_now();
     SpNn nn = open_nn(device, &dry);
     check(sp_front_run(front, &nn, &input, &out));
-    report(&nn, begin);
-    printf(", \"means\": [%.6g, %.6g, %.6g]}\n", mean(out.depth, t * pixels),
+    report(&nn, &dry, begin);
+    printf(", \"means\": [%.6g, %.6g, %.6g]", mean(out.depth, t * pixels),
            mean(out.confidence, t * pixels), mean(out.pose_enc, 9 * t));
     sp_nn_close(&nn);
     free(out.depth), free(out.confidence), free(out.pose_enc), free(out.c2w), free(out.intrinsics);
@@ -143,8 +175,8 @@ static void bench_tracker(SpCheckpoint *checkpoint, const SpSafetensors *file, S
     const Begin begin = begin_now();
     SpNn nn = open_nn(device, &dry);
     check(sp_tracker_run(tracker, &nn, &input, &settings, &out));
-    report(&nn, begin);
-    printf(", \"means\": [%.6g, %.6g, %.6g]}\n", mean(out.tracks, 3 * t * n),
+    report(&nn, &dry, begin);
+    printf(", \"means\": [%.6g, %.6g, %.6g]", mean(out.tracks, 3 * t * n),
            mean(out.visibility, t * n), mean(out.c2w, 16 * t));
     sp_nn_close(&nn);
     free(out.tracks), free(out.camera_points), free(out.visibility), free(out.confidence);
@@ -178,10 +210,10 @@ static void bench_sam(SpCheckpoint *checkpoint, const SpSafetensors *file, SpDev
     const Begin begin = begin_now();
     SpNn nn = open_nn(device, &dry);
     check(sp_sam_run(sam, &nn, &input, &(SpSamOutput){mask, &iou}));
-    report(&nn, begin);
+    report(&nn, &dry, begin);
     for (int64_t i = 0; i < pixels; i++)
         share[i] = mask[i];
-    printf(", \"means\": [%.6g, %.6g]}\n", mean(share, pixels), (double)iou);
+    printf(", \"means\": [%.6g, %.6g]", mean(share, pixels), (double)iou);
     sp_nn_close(&nn);
     free(share), free(mask);
     sp_sam_close(sam);
@@ -189,20 +221,31 @@ static void bench_sam(SpCheckpoint *checkpoint, const SpSafetensors *file, SpDev
 
 int main(int argc, char **argv)
 {
+    const char *isa = NULL;
+    if (argc > 6 && strcmp(argv[argc - 2], "--isa") == 0) {
+        isa = argv[argc - 1];
+        argc -= 2;
+    }
     if (argc < 5)
-        stop("usage: bench front|tracker|sam CHECKPOINT INPUT THREADS [SUPPORT]");
+        stop("usage: bench front|tracker|sam CHECKPOINT INPUT THREADS [SUPPORT] [--isa NAME]");
     SpCheckpoint *checkpoint;
     SpSafetensors *file;
     SpDevice *device;
     check(sp_checkpoint_open(argv[2], &checkpoint));
     check(sp_safetensors_open(argv[3], SP_INPUT, &file));
-    check(sp_cpu_open(atoi(argv[4]), &device));
-    if (strcmp(argv[1], "front") == 0)
+    check(sp_cpu_open_isa(atoi(argv[4]), isa, &device));
+    double rate;
+    if (strcmp(argv[1], "front") == 0) {
         bench_front(checkpoint, file, device);
-    else if (strcmp(argv[1], "sam") == 0)
+        rate = product_rate(device, 3072, 4096, 1024);
+    } else if (strcmp(argv[1], "sam") == 0) {
         bench_sam(checkpoint, file, device);
-    else
+        rate = product_rate(device, 1536, 3072, 768);
+    } else {
         bench_tracker(checkpoint, file, device, argc > 5 ? atoi(argv[5]) : 756);
+        rate = product_rate(device, 3072, 1536, 384);
+    }
+    printf(", \"product_rate\": %.4g}\n", rate);
     device->close(device);
     sp_safetensors_close(file);
     sp_checkpoint_close(checkpoint);

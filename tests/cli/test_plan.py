@@ -10,7 +10,7 @@ from program import (BALL, FAST as FEW, ROOT, SPATRACK, TEMPORARY, finish, good,
 from tap import Skip, complaints, is_sanitized, skip_when_sanitized
 
 FAST = [*FEW, "--threads", "1"]
-WORKSPACE = 12 << 20  # of one CPU thread
+WORKSPACE = 17 << 19  # of one CPU thread
 
 
 def rows(text):

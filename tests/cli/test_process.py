@@ -70,15 +70,13 @@ def printing_takes_little_address_space():
         assert run("none.mp4", **how).returncode == 3
 
 
-def openblas_starts_no_threads():
-    for threads in ("", "8"):
-        with subprocess.Popen([SPATRACK, "-", "-o", os.path.join(place("wait" + threads), "t.npz"), "--threads", "1"],
-                              env=ENVIRONMENT | ({"OPENBLAS_NUM_THREADS": threads} if threads else {}),
-                              stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-            time.sleep(1)
-            count = len(os.listdir(f"/proc/{process.pid}/task"))
-            process.stdin.close()
-        assert count == 1 or is_sanitized(SPATRACK), count
+def one_thread_is_one():
+    with subprocess.Popen([SPATRACK, "-", "-o", os.path.join(place("wait"), "t.npz"), "--threads", "1"],
+                          env=ENVIRONMENT, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        time.sleep(1)
+        count = len(os.listdir(f"/proc/{process.pid}/task"))
+        process.stdin.close()
+    assert count == 1 or is_sanitized(SPATRACK), count
 
 
 def too_little_address_space_is_one_line():
@@ -90,7 +88,7 @@ def too_little_address_space_is_one_line():
                        preexec_fn=limited(resource.RLIMIT_AS, megabytes * MEGABYTE))
             lines = done.stderr.splitlines()
             assert done.returncode in (0, 5), (threads, megabytes, done)
-            assert done.returncode == 0 or (len(lines) == 1 and "emory" in lines[0] or " MB are" in lines[0]), \
+            assert done.returncode == 0 or (len(lines) == 1 and "emory" in lines[0] or " MB are" in lines[-1]), \
                 lines
             assert os.path.exists(out) == (done.returncode == 0)
             if os.path.exists(out):
@@ -174,7 +172,7 @@ def a_limit_of_processor_time_ends_cleanly():
 
 
 finish([no_output_takes_the_place_of_a_closed_stream, a_closed_standard_output_is_a_failure,
-        a_closed_standard_input_is_no_video, printing_takes_little_address_space, openblas_starts_no_threads,
+        a_closed_standard_input_is_no_video, printing_takes_little_address_space, one_thread_is_one,
         too_little_address_space_is_one_line, data_limits_count_too,
         a_library_that_is_missing_is_named_by_the_loader, each_signal_ends_and_leaves_nothing,
         ignored_signals_stay_ignored, under_nohup_it_outlives_its_terminal,

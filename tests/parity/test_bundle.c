@@ -21,7 +21,8 @@ static SpBundleStats solve(Golden *g, float **c2w, float **k)
                                      golden_f32(g, "ba.intrinsics", NULL),
                                      golden_f32(g, "ba.points", NULL),
                                      golden_f32(g, "ba.tracks2d", NULL),
-                                     vis->data};
+                                     vis->data,
+                                     .threads = 1};
     void *workspace = malloc(sp_bundle_workspace(frames, points));
     *c2w = malloc((size_t)(16 * frames) * sizeof **c2w);
     *k = malloc((size_t)(9 * frames) * sizeof **k);

@@ -1,0 +1,224 @@
+#include "kernels/cpu/product.h"
+
+#include "base/half.h"
+#include "base/minmax.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+enum { SQUARE = 4 };
+typedef float Quad __attribute__((vector_size(SQUARE * 4)));
+
+static inline Quad load_quad(const float *p)
+{
+    Quad q;
+    memcpy(&q, p, sizeof q);
+    return q;
+}
+
+static inline void store_quad(float *p, Quad q)
+{
+    memcpy(p, &q, sizeof q);
+}
+
+/* SQUARE x SQUARE elements, transposed. */
+ALWAYS_INLINE void transpose_square(const float *w, int64_t ldw, float *packed)
+{
+    const Quad a = load_quad(w), b = load_quad(w + ldw), c = load_quad(w + 2 * ldw),
+               d = load_quad(w + 3 * ldw);
+    const Quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+               cd = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+               ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7),
+               cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    store_quad(packed, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+    store_quad(packed + SP_PANEL, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+    store_quad(packed + 2 * SP_PANEL, __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5));
+    store_quad(packed + 3 * SP_PANEL, __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7));
+}
+
+/* One panel of `n` columns: a stretch of each at a time, so that what is written stays in the
+ * cache. */
+static void pack_panel(const float *w, int64_t ldw, int64_t n, int64_t depth, float *packed)
+{
+    enum { STRETCH = 64 };
+    const int64_t columns = n / SQUARE * SQUARE, whole = depth / SQUARE * SQUARE;
+    for (int64_t first = 0; first < whole; first += STRETCH)
+        for (int64_t j = 0; j < columns; j += SQUARE)
+            for (int64_t i = first; i < sp_min(first + STRETCH, whole); i += SQUARE)
+                transpose_square(w + j * ldw + i, ldw, packed + i * SP_PANEL + j);
+    for (int64_t i = whole; i < depth; i++)
+        for (int64_t j = 0; j < columns; j++)
+            packed[i * SP_PANEL + j] = w[j * ldw + i];
+    for (int64_t i = 0; i < depth; i++)
+        for (int64_t j = columns; j < SP_PANEL; j++)
+            packed[i * SP_PANEL + j] = j < n ? w[j * ldw + i] : 0;
+}
+
+void sp_pack_transposed(const float *w, int64_t ldw, int64_t columns, int64_t depth, float *packed)
+{
+    for (int64_t first = 0; first < columns; first += SP_PANEL, packed += depth * SP_PANEL)
+        pack_panel(w + first * ldw, ldw, sp_min(SP_PANEL, columns - first), depth, packed);
+}
+
+void sp_pack_rows(const float *w, int64_t ldw, int64_t columns, int64_t depth, float *packed)
+{
+    for (int64_t first = 0; first < columns; first += SP_PANEL) {
+        const int64_t n = sp_min(SP_VL, columns - first), m = columns - first - n;
+        for (int64_t i = 0; i < depth; i++, packed += SP_PANEL) {
+            const float *row = w + i * ldw + first;
+            v_store(packed, v_load_n(row, n));
+            v_store(packed + SP_VL, v_load_n(row + n, sp_min(SP_VL, m)));
+        }
+    }
+}
+
+/* `rows` x `vectors` sums in registers. */
+ALWAYS_INLINE void multiply_tile(const SpMultiply *m, const float *a, const float *b, float *c,
+                                 int rows, int vectors)
+{
+    vf sum[SP_TILE_ROWS][2];
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            sum[r][v] = m->add ? v_load(c + r * m->ldc + v * SP_VL) : (vf){0};
+    for (int64_t i = 0; i < m->depth; i++, a++, b += SP_PANEL) {
+        vf x[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            x[v] = v_load(b + v * SP_VL);
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++) {
+            const vf y = v_set(a[r * SP_LEAD]);
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++)
+                sum[r][v] += y * x[v];
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            v_store(c + r * m->ldc + v * SP_VL, sum[r][v]);
+}
+
+typedef void Tile(const SpMultiply *m, const float *a, const float *b, float *c);
+
+#define TILE(rows)                                                                                 \
+    static void wide_##rows(const SpMultiply *m, const float *a, const float *b, float *c)         \
+    {                                                                                              \
+        multiply_tile(m, a, b, c, rows, 2);                                                        \
+    }                                                                                              \
+    static void narrow_##rows(const SpMultiply *m, const float *a, const float *b, float *c)       \
+    {                                                                                              \
+        multiply_tile(m, a, b, c, rows, 1);                                                        \
+    }
+#define ENTRY(rows) {narrow_##rows, wide_##rows},
+#if defined(__AVX512F__)
+#define EACH_TILE(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#elif defined(__AVX2__)
+#define EACH_TILE(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#else
+#define EACH_TILE(X) X(1) X(2) X(3) X(4)
+#endif
+EACH_TILE(TILE)
+static Tile *const tiles[SP_TILE_ROWS][2] = {EACH_TILE(ENTRY)};
+
+void sp_multiply(const SpMultiply *m)
+{
+    const float *b = m->b;
+    for (int64_t first = 0; first < m->columns; first += SP_PANEL, b += m->depth * SP_PANEL) {
+        const bool wide = m->columns - first > SP_VL;
+        for (int64_t row = 0; row < m->rows; row += SP_TILE_ROWS)
+            tiles[sp_min(SP_TILE_ROWS, m->rows - row) - 1][wide](m, m->a + row * SP_LEAD, b,
+                                                                 m->c + row * m->ldc + first);
+    }
+}
+
+void sp_widen(const SpTensor *w, int64_t begin, int64_t count, float *out)
+{
+    const uint16_t *half = (const uint16_t *)w->data + begin;
+    if (w->dtype == SP_BF16)
+        for (int64_t i = 0; i < count; i++)
+            out[i] = sp_bf16_to_f32(half[i]);
+    else
+        for (int64_t i = 0; i < count; i++)
+            out[i] = sp_f16_to_f32(half[i]);
+}
+
+/* Part of a product: rows row .. row + rows, outputs out .. out + outs. */
+typedef struct Unit {
+    int64_t row, rows, out, outs;
+} Unit;
+
+enum { UNIT_OUTS = 1024, UNIT_ROWS = 768, UNIT_LEAD = UNIT_OUTS + 16 };
+
+/* A thread's workspace. */
+typedef struct Work {
+    float *b;    /* [UNIT_OUTS, SP_DEPTH] packed */
+    float *a;    /* [SP_GROUP_ROWS, SP_LEAD] */
+    float *sums; /* [UNIT_ROWS, UNIT_LEAD] */
+} Work;
+
+/* Weights first .. first + depth of the unit's outputs. */
+static void pack_weights(const SpProduct *p, const Unit *u, int64_t first, int64_t depth,
+                         const Work *work)
+{
+    const int64_t in = p->w.dim[1];
+    if (p->w.dtype == SP_F32) {
+        sp_pack_transposed((const float *)p->w.data + u->out * in + first, in, u->outs, depth,
+                           work->b);
+        return;
+    }
+    for (int64_t out = 0; out < u->outs; out += SP_PANEL) {
+        const int64_t n = sp_min(SP_PANEL, u->outs - out);
+        for (int64_t i = 0; i < n; i++)
+            sp_widen(&p->w, (u->out + out + i) * in + first, depth, work->a + i * SP_LEAD);
+        sp_pack_transposed(work->a, SP_LEAD, n, depth, work->b + out * depth);
+    }
+}
+
+static void compute_unit(const SpProduct *p, const Unit *u, const Work *work)
+{
+    const int64_t in = p->w.dim[1], depth = sp_block_depth(in);
+    for (int64_t first = 0; first < in; first += depth) {
+        const int64_t count = sp_min(depth, in - first);
+        const bool last = first + count == in;
+        pack_weights(p, u, first, count, work);
+        for (int64_t row = 0; row < u->rows; row += SP_GROUP_ROWS) {
+            const int64_t rows = sp_min(SP_GROUP_ROWS, u->rows - row);
+            float *sums = work->sums + (depth < in ? row * UNIT_LEAD : 0);
+            p->load(p->of, u->row + row, rows, first, count, work->a);
+            sp_multiply(
+                &(SpMultiply){work->a, rows, count, work->b, u->outs, first > 0, sums, UNIT_LEAD});
+            if (last)
+                p->finish(p->of, u->row + row, rows, u->out, u->outs, sums, UNIT_LEAD);
+        }
+    }
+}
+
+/* Rows of each unit: as many as fit, as packing the weights is then the smallest share of the work,
+ * but several units a thread. */
+static int64_t rows_per_unit(int64_t rows, int64_t out_units, int threads)
+{
+    enum { UNITS = 3, LEAST = 2 * SP_GROUP_ROWS };
+    const int64_t cuts = threads > 1 ? (UNITS * threads + out_units - 1) / out_units : 1;
+    const int64_t even = (rows + cuts - 1) / cuts;
+    const int64_t tiled = (even + SP_TILE_ROWS - 1) / SP_TILE_ROWS * SP_TILE_ROWS;
+    return sp_min(UNIT_ROWS, sp_max(LEAST, tiled));
+}
+
+void sp_product(SpDevice *device, const SpProduct *p)
+{
+    const int64_t outs = p->w.dim[0];
+    const int threads = sp_cpu_threads(device, p->rows * outs * p->w.dim[1]);
+    const int64_t across = (outs + UNIT_OUTS - 1) / UNIT_OUTS;
+    const int64_t tall = rows_per_unit(p->rows, across, threads);
+    const int64_t units = (p->rows + tall - 1) / tall * across;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t i = 0; i < units; i++) {
+        const int64_t row = i / across * tall, out = i % across * UNIT_OUTS;
+        const Unit u = {row, sp_min(tall, p->rows - row), out, sp_min(UNIT_OUTS, outs - out)};
+        float *b = sp_cpu_work(device), *a = b + UNIT_OUTS * SP_DEPTH;
+        compute_unit(p, &u, &(Work){b, a, a + SP_GROUP_ROWS * SP_LEAD});
+    }
+}
