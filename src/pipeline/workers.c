@@ -114,8 +114,10 @@ void sp_workers_kill(void)
 {
     const int saved = errno;
     for (int i = 0; i < SP_MAX_WORKERS; i++)
-        if (atomic_load(&all[i].pid))
+        if (atomic_load(&all[i].pid)) {
             kill(atomic_load(&all[i].pid), SIGTERM);
+            close(all[i].fd); /* one that was started to ignore that ends behind its video */
+        }
     for (int i = 0; i < SP_MAX_WORKERS; i++)
         if (atomic_load(&all[i].pid))
             waitpid(atomic_load(&all[i].pid), NULL, 0);
