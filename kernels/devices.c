@@ -1,6 +1,7 @@
 #include "kernels/devices.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 
@@ -35,6 +36,12 @@ SpStatus sp_devices_open(SpDeviceChoice choice, int threads, SpDevice **device, 
             return sp_ok();
     }
     return sp_cpu_open(threads, device);
+}
+
+bool sp_devices_expect_gpu(SpDeviceChoice choice)
+{
+    return HAS_CUDA && choice != SP_DEVICE_CPU &&
+           (access("/dev/nvidiactl", F_OK) == 0 || access("/dev/dxg", F_OK) == 0);
 }
 
 /* The processor's name as Linux reports it. */

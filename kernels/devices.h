@@ -18,6 +18,10 @@ typedef enum SpDeviceChoice { SP_DEVICE_AUTO, SP_DEVICE_CPU, SP_DEVICE_CUDA } Sp
 SpStatus sp_devices_open(SpDeviceChoice choice, int threads, SpDevice **device,
                          SpStatus *fell_back);
 
+/* Whether sp_devices_open would find a GPU, as far as that can be told without opening one, which a
+ * process that starts others must not. */
+bool sp_devices_expect_gpu(SpDeviceChoice choice);
+
 /* A line or more for each device: what it is, its libraries, what memory is free (--info). */
 void sp_devices_describe(FILE *stream);
 

@@ -15,6 +15,7 @@
 #include "compare/compare.h"
 #include "output/atomic.h"
 #include "pipeline/batch.h"
+#include "pipeline/workers.h"
 
 /* libgomp's threads spin while they wait, which on a busy machine takes the time of those that
  * work: a run of 0.4 s took 11 s beside one other process. It reads its setting when it is loaded,
@@ -48,6 +49,7 @@ static void open_standard_streams(void)
 static void interrupted(int signal)
 {
     (void)signal;
+    sp_workers_kill();
     sp_atomic_remove_pending();
     _exit(SP_INTERRUPTED);
 }

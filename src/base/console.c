@@ -37,6 +37,10 @@ static void begin_event(SpConsole *console, const char *event, const char *key, 
 
 static void end_event(SpConsole *console)
 {
+    if (console->video) {
+        fputs(", \"video\": ", console->stream);
+        print_string(console->stream, console->video);
+    }
     fputs("}\n", console->stream);
     fflush(console->stream);
 }
@@ -81,7 +85,8 @@ static void report(void *self, double done, double total)
         fprintf(console->stream, "\r%-8s [%s] %3.0f %%%s  %d:%02d left\033[K", console->stage, bar,
                 floor(100 * share), pace, (int)left / 60, (int)left % 60);
     else
-        fprintf(console->stream, "%s: %.0f %%%s, %d:%02d left\n", console->stage,
+        fprintf(console->stream, "%s%s%s: %.0f %%%s, %d:%02d left\n",
+                console->video ? console->video : "", console->video ? ": " : "", console->stage,
                 floor(100 * share), pace, (int)left / 60, (int)left % 60);
     fflush(console->stream);
     console->drawn = console->terminal;
@@ -136,6 +141,8 @@ static void print_line(SpConsole *console, const char *event, const char *format
         return;
     }
     fputs("spatrack: ", console->stream);
+    if (console->video)
+        fprintf(console->stream, "%s: ", console->video);
     vfprintf(console->stream, format, arguments);
     fputc('\n', console->stream);
     fflush(console->stream);

@@ -21,6 +21,7 @@ typedef struct SpConsole {
     bool quiet, verbose, terminal;
     SpProgress progress; /* of the stage that runs; hand it to the stage */
     const char *stage;
+    const char *video;      /* which it is of, where there are several; else NULL; a view */
     double frames;          /* the whole stage stands for so many frames; 0: not known */
     double start, reported; /* sp_clock() of the stage, and of the last report */
     bool drawn;

@@ -11,13 +11,14 @@
 /* The documented exit codes (man/spatrack.1, EXIT STATUS). */
 typedef enum SpCode {
     SP_OK = 0,
-    SP_DIFFERENT = 1,  /* --compare: a tolerance is passed; nothing else gives it */
-    SP_USAGE = 2,      /* bad flag, bad query, contradicting options */
-    SP_INPUT = 3,      /* video, mask, query or geometry file unreadable */
-    SP_CHECKPOINT = 4, /* weights missing or bad */
-    SP_MEMORY = 5,     /* host or device memory does not suffice */
-    SP_DEVICE = 6,     /* device missing or failing */
-    SP_OUTPUT = 7,     /* result not writable */
+    SP_DIFFERENT = 1,   /* --compare: a tolerance is passed */
+    SP_SOME_FAILED = 1, /* of several videos, some */
+    SP_USAGE = 2,       /* bad flag, bad query, contradicting options */
+    SP_INPUT = 3,       /* video, mask, query or geometry file unreadable */
+    SP_CHECKPOINT = 4,  /* weights missing or bad */
+    SP_MEMORY = 5,      /* host or device memory does not suffice */
+    SP_DEVICE = 6,      /* device missing or failing */
+    SP_OUTPUT = 7,      /* result not writable */
     SP_INTERRUPTED = 130
 } SpCode;
 

@@ -62,6 +62,11 @@ static const Option options[] = {
      SETTING(scale_to), .min = 1e-6, .max = 1e6},
     {NUMBER, "scale-by", "FACTOR", "unit of length: every length is multiplied by FACTOR (1)",
      SETTING(scale_by), .min = 1e-6, .max = 1e6},
+    {TEXT, "list", "FILE", "more videos, one video[<TAB>output] a line; -: standard input",
+     JOB(list)},
+    {FLAG, "null", NULL, "the entries of --list end in NULs, not in newlines", JOB(null),
+     .letter = '0'},
+    {TEXT, "shard", "I/N", "of the videos, the part I of N, by a hash of their paths", TOP(shard)},
     {.kind = HEADING, .name = "Queries"},
     {WHOLE, "grid", "N", "track N x N points on the first frame (10; 50 within a mask)",
      SETTING(grid), .min = 1, .max = 1000},
@@ -118,6 +123,9 @@ static const Option options[] = {
      "front: depth and cameras only; sam: --mask-out only (never)", SETTING(stop_after)},
     {FLAG, "no-clobber", NULL, "refuse to replace an existing output", JOB(no_clobber),
      .letter = 'n'},
+    {FLAG, "skip-done", NULL, "leave a result alone that was made from this input with these flags",
+     JOB(skip_done)},
+    {FLAG, "fail-fast", NULL, "of several videos, stop at the first that fails", JOB(fail_fast)},
     {OUTPUT, "usd", "FILE.usda", "the camera and the tracks as a scene for Blender, Nuke, Maya",
      JOB(usd), .product = SP_PRODUCT_SCENE},
     {FLAG, "usd-cloud", NULL, "with --usd: the first frame's depth in it, too", JOB(usd_cloud)},
@@ -163,6 +171,8 @@ static const Option options[] = {
     {FLAG, "plan", NULL, "print the memory and time it would take and what fits; run nothing",
      JOB(plan)},
     {FLAG, "json", NULL, "with --plan, --info and --compare: as JSON", JOB(json), .compares = true},
+    {WHOLE, "jobs", "N", "do N videos side by side (CPU: one for each thread; GPU: 1)", JOB(jobs),
+     .min = 1, .max = 1024},
     {WHOLE, "threads", "N", "CPU threads (one per processor)", RUN(threads), .min = 1, .max = 1024},
     {FLAG, "quiet", NULL, "print only warnings and errors", TOP(quiet), .letter = 'q',
      .compares = true},
@@ -517,6 +527,27 @@ static SpStatus check_comparison(SpOptions *out)
     return sp_ok();
 }
 
+/* Flags of several videos, and of a list of them. */
+static SpStatus check_several(const SpJob *job)
+{
+    if (job->null && !job->list)
+        return sp_error(SP_USAGE, "-0 says how the entries of --list end; give that");
+    if (job->several)
+        SP_TRY(sp_files_check_shared(job));
+    if (job->skip_done && job->plan)
+        return sp_error(SP_USAGE, "--plan does nothing that --skip-done could leave out");
+    return sp_ok();
+}
+
+/* The flags with a list alone, whose videos are not known yet. */
+static SpStatus check_listed(SpOptions *out, SpRunFile files[])
+{
+    out->job.video = "video";
+    const SpStatus status = check_video(&out->job, files);
+    out->job.video = NULL;
+    return status;
+}
+
 /* Every video by itself; pipeline/batch.c sees that no file of one would replace another. */
 static SpStatus check_all(SpOptions *out)
 {
@@ -528,8 +559,7 @@ static SpStatus check_all(SpOptions *out)
     if (out->tolerance.pixels >= 0 || out->tolerance.relative >= 0)
         return sp_error(SP_USAGE, "--tolerance-%s goes with --compare",
                         out->tolerance.pixels >= 0 ? "px" : "rel");
-    if (out->videos > 1)
-        SP_TRY(sp_files_check_shared(&out->job));
+    SP_TRY(check_several(&out->job));
     int results = 0;
     for (int i = out->videos - 1; i >= 0; i--) {
         sp_job_set_video(&out->job, out->video[i]);
@@ -540,10 +570,28 @@ static SpStatus check_all(SpOptions *out)
         sp_job_set_video(&out->job, out->video[i]);
         SP_TRY(out->job.from_result ? check_result(&out->job, results == out->videos, files)
                                     : check_video(&out->job, files));
-        if (out->videos > 1 && strcmp(out->job.video, "-") == 0)
+        if (out->job.several && strcmp(out->job.video, "-") == 0)
             return sp_error(SP_USAGE, "only a single video can come from standard input");
     }
+    if (out->job.list && !out->videos)
+        return check_listed(out, files);
     return out->videos ? sp_ok() : check_video(&out->job, files);
+}
+
+/* "2/8" */
+static SpStatus read_shard(const char *text, SpJob *job)
+{
+    long long shard, shards;
+    int length = 0;
+    if (!text)
+        return sp_ok();
+    if (sscanf(text, "%lld/%lld%n", &shard, &shards, &length) != 2 || text[length] || shard < 1 ||
+        shards < shard || shards > 1000000)
+        return sp_error(SP_USAGE,
+                        "--shard takes I/N with I from 1 to N, such as 2/8, not \"%.80s\"", text);
+    job->shard = shard;
+    job->shards = shards;
+    return sp_ok();
 }
 
 static SpStatus read_sleep(const char *text, SpJob *job)
@@ -617,6 +665,26 @@ static char *make_settings(const SpOptions *in)
     return text;
 }
 
+/* Puts the videos of folders in their place. */
+static SpStatus expand_folders(SpOptions *out)
+{
+    bool folders = false, folder;
+    for (int i = 0; i < out->videos; i++) {
+        SP_TRY(sp_names_add_videos(&out->names, out->video[i], &folder));
+        folders |= folder;
+    }
+    out->job.several = folders || out->videos > 1 || out->job.list;
+    const char **video = malloc((size_t)(out->names.count + 1) * sizeof *video);
+    if (!video)
+        return sp_no_memory("the names");
+    free(out->video);
+    out->video = video;
+    out->videos = out->names.count;
+    for (int i = 0; i < out->videos; i++)
+        out->video[i] = out->names.name[i];
+    return sp_ok();
+}
+
 SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
 {
     SpJob *job = &out->job;
@@ -635,6 +703,8 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
         else
             out->video[out->videos++] = argv[i];
     }
+    SP_TRY(expand_folders(out));
+    SP_TRY(read_shard(out->shard, job));
     if (job->max_frames < 0)
         job->max_frames = sp_job_default_frames(job);
     job->result_max_side = job->max_side < 0 ? INT32_MAX : job->max_side;
@@ -652,6 +722,7 @@ SpStatus sp_options_parse(int argc, char **argv, SpOptions *out)
 void sp_options_free(SpOptions *out)
 {
     free(out->video);
+    sp_names_free(&out->names);
     free(out->settings);
 }
 
@@ -662,7 +733,8 @@ void sp_options_help(FILE *stream)
         "       spatrack [FLAGS] RESULT.npz...\n"
         "       spatrack --compare EXPECTED.npz ACTUAL.npz\n\n"
         "Turns videos into 3D point tracks, depth and camera poses.\n"
-        "VIDEO: a file, a folder or a printf pattern of images, or - for standard input.\n"
+        "VIDEO: a file, a folder of videos or images, a printf pattern of images, - for standard "
+        "input.\n"
         "RESULT.npz: a finished result, from which other files are written; nothing is computed.\n",
         stream);
     for (const Option *o = options; o < options + OPTIONS; o++) {

@@ -11,6 +11,7 @@
 #include "base/console.h"
 #include "compare/compare.h"
 #include "pipeline/job.h"
+#include "pipeline/list.h"
 
 /* Whose completions to print, in the order of the words of --completions; -1: none. */
 enum { SP_SHELL_BASH, SP_SHELL_ZSH, SP_SHELL_FISH };
@@ -19,8 +20,10 @@ enum { SP_SHELL_BASH, SP_SHELL_ZSH, SP_SHELL_FISH };
 typedef struct SpOptions {
     bool help, version, info, prepare;
     SpJob job;          /* of the first video */
-    const char **video; /* all of them */
+    const char **video; /* all of them, those of folders one by one; views of `names` */
     int videos;
+    SpNames names;
+    const char *shard;     /* --shard as given */
     SpTexts points, boxes; /* --point and --box as given, */
     SpPrompts prompts;     /* and what they say, which the job points to */
     const char *sleep_after;

@@ -41,6 +41,11 @@ char *sp_atomic_slot_path(int slot)
     return slots[slot].path;
 }
 
+void sp_atomic_slot_holds_file(int slot)
+{
+    atomic_store(&slots[slot].state, SLOT_PENDING);
+}
+
 void sp_atomic_slot_holds_folder(int slot)
 {
     atomic_store(&slots[slot].state, SLOT_PENDING_FOLDER);

@@ -18,6 +18,7 @@ enum { SP_ATOMIC_DEPTH = 8 }; /* folders in each other, in one that is written, 
 int sp_atomic_claim_slot(void);
 SpStatus sp_atomic_no_slot(const char *path);
 char *sp_atomic_slot_path(int slot);
+void sp_atomic_slot_holds_file(int slot);
 void sp_atomic_slot_holds_folder(int slot);
 void sp_atomic_release_slot(int slot);
 

@@ -2,9 +2,14 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/utf8.h"
 #include "output/formats.h"
@@ -126,6 +131,13 @@ static bool add_libraries(cJSON *root, const SpReport *report)
     return added;
 }
 
+static bool add_failure(cJSON *root, const SpReport *report)
+{
+    cJSON *input = cJSON_AddObjectToObject(root, "input");
+    return input && add_text(input, "path", report->input) &&
+           add_number(root, "status", report->status) && add_text(root, "error", report->error);
+}
+
 static bool add_all(cJSON *root, cJSON *settings, const SpReport *report)
 {
     if (!add_text(root, "program", "spatrack") ||
@@ -134,6 +146,8 @@ static bool add_all(cJSON *root, cJSON *settings, const SpReport *report)
         cJSON_Delete(settings);
         return false;
     }
+    if (report->error)
+        return add_failure(root, report);
     return add_input(root, report) && add_text(root, "device", report->device) &&
            add_text(root, "isa", report->isa) && add_number(root, "threads", report->threads) &&
            add_text(root, "weights", report->weights) && add_stages(root, report) &&
@@ -143,7 +157,7 @@ static bool add_all(cJSON *root, cJSON *settings, const SpReport *report)
            add_libraries(root, report);
 }
 
-static SpStatus make_json(const SpReport *report, char **out)
+static SpStatus make_json(const SpReport *report, bool line, char **out)
 {
     cJSON *settings =
         report->settings_json ? cJSON_Parse(report->settings_json) : cJSON_CreateNull();
@@ -151,7 +165,7 @@ static SpStatus make_json(const SpReport *report, char **out)
     if (!settings)
         return sp_error(SP_OUTPUT, "the report's settings are not JSON");
     const bool added = add_all(root, settings, report);
-    *out = added ? cJSON_Print(root) : NULL;
+    *out = !added ? NULL : line ? cJSON_PrintUnformatted(root) : cJSON_Print(root);
     cJSON_Delete(root);
     return *out ? sp_ok() : sp_no_memory("the report");
 }
@@ -159,7 +173,7 @@ static SpStatus make_json(const SpReport *report, char **out)
 static SpStatus write_report(const SpAtomicFile *file, const SpOutput *output)
 {
     char *text = NULL;
-    SP_TRY(make_json(output->report, &text));
+    SP_TRY(make_json(output->report, false, &text));
     errno = 0;
     const bool written = fprintf(file->stream, "%s\n", text) >= 0 && fflush(file->stream) == 0;
     const SpStatus status = written ? sp_ok() : sp_cannot_write(file->label);
@@ -178,6 +192,55 @@ static bool is_own(const char *path)
                      strcmp(program, "spatrack") == 0;
     fclose(file);
     return own;
+}
+
+SpStatus sp_report_check_append(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0 || is_own(path)
+               ? sp_ok()
+               : sp_error(SP_OUTPUT,
+                          "%.300s exists and was not written by spatrack; name another file with "
+                          "--report",
+                          path);
+}
+
+/* Behind the lines that are whole: a process that died in its line would spoil the next. */
+static bool append_line(int fd, const char *text)
+{
+    struct iovec part[3] = {{"\n", 0}, {(char *)text, strlen(text)}, {"\n", 1}};
+    struct stat before;
+    char last = '\n';
+    const bool regular = fstat(fd, &before) == 0 && S_ISREG(before.st_mode);
+    if (regular && before.st_size > 0)
+        (void)!pread(fd, &last, 1, before.st_size - 1);
+    part[0].iov_len = last != '\n';
+    const ssize_t length = (ssize_t)(part[0].iov_len + part[1].iov_len + 1);
+    errno = 0;
+    if (writev(fd, part, 3) == length)
+        return true;
+    const int error = errno ? errno : ENOSPC;
+    if (regular)
+        (void)!ftruncate(fd, before.st_size);
+    errno = error;
+    return false;
+}
+
+SpStatus sp_report_append(const char *path, const SpReport *report)
+{
+    char *text = NULL;
+    SP_TRY(make_json(report, true, &text));
+    int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0)
+        fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd >= 0)
+        (void)!flock(fd, LOCK_EX); /* where there are no locks, O_APPEND keeps lines apart */
+    const bool written = fd >= 0 && append_line(fd, text);
+    const SpStatus status = written ? sp_ok() : sp_cannot_write(path);
+    if (fd >= 0)
+        close(fd);
+    cJSON_free(text);
+    return status;
 }
 
 const SpFormat sp_format_report = {.product = SP_PRODUCT_REPORT,

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/status.h"
 #include "output/result.h"
 
 enum { SP_REPORT_STAGES = 16, SP_REPORT_LIBRARIES = 16, SP_REPORT_EVENTS = 64 };
@@ -55,10 +56,22 @@ typedef struct SpReport {
     int64_t chunk_frames, chunk_overlap; /* of the front; 0: all frames at once */
     int64_t chunks;
     const SpResultChunk *chunk;
+    const char *error; /* NULL: the run did what it was asked for; else nothing but the input's path
+                          is told, this, and its exit status */
+    int status;
     double seconds; /* the whole run, wall time */
     size_t peak_rss_bytes;
     int library_count;
     SpLibraryVersion libraries[SP_REPORT_LIBRARIES];
 } SpReport;
+
+/* Whether lines may be appended to what is at `path`: nothing yet, or what reports have begun.
+ * SP_OUTPUT. */
+SpStatus sp_report_check_append(const char *path);
+
+/* Appends the report as one line of JSON to the file at `path`, which is made where it is missing:
+ * whole, also where other processes do the same. SP_OUTPUT, and then the file is as it was;
+ * SP_MEMORY. */
+SpStatus sp_report_append(const char *path, const SpReport *report);
 
 #endif

@@ -8,27 +8,31 @@
 
 #include "output/atomic.h"
 
-enum { NAME_CAPACITY = 256 };
-
-/* The folder of what a path leads to, and the name there. False: it leads nowhere. */
-static bool split(const char *path, char folder[PATH_MAX], char name[NAME_CAPACITY])
+/* The folder of what a path leads to, and the name there; where that folder does not exist, the
+ * first one above it that does, and what is missing of the path. False: it leads nowhere. */
+static bool split(const char *path, char folder[PATH_MAX], char name[PATH_MAX])
 {
-    if (!sp_atomic_follow(path, folder))
+    char whole[PATH_MAX];
+    struct stat info;
+    if (!sp_atomic_follow(path, whole))
         return false;
-    size_t length = strlen(folder);
-    while (length > 1 && folder[length - 1] == '/')
-        folder[--length] = 0;
-    char *slash = strrchr(folder, '/');
-    snprintf(name, NAME_CAPACITY, "%s", slash ? slash + 1 : folder);
-    if (slash)
+    size_t length = strlen(whole);
+    while (length > 1 && whole[length - 1] == '/')
+        whole[--length] = 0;
+    strcpy(folder, whole);
+    for (char *slash; (slash = strrchr(folder, '/'));) {
+        snprintf(name, PATH_MAX, "%s", whole + (slash + 1 - folder));
         slash[slash == folder] = 0;
-    else
-        strcpy(folder, ".");
+        if (slash == folder || stat(folder, &info) == 0)
+            return true;
+    }
+    strcpy(name, whole);
+    strcpy(folder, ".");
     return true;
 }
 
 /* Device, inode and name of what a path leads to; `name` is "" where it exists. */
-static bool identify(const char *path, SpNamedFile *out, char name[NAME_CAPACITY])
+static bool identify(const char *path, SpNamedFile *out, char name[PATH_MAX])
 {
     struct stat info;
     char folder[PATH_MAX];
@@ -45,30 +49,52 @@ static bool identify(const char *path, SpNamedFile *out, char name[NAME_CAPACITY
     return true;
 }
 
-SpStatus sp_named_files_add(SpNamedFiles *files, const SpNamedFile *file)
+static bool add_one(SpNamedFiles *files, const SpNamedFile *file, const char *name)
 {
-    char name[NAME_CAPACITY];
-    SpNamedFile one = *file;
-    if (!identify(file->path, &one, name))
-        return sp_ok();
     if ((files->count & (files->count - 1)) == 0) { /* full: capacities are powers of 2 */
         const size_t capacity = files->count ? 2 * files->count : 1;
         SpNamedFile *grown = realloc(files->file, capacity * sizeof *grown);
         if (!grown)
-            return sp_no_memory("the list of files");
+            return false;
         files->file = grown;
     }
-    char *path = strdup(file->path);
+    SpNamedFile one = *file;
     one.number = files->count;
-    one.path = path;
+    one.path = strdup(file->path);
     one.name = strdup(name);
-    if (!path || !one.name) {
-        free(path);
-        free(one.name);
-        return sp_no_memory("the list of files");
-    }
     files->file[files->count++] = one;
-    return sp_ok();
+    return one.path && one.name;
+}
+
+SpStatus sp_named_files_add(SpNamedFiles *files, const SpNamedFile *file)
+{
+    char name[PATH_MAX];
+    SpNamedFile one = *file;
+    return !identify(file->path, &one, name) || add_one(files, &one, name)
+               ? sp_ok()
+               : sp_no_memory("the list of files");
+}
+
+SpStatus sp_named_files_admit(SpNamedFiles *files, const SpNamedFile *file,
+                              const SpNamedFile **other)
+{
+    char folder[PATH_MAX], name[PATH_MAX];
+    struct stat info;
+    SpNamedFile one = *file;
+    *other = NULL;
+    if (strcmp(file->path, "-") == 0 || !split(file->path, folder, name) ||
+        (stat(file->path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) ||
+        stat(folder, &info) != 0)
+        return sp_ok();
+    one.device = info.st_dev;
+    one.inode = info.st_ino;
+    for (size_t i = 0; i < files->count; i++)
+        if (files->file[i].inode == one.inode && files->file[i].device == one.device &&
+            (files->file[i].written || one.written) && strcmp(files->file[i].name, name) == 0) {
+            *other = &files->file[i];
+            return sp_ok();
+        }
+    return add_one(files, &one, name) ? sp_ok() : sp_no_memory("the list of files");
 }
 
 SpStatus sp_named_files_add_folder(SpNamedFiles *files, const char *folder, bool links,
@@ -165,14 +191,14 @@ bool sp_has_names(const char *path)
 bool sp_same_file(const char *one, const char *two)
 {
     SpNamedFile a = {.written = true}, b = a;
-    char name_a[NAME_CAPACITY], name_b[NAME_CAPACITY];
+    char name_a[PATH_MAX], name_b[PATH_MAX];
     return identify(one, &a, name_a) && identify(two, &b, name_b) && a.device == b.device &&
            a.inode == b.inode && strcmp(name_a, name_b) == 0;
 }
 
 bool sp_lies_in(const char *path, const char *folder, int depth)
 {
-    char above[PATH_MAX + 64], name[NAME_CAPACITY];
+    char above[PATH_MAX + 64], name[PATH_MAX];
     struct stat wanted, found;
     if (stat(folder, &wanted) != 0 || !split(path, above, name))
         return false;

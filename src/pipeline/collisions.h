@@ -18,7 +18,8 @@ typedef struct SpNamedFile {
     bool written;
     int video; /* the number of the video it belongs to */
     size_t number;
-    dev_t device; /* of the file; where it does not exist, of the folder it would be in */
+    dev_t device; /* of the file; where it does not exist, of the folder it would be in, or of the
+                     one above where that one would be */
     ino_t inode;
     char *name; /* where it does not exist: the name it would get there; else "" */
 } SpNamedFile;
@@ -30,8 +31,14 @@ typedef struct SpNamedFiles {
 } SpNamedFiles;
 
 /* Adds a file or folder; the path is copied. Left out is what cannot be replaced (devices, sockets)
- * or made (its folder does not exist). SP_MEMORY. */
+ * or made. SP_MEMORY. */
 SpStatus sp_named_files_add(SpNamedFiles *files, const SpNamedFile *file);
+
+/* Adds a file or folder by its place, folder and name, whether it exists or not; the path is
+ * copied. Where one of the two is written and there is such a place already, *other is that, else
+ * NULL. SP_MEMORY. */
+SpStatus sp_named_files_admit(SpNamedFiles *files, const SpNamedFile *file,
+                              const SpNamedFile **other);
 
 /* Adds the files of a folder that `wanted` wants, called what `file` says; `links`: symbolic links
  * alone. A folder that cannot be listed has none. SP_MEMORY. */

@@ -1,5 +1,6 @@
 #include "pipeline/files.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "media/images.h"
+#include "output/report.h"
 #include "pipeline/collisions.h"
 #include "pipeline/folders.h"
 #include "store/locate.h"
@@ -158,12 +160,20 @@ static SpStatus choose_format(const SpJob *job, SpFileRole role, SpRunFile *file
     return sp_ok();
 }
 
+/* The reports of several videos go into one file, where it is not a folder. */
+static bool is_appended(const SpJob *job, SpFileRole role)
+{
+    const char *path = asked(job, role);
+    return role == SP_FILE_REPORT && job->several && path && !is_folder(path);
+}
+
 SpStatus sp_files_name(const SpJob *job, SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         SpRunFile *file = &files[role];
         file->path[0] = 0;
         file->format = NULL;
+        file->appended = is_appended(job, role);
         SP_TRY(name_file(job, role, file->path));
         if (file->path[0] && table[role].written && !table[role].folder)
             SP_TRY(choose_format(job, role, file));
@@ -181,7 +191,8 @@ SpStatus sp_files_check_shared(const SpJob *job)
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         const Entry *entry = &table[role];
         const char *path = asked(job, role);
-        if (!path || (!entry->written && role != SP_FILE_GEOMETRY && role != SP_FILE_ORIGINAL))
+        if (!path || is_appended(job, role) ||
+            (!entry->written && role != SP_FILE_GEOMETRY && role != SP_FILE_ORIGINAL))
             continue;
         if (!entry->ending)
             return sp_error(SP_USAGE, "%s works with a single video only", entry->flag);
@@ -203,7 +214,7 @@ static SpStatus add_video(const SpRunFile files[], int video, SpNamedFiles *all)
                            .what = entry->what,
                            .written = entry->written,
                            .video = video};
-        if (!files[role].path[0])
+        if (!files[role].path[0] || (files[role].appended && video > 0))
             continue;
         if (sp_run_folder_is(&files[role]))
             SP_TRY(sp_run_folder_add(&files[role], &one, all));
@@ -401,13 +412,94 @@ SpStatus sp_files_apart(const SpJob *job, const char *const *videos, int count)
     return status;
 }
 
+/* Makes the folders above a path. */
+static SpStatus make_above(const char *path, const char *flag)
+{
+    char folder[SP_PATH_CAPACITY];
+    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
+        if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+            return sp_error(SP_OUTPUT, "cannot make the folder %.400s: %s; choose another %s",
+                            folder, strerror(errno), flag);
+    }
+    return sp_ok();
+}
+
+SpStatus sp_files_make_folders(const SpJob *job, const SpRunFile files[])
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        const char *path = asked(job, role), *slash = strrchr(files[role].path, '/');
+        if (is_written(files, role) && path && slash &&
+            (is_folder(path) || (job->listed && role == SP_FILE_RESULT)))
+            SP_TRY(make_above(files[role].path, table[role].flag));
+    }
+    return sp_ok();
+}
+
+/* Whether the video of that number has this path. */
+static bool is_video(const SpNamedFiles *all, int video, const char *path)
+{
+    for (size_t i = 0; i < all->count; i++)
+        if (all->file[i].video == video && strcmp(all->file[i].flag, "VIDEO") == 0 &&
+            strcmp(all->file[i].path, path) == 0)
+            return true;
+    return false;
+}
+
+SpStatus sp_files_admit(const SpJob *job, int video, SpNamedFiles *all, bool *again)
+{
+    SpRunFile files[SP_FILE_ROLES];
+    *again = false;
+    SP_TRY(sp_files_name(job, files));
+    SP_TRY(sp_files_make_folders(job, files));
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        const Entry *entry = &table[role];
+        const SpNamedFile one = {.path = files[role].path,
+                                 .flag = entry->flag,
+                                 .what = entry->what,
+                                 .written = entry->written,
+                                 .video = video};
+        const SpNamedFile *other = NULL;
+        if (*files[role].path && !files[role].appended && (entry->written || role == SP_FILE_VIDEO))
+            SP_TRY(sp_named_files_admit(all, &one, &other));
+        if (!other)
+            continue;
+        *again = role == SP_FILE_RESULT && is_video(all, other->video, job->video);
+        if (*again)
+            return sp_ok();
+        if (!other->written || !entry->written)
+            return sp_error(SP_USAGE, "%.300s: %s of one video would replace %s of another",
+                            one.path, entry->written ? entry->what : other->what,
+                            entry->written ? other->what : entry->what);
+        return sp_error(SP_USAGE, "%.300s: the results of two videos would go there", one.path);
+    }
+    return sp_ok();
+}
+
+const char *sp_files_lock_name(const SpRunFile files[])
+{
+    for (SpFileRole role = SP_FILE_RESULT; role < SP_FILE_ROLES; role++) {
+        const SpRunFile *file = &files[role];
+        if (is_written(files, role) && file->format && !file->appended && !sp_run_folder_is(file) &&
+            !is_standard_output(file->path) && sp_atomic_seeks(file->path) &&
+            (access(file->path, F_OK) != 0 || sp_atomic_replaces(file->path)))
+            return file->path;
+    }
+    return "";
+}
+
 /* A name that the user did not choose must not cost a file of somebody else. */
 static SpStatus check_own(const SpJob *job, const SpRunFile *file, SpFileRole role)
 {
     const char *path = asked(job, role);
-    if ((path && !is_folder(path)) || !file->format->is_own || !sp_atomic_replaces(file->path) ||
-        file->format->is_own(file->path))
+    if ((path && !is_folder(path) && !job->listed) || !file->format->is_own ||
+        !sp_atomic_replaces(file->path) || file->format->is_own(file->path))
         return sp_ok();
+    if (job->listed)
+        return sp_error(SP_OUTPUT,
+                        "%.300s exists and was not written by spatrack; name another "
+                        "file",
+                        file->path);
     return sp_error(SP_OUTPUT,
                     "%.300s exists and was not written by spatrack; name another file, or this "
                     "one, with %s",
@@ -420,7 +512,7 @@ SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[])
         char path[SP_PATH_CAPACITY] = "";
         if (sp_run_folder_is(&files[role]))
             SP_TRY(sp_run_folder_find(&files[role], path));
-        else if (is_written(files, role) && files[role].format &&
+        else if (is_written(files, role) && files[role].format && !files[role].appended &&
                  sp_atomic_replaces(files[role].path))
             snprintf(path, sizeof path, "%s", files[role].path);
         if (*path)
@@ -443,8 +535,12 @@ static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role
         return sp_error(SP_OUTPUT,
                         "cannot write %.400s: %s cannot go into a pipe; choose another %s",
                         file->path, file->format->ending, flag);
-    SP_TRY(check_own(job, file, role));
+    SP_TRY(file->appended ? sp_report_check_append(file->path) : check_own(job, file, role));
     SP_TRY(sp_atomic_probe(file->path, flag, &file->written));
+    if (file->appended) /* it is opened for each line */
+        sp_atomic_abandon(&file->written);
+    if (file->appended)
+        return sp_ok();
     file->awaited = !file->written.stream && !sp_atomic_seeks(file->path);
     const char *video = job->from_result ? job->original : job->video;
     return file->format->check ? file->format->check(video) : sp_ok();
@@ -473,7 +569,7 @@ size_t sp_files_bytes(const SpRunFile files[], const SpFramePlan *plan, int64_t 
 SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output)
 {
     SpRunFile *file = &files[role];
-    if (!file->path[0])
+    if (!file->path[0] || file->appended)
         return sp_ok();
     if (sp_run_folder_is(file))
         return sp_run_folder_write(file, table[role].flag, output);
@@ -487,10 +583,11 @@ SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *outp
 SpStatus sp_files_commit(SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
-        SP_TRY(sp_atomic_commit(&files[role].written));
+        if (role != SP_FILE_RESULT)
+            SP_TRY(sp_atomic_commit(&files[role].written));
         SP_TRY(sp_atomic_folder_commit(&files[role].folder));
     }
-    return sp_ok();
+    return sp_atomic_commit(&files[SP_FILE_RESULT].written);
 }
 
 void sp_files_abandon(SpRunFile files[])

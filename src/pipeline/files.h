@@ -7,6 +7,7 @@
 #define SP_PIPELINE_FILES_H
 
 #include "output/formats.h"
+#include "pipeline/collisions.h"
 #include "pipeline/job.h"
 
 typedef enum SpFileRole {
@@ -38,6 +39,7 @@ typedef struct SpRunFile {
     SpAtomicFile written;  /* beside its place until sp_files_commit */
     SpAtomicFolder folder; /* likewise, of a format that is a folder of files */
     bool awaited;          /* a pipe whose reader may come and wait for its end */
+    bool appended;         /* the report of several videos: a line for each, see report.h */
 } SpRunFile;
 
 /* Below, `files` are a job's [SP_FILE_ROLES]. */
@@ -57,6 +59,19 @@ SpStatus sp_files_apart(const SpJob *job, const char *const *videos, int count);
 /* Several videos share a job's flags: each must get files of its own. SP_USAGE naming the flag. */
 SpStatus sp_files_check_shared(const SpJob *job);
 
+/* Makes the folders that are named as such, with a slash at the end, or in a list, where they are
+ * missing. SP_OUTPUT. */
+SpStatus sp_files_make_folders(const SpJob *job, const SpRunFile files[]);
+
+/* Of a video of a list, which is checked as it comes: that none of its files would replace one of
+ * a video before it, whose places are in `all`, where they are added; *again: it is the same video,
+ * with the same result. As sp_files_apart. */
+SpStatus sp_files_admit(const SpJob *job, int video, SpNamedFiles *all, bool *again);
+
+/* The file whose lock stands for the run: the result or, without one, the first that is written
+ * and replaces another; "": there is none. */
+const char *sp_files_lock_name(const SpRunFile files[]);
+
 /* SP_OUTPUT when --no-clobber is given and something that would be written exists. */
 SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[]);
 
@@ -74,8 +89,8 @@ size_t sp_files_bytes(const SpRunFile files[], const SpFramePlan *plan, int64_t 
  * SP_INPUT. */
 SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output);
 
-/* Puts what was written into its place, or removes it (also after a commit) and ends the pipes that
- * it would have gone into. SP_OUTPUT. */
+/* Puts what was written into its place, the result last, or removes it (also after a commit) and
+ * ends the pipes that it would have gone into. SP_OUTPUT. */
 SpStatus sp_files_commit(SpRunFile files[]);
 void sp_files_abandon(SpRunFile files[]);
 

@@ -70,7 +70,17 @@ typedef struct SpJob {
     bool plan;           /* only print what it would take */
     bool json;           /* that as JSON */
     bool fixed_camera, no_compress, no_clobber, usd_cloud;
-    const char *settings; /* JSON that is written into the result */
+    bool several;          /* the run is of several videos, of which this is one */
+    const char *list;      /* "-", or a file of more videos */
+    bool null;             /* its entries end in NULs */
+    bool listed;           /* this video is one of them */
+    bool fail_fast;        /* the first video that fails is the last */
+    bool skip_done;        /* finished results stay as they are */
+    int64_t shard, shards; /* of the videos, the part `shard`, from 1; 0: all */
+    int64_t jobs;          /* videos side by side; 0: as many as there are threads for */
+    int64_t share;         /* of the device's memory this process may have 1 / share; 0: all */
+    size_t host_memory;    /* bytes of host memory that it may take; 0: what there is */
+    const char *settings;  /* JSON that is written into the result */
 } SpJob;
 
 /* Makes `video` the job's, and looks whether it is a finished result. */

@@ -137,7 +137,10 @@ static size_t margin(size_t bytes)
 
 SpStatus sp_models_memory_limits(SpModels *models, SpMemoryLimits *limits)
 {
+    const size_t allowed = models->job->host_memory;
     *limits = (SpMemoryLimits){.device = SIZE_MAX, .host = sp_memory_available()};
+    if (allowed && allowed < limits->host)
+        limits->host = allowed;
     SP_TRY(sp_models_open_device(models));
     SpDevice *device = models->device;
     if (models->job->vram_budget > 0) {
@@ -146,7 +149,8 @@ SpStatus sp_models_memory_limits(SpModels *models, SpMemoryLimits *limits)
     }
     if (!device->reads_host) {
         const size_t free = device->available_memory(device) + all_loaded(models);
-        const size_t rest = free > margin(free) ? free - margin(free) : 0;
+        const size_t all = free > margin(free) ? free - margin(free) : 0;
+        const size_t rest = models->job->share > 1 ? all / (size_t)models->job->share : all;
         limits->device = rest < limits->device ? rest : limits->device;
     }
     return sp_ok();

@@ -7,9 +7,11 @@
 #include "input/geometry_file.h"
 #include "input/queries.h"
 #include "media/clip.h"
+#include "output/lock.h"
 #include "output/report.h"
 #include "output/result_file.h"
 #include "output/tensors.h"
+#include "pipeline/done.h"
 #include "pipeline/files.h"
 #include "pipeline/models.h"
 
@@ -40,6 +42,8 @@ typedef struct SpRun {
     float *w2c, *coords, *tracks2d; /* as they are saved, once that is settled */
     SpResultFile *from;             /* of a finished result; NULL: everything is computed */
     char *version;
+    SpInputRecord input; /* what it is made from */
+    SpLock lock;
     char *settings;         /* of a finished result, JSON; NULL: it has none */
     SpTensorFolder *dumped; /* NULL: no --dump */
     SpReport report;

@@ -5,12 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <cjson/cJSON.h>
+
 #include "base/clock.h"
 #include "base/memory.h"
 #include "geometry/camera.h"
 #include "input/masks.h"
 #include "nn/dump.h"
 #include "pipeline/chunks.h"
+#include "pipeline/done.h"
 #include "pipeline/from_result.h"
 #include "pipeline/inputs.h"
 #include "pipeline/libraries.h"
@@ -294,17 +297,20 @@ static void settle(SpRun *run)
 
 static SpStatus make_version(SpRun *run)
 {
-    static const char form[] = "{\"program\":\"spatrack %s\",\"format\":%d,%s\"settings\":%s}";
+    static const char form[] =
+        "{\"program\":\"spatrack %s\",\"format\":%d,%s%s%s%s\"settings\":%s}";
     const char *settings = run->job->settings;
     const char *cameras = has_still_cameras(run)
                               ? "\"cameras\":\"still: the built-in front gives the identity\","
                               : "";
-    const size_t capacity =
-        sizeof form + strlen(SP_VERSION) + strlen(settings) + strlen(cameras) + 16;
+    const size_t capacity = sizeof form + strlen(SP_VERSION) + strlen(settings) + strlen(cameras) +
+                            (run->input.json ? strlen(run->input.json) : 0) + 32;
     run->version = malloc(capacity);
     if (!run->version)
         return sp_no_memory("the result");
-    snprintf(run->version, capacity, form, SP_VERSION, SP_FORMAT_VERSION, cameras, settings);
+    snprintf(run->version, capacity, form, SP_VERSION, SP_FORMAT_VERSION, cameras,
+             run->input.json ? "\"input\":" : "", run->input.json ? run->input.json : "",
+             run->input.json ? "," : "", settings);
     return sp_ok();
 }
 
@@ -382,15 +388,50 @@ static SpStatus write_report(SpRun *run, double seconds)
     return write_file(run, SP_FILE_REPORT);
 }
 
+/* Puts every file into its place; then the report of several videos gets its line. */
+static SpStatus commit(SpRun *run)
+{
+    const SpRunFile *file = &run->file[SP_FILE_REPORT];
+    SP_TRY(sp_files_commit(run->file));
+    return file->appended ? sp_report_append(file->path, &run->report) : sp_ok();
+}
+
+/* Nobody else does this; *outcome says whether it is still to be done. */
+static SpStatus claim(SpRun *run, SpOutcome *outcome)
+{
+    const SpJob *job = run->job;
+    const char *name = sp_files_lock_name(run->file);
+    bool is_free = true, done = false;
+    SP_TRY(sp_files_make_folders(job, run->file));
+    if (*name && (job->several || job->skip_done))
+        SP_TRY(sp_lock_take(name, &run->lock, &is_free));
+    if (!is_free && !job->several)
+        return sp_error(SP_OUTPUT, "%.400s is being written by another process", name);
+    if (!is_free) {
+        *outcome = SP_OUTCOME_LEFT;
+        return sp_ok();
+    }
+    if (!run->from)
+        SP_TRY(sp_input_record(job, &run->input));
+    if (job->skip_done)
+        SP_TRY(sp_is_done(job, run->file, &run->input, &done));
+    if (done)
+        *outcome = SP_OUTCOME_SKIPPED;
+    return done ? sp_ok() : sp_files_check_clobber(job, run->file);
+}
+
 /* What can fail before any work. */
-static SpStatus begin(SpRun *run)
+static SpStatus begin(SpRun *run, SpOutcome *outcome)
 {
     const SpJob *job = run->job;
     SP_TRY(sp_files_name(job, run->file));
-    if (!job->plan)
+    if (!job->plan && !job->skip_done)
         SP_TRY(sp_files_check_clobber(job, run->file));
     SP_TRY(sp_inputs_check(job));
     if (!job->plan) {
+        SP_TRY(claim(run, outcome));
+        if (*outcome != SP_OUTCOME_DONE)
+            return sp_ok();
         SP_TRY(sp_files_check(job, run->file));
         if (job->dump)
             SP_TRY(sp_tensor_folder_open(job->dump, &run->dumped));
@@ -450,17 +491,20 @@ static SpStatus run_result(SpRun *run, double began)
     SP_TRY(status);
     SP_TRY(write_files(run));
     SP_TRY(write_report(run, sp_clock() - began));
-    SP_TRY(sp_files_commit(run->file));
+    SP_TRY(commit(run));
     sp_console_note(run->console, "%s: %lld frames, %lld tracks, %.1f s", run->job->video,
                     (long long)run->clip.frames, (long long)run->from->result.tracks,
                     sp_clock() - began);
     return sp_ok();
 }
 
-static SpStatus run_all(SpRun *run)
+static SpStatus run_all(SpRun *run, SpOutcome *outcome)
 {
     const double began = sp_clock();
-    SP_TRY(begin(run));
+    *outcome = SP_OUTCOME_DONE;
+    SP_TRY(begin(run, outcome));
+    if (*outcome != SP_OUTCOME_DONE)
+        return sp_ok();
     if (run->from)
         return run_result(run, began);
     SP_TRY(open_models(run));
@@ -475,7 +519,7 @@ static SpStatus run_all(SpRun *run)
     SP_TRY(write_report(run, sp_clock() - began));
     if (run->dumped)
         SP_TRY(sp_tensor_folder_finish(run->dumped));
-    SP_TRY(sp_files_commit(run->file));
+    SP_TRY(commit(run));
     report_end(run, sp_clock() - began);
     return sp_ok();
 }
@@ -491,8 +535,10 @@ static void free_run(SpRun *run)
     free(run->memory);
     free(run->chunk);
     free(run->version);
+    cJSON_free(run->input.json);
     sp_tensor_folder_close(run->dumped);
     sp_files_abandon(run->file);
+    sp_lock_release(&run->lock);
 }
 
 static void dump_tensor(void *self, const char *name, int rank, const int64_t *dims,
@@ -503,7 +549,7 @@ static void dump_tensor(void *self, const char *name, int rank, const int64_t *d
         sp_tensor_folder_add(run->dumped, name, rank, dims, data);
 }
 
-SpStatus sp_video_run(const SpJob *job, SpModels *models, SpConsole *console)
+SpStatus sp_video_run(const SpJob *job, SpModels *models, SpConsole *console, SpOutcome *outcome)
 {
     SpResultFile result = {0};
     SpRun run = {.job = job,
@@ -513,7 +559,7 @@ SpStatus sp_video_run(const SpJob *job, SpModels *models, SpConsole *console)
     const SpDump dump = {dump_tensor, &run};
     models->events = 0;
     models->dump = job->dump ? &dump : NULL;
-    const SpStatus status = run_all(&run);
+    const SpStatus status = run_all(&run, outcome);
     models->dump = NULL;
     free_run(&run);
     return status;

@@ -233,7 +233,7 @@ def bad_cases():
                                         path("bad/link.mp4")], 2, "replace the video"
     yield "the report", [BALL, *out, "--overlay", path("bad/o.png"), "--report",
                          path("bad/o.png")], 2, "replace the report"
-    yield "among the images", [folder, *out, "--overlay", path("bad/o.png")], 2, "one of the video's images"
+    yield "among the images", [place("bad/images"), *out, "--overlay", path("bad/images/o.png")], 2, "one of the video's images"
     yield "kept", [BALL, *out[2:], "-o", path("new.npz"), "-n", "--overlay",
                    path("bad/video.mp4")], 7, "--no-clobber"
     os.mkfifo(path("bad/fifo"))

@@ -198,7 +198,7 @@ def a_failure_does_not_stop_the_next():
         file.write(b"no video")
     done = run("-q", *names, *FAST)
     lines = complaints(done.stderr)
-    assert done.returncode == 3 and len(lines) == 2, (done.returncode, lines)
+    assert done.returncode == 1 and len(lines) == 2, (done.returncode, lines)
     assert names[1] in lines[0] and "1 of 3 videos failed" in lines[1], lines
     assert {"good.npz", "good2.npz"} < set(os.listdir(folder)) and "bad.npz" not in os.listdir(folder)
     assert read(os.path.join(folder, "good.npz")) == read(os.path.join(folder, "good2.npz"))
@@ -266,7 +266,6 @@ def bad_requests_are_refused():
     both = [BALL, os.path.join(ROOT, "tests", "data", "..", "data", "ball.mp4")]
     refused(2, "the results of two videos would go there", *both, "-o", TEMPORARY + "/")
     refused(2, "-o takes a folder", BALL, "other.mp4", *out)
-    refused(2, "--report takes a folder", BALL, "other.mp4", "--report", "r.json")
     refused(2, "--overlay works with a single video only", BALL, "other.mp4", "--overlay", "o.mp4")
     refused(2, "standard input", BALL, "-", "-o", TEMPORARY + "/")
     for size in ("", "4X", "0", "-1", "1G2", "G", "nan"):

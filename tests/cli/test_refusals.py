@@ -59,7 +59,7 @@ def bad_cases():
     yield "noise called mp4", [file("noise.mp4", noise), *out], 3, "noise.mp4"
     for share in (10, 100, 1000, 5000):
         yield f"mp4 cut after {share}", [file("cut.mp4", ball[:share]), *out], 3, "cut.mp4"
-    yield "folder without images", [folder, *out], 3, "without images"
+    yield "folder without images", [place("bad/empty"), *out], 3, "without images"
     yield "pattern without images", [at("f%03d.png"), *out], 3, "no image has a name of this pattern"
     yield "playlist", [file("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n" + BALL +
                             "\n#EXT-X-ENDLIST\n"), *out], 3, "list.m3u8"

@@ -16,11 +16,11 @@ from tap import Skip, is_sanitized
 
 def help_and_man_page_agree():
     text = good("--help").stdout
-    flags = re.findall(r"^ +(?:-[a-z], )?--([a-z][a-z0-9-]*)", text, re.M)
+    flags = re.findall(r"^ +(?:-[a-z0-9], )?--([a-z][a-z0-9-]*)", text, re.M)
     man = read(os.path.join(ROOT, "man/spatrack.1")).decode()
     page = re.findall(r"^\.It.*?Fl -([a-z][a-z0-9-]*)", man, re.M)
-    letters = set(re.findall(r"^ +(-[a-z]), --", text, re.M))
-    page_letters = set(re.findall(r"^\.It Fl ([a-z]) ", man, re.M))
+    letters = set(re.findall(r"^ +(-[a-z0-9]), --", text, re.M))
+    page_letters = set(re.findall(r"^\.It Fl ([a-z0-9]) ", man, re.M))
     assert flags == page, set(flags) ^ set(page) or "another order"
     assert max(map(len, text.splitlines())) <= 100
     assert letters == {"-" + letter for letter in page_letters}
