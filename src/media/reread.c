@@ -142,11 +142,24 @@ static SpStatus look_at_all(Queue *queue)
     return sp_ok();
 }
 
+/* Where there is no thread to be had, which costs time alone. */
+static SpStatus one_by_one(Queue *queue)
+{
+    const SpReread *what = queue->what;
+    for (int64_t t = 0; t < what->frames; t++) {
+        SP_TRY(decode(queue, t));
+        if (is_wanted(what, t))
+            SP_TRY(what->each(what->self, t, queue->rgb[t % HELD]));
+        sp_progress(what->progress, (double)(t + 1), (double)what->frames);
+    }
+    return sp_ok();
+}
+
 static SpStatus run(Queue *queue)
 {
     pthread_t thread;
     if (pthread_create(&thread, NULL, decode_all, queue) != 0)
-        return sp_no_memory("a thread that decodes");
+        return one_by_one(queue);
     const SpStatus status = look_at_all(queue);
     pthread_mutex_lock(&queue->lock);
     queue->stops = true;

@@ -88,8 +88,8 @@ def too_little_address_space_is_one_line():
                        preexec_fn=limited(resource.RLIMIT_AS, megabytes * MEGABYTE))
             lines = done.stderr.splitlines()
             assert done.returncode in (0, 5), (threads, megabytes, done)
-            assert done.returncode == 0 or (len(lines) == 1 and "emory" in lines[0] or " MB are" in lines[-1]), \
-                lines
+            errors = [line for line in lines if "frames left out" not in line]  # what was done by then
+            assert done.returncode == 0 or (len(errors) == 1 and ("emory" in errors[0] or " MB are" in errors[0])), lines
             assert os.path.exists(out) == (done.returncode == 0)
             if os.path.exists(out):
                 os.remove(out)
