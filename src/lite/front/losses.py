@@ -9,6 +9,13 @@ def log_loss(error: Tensor, clips: int) -> tuple[Tensor, Tensor]:
     return aligned.abs().mean() + 0.2 * error.abs().mean(), aligned
 
 
+def relative_loss(error: Tensor, clips: int) -> tuple[Tensor, Tensor]:
+    """The same with |depth / truth - 1| in place of the log's error, as abs_rel counts: where the picture leaves it
+    open how far a wall is, too near is the smaller mistake."""
+    aligned = log_loss(error, clips)[1]
+    return aligned.clamp(max=2).expm1().abs().mean() + 0.2 * error.abs().mean(), aligned
+
+
 def slope_loss(error: Tensor) -> Tensor:
     """Differences of the error between neighbours 2, 4 and 8 pixels apart."""
     return sum((error[:, ::s, s::s] - error[:, ::s, :-s:s]).abs().mean()

@@ -33,7 +33,7 @@ from common.files import replacing
 from common.training import parameter_groups
 from front import data, teacher
 from front.init import grown, initialise
-from front.losses import log_loss, relative_errors, slope_loss
+from front.losses import log_loss, relative_errors, relative_loss, slope_loss
 from front.model import Front
 
 SIZE = (192, 256)         # training frames, multiples of the patch size
@@ -84,7 +84,7 @@ def losses_of_depth(trainee: Trainee, video: Tensor, truth: Tensor,
     for i, readout in enumerate(trainee.readouts):
         parts[f"token{i}"] = log_loss(readout(taps[2 * i], grid) - coarse, clips)[0]
     log_depth, logit = dense(model.depth_head, [tap[:DENSE] for tap in taps], truth.shape[1:])
-    parts["depth"], aligned = log_loss(log_depth - truth[:DENSE], DENSE // min(len(video) // clips, DENSE))
+    parts["depth"], aligned = relative_loss(log_depth - truth[:DENSE], DENSE // min(len(video) // clips, DENSE))
     parts["slope"] = slope_loss(aligned)
     return parts, taps, log_depth, logit
 
