@@ -34,8 +34,10 @@ except ImportError as missing:
 BUILD, SOURCE = (Path(a).resolve() for a in sys.argv[1:3])
 LITE = SOURCE / "src" / "lite"
 sys.path.insert(0, str(LITE))
-from common import golden, tensorfile  # noqa: E402
-from common.config import SAM  # noqa: E402
+from common import checkpoint, golden, tensorfile  # noqa: E402
+from common.config import FRONT, SAM  # noqa: E402
+from front import init, teacher  # noqa: E402
+from front.model import Front  # noqa: E402
 from sam.train import middle  # noqa: E402
 from tracker import check  # noqa: E402
 from world import cast, clips, degrade, photos, render, scene  # noqa: E402
@@ -205,6 +207,36 @@ class Recipe(unittest.TestCase):
         self.assertLess(depth[-1], depth[0])
         python("front.train", run, *clips, "--export", out)
         self.check_agreement("front", out, self.input())
+
+    def test_a_grown_front_begins_as_it_was(self):
+        torch.manual_seed(0)
+        old, new = Front({**FRONT, "pe_depth": 1, "pe_mlp_ratio": 2, "agg_mlp_ratio": 1}), Front(FRONT)
+        for name, parameter in old.named_parameters():
+            if name.endswith("gamma"):
+                torch.nn.init.constant_(parameter, 0.5)
+        checkpoint.write(self.root / "small.safetensors", old, FRONT, {})
+        checkpoint.read(old, self.root / "small.safetensors")
+        init.grown(new, self.root / "small.safetensors")
+        video = torch.from_numpy(self.clip()["video"][:2].transpose(0, 3, 1, 2)).float()
+        with torch.no_grad():
+            before, after = old(video), new(video)
+        for name in before:
+            np.testing.assert_allclose(after[name], before[name], rtol=1e-4, atol=1e-5)
+
+    def test_front_with_a_teacher(self):
+        """One of random features here, as the real ones come from the net."""
+        weights, taught, photos = self.root / "features.pth", self.root / "taught", self.root / "pictures"
+        photos.mkdir()
+        cv2.imwrite(str(photos / "00000.jpg"), self.clip()["video"][0])
+        torch.manual_seed(0)
+        torch.save(teacher.Features().state_dict(), weights)
+        clips = ("--train", self.clips / "train", "--held", self.clips / "held")
+        log = python("front.teacher", taught, *clips, "--weights", weights, "--steps", 24)
+        self.check_fall(log)
+        log = python("front.train", self.root / "pupil", *clips, "--toy", "--start", LITE / "front.safetensors",
+                     "--rate", 1e-3, "--teacher", taught / "teacher.pt", "--photos", photos)
+        said = [json.loads(line).get("pictures' depth", 0) for line in log.splitlines() if '"minutes"' in line]
+        self.assertLess(said[-1], said[0])
 
     def test_sam(self):
         state, out = self.root / "sam-state", self.root / "sam.safetensors"

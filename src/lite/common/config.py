@@ -1,9 +1,9 @@
 """The configurations of the lite models, as they stand in the checkpoints' metadata."""
 FRONT = {
     "img_size": 256, "patch_size": 16, "embed_dim": 96,
-    "pe_depth": 2, "pe_num_heads": 3, "pe_mlp_ratio": 2, "pe_num_register_tokens": 1,
+    "pe_depth": 6, "pe_num_heads": 3, "pe_mlp_ratio": 4, "pe_num_register_tokens": 1,
     "pe_norm_eps": 1e-6, "pe_pos_grid": 16,
-    "agg_depth": 2, "agg_num_heads": 3, "agg_mlp_ratio": 2, "agg_num_register_tokens": 1,
+    "agg_depth": 2, "agg_num_heads": 3, "agg_mlp_ratio": 4, "agg_num_register_tokens": 1,
     "agg_norm_eps": 1e-5, "rope_base": 10.0, "rope_head_dim": 32,
     "cam_trunk_depth": 1, "cam_num_heads": 3, "cam_mlp_ratio": 2, "cam_iterations": 1,
     "cam_target_dim": 9, "cam_norm_eps": 1e-5, "cam_adaln_eps": 1e-6,

@@ -88,6 +88,33 @@ def sample(clips: Clips, seed: list[int], count: int) -> tuple[np.ndarray, np.nd
     return video.transpose(0, 3, 1, 2).astype(np.float32), depth, fov.astype(np.float32)
 
 
+class Pictures:
+    """Photographs without ground truth, kept in memory."""
+
+    def __init__(self, folder: Path, size: tuple[int, int]):
+        self.size = size
+        self.images = [cv2.cvtColor(cv2.imread(str(name)), cv2.COLOR_BGR2RGB) for name in sorted(folder.glob("*.jpg"))]
+
+    def crop(self, rng: np.random.Generator) -> np.ndarray:
+        """A random part of one of them in the frame's shape [H, W, 3], mirrored or not."""
+        image = self.images[int(rng.integers(len(self.images)))]
+        height, width = self.size
+        part = rng.uniform(0.5, 1) * min(image.shape[0] / height, image.shape[1] / width)
+        h, w = int(part * height), int(part * width)
+        y, x = (int(rng.integers(size - part + 1)) for size, part in zip(image.shape, (h, w)))
+        image = cv2.resize(image[y:y + h, x:x + w], (width, height), interpolation=cv2.INTER_AREA)
+        return image[:, ::-1] if rng.random() < 0.5 else image
+
+
+def pictured(pictures: Pictures, seed: int, step: int, count: int) -> tuple[Tensor, Tensor]:
+    """Parts of photographs f32 [T, 3, H, W], clean, and as the front sees them: recoloured and degraded."""
+    rng = np.random.default_rng([seed, step, 1 << 20])
+    cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
+    clean = [np.ascontiguousarray(pictures.crop(rng)) for _ in range(count)]
+    seen = [degrade_frame(rng, recolour(rng, image[None])[0]) for image in clean]
+    return tuple(torch.from_numpy(np.stack(x).transpose(0, 3, 1, 2).astype(np.float32)) for x in (clean, seen))
+
+
 def batch(clips: Clips, seed: int, step: int, groups: int, frames: int) -> tuple[Tensor, ...]:
     """`groups` clips of `frames` frames: [G T, 3, H, W], log depth [G T, H, W], fov [G T, 2]."""
     parts = [sample(clips, [seed, step, g], frames) for g in range(groups)]

@@ -1,9 +1,11 @@
 """What the lite front starts from: whitened patches, sine positions, heads that attend to what is near."""
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from common import layers
+from common import layers, tensorfile
 from common.config import FRONT
 from front import data
 from front.model import Front
@@ -64,3 +66,19 @@ def initialise(model: Front, readouts: nn.ModuleList, clips: data.Clips, seed: i
     for readout in readouts:
         nn.init.normal_(readout.linear.weight, std=0.02)
         nn.init.zeros_(readout.linear.bias)
+
+
+@torch.no_grad()
+def grown(model: Front, path: Path) -> None:
+    """Exported weights, into a model that may have more blocks and wider MLPs: what is new adds nothing at
+    first."""
+    file = tensorfile.Reader(path)
+    for name, tensor in model.state_dict().items():
+        if name not in file.rows:
+            if name.endswith(("attn.proj.weight", "attn.proj.bias", "mlp.fc2.weight", "mlp.fc2.bias")):
+                tensor.zero_()
+            continue
+        old = file[name]
+        if name.endswith("mlp.fc2.weight"):
+            tensor.zero_()
+        tensor[tuple(map(slice, old.shape))] = old

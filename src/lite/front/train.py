@@ -1,7 +1,9 @@
 """Trains the lite front on rendered clips; resumes from RUN/state.pt by itself.
 
     python3 -m front.train RUN --train DIR... --held DIR... [--steps N] [--minutes M] [--threads 1]
-        [--start FRONT.safetensors]     an exported one first
+        [--start FRONT.safetensors]     an exported one first; it may have fewer blocks and narrower MLPs
+        [--teacher FILE --photos DIR]   on photographs of world.photos too, whose depth front.teacher's
+                                        teacher.pt tells
     python3 -m front.train RUN --train DIR... --held DIR... --export FILE.safetensors
         [--mean RUN...]                 with the weights' mean over runs that started from each other
     python3 -m front.train RUN --train DIR --held DIR --toy
@@ -15,6 +17,7 @@ bundle adjustment takes as its start.
 import argparse
 import copy
 import json
+import math
 import signal
 import sys
 import time
@@ -28,12 +31,14 @@ from common import checkpoint, compat
 from common.config import FRONT
 from common.files import replacing
 from common.training import parameter_groups
-from front import data
-from front.init import initialise
+from front import data, teacher
+from front.init import grown, initialise
+from front.losses import log_loss, relative_errors, relative_loss, slope_loss
 from front.model import Front
 
 SIZE = (192, 256)         # training frames, multiples of the patch size
 BATCHES = ((8, 1), (8, 1), (8, 1), (4, 2), (8, 1), (8, 1), (4, 2), (2, 4))  # clips, frames; in turn
+PICTURED = (1, 4)         # the turns that have photographs where there is a teacher
 DENSE = 4                 # frames a step that go through the depth head
 TRUE_SHARE = 0.65         # of the pixels are good enough to be confident in
 CONFIDENT_SHARE = 0.75    # of the held-out pixels get a confidence above 0.5
@@ -62,36 +67,15 @@ class Trainee(nn.Module):
         self.readouts = nn.ModuleList(Readout(2 * FRONT["embed_dim"]) for _ in range(2))
 
 
-def log_loss(error: Tensor, clips: int) -> tuple[Tensor, Tensor]:
-    """Error of log depth after one scale a clip, and a little without; the aligned error."""
-    flat = error.reshape(clips, -1)
-    aligned = (flat - flat.mean(1, keepdim=True)).view_as(error)
-    return aligned.abs().mean() + 0.2 * error.abs().mean(), aligned
-
-
-def slope_loss(error: Tensor) -> Tensor:
-    """Differences of the error between neighbours 2, 4 and 8 pixels apart."""
-    return sum((error[:, ::s, s::s] - error[:, ::s, :-s:s]).abs().mean()
-               + (error[:, s::s, ::s] - error[:, :-s:s, ::s]).abs().mean() for s in (2, 4, 8)) / 6
-
-
-def relative_errors(log_depth: Tensor, log_truth: Tensor, clips: int) -> Tensor:
-    """|depth / truth - 1| after one median scale a clip."""
-    error = (log_depth - log_truth).reshape(clips, -1)
-    error = error - error.median(1, keepdim=True).values
-    return error.clamp(max=3).expm1().abs().view_as(log_truth)
-
-
 def dense(head: nn.Module, taps: list[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Log depth and the confidence's logit [T, H, W]."""
     depth, confidence = head.frames(taps, *size, FRONT["patch_size"])
     return depth.clamp_min(1e-6).log(), confidence.clamp(1e-6, 1 - 1e-6).logit()
 
 
-def losses(trainee: Trainee, batch: tuple[Tensor, ...], clips: int,
-           threshold: float) -> tuple[dict[str, Tensor], Tensor]:
-    """The parts of the loss, and the relative errors that confidence is about."""
-    video, truth, fov = batch
+def losses_of_depth(trainee: Trainee, video: Tensor, truth: Tensor,
+                    clips: int) -> tuple[dict[str, Tensor], list[Tensor], Tensor, Tensor]:
+    """The parts of the loss that are about depth, the taps, log depth and the confidence's logit."""
     model, patch = trainee.front, FRONT["patch_size"]
     grid = (truth.shape[1] // patch, truth.shape[2] // patch)
     taps = model.aggregator(model.normalise(video), clips)
@@ -99,16 +83,38 @@ def losses(trainee: Trainee, batch: tuple[Tensor, ...], clips: int,
     parts = {}
     for i, readout in enumerate(trainee.readouts):
         parts[f"token{i}"] = log_loss(readout(taps[2 * i], grid) - coarse, clips)[0]
+    log_depth, logit = dense(model.depth_head, [tap[:DENSE] for tap in taps], truth.shape[1:])
+    parts["depth"], aligned = relative_loss(log_depth - truth[:DENSE], DENSE // min(len(video) // clips, DENSE))
+    parts["slope"] = slope_loss(aligned)
+    return parts, taps, log_depth, logit
+
+
+def losses(trainee: Trainee, batch: tuple[Tensor, ...], clips: int,
+           threshold: float) -> tuple[dict[str, Tensor], Tensor]:
+    """The parts of the loss, and the relative errors that confidence is about."""
+    video, truth, fov = batch
     frames = len(video) // clips
     groups = DENSE // min(frames, DENSE)
-    log_depth, logit = dense(model.depth_head, [tap[:DENSE] for tap in taps], truth.shape[1:])
-    parts["depth"], aligned = log_loss(log_depth - truth[:DENSE], groups)
-    parts["slope"] = slope_loss(aligned)
+    parts, taps, log_depth, logit = losses_of_depth(trainee, video, truth, clips)
     wrong = relative_errors(log_depth.detach(), truth[:DENSE], groups)
     parts["confidence"] = F.binary_cross_entropy_with_logits(logit, (wrong < threshold).float())
-    pose = model.camera_head(taps[-1][:, 0].unflatten(0, (clips, frames)))[-1].flatten(0, 1)
+    pose = trainee.front.camera_head(taps[-1][:, 0].unflatten(0, (clips, frames)))[-1].flatten(0, 1)
     parts["fov"] = (pose[:, 7:] - fov).abs().mean()
     return parts, wrong
+
+
+class Lessons:
+    """Photographs and what the teacher says about them."""
+
+    def __init__(self, path: Path, photos: Path):
+        self.teacher, self.pictures = teacher.read(path), data.Pictures(photos, SIZE)
+
+    def losses(self, trainee: Trainee, seed: int, step: int, count: int) -> dict[str, Tensor]:
+        clean, seen = data.pictured(self.pictures, seed, step, count)
+        with torch.no_grad():
+            said = self.teacher(clean)
+            said = said - said.flatten(1).median(1).values[:, None, None]
+        return losses_of_depth(trainee, seen, said.clamp(math.log(0.02), math.log(data.MAX_DEPTH)), count)[0]
 
 
 def rate(step: int, steps: int, peak: float) -> float:
@@ -154,6 +160,7 @@ class Run:
         self.trainee = Trainee()
         self.step, self.frames, self.seed, self.peak = 0, 0, seed, rate
         self.threshold, self.scores = 0.25, {}    # relative error that still counts as good
+        self.lessons: Lessons | None = None
         self.average = copy.deepcopy(self.trainee.front).requires_grad_(False).eval()
 
     def begin(self, clips: data.Clips, first: Path | None) -> None:
@@ -162,7 +169,7 @@ class Run:
         else:
             initialise(self.trainee.front, self.trainee.readouts, clips, self.seed)
             if first:
-                checkpoint.read(self.trainee.front, first)
+                grown(self.trainee.front, first)
             self.average.load_state_dict(self.trainee.front.state_dict())
         self.trainee.front.aggregator.patch_embed.patch_embed.proj.requires_grad_(False)
         self.optimiser = compat.adamw(parameter_groups(self.trainee, ("token", "pos_embed")), betas=(0.9, 0.98))
@@ -185,40 +192,48 @@ class Run:
 
     def advance(self, clips: data.Clips, steps: int) -> dict:
         count, frames = BATCHES[self.step % len(BATCHES)]
-        which = self.step % len(BATCHES) if self.toy else self.step
-        batch = data.batch(clips, self.seed, which, count, frames)
-        parts, wrong = losses(self.trainee, batch, count, self.threshold)
+        turn = self.step % len(BATCHES)
+        which = turn if self.toy else self.step
+        shown, wrong = "", None
+        if self.lessons and turn in PICTURED:
+            parts, shown = self.lessons.losses(self.trainee, self.seed, which, count), "pictures' "
+        else:
+            batch = data.batch(clips, self.seed, which, count, frames)
+            parts, wrong = losses(self.trainee, batch, count, self.threshold)
         self.optimiser.zero_grad(set_to_none=True)
         sum(WEIGHTS[name] * part for name, part in parts.items()).backward()
         norm = nn.utils.clip_grad_norm_(self.trainee.parameters(), 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = rate(self.step, steps, self.peak)
         self.optimiser.step()
-        self.threshold += 0.01 * (wrong.flatten()[::7].quantile(TRUE_SHARE).item() - self.threshold)
+        if wrong is not None:
+            self.threshold += 0.01 * (wrong.flatten()[::7].quantile(TRUE_SHARE).item() - self.threshold)
         self.step += 1
         self.frames += count * frames
         keep = min(0.998, self.step / (self.step + 20))
         compat.lerp_(list(self.average.parameters()),
                      [p.detach() for p in self.trainee.front.parameters()], 1 - keep)
-        return {**{name: part.item() for name, part in parts.items()}, "norm": norm.item()}
+        return {**{shown + name: part.item() for name, part in parts.items()}, "norm": norm.item()}
 
 
 def train(run: Run, args) -> list[float]:
     """Returns the mean loss of each `log_every` steps."""
     clips, held = data.Clips(args.train, SIZE), data.Clips(args.held, SIZE)
     run.begin(clips, args.start)
-    start, saved, sums, stop, means = time.time(), time.time(), {}, [], []
+    if args.teacher:
+        run.lessons = Lessons(args.teacher, args.photos)
+    start, saved, seen, stop, means = time.time(), time.time(), {}, [], []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     while run.step < args.steps and time.time() - start < 60 * args.minutes and not stop:
         for name, value in run.advance(clips, args.steps).items():
-            sums[name] = sums.get(name, 0) + value
+            seen.setdefault(name, []).append(value)
         if run.step % args.log_every == 0:
-            line = {name: round(value / args.log_every, 4) for name, value in sums.items()}
+            line = {name: round(sum(values) / len(values), 4) for name, values in seen.items()}
             print(json.dumps({"step": run.step, "minutes": round((time.time() - start) / 60, 1),
                               "clips": len(clips), "threshold": round(run.threshold, 3), **line}),
                   flush=True)
             means.append(sum(WEIGHTS[name] * line[name] for name in WEIGHTS))
-            sums = {}
+            seen = {}
             clips.refresh()
         if run.step % args.check_every == 0 or run.step == args.steps:
             held.refresh()
@@ -267,6 +282,8 @@ def main() -> int:
     parser.add_argument("--held", type=Path, nargs="+")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--start", type=Path, metavar="FRONT.safetensors")
+    parser.add_argument("--teacher", type=Path, metavar="teacher.pt")
+    parser.add_argument("--photos", type=Path, metavar="FOLDER")
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
