@@ -1,6 +1,7 @@
 #include "base/memory.h"
 
 #include <limits.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,4 +57,9 @@ size_t sp_memory_resident(void)
 {
     const size_t resident = number_in("/proc/self/status", "VmRSS:", 1024);
     return resident == SIZE_MAX ? 0 : resident;
+}
+
+void sp_memory_trim(void)
+{
+    malloc_trim(0);
 }

@@ -8,6 +8,9 @@
  * limit and its own address space limit. SIZE_MAX when none of them is known. */
 size_t sp_memory_available(void);
 
+/* Gives back to the system what was freed, which allocators of threads that have ended may hold. */
+void sp_memory_trim(void);
+
 /* The peak of resident bytes so far, mapped files included; 0 when it is not known. */
 size_t sp_memory_peak(void);
 

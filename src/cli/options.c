@@ -117,7 +117,7 @@ static const Option options[] = {
      .max = 1e6, .default_value = 10},
     {CHOICE, "background", "plain|dim|gray", "how to show the video under the tracks (plain)",
      JOB(background)},
-    {TEXT, "video", "FILE", "of a finished result: draw on the frames of the video that it is of",
+    {TEXT, "video", "FILE", "of a finished result: the video that it is of, for --overlay and --colmap",
      JOB(original)},
     {CHOICE, "stop-after", "never|front|sam",
      "front: depth and cameras only; sam: --mask-out only (never)", SETTING(stop_after)},
@@ -474,7 +474,7 @@ static SpStatus check_result(const SpJob *job, bool alone, SpRunFile files[])
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         const SpFormat *format = files[role].format;
         any |= format != NULL;
-        rereads |= format && format->check;
+        rereads |= format && format->from_video;
     }
     if (!any && !job->plan && sp_npz_begins(job->video)) /* else that it is missing is told */
         return sp_error(SP_USAGE,
@@ -482,7 +482,7 @@ static SpStatus check_result(const SpJob *job, bool alone, SpRunFile files[])
                         "--overlay or another flag of --help under \"Output\"",
                         job->video);
     if (job->original && !rereads)
-        return sp_error(SP_USAGE, "--video gives the frames of --overlay; say where that goes");
+        return sp_error(SP_USAGE, "--video gives the frames of --overlay and --colmap; say where one goes");
     if (alone && !job->original && (job->stride != 1 || job->stream >= 0))
         return sp_error(SP_USAGE, "--%s is about the video of a result; give it with --video",
                         job->stride != 1 ? "stride" : "stream");
@@ -754,8 +754,8 @@ void sp_options_help(FILE *stream)
             fprintf(stream, "  %-30s   %s: %s\n", "", format->ending, format->what);
     }
     fputs(
-        "\nExit status: 0 done, 1 --compare: they differ, 2 usage, 3 input, 4 weights, 5 memory,\n"
-        "6 device, 7 output, 130 interrupted. See spatrack(1).\n",
+        "\nExit status: 0 done, 1 --compare: they differ, or of several videos some failed, 2 usage,\n"
+        "3 input, 4 weights, 5 memory, 6 device, 7 output, 130 interrupted. See spatrack(1).\n",
         stream);
 }
 

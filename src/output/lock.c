@@ -56,6 +56,11 @@ static int lock_file(const char *path, bool *existed)
             continue; /* its owner has just removed it */
         if (fd < 0)
             return -1;
+        if (*existed && (fstat(fd, &own) != 0 || !S_ISREG(own.st_mode) || own.st_size > 0)) {
+            close(fd); /* somebody's own file: a lock is empty */
+            errno = EEXIST;
+            return -1;
+        }
         if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
             const int error = errno;
             if (error != EWOULDBLOCK && !*existed)

@@ -542,8 +542,7 @@ static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role
     if (file->appended)
         return sp_ok();
     file->awaited = !file->written.stream && !sp_atomic_seeks(file->path);
-    const char *video = job->from_result ? job->original : job->video;
-    return file->format->check ? file->format->check(video) : sp_ok();
+    return file->format->check ? file->format->check(sp_job_frames(job)) : sp_ok();
 }
 
 SpStatus sp_files_check(const SpJob *job, SpRunFile files[])

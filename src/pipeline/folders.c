@@ -135,7 +135,8 @@ SpStatus sp_run_folder_check(const SpJob *job, const SpRunFile *file, const char
     if (status.code == SP_OK)
         status = sp_atomic_folder_settle(&trial);
     sp_atomic_folder_abandon(&trial);
-    return status.code == SP_OK && file->format->check ? file->format->check(job->video) : status;
+    return status.code == SP_OK && file->format->check ? file->format->check(sp_job_frames(job))
+                                                       : status;
 }
 
 SpStatus sp_run_folder_write(SpRunFile *file, const char *flag, const SpOutput *output)

@@ -91,6 +91,13 @@ static inline int64_t sp_job_default_frames(const SpJob *job)
     return job->mode == SP_TRACKER_ONLINE ? SP_FRAMES_ONLINE : SP_FRAMES_OFFLINE;
 }
 
+/* The video whose frames a format may read: of a finished result the one that is given with it, or
+ * NULL. */
+static inline const char *sp_job_frames(const SpJob *job)
+{
+    return job->from_result ? job->original : job->video;
+}
+
 /* How the job's videos are read, the first time and again. */
 static inline SpReaderSettings sp_job_reader(const SpJob *job)
 {

@@ -199,13 +199,13 @@ static SpStatus write_file(SpRun *run, SpFileRole role)
 {
     const SpJob *job = run->job;
     const SpFormat *format = run->file[role].format;
-    const bool own = run->from && !job->original && format && format->check;
+    const bool own = run->from && !job->original && format && format->from_video;
     const SpResult result = own ? run->from->own : result_of(run);
     const SpOutput output = {.result = &result,
                              .input = job->video,
                              .mask = run->mask,
                              .report = &run->report,
-                             .video = run->from ? job->original : job->video,
+                             .video = sp_job_frames(job),
                              .reader = run->from ? sp_from_result_reader(run) : sp_job_reader(job),
                              .trail = job->trail,
                              .background = job->background,
@@ -562,5 +562,6 @@ SpStatus sp_video_run(const SpJob *job, SpModels *models, SpConsole *console, Sp
     const SpStatus status = run_all(&run, outcome);
     models->dump = NULL;
     free_run(&run);
+    sp_memory_trim();
     return status;
 }
