@@ -207,6 +207,14 @@ def a_lock_keeps_another_process_away():
     assert sorted(os.listdir(path("lock"))) == ["v0.mp4", "v0.npz", "v1.mp4", "v1.npz"]
 
 
+def a_file_with_the_name_of_a_lock_stays():
+    one, two = videos("not-a-lock", 2)
+    write("not-a-lock/.v0.npz.lock", "a user's own")
+    assert "2 done" in summary(good(one, two, *FAST))
+    assert read("not-a-lock/.v0.npz.lock") == b"a user's own"
+    assert sorted(os.listdir(path("not-a-lock"))) == [".v0.npz.lock", "v0.mp4", "v0.npz", "v1.mp4", "v1.npz"]
+
+
 def two_processes_do_each_video_once():
     names = videos("share", 10)
     both = [subprocess.Popen([SPATRACK, "--list", "-", *FAST, "--skip-done", "--report", "share/r.json", "--threads", "1"],
@@ -427,7 +435,7 @@ def bad_requests_are_refused():
 
 finish([a_list_is_read_as_it_comes, a_line_says_where_its_result_goes, a_folder_of_videos_is_its_videos,
         one_bad_video_does_not_stop_the_others, no_file_of_a_list_is_lost, finished_results_are_left_alone,
-        a_lock_keeps_another_process_away, two_processes_do_each_video_once, a_killed_batch_is_completed,
+        a_lock_keeps_another_process_away, a_file_with_the_name_of_a_lock_stays, two_processes_do_each_video_once, a_killed_batch_is_completed,
         an_interrupted_batch_leaves_nothing, a_worker_that_dies_costs_its_video_alone, shards_share_the_videos_out,
         thirty_clips_take_the_memory_of_ten, what_does_not_fit_beside_another_runs_alone, lines_of_several_stay_whole,
         the_example_of_a_list_works, the_example_of_xargs_works, the_example_of_parallel_works, the_example_of_make_works,

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import subprocess
 import zipfile
 
 from arrays import npy, read_npz, write_npz
@@ -351,6 +352,12 @@ def a_video_that_is_not_the_results_is_refused():
     with open(BALL, "rb") as pipe:
         good("ball/r.npz", "--overlay", "piped.mp4", "--video", "-", stdin=pipe)
     same("piped.mp4", "ball/o.mp4")
+    good("ball/r.npz", "--colmap", "model", "--video", BALL)
+    with subprocess.Popen(["cat", BALL], stdout=subprocess.PIPE) as cat:  # which cannot be read twice
+        good("ball/r.npz", "--colmap", "piped-model", "--video", "-", stdin=cat.stdout)
+    models = [{os.path.relpath(os.path.join(folder, name), path(model)): read(os.path.join(folder, name))
+               for folder, _, names in os.walk(path(model)) for name in names} for model in ("model", "piped-model")]
+    assert models[0] == models[1] and "sparse/0/images.txt" in models[0], [sorted(model) for model in models]
 
 
 # Several -----------------------------------------------------------------------------------------
