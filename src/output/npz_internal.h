@@ -23,6 +23,36 @@ enum {
     ZIP64_LOCATOR_SIZE = 20,
 };
 
+/* A file in the archive. */
+typedef struct SpNpzMember {
+    const char *name; /* in the directory, not terminated */
+    size_t name_length;
+    unsigned method, flags;
+    uint32_t crc;
+    uint64_t packed, size, offset;
+} SpNpzMember;
+
+struct SpNpz {
+    char *path;
+    int fd;
+    uint64_t size;
+    unsigned char *directory;
+    SpNpzMember *member;
+    size_t count;
+};
+
+/* The number in `bytes` bytes, the lowest first. */
+uint64_t sp_zip_number(const unsigned char *at, size_t bytes);
+
+/* SP_INPUT: "PATH: WHAT". */
+SpStatus sp_npz_bad_file(const SpNpz *npz, const char *what);
+
+/* Exactly `bytes` bytes at `offset`; false where the file has not got them. */
+bool sp_npz_read_at(const SpNpz *npz, uint64_t offset, void *out, size_t bytes);
+
+/* The member of an array; NULL: there is none. */
+const SpNpzMember *sp_npz_find(const SpNpz *npz, const char *name);
+
 /* As sp_npz_create; sizes, offsets and counts from `zip64_from` on go to ZIP64 records. */
 SpStatus sp_npz_create_limited(FILE *stream, const char *label, bool compress, uint32_t zip64_from,
                                SpNpzWriter **out);

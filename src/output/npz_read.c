@@ -12,53 +12,22 @@
 
 enum {
     CHUNK = 1 << 16,
-    COMMENT_LIMIT = 65535,
     NPY_HEADER_LIMIT = 1 << 16,
     DEFLATE_RATIO_LIMIT = 1032, /* deflate cannot pack tighter (zlib's technical notes) */
 };
 static const uint64_t ARRAY_LIMIT = 16ull << 30, TEXT_LIMIT = 16 << 20;
 
-typedef struct Member {
-    const char *name; /* in the directory, not terminated */
-    size_t name_length;
-    unsigned method, flags;
-    uint32_t crc;
-    uint64_t packed, size, offset;
-} Member;
-
-struct SpNpz {
-    char *path;
-    int fd;
-    uint64_t size;
-    unsigned char *directory;
-    Member *member;
-    size_t count;
-};
-
 /* One array's bytes on their way to the caller. */
 typedef struct Pipe {
     const SpNpz *npz;
     const char *name;
-    const Member *member;
+    const SpNpzMember *member;
     uint64_t at;            /* in the file, of the next packed byte */
     uint64_t packed, bytes; /* still to come */
     uint32_t crc;
     z_stream inflate; /* zeroed where the member is stored */
     unsigned char in[CHUNK];
 } Pipe;
-
-static uint64_t get(const unsigned char *at, size_t bytes)
-{
-    uint64_t value = 0;
-    for (size_t i = bytes; i-- > 0;)
-        value = value << 8 | at[i];
-    return value;
-}
-
-static SpStatus bad_file(const SpNpz *npz, const char *what)
-{
-    return sp_error(SP_INPUT, "%.400s: %s", npz->path, what);
-}
 
 static SpStatus bad_array(const Pipe *pipe, const char *what)
 {
@@ -67,208 +36,12 @@ static SpStatus bad_array(const Pipe *pipe, const char *what)
 
 static const char DAMAGED[] = "is damaged or truncated; make the file again";
 
-/* Exactly `bytes` bytes at `offset`. */
-static bool read_at(const SpNpz *npz, uint64_t offset, void *out, size_t bytes)
-{
-    unsigned char *at = out;
-    if (offset > npz->size || bytes > npz->size - offset)
-        return false;
-    while (bytes) {
-        const ssize_t got = pread(npz->fd, at, bytes, (off_t)offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        at += got;
-        offset += (uint64_t)got;
-        bytes -= (size_t)got;
-    }
-    return true;
-}
-
-/* Where the directory is, as the records at the end say. */
-typedef struct Directory {
-    uint64_t start, bytes, count;
-} Directory;
-
-/* Replaces what the ZIP64 records before the end record at `end` say, if there are any. */
-static bool apply_zip64(const SpNpz *npz, uint64_t end, Directory *directory)
-{
-    unsigned char locator[ZIP64_LOCATOR_SIZE], record[ZIP64_END_SIZE];
-    if (end < sizeof locator || !read_at(npz, end - sizeof locator, locator, sizeof locator) ||
-        get(locator, 4) != ZIP64_LOCATOR)
-        return true;
-    if (!read_at(npz, get(locator + 8, 8), record, sizeof record) || get(record, 4) != ZIP64_END)
-        return false;
-    *directory = (Directory){
-        .count = get(record + 32, 8), .bytes = get(record + 40, 8), .start = get(record + 48, 8)};
-    return true;
-}
-
-static SpStatus find_directory(const SpNpz *npz, Directory *directory)
-{
-    static const char not_npz[] = "not an .npz file, or truncated";
-    unsigned char tail[ZIP_END_SIZE + COMMENT_LIMIT];
-    const size_t bytes = npz->size < sizeof tail ? (size_t)npz->size : sizeof tail;
-    const uint64_t base = npz->size - bytes;
-    if (bytes < ZIP_END_SIZE || !read_at(npz, base, tail, bytes))
-        return bad_file(npz, not_npz);
-    for (size_t at = bytes - ZIP_END_SIZE + 1; at-- > 0;) {
-        const unsigned char *end = tail + at;
-        if (get(end, 4) != ZIP_END || get(end + 20, 2) != bytes - ZIP_END_SIZE - at)
-            continue;
-        *directory = (Directory){
-            .count = get(end + 10, 2), .bytes = get(end + 12, 4), .start = get(end + 16, 4)};
-        const bool fine = apply_zip64(npz, base + at, directory) && directory->start <= base + at &&
-                          directory->bytes <= base + at - directory->start &&
-                          directory->count <= directory->bytes / ZIP_CENTRAL_SIZE;
-        return fine ? sp_ok() : bad_file(npz, "the archive's directory is damaged");
-    }
-    return bad_file(npz, not_npz);
-}
-
-/* Takes the next field of a ZIP64 extra field when the 32-bit one says that it is there. */
-static bool widen(uint64_t *value, const unsigned char **at, const unsigned char *end)
-{
-    if (*value != UINT32_MAX)
-        return true;
-    if (end - *at < 8)
-        return false;
-    *value = get(*at, 8);
-    *at += 8;
-    return true;
-}
-
-static bool parse_extra(const unsigned char *at, const unsigned char *end, Member *member)
-{
-    while (end - at >= 4) {
-        const uint64_t kind = get(at, 2), length = get(at + 2, 2);
-        at += 4;
-        if (length > (uint64_t)(end - at))
-            return false;
-        if (kind == ZIP64_EXTRA) {
-            end = at + length;
-            return widen(&member->size, &at, end) && widen(&member->packed, &at, end) &&
-                   widen(&member->offset, &at, end);
-        }
-        at += length;
-    }
-    return true;
-}
-
-/* The central header at *at, which is moved behind it. */
-static bool parse_member(const unsigned char **at, const unsigned char *end, Member *member)
-{
-    const unsigned char *head = *at;
-    if (end - head < ZIP_CENTRAL_SIZE || get(head, 4) != ZIP_CENTRAL)
-        return false;
-    const size_t name = get(head + 28, 2), extra = get(head + 30, 2), comment = get(head + 32, 2);
-    if ((size_t)(end - head) - ZIP_CENTRAL_SIZE < name + extra + comment)
-        return false;
-    *member = (Member){.name = (const char *)head + ZIP_CENTRAL_SIZE,
-                       .name_length = name,
-                       .flags = (unsigned)get(head + 8, 2),
-                       .method = (unsigned)get(head + 10, 2),
-                       .crc = (uint32_t)get(head + 16, 4),
-                       .packed = get(head + 20, 4),
-                       .size = get(head + 24, 4),
-                       .offset = get(head + 42, 4)};
-    const unsigned char *extras = head + ZIP_CENTRAL_SIZE + name;
-    *at = extras + extra + comment;
-    return parse_extra(extras, extras + extra, member);
-}
-
-static SpStatus read_directory(SpNpz *npz)
-{
-    Directory directory;
-    SP_TRY(find_directory(npz, &directory));
-    npz->directory = malloc(directory.bytes + 1);
-    npz->member = calloc(directory.count + 1, sizeof *npz->member);
-    if (!npz->directory || !npz->member)
-        return sp_no_memory(npz->path);
-    const unsigned char *at = npz->directory, *end = at + directory.bytes;
-    bool fine = read_at(npz, directory.start, npz->directory, directory.bytes);
-    for (uint64_t i = 0; fine && i < directory.count; i++)
-        fine = parse_member(&at, end, &npz->member[npz->count++]);
-    return fine ? sp_ok() : bad_file(npz, "the archive's directory is damaged");
-}
-
-static SpStatus open_file(SpNpz *npz, const char *path)
-{
-    struct stat info;
-    npz->path = strdup(path);
-    if (!npz->path)
-        return sp_no_memory(path);
-    /* Without O_NONBLOCK a pipe without a writer would be waited for. */
-    npz->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (npz->fd < 0)
-        return bad_file(npz, strerror(errno));
-    if (fstat(npz->fd, &info) != 0 || !S_ISREG(info.st_mode))
-        return bad_file(npz, "not a regular file");
-    npz->size = (uint64_t)info.st_size;
-    return read_directory(npz);
-}
-
-SpStatus sp_npz_open(const char *path, SpNpz **out)
-{
-    *out = NULL;
-    SpNpz *npz = calloc(1, sizeof *npz);
-    if (!npz)
-        return sp_no_memory(path);
-    npz->fd = -1;
-    const SpStatus status = open_file(npz, path);
-    if (status.code == SP_OK)
-        *out = npz;
-    else
-        sp_npz_close(npz);
-    return status;
-}
-
-void sp_npz_close(SpNpz *npz)
-{
-    if (!npz)
-        return;
-    if (npz->fd >= 0)
-        close(npz->fd);
-    free(npz->directory);
-    free(npz->member);
-    free(npz->path);
-    free(npz);
-}
-
-static const Member *find_member(const SpNpz *npz, const char *name)
-{
-    const size_t length = strlen(name);
-    for (size_t i = 0; i < npz->count; i++) {
-        const Member *m = &npz->member[i];
-        if (m->name_length == length + 4 && memcmp(m->name, name, length) == 0 &&
-            memcmp(m->name + length, ".npy", 4) == 0)
-            return m;
-    }
-    return NULL;
-}
-
-bool sp_npz_has(const SpNpz *npz, const char *name)
-{
-    return find_member(npz, name) != NULL;
-}
-
-bool sp_npz_name(const SpNpz *npz, size_t i, char *name, size_t capacity)
-{
-    if (i >= npz->count)
-        return false;
-    const Member *m = &npz->member[i];
-    const bool array = m->name_length > 4 && memcmp(m->name + m->name_length - 4, ".npy", 4) == 0;
-    snprintf(name, capacity, "%.*s", array ? (int)m->name_length - 4 : 0, m->name);
-    return true;
-}
-
 /* Whether the local header, whose name has that length, is the one the directory means. */
 static bool same_name(Pipe *pipe, uint64_t length)
 {
-    const Member *m = pipe->member;
+    const SpNpzMember *m = pipe->member;
     return length == m->name_length && length <= sizeof pipe->in &&
-           read_at(pipe->npz, m->offset + ZIP_LOCAL_SIZE, pipe->in, (size_t)length) &&
+           sp_npz_read_at(pipe->npz, m->offset + ZIP_LOCAL_SIZE, pipe->in, (size_t)length) &&
            memcmp(pipe->in, m->name, (size_t)length) == 0;
 }
 
@@ -276,7 +49,7 @@ static bool same_name(Pipe *pipe, uint64_t length)
 static SpStatus start_pipe(Pipe *pipe)
 {
     const uint64_t file = pipe->npz->size;
-    const Member *m = pipe->member = find_member(pipe->npz, pipe->name);
+    const SpNpzMember *m = pipe->member = sp_npz_find(pipe->npz, pipe->name);
     unsigned char head[ZIP_LOCAL_SIZE];
     if (!m)
         return bad_array(pipe, "is missing");
@@ -285,10 +58,10 @@ static SpStatus start_pipe(Pipe *pipe)
     if (m->method != ZIP_STORED && m->method != ZIP_DEFLATED)
         return bad_array(pipe,
                          "is packed by another method than deflate; save it with numpy.savez");
-    if (!read_at(pipe->npz, m->offset, head, sizeof head) || get(head, 4) != ZIP_LOCAL ||
-        !same_name(pipe, get(head + 26, 2)))
+    if (!sp_npz_read_at(pipe->npz, m->offset, head, sizeof head) ||
+        sp_zip_number(head, 4) != ZIP_LOCAL || !same_name(pipe, sp_zip_number(head + 26, 2)))
         return bad_array(pipe, DAMAGED);
-    pipe->at = m->offset + sizeof head + get(head + 26, 2) + get(head + 28, 2);
+    pipe->at = m->offset + sizeof head + sp_zip_number(head + 26, 2) + sp_zip_number(head + 28, 2);
     pipe->packed = m->packed;
     pipe->bytes = m->size;
     if (pipe->at > file || m->packed > file - pipe->at ||
@@ -302,7 +75,7 @@ static SpStatus start_pipe(Pipe *pipe)
 
 static bool read_packed(Pipe *pipe, void *out, size_t bytes)
 {
-    const bool read = bytes <= pipe->packed && read_at(pipe->npz, pipe->at, out, bytes);
+    const bool read = bytes <= pipe->packed && sp_npz_read_at(pipe->npz, pipe->at, out, bytes);
     pipe->at += bytes;
     pipe->packed -= bytes;
     return read;
@@ -367,7 +140,7 @@ static SpStatus read_header(Pipe *pipe, char descr[16], SpNpy *npy)
     const size_t field = prefix[6] == 1 ? 2 : 4;
     if (magic && field == 4)
         SP_TRY(pull(pipe, prefix + 10, 2));
-    const size_t length = (size_t)get(prefix + 8, field);
+    const size_t length = (size_t)sp_zip_number(prefix + 8, field);
     if (!magic || length >= NPY_HEADER_LIMIT)
         return bad_array(pipe, "is no .npy array");
     if (length)
@@ -554,7 +327,7 @@ bool sp_npz_begins(const char *path)
     const bool whole = fd >= 0 && pread(fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic;
     if (fd >= 0)
         close(fd);
-    return whole && (get(magic, 4) == ZIP_LOCAL || get(magic, 4) == ZIP_END);
+    return whole && (sp_zip_number(magic, 4) == ZIP_LOCAL || sp_zip_number(magic, 4) == ZIP_END);
 }
 
 SpStatus sp_npz_inspect(SpNpz *npz, const char *name, char *type, int *rank,

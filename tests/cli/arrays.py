@@ -111,3 +111,15 @@ def read_png(path, depth=8, colour=0):
         above = bytes(line)
         rows.append(above)
     return rows
+
+
+def near(ours, theirs, most=1e-5):
+    """Every value is within `most` of the other's."""
+    ours, theirs = list(ours), list(theirs)
+    assert len(ours) == len(theirs), (len(ours), len(theirs))
+    far = [(i, a, b) for i, (a, b) in enumerate(zip(ours, theirs)) if not abs(a - b) <= most]
+    assert not far, far[:3]
+
+
+def rows(values, width):
+    return [values[i:i + width] for i in range(0, len(values), width)]

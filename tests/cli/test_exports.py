@@ -9,7 +9,7 @@ import signal
 import struct
 import subprocess
 
-from arrays import read_npz
+from arrays import near, read_npz, rows
 from program import (BALL, ENVIRONMENT, FAST, SPATRACK, TEMPORARY, files, finish, good, path, place, read, refused,
                      write)
 
@@ -23,17 +23,6 @@ def exports():
         good(BALL, "-q", *FAST, "-o", "s.npz", *EXPORTS, "--usd-cloud")
         good(BALL, "-q", *FAST, "-o", "s.npz", "--cameras", "s.chan")
     return read_npz(path("s.npz"))
-
-
-def near(ours, theirs, most=1e-5):
-    ours, theirs = list(ours), list(theirs)
-    assert len(ours) == len(theirs), (len(ours), len(theirs))
-    far = [(i, a, b) for i, (a, b) in enumerate(zip(ours, theirs)) if not abs(a - b) <= most]
-    assert not far, far[:3]
-
-
-def rows(values, width):
-    return [values[i:i + width] for i in range(0, len(values), width)]
 
 
 def f32(value):

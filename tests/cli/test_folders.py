@@ -12,7 +12,7 @@ import struct
 import subprocess
 import time
 
-from arrays import png_chunks, read_npz, read_png
+from arrays import near, png_chunks, read_npz, read_png, rows
 from program import (BALL, ENVIRONMENT, FAST, ROOT, SPATRACK, TEMPORARY, clip, ffmpeg, files, finish, geometry, good,
                      limited, path, place, read, refused, run, test_clip, write)
 
@@ -39,17 +39,6 @@ def exports():
         good(BALL, "-q", *MORE, "-o", "s.npz", *FOLDERS)
         good(BALL, "-q", *MORE, "-o", "t.npz", "--depth", "png", "--depth-format", "png")
     return read_npz(path("s.npz"))
-
-
-def near(ours, theirs, most=1e-5):
-    ours, theirs = list(ours), list(theirs)
-    assert len(ours) == len(theirs), (len(ours), len(theirs))
-    far = [(i, a, b) for i, (a, b) in enumerate(zip(ours, theirs)) if not abs(a - b) <= most]
-    assert not far, far[:3]
-
-
-def rows(values, width):
-    return [values[i:i + width] for i in range(0, len(values), width)]
 
 
 # COLMAP ------------------------------------------------------------------------------------------
