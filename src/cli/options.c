@@ -115,7 +115,7 @@ static const Option options[] = {
     {CHOICE, "background", "plain|dim|gray", "how to show the video under the tracks (plain)",
      JOB(background)},
     {TEXT, "video", "FILE",
-     "of a finished result: the video that it is of, for --overlay and --colmap", JOB(original)},
+     "of a finished result: its video, for --overlay and --colmap", JOB(original)},
     {CHOICE, "stop-after", "never|front|sam",
      "front: depth and cameras only; sam: --mask-out only (never)", SETTING(stop_after)},
     {FLAG, "no-clobber", NULL, "refuse to replace an existing output", JOB(no_clobber),

@@ -39,10 +39,10 @@ typedef struct Answer {
 } Answer;
 
 /* A worker and what it does. */
-typedef struct Hand {
+typedef struct Slot {
     SpWorker worker;
     Item item; /* none: it is idle, or not started */
-} Hand;
+} Slot;
 
 typedef struct Batch {
     const SpJob *job;
@@ -266,9 +266,9 @@ static SpStatus send_whole(Batch *batch, SpWorker *worker, const char *message, 
 }
 
 /* A message is the item's mark, its video and its output, each text with its NUL. */
-static SpStatus send_item(Batch *batch, Hand *hand)
+static SpStatus send_item(Batch *batch, Slot *slot)
 {
-    const Item *item = &hand->item;
+    const Item *item = &slot->item;
     const char *output = item->output ? item->output : "";
     const size_t video_bytes = strlen(item->video) + 1, output_bytes = strlen(output) + 1;
     static char message[SP_MESSAGE_BYTES];
@@ -277,7 +277,7 @@ static SpStatus send_item(Batch *batch, Hand *hand)
     message[0] = item->listed;
     memcpy(message + 1, item->video, video_bytes);
     memcpy(message + 1 + video_bytes, output, output_bytes);
-    return send_whole(batch, &hand->worker, message, 1 + video_bytes + output_bytes);
+    return send_whole(batch, &slot->worker, message, 1 + video_bytes + output_bytes);
 }
 
 /* What a worker of `jobs` has of memory and threads. */
@@ -323,7 +323,7 @@ static void work(void *self, int fd)
 }
 
 /* Hands the next video out, if there is one by now; *any: there was. */
-static SpStatus hand_out(Batch *batch, Hand *hand, bool *any)
+static SpStatus hand_out(Batch *batch, Slot *slot, bool *any)
 {
     Item item = {0};
     bool again = false;
@@ -337,11 +337,11 @@ static SpStatus hand_out(Batch *batch, Hand *hand, bool *any)
         free_item(&item);
         return sp_ok();
     }
-    hand->item = item;
-    status = send_item(batch, hand);
+    slot->item = item;
+    status = send_item(batch, slot);
     if (status.code != SP_OK) {
-        count_video(batch, &hand->item, &status, SP_OUTCOME_DONE);
-        free_item(&hand->item);
+        count_video(batch, &slot->item, &status, SP_OUTCOME_DONE);
+        free_item(&slot->item);
     }
     return sp_ok();
 }
@@ -360,14 +360,14 @@ static void clean_up(const Batch *batch, const Item *item)
 }
 
 /* Takes a worker's answer, or that it is no more. */
-static SpStatus hear(Batch *batch, Hand *hand)
+static SpStatus hear(Batch *batch, Slot *slot)
 {
     Answer answer;
     size_t bytes;
     char how[64];
-    Item *item = &hand->item;
-    if (!sp_message_take(hand->worker.fd, &answer, sizeof answer, &bytes)) {
-        sp_worker_stop(&hand->worker, how);
+    Item *item = &slot->item;
+    if (!sp_message_take(slot->worker.fd, &answer, sizeof answer, &bytes)) {
+        sp_worker_stop(&slot->worker, how);
         clean_up(batch, item);
         answer = (Answer){sp_error(SP_DEVICE, "the process that did it %s", how), SP_OUTCOME_DONE};
     }
@@ -384,13 +384,13 @@ static SpStatus hear(Batch *batch, Hand *hand)
     return sp_ok();
 }
 
-/* Waits until there is an answer, or more of the list where a hand is idle. */
-static SpStatus wait_for_news(Batch *batch, Hand *hands, bool idle)
+/* Waits until there is an answer, or more of the list where a slot is idle. */
+static SpStatus wait_for_news(Batch *batch, Slot *slots, bool idle)
 {
     struct pollfd *ends = calloc((size_t)batch->jobs + 1, sizeof *ends);
     SpStatus status = ends ? sp_ok() : sp_no_memory("the processes");
     for (int i = 0; ends && i < batch->jobs; i++)
-        ends[i] = (struct pollfd){hands[i].item.video ? hands[i].worker.fd : -1, POLLIN, 0};
+        ends[i] = (struct pollfd){slots[i].item.video ? slots[i].worker.fd : -1, POLLIN, 0};
     const bool more = idle && !batch->stopped && may_come(batch);
     if (ends) {
         ends[batch->jobs] = (struct pollfd){more ? batch->list.fd : -1, POLLIN, 0};
@@ -398,7 +398,7 @@ static SpStatus wait_for_news(Batch *batch, Hand *hands, bool idle)
     }
     for (int i = 0; status.code == SP_OK && i < batch->jobs; i++)
         if (ends[i].revents)
-            status = hear(batch, &hands[i]);
+            status = hear(batch, &slots[i]);
     if (status.code == SP_OK && ends[batch->jobs].revents)
         status = sp_list_read(&batch->list);
     free(ends);
@@ -406,34 +406,34 @@ static SpStatus wait_for_news(Batch *batch, Hand *hands, bool idle)
 }
 
 /* Hands out and listens until nothing is to be done. */
-static SpStatus run_hands(Batch *batch, Hand *hands)
+static SpStatus run_slots(Batch *batch, Slot *slots)
 {
     for (;;) {
         bool busy = false, idle = false, any = true;
         for (int i = 0; i < batch->jobs; i++) {
-            while (!hands[i].item.video && any && !batch->stopped)
-                SP_TRY(hand_out(batch, &hands[i], &any));
-            busy |= hands[i].item.video != NULL;
-            idle |= hands[i].item.video == NULL;
+            while (!slots[i].item.video && any && !batch->stopped)
+                SP_TRY(hand_out(batch, &slots[i], &any));
+            busy |= slots[i].item.video != NULL;
+            idle |= slots[i].item.video == NULL;
         }
         if (!busy && (batch->stopped || !may_come(batch)))
             return sp_ok();
-        SP_TRY(wait_for_news(batch, hands, idle));
+        SP_TRY(wait_for_news(batch, slots, idle));
     }
 }
 
 /* As many videos side by side as there are jobs. */
 static SpStatus run_beside(Batch *batch)
 {
-    Hand *hands = calloc((size_t)batch->jobs, sizeof *hands);
+    Slot *slots = calloc((size_t)batch->jobs, sizeof *slots);
     batch->memory = sp_memory_available();
-    SpStatus status = hands ? run_hands(batch, hands) : sp_no_memory("the processes");
-    for (int i = 0; hands && i < batch->jobs; i++) {
+    SpStatus status = slots ? run_slots(batch, slots) : sp_no_memory("the processes");
+    for (int i = 0; slots && i < batch->jobs; i++) {
         char how[64];
-        sp_worker_stop(&hands[i].worker, how);
-        free_item(&hands[i].item);
+        sp_worker_stop(&slots[i].worker, how);
+        free_item(&slots[i].item);
     }
-    free(hands);
+    free(slots);
     return status;
 }
 

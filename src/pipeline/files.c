@@ -1,4 +1,4 @@
-#include "pipeline/files.h"
+#include "pipeline/files_internal.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -9,29 +9,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "media/images.h"
 #include "output/report.h"
-#include "pipeline/collisions.h"
 #include "pipeline/folders.h"
-#include "store/locate.h"
 
-enum { DUMP_DEPTH = 8 }; /* folders below --dump's that tensors lie in, at most */
-
-typedef struct Entry {
-    const char *what, *flag;
-    size_t field; /* the path in SpJob */
-    bool written;
-    SpProduct product;  /* of what is written */
-    const char *ending; /* of the video's own name in a folder; NULL: it cannot be named by one */
-    bool any_ending, always, folder;
-} Entry;
-
-static const Entry table[SP_FILE_ROLES] = {
+const SpFileEntry sp_file_table[SP_FILE_ROLES] = {
     [SP_FILE_VIDEO] = {"the video", "VIDEO", offsetof(SpJob, video), .written = false},
     [SP_FILE_GEOMETRY] = {"the geometry", "--geometry", offsetof(SpJob, geometry),
                           .written = false},
     [SP_FILE_QUERIES] = {"the queries", "--queries", offsetof(SpJob, queries), .written = false},
     [SP_FILE_MASK] = {"the mask", "--mask", offsetof(SpJob, mask), .written = false},
+    [SP_FILE_LIST] = {"the list", "--list", offsetof(SpJob, list), .written = false},
     [SP_FILE_ORIGINAL] = {"the video", "--video", offsetof(SpJob, original), .written = false},
     [SP_FILE_RESULT] = {"the result", "-o", offsetof(SpJob, output), true, SP_PRODUCT_RESULT,
                         .ending = ".npz", .always = true},
@@ -58,7 +45,7 @@ static const Entry table[SP_FILE_ROLES] = {
 
 static const char *asked(const SpJob *job, SpFileRole role)
 {
-    return *(const char *const *)((const char *)job + table[role].field);
+    return *(const char *const *)((const char *)job + sp_file_table[role].field);
 }
 
 static bool is_standard_output(const char *path)
@@ -101,7 +88,7 @@ static const char *video_path(const SpJob *job, char real[PATH_MAX])
 
 static SpStatus name_file(const SpJob *job, SpFileRole role, char out[SP_PATH_CAPACITY])
 {
-    const Entry *entry = &table[role];
+    const SpFileEntry *entry = &sp_file_table[role];
     const char *path = asked(job, role), *ending = entry->ending;
     char real[PATH_MAX];
     int begin, end, length;
@@ -128,7 +115,7 @@ static SpStatus name_file(const SpJob *job, SpFileRole role, char out[SP_PATH_CA
                           SP_PATH_CAPACITY);
 }
 
-static SpStatus unknown_ending(const Entry *entry, const char *path)
+static SpStatus unknown_ending(const SpFileEntry *entry, const char *path)
 {
     char endings[80] = "";
     const SpFormat *format;
@@ -142,7 +129,7 @@ static SpStatus unknown_ending(const Entry *entry, const char *path)
 
 static SpStatus choose_format(const SpJob *job, SpFileRole role, SpRunFile *file)
 {
-    const Entry *entry = &table[role];
+    const SpFileEntry *entry = &sp_file_table[role];
     const bool piped = role == SP_FILE_RESULT && is_standard_output(file->path);
     if (job->format && role == SP_FILE_RESULT && !piped)
         return sp_error(SP_USAGE, "--format is for -o -; elsewhere the name's ending says it");
@@ -175,21 +162,21 @@ SpStatus sp_files_name(const SpJob *job, SpRunFile files[])
         file->format = NULL;
         file->appended = is_appended(job, role);
         SP_TRY(name_file(job, role, file->path));
-        if (file->path[0] && table[role].written && !table[role].folder)
+        if (file->path[0] && sp_file_table[role].written && !sp_file_table[role].folder)
             SP_TRY(choose_format(job, role, file));
     }
     return sp_ok();
 }
 
-static bool is_written(const SpRunFile files[], SpFileRole role)
+bool sp_file_is_written(const SpRunFile files[], SpFileRole role)
 {
-    return table[role].written && files[role].path[0];
+    return sp_file_table[role].written && files[role].path[0];
 }
 
 SpStatus sp_files_check_shared(const SpJob *job)
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
-        const Entry *entry = &table[role];
+        const SpFileEntry *entry = &sp_file_table[role];
         const char *path = asked(job, role);
         if (!path || is_appended(job, role) ||
             (!entry->written && role != SP_FILE_GEOMETRY && role != SP_FILE_ORIGINAL))
@@ -201,215 +188,6 @@ SpStatus sp_files_check_shared(const SpJob *job)
                             path);
     }
     return sp_ok();
-}
-
-/* The names of a video's files, and of the one that --dump always writes. */
-static SpStatus add_video(const SpRunFile files[], int video, SpNamedFiles *all)
-{
-    char order[SP_PATH_CAPACITY + 16];
-    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
-        const Entry *entry = &table[role];
-        SpNamedFile one = {.path = files[role].path,
-                           .flag = entry->flag,
-                           .what = entry->what,
-                           .written = entry->written,
-                           .video = video};
-        if (!files[role].path[0] || (files[role].appended && video > 0))
-            continue;
-        if (sp_run_folder_is(&files[role]))
-            SP_TRY(sp_run_folder_add(&files[role], &one, all));
-        if (!sp_run_folder_is(&files[role]) || files[role].format->names)
-            SP_TRY(sp_named_files_add(all, &one));
-        if (!entry->folder)
-            continue;
-        snprintf(order, sizeof order, "%.*s/order.txt", SP_PATH_CAPACITY, files[role].path);
-        one.path = order;
-        SP_TRY(sp_named_files_add(all, &one));
-    }
-    return sp_ok();
-}
-
-static bool is_any(const SpNamedFile *file, const char *path)
-{
-    (void)file;
-    (void)path;
-    return true;
-}
-
-/* Of the folder or pattern `file->path`. */
-static bool is_image(const SpNamedFile *file, const char *path)
-{
-    return sp_images_is_pattern(file->path) && access(file->path, F_OK) != 0
-               ? sp_run_folder_numbers(path, file->path)
-               : sp_images_is_name(sp_last_name(path));
-}
-
-/* The images of a video that is a folder or a pattern. check_images knows them by their names: what
- * is left are those that are links, or all where an output has `names` of its own. */
-static SpStatus add_images(const char *path, int video, bool names, SpNamedFiles *all)
-{
-    const SpNamedFile image = {
-        .path = path, .flag = "VIDEO", .what = "an image of the video", .video = video};
-    char folder[SP_PATH_CAPACITY];
-    const bool pattern = access(path, F_OK) != 0 && sp_images_is_pattern(path);
-    const int length = (int)(sp_last_name(path) - path);
-    if (pattern)
-        snprintf(folder, sizeof folder, "%.*s", length ? length : 1, length ? path : ".");
-    return sp_named_files_add_folder(all, pattern ? folder : path, !names, is_image, &image);
-}
-
-static SpStatus add_weights(const SpJob *job, SpNamedFiles *all)
-{
-    for (SpModelId id = 0; id < SP_MODELS; id++) {
-        SpLocated place;
-        if (sp_weights_locate(job->weights, id, &place).code != SP_OK || place.embedded)
-            continue;
-        if (job->dump &&
-            (sp_same_file(job->dump, place.folder) || sp_lies_in(place.folder, job->dump, 0)))
-            return sp_error(SP_USAGE,
-                            "%.300s: --dump would write among the weights (%s); choose another "
-                            "folder",
-                            job->dump, place.where);
-        const SpNamedFile file = {.flag = place.where, .what = "a file of the weights"};
-        SP_TRY(sp_named_files_add_folder(all, place.folder, false, is_any, &file));
-    }
-    return sp_ok();
-}
-
-static SpStatus becomes_image(const char *path, const char *flag)
-{
-    return sp_error(SP_USAGE,
-                    "%.300s: %s would become one of the video's images (VIDEO); choose another "
-                    "folder",
-                    path, flag);
-}
-
-/* Likewise, of the first of the files of each name. */
-static SpStatus check_many_images(const SpRunFile *file, const char *flag, const char *video,
-                                  bool folder)
-{
-    char pattern[SP_PATH_CAPACITY], path[SP_PATH_CAPACITY];
-    for (int i = 0; sp_run_folder_pattern(file, i, pattern); i++) {
-        sp_run_folder_number(pattern, 0, path);
-        if (folder ? sp_images_is_name(sp_last_name(path)) && sp_lies_in(path, video, 0)
-                   : sp_run_folder_numbers(path, video))
-            return becomes_image(path, flag);
-    }
-    return sp_ok();
-}
-
-/* Nothing that is written would be taken for an image of the folder or pattern `video`. */
-static SpStatus check_images(const SpRunFile files[], const char *video, bool folder)
-{
-    char target[PATH_MAX];
-    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
-        const char *path = files[role].path;
-        if (sp_run_folder_is(&files[role]))
-            SP_TRY(check_many_images(&files[role], table[role].flag, video, folder));
-        if (!is_written(files, role) || table[role].folder || sp_run_folder_is(&files[role]) ||
-            !sp_atomic_follow(path, target))
-            continue;
-        if (folder ? sp_images_is_name(sp_last_name(target)) && sp_lies_in(target, video, 0)
-                   : sp_run_folder_numbers(target, video))
-            return becomes_image(path, table[role].flag);
-    }
-    return sp_ok();
-}
-
-/* Of `video`, the files of the job with each of the videos. */
-static SpStatus check_images_of(const char *video, const SpJob *job, const char *const *videos,
-                                int count)
-{
-    struct stat info;
-    SpJob one = *job;
-    SpRunFile files[SP_FILE_ROLES];
-    const bool exists = stat(video, &info) == 0;
-    if (exists ? !S_ISDIR(info.st_mode) : !sp_images_is_pattern(video))
-        return sp_ok();
-    for (int i = 0; i < count; i++) {
-        sp_job_set_video(&one, videos[i]);
-        SP_TRY(sp_files_name(&one, files));
-        SP_TRY(check_images(files, video, exists));
-    }
-    return sp_ok();
-}
-
-/* Nothing else that is written has a name that one of a folder's files could have. */
-static SpStatus check_many(const SpRunFile files[])
-{
-    char pattern[SP_PATH_CAPACITY], target[PATH_MAX];
-    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
-        for (int i = 0;
-             sp_run_folder_is(&files[role]) && sp_run_folder_pattern(&files[role], i, pattern); i++)
-            for (SpFileRole other = 0; other < SP_FILE_ROLES; other++) {
-                const SpNamedFile file = {.path = pattern};
-                const char *path = files[other].path;
-                if (is_written(files, other) && !table[other].folder &&
-                    !sp_run_folder_is(&files[other]) && sp_atomic_follow(path, target) &&
-                    sp_run_folder_has(&file, target))
-                    return sp_error(SP_USAGE, "%.300s: %s would replace %s (%s); name another file",
-                                    path, table[role].flag, table[other].what, table[other].flag);
-            }
-    return sp_ok();
-}
-
-static SpStatus check_all_images(const SpJob *job, const char *const *videos, int count)
-{
-    for (int k = 0; k < count; k++)
-        SP_TRY(check_images_of(videos[k], job, videos, count));
-    return job->original ? check_images_of(job->original, job, videos, count) : sp_ok();
-}
-
-/* No file that is read has a name that --dump could write. */
-static SpStatus check_dump(const SpRunFile files[])
-{
-    const char *dump = files[SP_FILE_DUMP].path;
-    for (SpFileRole role = 0; *dump && role < SP_FILE_ROLES; role++) {
-        const char *path = files[role].path, *ending = strrchr(path, '.');
-        if (*path && ending && !table[role].folder &&
-            (strcmp(ending, ".safetensors") == 0 || strcmp(ending, ".part") == 0) &&
-            sp_lies_in(path, dump, DUMP_DEPTH))
-            return sp_error(SP_USAGE, "%.300s: --dump would replace %s (%s); choose another folder",
-                            path, table[role].what, table[role].flag);
-    }
-    return sp_ok();
-}
-
-static SpStatus collect(const SpJob *job, const char *const *videos, int count, SpNamedFiles *all)
-{
-    SpJob one = *job;
-    SpRunFile files[SP_FILE_ROLES];
-    bool replaces = job->dump, names = false;
-    for (int i = 0; i < count; i++) {
-        sp_job_set_video(&one, videos[i]);
-        SP_TRY(sp_files_name(&one, files));
-        SP_TRY(add_video(files, i, all));
-        SP_TRY(check_dump(files));
-        SP_TRY(check_many(files));
-        for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
-            if (is_written(files, role) && sp_atomic_replaces(files[role].path)) {
-                replaces = true;
-                names |= sp_has_names(files[role].path);
-            } else {
-                replaces |= sp_run_folder_is(&files[role]);
-            }
-    }
-    for (int i = 0; replaces && i < count; i++)
-        SP_TRY(add_images(videos[i], i, names, all));
-    if (replaces && job->original)
-        SP_TRY(add_images(job->original, 0, names, all));
-    return replaces ? add_weights(job, all) : sp_ok();
-}
-
-SpStatus sp_files_apart(const SpJob *job, const char *const *videos, int count)
-{
-    SpNamedFiles all = {0};
-    SP_TRY(check_all_images(job, videos, count));
-    SpStatus status = collect(job, videos, count, &all);
-    if (status.code == SP_OK)
-        status = sp_named_files_check(&all);
-    sp_named_files_free(&all);
-    return status;
 }
 
 /* Makes the folders above a path. */
@@ -429,49 +207,9 @@ SpStatus sp_files_make_folders(const SpJob *job, const SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         const char *path = asked(job, role), *slash = strrchr(files[role].path, '/');
-        if (is_written(files, role) && path && slash &&
+        if (sp_file_is_written(files, role) && path && slash &&
             (is_folder(path) || (job->listed && role == SP_FILE_RESULT)))
-            SP_TRY(make_above(files[role].path, table[role].flag));
-    }
-    return sp_ok();
-}
-
-/* Whether the video of that number has this path. */
-static bool is_video(const SpNamedFiles *all, int video, const char *path)
-{
-    for (size_t i = 0; i < all->count; i++)
-        if (all->file[i].video == video && strcmp(all->file[i].flag, "VIDEO") == 0 &&
-            strcmp(all->file[i].path, path) == 0)
-            return true;
-    return false;
-}
-
-SpStatus sp_files_admit(const SpJob *job, int video, SpNamedFiles *all, bool *again)
-{
-    SpRunFile files[SP_FILE_ROLES];
-    *again = false;
-    SP_TRY(sp_files_name(job, files));
-    SP_TRY(sp_files_make_folders(job, files));
-    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
-        const Entry *entry = &table[role];
-        const SpNamedFile one = {.path = files[role].path,
-                                 .flag = entry->flag,
-                                 .what = entry->what,
-                                 .written = entry->written,
-                                 .video = video};
-        const SpNamedFile *other = NULL;
-        if (*files[role].path && !files[role].appended && (entry->written || role == SP_FILE_VIDEO))
-            SP_TRY(sp_named_files_admit(all, &one, &other));
-        if (!other)
-            continue;
-        *again = role == SP_FILE_RESULT && is_video(all, other->video, job->video);
-        if (*again)
-            return sp_ok();
-        if (!other->written || !entry->written)
-            return sp_error(SP_USAGE, "%.300s: %s of one video would replace %s of another",
-                            one.path, entry->written ? entry->what : other->what,
-                            entry->written ? other->what : entry->what);
-        return sp_error(SP_USAGE, "%.300s: the results of two videos would go there", one.path);
+            SP_TRY(make_above(files[role].path, sp_file_table[role].flag));
     }
     return sp_ok();
 }
@@ -480,8 +218,9 @@ const char *sp_files_lock_name(const SpRunFile files[])
 {
     for (SpFileRole role = SP_FILE_RESULT; role < SP_FILE_ROLES; role++) {
         const SpRunFile *file = &files[role];
-        if (is_written(files, role) && file->format && !file->appended && !sp_run_folder_is(file) &&
-            !is_standard_output(file->path) && sp_atomic_seeks(file->path) &&
+        if (sp_file_is_written(files, role) && file->format && !file->appended &&
+            !sp_run_folder_is(file) && !is_standard_output(file->path) &&
+            sp_atomic_seeks(file->path) &&
             (access(file->path, F_OK) != 0 || sp_atomic_replaces(file->path)))
             return file->path;
     }
@@ -503,7 +242,7 @@ static SpStatus check_own(const SpJob *job, const SpRunFile *file, SpFileRole ro
     return sp_error(SP_OUTPUT,
                     "%.300s exists and was not written by spatrack; name another file, or this "
                     "one, with %s",
-                    file->path, table[role].flag);
+                    file->path, sp_file_table[role].flag);
 }
 
 SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[])
@@ -512,7 +251,7 @@ SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[])
         char path[SP_PATH_CAPACITY] = "";
         if (sp_run_folder_is(&files[role]))
             SP_TRY(sp_run_folder_find(&files[role], path));
-        else if (is_written(files, role) && files[role].format && !files[role].appended &&
+        else if (sp_file_is_written(files, role) && files[role].format && !files[role].appended &&
                  sp_atomic_replaces(files[role].path))
             snprintf(path, sizeof path, "%s", files[role].path);
         if (*path)
@@ -523,7 +262,7 @@ SpStatus sp_files_check_clobber(const SpJob *job, const SpRunFile files[])
 
 static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role)
 {
-    const char *flag = table[role].flag;
+    const char *flag = sp_file_table[role].flag;
     if (!file->format)
         return sp_ok();
     if (sp_run_folder_is(file))
@@ -548,7 +287,7 @@ static SpStatus check_written(const SpJob *job, SpRunFile *file, SpFileRole role
 SpStatus sp_files_check(const SpJob *job, SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
-        if (is_written(files, role))
+        if (sp_file_is_written(files, role))
             SP_TRY(check_written(job, &files[role], role));
     return sp_ok();
 }
@@ -571,10 +310,10 @@ SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *outp
     if (!file->path[0] || file->appended)
         return sp_ok();
     if (sp_run_folder_is(file))
-        return sp_run_folder_write(file, table[role].flag, output);
+        return sp_run_folder_write(file, sp_file_table[role].flag, output);
     file->awaited = false;
     if (!file->written.stream)
-        SP_TRY(sp_atomic_open(file->path, table[role].flag, &file->written));
+        SP_TRY(sp_atomic_open(file->path, sp_file_table[role].flag, &file->written));
     SP_TRY(file->format->write(&file->written, output));
     return sp_atomic_settle(&file->written);
 }
@@ -596,7 +335,7 @@ void sp_files_abandon(SpRunFile files[])
         sp_atomic_abandon(&file->written);
         sp_atomic_folder_abandon(&file->folder);
         if (file->awaited &&
-            sp_atomic_probe(file->path, table[role].flag, &file->written).code == SP_OK)
+            sp_atomic_probe(file->path, sp_file_table[role].flag, &file->written).code == SP_OK)
             sp_atomic_abandon(&file->written);
     }
 }

@@ -15,6 +15,7 @@ typedef enum SpFileRole {
     SP_FILE_GEOMETRY,
     SP_FILE_QUERIES,
     SP_FILE_MASK,
+    SP_FILE_LIST,
     SP_FILE_ORIGINAL,
     SP_FILE_RESULT,
     SP_FILE_REPORT,
