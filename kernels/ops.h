@@ -206,8 +206,10 @@ typedef struct SpModulate {
     float *y;
 } SpModulate;
 
-/* Copies `rows` rows of `bytes` bytes that start to_pitch / from_pitch bytes apart. */
-typedef enum SpCopyKind { SP_UPLOAD, SP_DOWNLOAD, SP_ON_DEVICE } SpCopyKind;
+/* Copies `rows` rows of `bytes` bytes that start to_pitch / from_pitch bytes apart. What is
+ * downloaded later is there once the device's `status` has been called: until then ops go on, and
+ * the host's memory must stay. */
+typedef enum SpCopyKind { SP_UPLOAD, SP_DOWNLOAD, SP_DOWNLOAD_LATER, SP_ON_DEVICE } SpCopyKind;
 typedef struct SpCopy {
     SpCopyKind kind;
     void *to;
@@ -215,6 +217,22 @@ typedef struct SpCopy {
     const void *from;
     size_t from_pitch, bytes, rows;
 } SpCopy;
+
+/* A frame as networks read it: y[p, c] = (x[c, p] / range - mean[c]) / deviation[c]. x: [3,
+ * pixels]; y: [pixels, 3]. */
+typedef struct SpNormalizeImage {
+    const float *x;
+    int64_t pixels;
+    float range, mean[3], deviation[3];
+    float *y;
+} SpNormalizeImage;
+
+/* depth[p] = e^x[p, 0], confidence[p] = sigmoid(x[p, 1]). x: [pixels, 2]. */
+typedef struct SpDepthActivation {
+    const float *x;
+    int64_t pixels;
+    float *depth, *confidence;
+} SpDepthActivation;
 
 /* The tracker's ops (src/tracker/README.md, "Window init" and "An iteration: the network"). A
  * "pair" is one track in one frame; side = 2 radius + 1 samples along a patch, whose first index
@@ -331,6 +349,8 @@ typedef struct SpAveragePool {
     X(axis_add, SpAxisAdd)                                                                         \
     X(modulate, SpModulate)                                                                        \
     X(copy, SpCopy)                                                                                \
+    X(normalize_image, SpNormalizeImage)                                                           \
+    X(depth_activation, SpDepthActivation)                                                         \
     X(sample_patches, SpSamplePatches)                                                             \
     X(correlate, SpCorrelate)                                                                      \
     X(knn, SpKnn)                                                                                  \

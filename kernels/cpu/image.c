@@ -1,4 +1,6 @@
 /* Ops on images [n, h, w, c]. */
+#include <math.h>
+
 #include "kernels/cpu/cpu.h"
 
 void SP_FN(sp_cpu_resize)(SpDevice *device, const SpResize *a)
@@ -55,4 +57,23 @@ void SP_FN(sp_cpu_average_pool)(SpDevice *device, const SpAveragePool *a)
             for (int64_t i = 0; i < c; i++)
                 y[i] = (x[i] + x[c + i] + below[i] + below[c + i]) / 4;
         }
+}
+
+void SP_FN(sp_cpu_normalize_image)(SpDevice *device, const SpNormalizeImage *a)
+{
+    const int threads = sp_cpu_threads(device, 8 * a->pixels);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t p = 0; p < a->pixels; p++)
+        for (int c = 0; c < 3; c++)
+            a->y[3 * p + c] = (a->x[c * a->pixels + p] / a->range - a->mean[c]) / a->deviation[c];
+}
+
+void SP_FN(sp_cpu_depth_activation)(SpDevice *device, const SpDepthActivation *a)
+{
+    const int threads = sp_cpu_threads(device, 40 * a->pixels);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t p = 0; p < a->pixels; p++) {
+        a->depth[p] = expf(a->x[2 * p]);
+        a->confidence[p] = 1 / (1 + expf(-a->x[2 * p + 1]));
+    }
 }

@@ -2,7 +2,8 @@
  * Copies between host memory, which is not pinned, and the device, through two pinned buffers in
  * turn: for such memory the driver itself uses one thread, and is slower still row by row. When an
  * upload returns, its host memory may be overwritten, but the copy to the device may still be in
- * flight: small uploads stand one behind the other in a buffer.
+ * flight: small uploads stand one behind the other in a buffer. Downloads for later have two buffers
+ * of their own: while the host takes what lies in one, copies to the other go on beside the ops.
  */
 #include "kernels/cuda/transfer.h"
 
@@ -11,10 +12,23 @@
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/runtime.h"
 
+enum { LATER = 64 /* downloads that lie in a buffer */ };
+
+/* A buffer of downloads that the host has not taken yet. */
+typedef struct Later {
+    SpCopy copy[LATER];
+    const char *at[LATER];
+    int count;
+    size_t filled;
+} Later;
+
 struct SpCudaCopies {
     SpStaging staging;
     int now; /* the buffer that uploads fill */
     size_t filled;
+    SpStaging later_staging;
+    Later later[SP_STAGING_BUFFERS];
+    int later_now;
 };
 
 SpStatus sp_cuda_copies_open(SpCuda *cuda)
@@ -23,14 +37,17 @@ SpStatus sp_cuda_copies_open(SpCuda *cuda)
     if (!c)
         return sp_no_memory("the CUDA device");
     cuda->copies = c;
-    sp_cuda_ok(cuda, sp_staging_open(&c->staging), "the staging buffers", "open");
+    if (sp_cuda_ok(cuda, sp_staging_open(&c->staging), "the staging buffers", "open"))
+        sp_cuda_ok(cuda, sp_staging_open(&c->later_staging), "the staging buffers", "open");
     return cuda->failure;
 }
 
 void sp_cuda_copies_close(SpCuda *cuda)
 {
-    if (cuda->copies)
+    if (cuda->copies) {
         sp_staging_close(&cuda->copies->staging);
+        sp_staging_close(&cuda->copies->later_staging);
+    }
     free(cuda->copies);
     cuda->copies = NULL;
 }
@@ -115,6 +132,51 @@ static void download(SpCuda *cuda, const SpCopy *a, size_t rows)
     cuda->copies->filled = SP_STAGING_BYTES; /* uploads begin with a buffer that they wait for */
 }
 
+/* What lies in buffer `b` to its places. After a failure it is forgotten. */
+static void take_later(SpCuda *cuda, int b)
+{
+    struct SpCudaCopies *c = cuda->copies;
+    Later *l = &c->later[b];
+    if (l->count && sp_cuda_live(cuda) &&
+        sp_cuda_ok(cuda, cudaEventSynchronize(c->later_staging.used[b]), "an op", "copy"))
+        for (int i = 0; i < l->count; i++) {
+            const SpCopy *a = &l->copy[i];
+            sp_staging_copy(a->to, a->to_pitch, l->at[i], a->bytes, a->bytes, a->rows);
+        }
+    l->count = 0;
+    l->filled = 0;
+}
+
+void sp_cuda_copies_finish(SpCuda *cuda)
+{
+    struct SpCudaCopies *c = cuda->copies;
+    for (int i = 1; c && i <= SP_STAGING_BUFFERS; i++)
+        take_later(cuda, (c->later_now + i) % SP_STAGING_BUFFERS);
+}
+
+/* At most a buffer. */
+static void download_later(SpCuda *cuda, const SpCopy *a)
+{
+    struct SpCudaCopies *c = cuda->copies;
+    const size_t bytes = a->bytes * a->rows;
+    Later *l = &c->later[c->later_now];
+    if (l->count == LATER || l->filled + bytes > SP_STAGING_BYTES) {
+        c->later_now = (c->later_now + 1) % SP_STAGING_BUFFERS;
+        take_later(cuda, c->later_now);
+        l = &c->later[c->later_now];
+    }
+    char *at = c->later_staging.buffer[c->later_now] + l->filled;
+    cudaError_t error = cudaMemcpy2DAsync(at, a->bytes, a->from, a->from_pitch, a->bytes, a->rows,
+                                          cudaMemcpyDeviceToHost, cuda->stream);
+    if (error == cudaSuccess)
+        error = cudaEventRecord(c->later_staging.used[c->later_now], cuda->stream);
+    if (!sp_cuda_ok(cuda, error, "a download", "copy"))
+        return;
+    l->copy[l->count] = *a;
+    l->at[l->count++] = at;
+    l->filled += sp_cuda_aligned(bytes);
+}
+
 /* Rows of at most a buffer. */
 static void copy_parts(SpCuda *cuda, const SpCopy *a)
 {
@@ -144,15 +206,22 @@ void sp_cuda_copy(SpDevice *device, const SpCopy *a)
     SpCuda *cuda = sp_cuda(device);
     if (!sp_cuda_live(cuda) || a->bytes == 0 || a->rows == 0)
         return;
-    if (a->kind == SP_ON_DEVICE)
+    if (a->kind == SP_ON_DEVICE) {
         sp_cuda_copy_rows(cuda, a);
-    else if (a->rows == 1 || (a->to_pitch == a->bytes && a->from_pitch == a->bytes))
+    } else if (a->kind == SP_DOWNLOAD_LATER && a->bytes * a->rows <= SP_STAGING_BYTES) {
+        download_later(cuda, a);
+    } else if (a->kind == SP_DOWNLOAD_LATER) {
+        SpCopy now = *a;
+        now.kind = SP_DOWNLOAD;
+        sp_cuda_copy(device, &now);
+    } else if (a->rows == 1 || (a->to_pitch == a->bytes && a->from_pitch == a->bytes)) {
         copy_dense(cuda, a);
-    else if (a->bytes <= SP_STAGING_BYTES)
+    } else if (a->bytes <= SP_STAGING_BYTES) {
         copy_parts(cuda, a);
-    else
+    } else {
         for (size_t r = 0; r < a->rows; r++) {
             const SpCopy row = part_of(a, r, 1);
             copy_dense(cuda, &row);
         }
+    }
 }

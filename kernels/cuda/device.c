@@ -30,6 +30,7 @@ static void free_memory(SpDevice *device, void *memory, size_t bytes)
 {
     (void)bytes;
     sp_cuda_prefetch_finish(sp_cuda(device));
+    sp_cuda_copies_finish(sp_cuda(device));
     cudaFree(memory); /* waits for the ops */
 }
 
@@ -44,6 +45,7 @@ static SpStatus status(SpDevice *device)
 {
     SpCuda *cuda = sp_cuda(device);
     sp_cuda_prefetch_finish(cuda);
+    sp_cuda_copies_finish(cuda);
     sp_cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "an op", "the stream");
     return cuda->failure;
 }

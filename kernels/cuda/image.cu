@@ -48,6 +48,28 @@ static __global__ void resize_kernel(SpResize a)
     }
 }
 
+/* The divisions are IEEE's, so that an image is the same to the bit on every device. */
+static __global__ void normalize_image_kernel(SpNormalizeImage a)
+{
+    SP_EACH(at, 3 * a.pixels)
+    {
+        int64_t c;
+        const int64_t p = sp_divide(at, 3, &c);
+        a.y[at] = (a.x[c * a.pixels + p] / a.range - a.mean[c]) / a.deviation[c];
+    }
+}
+
+static __global__ void depth_activation_kernel(SpDepthActivation a)
+{
+    SP_EACH(p, a.pixels)
+    {
+        a.depth[p] = expf(a.x[2 * p]);
+        a.confidence[p] = 1 / (1 + expf(-a.x[2 * p + 1]));
+    }
+}
+
 SP_OP(axis_add, SpAxisAdd, sp_blocks(cuda, a->h * a->w * a->c))
 SP_OP(average_pool, SpAveragePool, sp_blocks(cuda, a->n *(a->h / 2) * (a->w / 2) * a->c))
 SP_OP(resize, SpResize, sp_blocks(cuda, a->n * a->ho * a->wo * a->c))
+SP_OP(normalize_image, SpNormalizeImage, sp_blocks(cuda, 3 * a->pixels))
+SP_OP(depth_activation, SpDepthActivation, sp_blocks(cuda, a->pixels))

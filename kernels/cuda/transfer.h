@@ -1,5 +1,5 @@
 /* Copies between host memory, which is not pinned, and the device: for the copy op (copy.c) and
- * beside the ops (prefetch.c), each through two pinned buffers in turns. */
+ * beside the ops (prefetch.c), each through pinned buffers in turns. */
 #ifndef SP_KERNELS_CUDA_TRANSFER_H
 #define SP_KERNELS_CUDA_TRANSFER_H
 
@@ -26,6 +26,9 @@ void sp_staging_copy(void *to, size_t to_pitch, const void *from, size_t from_pi
 SpStatus sp_cuda_copies_open(SpCuda *cuda);
 SpStatus sp_cuda_prefetch_open(SpCuda *cuda);
 void sp_cuda_copies_close(SpCuda *cuda);
+
+/* Downloads for later to their places. */
+void sp_cuda_copies_finish(SpCuda *cuda);
 void sp_cuda_prefetch_close(SpCuda *cuda);
 
 /* The functions of SpDevice. */

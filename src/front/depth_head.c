@@ -20,21 +20,6 @@ _Static_assert(offsetof(SpDepthHead, output2b) ==
                    offsetof(SpDepthHead, all[SP_DEPTH_CONVOLUTIONS - 1]),
                "the list holds every convolution");
 
-SpDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn)
-{
-    SpDepthHead head = front->dpt;
-    for (int i = 0; i < SP_DEPTH_CONVOLUTIONS; i++)
-        if (head.all[i].w.rank)
-            sp_nn_conv_alloc(nn, &head.all[i]);
-    SP_NN_SCOPE(nn);
-    SpStream weights = sp_stream_load(nn, head.convolutions, 1);
-    for (int i = 0; i < SP_DEPTH_CONVOLUTIONS; i++)
-        if (head.all[i].w.rank)
-            sp_nn_conv_fill(nn, &head.all[i]);
-    sp_stream_end(nn, &weights);
-    return head;
-}
-
 void sp_residual_unit_run(SpNn *nn, const SpResidualUnit *unit, SpFeatureMap x)
 {
     SP_NN_SCOPE(nn);
@@ -68,14 +53,36 @@ static const float *uv_axis(const SpDepthHead *head, SpNn *nn, int64_t count, do
     return axis;
 }
 
-void sp_uv_add(const SpFront *front, SpNn *nn, const SpFrontDims *dims, SpFeatureMap x)
+SpUvTables sp_uv_tables(const SpFront *front, SpNn *nn, const SpFrontDims *dims, int64_t h,
+                        int64_t w, int64_t c)
 {
     const double aspect = (double)dims->width / (double)dims->height;
     const double diagonal = sqrt(aspect * aspect + 1);
+    const float *u = uv_axis(&front->dpt, nn, w, aspect / diagonal, c / 2);
+    return (SpUvTables){u, uv_axis(&front->dpt, nn, h, 1 / diagonal, c / 2)};
+}
+
+void sp_uv_add(SpNn *nn, SpUvTables uv, SpFeatureMap x)
+{
+    sp_nn_run(nn, axis_add, &(SpAxisAdd){x.x, x.h, x.w, x.c, uv.u, uv.v});
+}
+
+SpDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn, const SpFrontDims *dims)
+{
+    SpDepthHead head = front->dpt;
+    for (int i = 0; i < SP_DEPTH_CONVOLUTIONS; i++)
+        if (head.all[i].w.rank)
+            sp_nn_conv_alloc(nn, &head.all[i]);
+    for (int k = 0; k < SP_FRONT_TAPS; k++)
+        head.uv[k] = sp_uv_tables(front, nn, dims, dims->gh, dims->gw, head.project[k].w.dim[0]);
+    head.uv_full = sp_uv_tables(front, nn, dims, dims->height, dims->width, head.output1.w.dim[0]);
     SP_NN_SCOPE(nn);
-    const float *u = uv_axis(&front->dpt, nn, x.w, aspect / diagonal, x.c / 2);
-    const float *v = uv_axis(&front->dpt, nn, x.h, 1 / diagonal, x.c / 2);
-    sp_nn_run(nn, axis_add, &(SpAxisAdd){x.x, x.h, x.w, x.c, u, v});
+    SpStream weights = sp_stream_load(nn, head.convolutions, 1);
+    for (int i = 0; i < SP_DEPTH_CONVOLUTIONS; i++)
+        if (head.all[i].w.rank)
+            sp_nn_conv_fill(nn, &head.all[i]);
+    sp_stream_end(nn, &weights);
+    return head;
 }
 
 /* Step 1: a tap's tokens as the k-th map of the pyramid, before layer_rn, into `out`. */
@@ -94,7 +101,7 @@ static void pyramid(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     sp_nn_dump(nn, tokens.x, 2, SP_DIMS(n, 2 * width), "front/dpt/norm%d", k);
     convolve(nn, tokens, &head->project[k], projected);
     sp_nn_dump_map(nn, projected, "front/dpt/project%d", k);
-    sp_uv_add(front, nn, dims, projected);
+    sp_uv_add(nn, head->uv[k], projected);
     if (k < 2)
         sp_nn_deconvolve(nn, projected, &head->resize[k], out);
     if (k == 3)
@@ -114,7 +121,7 @@ static void fuse(SpNn *nn, const SpDepthHead *head, int k, SpFeatureMap x, SpFea
 }
 
 /* Steps 4 to 7: the fused map [8 gh, 8 gw] to depth and confidence of the image. */
-static void finish(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const SpDepthHead *head,
+static void finish(SpNn *nn, const SpFrontDims *dims, const SpDepthHead *head,
                    SpFeatureMap fused, float *depth, float *confidence)
 {
     const int64_t pixels = dims->height * dims->width;
@@ -125,20 +132,20 @@ static void finish(const SpFront *front, SpNn *nn, const SpFrontDims *dims, cons
     convolve(nn, fused, &head->output1, small);
     sp_nn_dump_map(nn, small, "front/dpt/conv1");
     resize(nn, small, full);
-    sp_uv_add(front, nn, dims, full);
+    sp_uv_add(nn, head->uv_full, full);
     const SpFeatureMap hidden = sp_nn_feature_map(nn, full.h, full.w, head->output2a.w.dim[0]);
     const SpFeatureMap out = sp_nn_feature_map(nn, full.h, full.w, 2);
-    float *host = sp_nn_host_floats(nn, 2 * pixels);
     sp_nn_convolve(nn, full, &head->output2a, 1, SP_RELU, NULL, hidden);
     convolve(nn, hidden, &head->output2b, out);
     sp_nn_dump_map(nn, out, "front/dpt/before_activation");
-    sp_nn_copy(nn, SP_DOWNLOAD, host, out.x, 2 * pixels);
-    for (int64_t p = 0; sp_nn_live(nn) && p < pixels; p++) {
-        depth[p] = expf(host[2 * p]);
-        confidence[p] = 1 / (1 + expf(-host[2 * p + 1]));
-    }
-    sp_nn_dump_host(nn, depth, 2, SP_DIMS(dims->height, dims->width), "front/dpt/depth");
-    sp_nn_dump_host(nn, confidence, 2, SP_DIMS(dims->height, dims->width), "front/dpt/conf");
+    /* `full` has been read. */
+    float *maps[2] = {full.x, full.x + pixels};
+    const int64_t *shape = SP_DIMS(dims->height, dims->width);
+    sp_nn_run(nn, depth_activation, &(SpDepthActivation){out.x, pixels, maps[0], maps[1]});
+    sp_nn_copy(nn, SP_DOWNLOAD_LATER, depth, maps[0], pixels);
+    sp_nn_copy(nn, SP_DOWNLOAD_LATER, confidence, maps[1], pixels);
+    sp_nn_dump(nn, maps[0], 2, shape, "front/dpt/depth");
+    sp_nn_dump(nn, maps[1], 2, shape, "front/dpt/conf");
 }
 
 void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
@@ -170,5 +177,5 @@ void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims
         o = k ? sp_nn_feature_map(nn, r[k - 1].h, r[k - 1].w, c) : fused;
         fuse(nn, head, k, x, o);
     }
-    finish(front, nn, dims, head, fused, depth, confidence);
+    finish(nn, dims, head, fused, depth, confidence);
 }

@@ -73,7 +73,7 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
 {
     const int64_t image = dims->height * dims->width, map = dims->patches * front->width;
     SP_NN_SCOPE(nn);
-    const SpDepthHead head = sp_depth_head_pack(front, nn);
+    const SpDepthHead head = sp_depth_head_pack(front, nn, dims);
     sp_nn_precision(nn, SP_PRECISION_TF32);
     SpStream rest = sp_stream_load(nn, head.weight_group, 1);
     /* Every frame needs the same memory: a dry run looks at one. */
@@ -87,6 +87,8 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
         sp_progress(nn->progress, (double)(t + 1), (double)dims->frames);
     }
     sp_nn_loop_end(nn, dims->frames);
+    if (!nn->dry) /* the last maps are there then */
+        sp_nn_fail(nn, nn->device->status(nn->device));
     sp_nn_precision(nn, SP_PRECISION_F32);
     sp_stream_end(nn, &rest);
 }

@@ -58,10 +58,16 @@ typedef struct SpResidualUnit {
     SpConvWeights conv1, conv2;
 } SpResidualUnit;
 
+/* The tables of an UV embedding, device [w, c / 2] and [h, c / 2]. */
+typedef struct SpUvTables {
+    const float *u, *v;
+} SpUvTables;
+
 enum { SP_DEPTH_CONVOLUTIONS = 8 * SP_FRONT_TAPS + 3 };
 typedef struct SpDepthHead {
     int convolutions, weight_group; /* groups: what is packed once, what each frame reads */
     float uv_ratio, uv_base;
+    SpUvTables uv[SP_FRONT_TAPS], uv_full; /* of a clip's size */
     SpNorm norm;
     union {
         SpConvWeights all[SP_DEPTH_CONVOLUTIONS]; /* an unused one is of rank 0 */
@@ -127,18 +133,23 @@ void sp_aggregator_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims, 
 void sp_camera_head_run(const SpFront *front, SpNn *nn, int64_t frames, const float *tokens,
                         float *encoding);
 
-/* The depth head with its convolutions packed, in arena memory. */
-SpDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn);
+/* The depth head for frames of `dims`: its convolutions packed and its UV embeddings computed, in
+ * arena memory. */
+SpDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn, const SpFrontDims *dims);
 
 /* A residual unit of packed convolutions in place on x. */
 void sp_residual_unit_run(SpNn *nn, const SpResidualUnit *unit, SpFeatureMap x);
 
-/* Adds UV(h, w) to x (src/front/README.md, "UV embedding"); the image's aspect is that of `dims`.
- */
-void sp_uv_add(const SpFront *front, SpNn *nn, const SpFrontDims *dims, SpFeatureMap x);
+/* UV(h, w) of c channels (src/front/README.md, "UV embedding") in arena memory; the image's aspect
+ * is that of `dims`. */
+SpUvTables sp_uv_tables(const SpFront *front, SpNn *nn, const SpFrontDims *dims, int64_t h,
+                        int64_t w, int64_t c);
+
+/* Adds it to x. */
+void sp_uv_add(SpNn *nn, SpUvTables uv, SpFeatureMap x);
 
 /* One frame through the packed depth head: tap[k] is that frame's part of SpFrontFeatures' of
- * `dims`; depth, confidence host [H, W]. */
+ * `dims`; depth, confidence host [H, W], there once the device's status has been asked for. */
 void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
                          const SpDepthHead *head, const float *const tap[SP_FRONT_TAPS],
                          float *depth, float *confidence);

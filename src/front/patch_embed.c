@@ -3,13 +3,16 @@
 #include "nn/imagenet.h"
 #include "nn/stream.h"
 
-/* Host rgb 0..255 [3, H, W] to (v / 255 - mean) / deviation as host [H, W, 3]. */
-static void normalise(const float *rgb, int64_t pixels, float *out)
+/* Host rgb 0..255 [3, H, W] to (v / 255 - mean) / deviation as a map. */
+static void normalise(SpNn *nn, const float *rgb, SpFeatureMap image)
 {
-    static const float mean[3] = SP_IMAGENET_MEAN(1), deviation[3] = SP_IMAGENET_DEVIATION(1);
-    for (int64_t p = 0; p < pixels; p++)
-        for (int c = 0; c < 3; c++)
-            out[3 * p + c] = (rgb[c * pixels + p] / 255 - mean[c]) / deviation[c];
+    const int64_t pixels = image.h * image.w;
+    SP_NN_SCOPE(nn);
+    float *planes = sp_nn_alloc(nn, 3 * pixels);
+    sp_nn_copy(nn, SP_UPLOAD, planes, rgb, 3 * pixels);
+    sp_nn_run(nn, normalize_image,
+              &(SpNormalizeImage){planes, pixels, 255, SP_IMAGENET_MEAN(1),
+                                  SP_IMAGENET_DEVIATION(1), image.x});
 }
 
 /* What all frames get, device arrays. */
@@ -45,13 +48,10 @@ static void embed(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const
     const int64_t width = front->width, first = 1 + e->registers,
                   pixels = dims->height * dims->width;
     SP_NN_SCOPE(nn);
-    float *staged = sp_nn_host_floats(nn, 3 * pixels);
     const SpFeatureMap image = sp_nn_feature_map(nn, dims->height, dims->width, 3);
     const SpConvWeights proj = sp_nn_conv_pack(nn, &e->proj);
     for (int64_t t = 0; t < dims->frames; t++, x += (first + dims->patches) * width) {
-        if (sp_nn_live(nn))
-            normalise(video + t * 3 * pixels, pixels, staged);
-        sp_nn_copy(nn, SP_UPLOAD, image.x, staged, 3 * pixels);
+        normalise(nn, nn->dry ? NULL : video + t * 3 * pixels, image);
         sp_nn_dump_map(nn, image, "front/patch_embed/normalised");
         sp_nn_copy(nn, SP_ON_DEVICE, x, c->special, first * width);
         sp_nn_convolve(nn, image, &proj, front->patch, SP_IDENTITY, c->position,

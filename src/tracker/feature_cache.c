@@ -111,7 +111,7 @@ void sp_feature_cache_store(SpNn *nn, SpFeatureCache *c, int64_t t)
 {
     pool_features(nn, c);
     for (int p = 0; p < PARTS && c->on_host; p++)
-        sp_nn_copy(nn, SP_DOWNLOAD, stored(c, t, p), c->slot[0] + part_offset(c, p),
+        sp_nn_copy(nn, SP_DOWNLOAD_LATER, stored(c, t, p), c->slot[0] + part_offset(c, p),
                    part_size(c, p));
 }
 

@@ -68,41 +68,35 @@ void clip_end(Clip *clip)
     free(clip->video);
 }
 
-/* A clip and the model that sees it, as the planner runs it. */
-typedef struct Stage {
-    const Front *front;
-    Clip *clip;
-} Stage;
-
 static SpStatus run_stage(void *self, SpNn *nn)
 {
-    const Stage *stage = self;
+    const FrontStage *stage = self;
     const Clip *c = stage->clip;
     const SpFrontInput input = {c->frames, c->height, c->width, c->video, 0};
     const SpFrontOutput output = {c->depth, c->confidence, c->pose_enc, c->c2w, c->intrinsics};
     return sp_front_run(stage->front->front, nn, &input, &output);
 }
 
-static SpDryRun stage_of(const Front *front, Clip *clip, Stage *stage)
+SpDryRun front_stage(const Front *front, Clip *clip, FrontStage *stage)
 {
-    *stage = (Stage){front, clip};
+    *stage = (FrontStage){front, clip};
     return (SpDryRun){run_stage, stage, sp_checkpoint_weights(front->checkpoint)};
 }
 
 SpStatus front_footprint(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
                          SpFootprint *footprint)
 {
-    Stage stage;
-    const SpDryRun run = stage_of(front, clip, &stage);
+    FrontStage stage;
+    const SpDryRun run = front_stage(front, clip, &stage);
     return sp_plan_footprint(device, &run, plan, footprint);
 }
 
 bool front_fit(const Front *front, SpDevice *device, size_t budget, SpPrecision precision,
                Clip *clip, SpFootprint *footprint)
 {
-    Stage stage;
+    FrontStage stage;
     bool fits = false;
-    const SpDryRun run = stage_of(front, clip, &stage);
+    const SpDryRun run = front_stage(front, clip, &stage);
     const SpPlanConstraints constraints = {.precision = precision};
     const SpMemoryLimits limits = {.device = budget, .host = SIZE_MAX};
     return sp_plan_choose(device, &run, &constraints, &limits, footprint, &fits).code == SP_OK &&
@@ -111,7 +105,7 @@ bool front_fit(const Front *front, SpDevice *device, size_t budget, SpPrecision 
 
 SpStatus front_run(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip, Took *took)
 {
-    Stage stage;
-    const SpDryRun run = stage_of(front, clip, &stage);
+    FrontStage stage;
+    const SpDryRun run = front_stage(front, clip, &stage);
     return stage_run(&run, device, plan, took);
 }

@@ -30,6 +30,13 @@ void clip_end(Clip *clip);
 Clip clip_again(const Clip *clip);
 void clip_again_end(Clip *clip);
 
+/* A clip and the model that sees it, as the planner runs it: `stage` stays the caller's. */
+typedef struct FrontStage {
+    const Front *front;
+    Clip *clip;
+} FrontStage;
+SpDryRun front_stage(const Front *front, Clip *clip, FrontStage *stage);
+
 /* What the run needs under `plan`. */
 SpStatus front_footprint(const Front *front, SpDevice *device, const SpPlan *plan, Clip *clip,
                          SpFootprint *footprint);

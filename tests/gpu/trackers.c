@@ -123,11 +123,6 @@ void track_end(Track *track)
     free(track->memory);
 }
 
-typedef struct TrackStage {
-    const Tracker *tracker;
-    Track *track;
-} TrackStage;
-
 static SpStatus run_tracker(void *self, SpNn *nn)
 {
     const TrackStage *stage = self;
@@ -135,20 +130,26 @@ static SpStatus run_tracker(void *self, SpNn *nn)
                           &stage->track->settings, &stage->track->output);
 }
 
+SpDryRun track_stage(const Tracker *tracker, Track *track, TrackStage *stage)
+{
+    *stage = (TrackStage){tracker, track};
+    return (SpDryRun){run_tracker, stage, sp_checkpoint_weights(tracker->checkpoint)};
+}
+
 SpStatus track_run(const Tracker *tracker, SpDevice *device, const SpPlan *plan, Track *track,
                    Took *took)
 {
-    TrackStage self = {tracker, track};
-    const SpDryRun stage = {run_tracker, &self, sp_checkpoint_weights(tracker->checkpoint)};
+    TrackStage self;
+    const SpDryRun stage = track_stage(tracker, track, &self);
     return stage_run(&stage, device, plan, took);
 }
 
 bool track_fit(const Tracker *tracker, SpDevice *device, size_t budget, Track *track,
                SpFootprint *footprint)
 {
-    TrackStage self = {tracker, track};
+    TrackStage self;
     bool fits = false;
-    const SpDryRun stage = {run_tracker, &self, sp_checkpoint_weights(tracker->checkpoint)};
+    const SpDryRun stage = track_stage(tracker, track, &self);
     const SpMemoryLimits limits = {.device = budget, .host = SIZE_MAX};
     return sp_plan_choose(device, &stage, &(SpPlanConstraints){0}, &limits, footprint, &fits)
                    .code == SP_OK &&
@@ -187,11 +188,6 @@ void mask_end(Mask *mask)
     free(mask->rgb), free(mask->mask);
 }
 
-typedef struct MaskStage {
-    const Sam *sam;
-    Mask *mask;
-} MaskStage;
-
 static SpStatus run_sam(void *self, SpNn *nn)
 {
     const MaskStage *stage = self;
@@ -208,9 +204,15 @@ static SpStatus run_sam(void *self, SpNn *nn)
     return sp_sam_run(stage->sam->sam, nn, &input, &(SpSamOutput){m->mask, &m->iou});
 }
 
+SpDryRun mask_stage(const Sam *sam, Mask *mask, MaskStage *stage)
+{
+    *stage = (MaskStage){sam, mask};
+    return (SpDryRun){run_sam, stage, sp_checkpoint_weights(sam->checkpoint)};
+}
+
 SpStatus mask_run(const Sam *sam, SpDevice *device, const SpPlan *plan, Mask *mask, Took *took)
 {
-    MaskStage self = {sam, mask};
-    const SpDryRun stage = {run_sam, &self, sp_checkpoint_weights(sam->checkpoint)};
+    MaskStage self;
+    const SpDryRun stage = mask_stage(sam, mask, &self);
     return stage_run(&stage, device, plan, took);
 }

@@ -27,6 +27,12 @@ typedef struct Track {
 Track track_of_waves(int64_t frames, int64_t height, int64_t width, int64_t queries,
                      int64_t support);
 void track_end(Track *track);
+/* Both as the planner runs them: `stage` stays the caller's. */
+typedef struct TrackStage {
+    const Tracker *tracker;
+    Track *track;
+} TrackStage;
+SpDryRun track_stage(const Tracker *tracker, Track *track, TrackStage *stage);
 SpStatus track_run(const Tracker *tracker, SpDevice *device, const SpPlan *plan, Track *track,
                    Took *took);
 /* The plan that fits into `budget` bytes of device memory beside the workspace; false: none does.
@@ -49,6 +55,11 @@ typedef struct Mask {
 } Mask;
 Mask mask_of_disc(int64_t height, int64_t width);
 void mask_end(Mask *mask);
+typedef struct MaskStage {
+    const Sam *sam;
+    Mask *mask;
+} MaskStage;
+SpDryRun mask_stage(const Sam *sam, Mask *mask, MaskStage *stage);
 SpStatus mask_run(const Sam *sam, SpDevice *device, const SpPlan *plan, Mask *mask, Took *took);
 
 #endif

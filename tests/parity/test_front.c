@@ -264,7 +264,7 @@ static void depth_head(void **state)
                            ((r / n * dims.tokens + dims.tokens - n + r % n) * 2 + half) * width,
                        (size_t)width * sizeof *tokens);
     }
-    const SpDepthHead head = sp_depth_head_pack(front, &nn);
+    const SpDepthHead head = sp_depth_head_pack(front, &nn, &dims);
     const int64_t image = dims.height * dims.width;
     float *depth = golden_zeros(2 * image), *confidence = golden_zeros(2 * image);
     Dumped *dumped = dumped_begin(&nn);
@@ -311,7 +311,7 @@ static void uv_embedding(void **state)
         const int64_t stride = h * w > 2000 ? 7 : 1;
         const SpFrontDims dims = sp_front_dims(front, 1, cases[i][3], cases[i][4]);
         float *x = golden_zeros(h * w * c), *some = golden_zeros(h * w * c);
-        sp_uv_add(front, &nn, &dims, (SpFeatureMap){x, h, w, c});
+        sp_uv_add(&nn, sp_uv_tables(front, &nn, &dims, h, w, c), (SpFeatureMap){x, h, w, c});
         float *to = some;
         for (int64_t p = 0; p < h * w; p++)
             if (p / w % stride == 0 && p % w % stride == 0) {

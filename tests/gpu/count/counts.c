@@ -1,0 +1,149 @@
+/*
+ * The published models at their published sizes on a card that only counts (count.h): launches,
+ * bytes, rows that tensor cores cannot load, and the seconds that the host itself takes, each within
+ * a bound, and an estimate of the whole by the rates in count.c.
+ *
+ *     gpu-counts [front] [tracker] [sam]
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "gpu/check.h"
+#include "gpu/count/count.h"
+#include "gpu/fronts.h"
+#include "gpu/trackers.h"
+#include "kernels/cuda/core.h"
+#include "support/model.h"
+
+/* An H100: its memory, and a host with enough. */
+enum { MAJOR = 9, PROCESSORS = 132 };
+static const size_t CARD = (size_t)79 << 30, HOST = (size_t)64 << 30;
+
+typedef struct Bounds {
+    double host;      /* seconds of the host's processors */
+    double estimate;  /* seconds, of the card's by the rates and the host's */
+    double unaligned; /* operations */
+    int64_t launches;
+} Bounds;
+
+/* Seconds that all threads of the process have computed. */
+static double processor_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* A stage whose own run is timed, however it is planned, loaded and given memory. */
+typedef struct Timed {
+    const SpDryRun *stage;
+    double seconds;
+} Timed;
+
+static SpStatus run_timed(void *self, SpNn *nn)
+{
+    Timed *timed = self;
+    const double began = processor_seconds();
+    if (!nn->dry)
+        count_reset();
+    const SpStatus status = timed->stage->run(timed->stage->self, nn);
+    timed->seconds = processor_seconds() - began;
+    return status;
+}
+
+/* Under the plan that a user gets. */
+static void count_stage(const char *name, const SpDryRun *stage, const Bounds *most)
+{
+    SpDevice *device = count_open(MAJOR, PROCESSORS, CARD);
+    Timed timed = {stage, 0};
+    const SpDryRun run = {run_timed, &timed, stage->weights};
+    const SpMemoryLimits limits = {CARD - device->workspace_bytes, HOST};
+    SpFootprint f;
+    Took took;
+    bool fits;
+    if (!check_status(sp_plan_choose(device, stage,
+                                     &(SpPlanConstraints){.precision = SP_PRECISION_BF16}, &limits,
+                                     &f, &fits),
+                      name))
+        return;
+    if (!check_status(stage_run(&run, device, &f.plan, &took), name))
+        return;
+    const double host = timed.seconds;
+    const CountRow all = count_total();
+    printf("# %s: weights %s, taps on the %s, %zu MB of device memory, %zu MB of host memory\n",
+           name, sp_plan_mode(&f.plan), f.plan.taps_on_device ? "device" : "host",
+           (f.device + f.weights) >> 20, f.host >> 20);
+    count_print();
+    check(host <= most->host, "%s: %.3f s of the host (at most %.2f)", name, host, most->host);
+    check(all.launches <= most->launches, "%s: %lld launches (at most %lld)", name,
+          (long long)all.launches, (long long)most->launches);
+    check(all.unaligned <= most->unaligned, "%s: %.2f TFLOP with unaligned rows (at most %.2f)",
+          name, all.unaligned / 1e12, most->unaligned / 1e12);
+    check(all.seconds <= most->estimate, "%s: %.2f s estimated (at most %.2f)", name, all.seconds,
+          most->estimate);
+    device->close(device);
+}
+
+static void count_front(int64_t frames, int64_t height, int64_t width, const Bounds *most)
+{
+    char name[64];
+    Front front = {.checkpoint = model_outline("front")};
+    Clip clip = clip_of_noise(frames, height, width);
+    FrontStage self;
+    snprintf(name, sizeof name, "front, %d frames of %dx%d", (int)frames, (int)height, (int)width);
+    if (check_status(sp_front_open(front.checkpoint, &front.front), name)) {
+        const SpDryRun stage = front_stage(&front, &clip, &self);
+        count_stage(name, &stage, most);
+    }
+    clip_end(&clip), front_end(&front);
+}
+
+static void count_tracker(int64_t frames, int64_t queries, int64_t support, const Bounds *most)
+{
+    char name[64];
+    Tracker tracker = {.checkpoint = model_outline("tracker_offline")};
+    Track track = track_of_waves(frames, 294, 518, queries, support);
+    TrackStage self;
+    track.settings.fixed_camera = true; /* the adjustment is geometry's, and no op's */
+    snprintf(name, sizeof name, "tracker, %d frames, %d points", (int)frames,
+             (int)(queries + support));
+    if (check_status(sp_tracker_open(tracker.checkpoint, SP_TRACKER_OFFLINE, &tracker.tracker),
+                     name)) {
+        const SpDryRun stage = track_stage(&tracker, &track, &self);
+        count_stage(name, &stage, most);
+    }
+    track_end(&track), tracker_end(&tracker);
+}
+
+static void count_sam(const char *manifest, const Bounds *most)
+{
+    Sam sam = {.checkpoint = model_outline(manifest)};
+    Mask mask = mask_of_disc(576, 1024);
+    MaskStage self;
+    if (check_status(sp_sam_open(sam.checkpoint, &sam.sam), manifest)) {
+        const SpDryRun stage = mask_stage(&sam, &mask, &self);
+        count_stage(manifest, &stage, most);
+    }
+    mask_end(&mask), sam_end(&sam);
+}
+
+static bool wanted(int argc, char **argv, const char *name)
+{
+    bool found = argc == 1;
+    for (int i = 1; i < argc; i++)
+        found = found || strcmp(argv[i], name) == 0;
+    return found;
+}
+
+int main(int argc, char **argv)
+{
+    if (wanted(argc, argv, "front"))
+        count_front(100, 336, 518, &(Bounds){0.25, 2.6, 0, 60000});
+    if (wanted(argc, argv, "tracker"))
+        count_tracker(80, 256, 756, &(Bounds){0.4, 2, 0, 120000});
+    if (wanted(argc, argv, "sam"))
+        count_sam("sam_huge", &(Bounds){0.2, 1, 0, 5000});
+    return check_end();
+}
