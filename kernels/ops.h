@@ -13,6 +13,11 @@
  *   thread count, and however the rows of a call (images of a convolution, queries of an
  *   attention) are split into several calls, as long as they are split at multiples of
  *   SP_ROW_TILE.
+ * - Operands: an array that only products and attentions read may stay in the device's own format
+ *   of operands in SP_PRECISION_BF16, where the op that writes it and each that reads it say so
+ *   under that precision. A row, or each part of one, then begins where its floats would, and is
+ *   packed at its front; the rest of it has no meaning. Where the device's operands are float32,
+ *   nothing changes.
  */
 #ifndef SP_KERNELS_OPS_H
 #define SP_KERNELS_OPS_H
@@ -37,7 +42,9 @@ typedef enum SpActivation {
 
 /* y[r] = residual[r] + gain * act(w x[r] + b) for each of `rows` rows.
  * x: [rows, in] rows ldx apart; w: [out, in] F32, F16 or BF16; y: [rows, out] rows ldy apart.
- * b, gain: [out] or NULL; residual: [rows, out] rows ldr apart or NULL, may be y itself. */
+ * b, gain: [out] or NULL; residual: [rows, out] rows ldr apart or NULL, may be y itself.
+ * x_operand: x's rows are operands. y_part > 0: y's rows are operands in parts of y_part columns,
+ * which divides `out`; without gain and residual. */
 typedef struct SpLinear {
     const float *x;
     int64_t rows, ldx;
@@ -48,11 +55,13 @@ typedef struct SpLinear {
     int64_t ldr;
     float *y;
     int64_t ldy;
+    bool x_operand;
+    int64_t y_part;
 } SpLinear;
 
 /* Layer norm over the last axis: y = (x - mean) / sqrt(var + eps) * weight + bias, biased
  * variance. x, y: [rows, width], rows ldx / ldy apart; weight, bias: [width] or NULL (none);
- * y may be x. */
+ * y may be x. operand: y's rows are operands, and y is not x. */
 typedef struct SpLayerNorm {
     const float *x;
     int64_t rows, width, ldx;
@@ -60,12 +69,15 @@ typedef struct SpLayerNorm {
     float eps;
     float *y;
     int64_t ldy;
+    bool operand;
 } SpLayerNorm;
 
 /* softmax(scale q k^T) v for every batch b and head h; scores are never stored whole.
  * Element (b, i, h, e) of q stands at q[b / q_share * q_batch + i * q_row + h * head + e] (q_share
  * 0 counts as 1: how many consecutive batches have the same queries); k, v alike with nk rows; y:
- * [batch, nq, heads * head] with its own strides. Any head width. */
+ * [batch, nq, heads * head] with its own strides. Any head width. operand: rows of q, k, v and y are
+ * operands, each a part; then heads are at most SP_OPERAND_HEAD wide. */
+enum { SP_OPERAND_HEAD = 128 };
 typedef struct SpAttention {
     int64_t batch, nq, nk, heads, head;
     float scale;
@@ -73,6 +85,7 @@ typedef struct SpAttention {
     int64_t q_share, q_batch, q_row, k_batch, k_row, v_batch, v_row;
     float *y; /* may be q itself with q's strides */
     int64_t y_batch, y_row;
+    bool operand;
 } SpAttention;
 
 /* Attention inside square windows of an image with decomposed relative positions (Li et al.,
@@ -98,7 +111,7 @@ typedef struct SpWindowAttention {
  * shared by all heads; NULL q_weight: none), then the 2D rotary embedding of
  * src/front/README.md, "RoPE": the first half of a head rotated by y, the second by x.
  * qkv: [rows, 3 * heads * head]; position: [rows, 2] as (y, x), repeated every `period` rows;
- * base of the angles `rope_base`. */
+ * base of the angles `rope_base`. operand: q, k and v of a row are operands, each a part. */
 typedef struct SpQkNormRope {
     float *qkv;
     int64_t rows, heads, head;
@@ -108,6 +121,7 @@ typedef struct SpQkNormRope {
     int64_t period;
     int32_t max_position;
     float rope_base;
+    bool operand;
 } SpQkNormRope;
 
 /* Convolution weights from [cout, cin, kh, kw] in any float dtype to the order the device's
@@ -136,8 +150,8 @@ typedef struct SpConv2d {
 static inline SpLinear sp_conv2d_linear(const SpConv2d *a, int64_t rows)
 {
     const SpTensor w = {a->packed, SP_F32, 2, {a->cout, a->kh * a->kw * a->cin}};
-    const SpLinear linear = {a->x, rows,        a->ldx,  w,    a->b,  a->act,
-                             NULL, a->residual, a->cout, a->y, a->ldy};
+    const SpLinear linear = {a->x, rows,        a->ldx,  w,    a->b,   a->act, NULL,
+                             a->residual, a->cout, a->y, a->ldy, false, 0};
     return linear;
 }
 

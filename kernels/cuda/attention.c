@@ -1,10 +1,9 @@
 /*
  * Chooses the kernel of an attention, never by the number of queries: a call may be split by them.
  *
- * Half precision: q, k and v are float32 in memory, so each head's k and v are copied to halves in
- * the scratch first, as many heads at a time as fit. For n tokens and heads of 64 that reads 512 n
- * and writes 256 n bytes a head beside 256 n^2 operations: nothing for the global attention (0.2 %
- * at 89,300 tokens on an H100), a sixth for frames of 900 tokens.
+ * Half precision: where q, k and v are float32 in memory, each head's k and v are copied to halves
+ * in the scratch first, as many heads at a time as fit. Operands are read where they are, by our
+ * kernels if heads fill a tile's width, and are copied for cuDNN, head by head.
  */
 #include "base/minmax.h"
 #include "kernels/cuda/libraries.h"
@@ -12,24 +11,34 @@
 enum {
     FEW_KEYS = 64, /* up to here a thread a query */
     FEW_HEAD = 64,
-    MAX_MMA_HEAD = 128,
+    MAX_MMA_HEAD = SP_OPERAND_HEAD,
     MAX_TILED_HEAD = 256
 };
 
-static SpUnits units(const SpAttention *a, int64_t first, int64_t count, int64_t width)
+/* n rows of each unit, that far apart in floats. */
+static SpUnits units(const SpCuda *cuda, const SpAttention *a, int64_t first, int64_t count,
+                     int64_t width)
 {
-    return (SpUnits){
-        .first = first, .count = count, .heads = a->heads, .head = a->head, .width = width};
+    return (SpUnits){.rows = sp_cuda_format(cuda, a->operand),
+                     .first = first,
+                     .count = count,
+                     .heads = a->heads,
+                     .head = a->head,
+                     .width = width};
+}
+
+static void place(SpUnits *u, int64_t n, int64_t batch, int64_t row)
+{
+    u->n = n;
+    u->batch = sp_cuda_ld(u->rows, batch);
+    u->row = sp_cuda_ld(u->rows, row);
 }
 
 static void pack_keys(SpCuda *cuda, const SpAttention *a, SpUnits u, void *k, void *v)
 {
-    u.n = a->nk;
-    u.batch = a->k_batch;
-    u.row = a->k_row;
+    place(&u, a->nk, a->k_batch, a->k_row);
     sp_cuda_pack_units(cuda, &u, a->k, cuda->format, k);
-    u.batch = a->v_batch;
-    u.row = a->v_row;
+    place(&u, a->nk, a->v_batch, a->v_row);
     sp_cuda_pack_units(cuda, &u, a->v, cuda->format, v);
 }
 
@@ -61,24 +70,21 @@ static int64_t whole_group(int64_t all, int64_t max)
  * workspace too, except for what a plan needs. */
 static void fused_group(SpCuda *cuda, const SpAttention *a, int64_t first, SpFused f)
 {
-    SpUnits u = units(a, first, f.units, a->head);
+    SpUnits u = units(cuda, a, first, f.units, a->head);
     const size_t q_bytes = half_bytes(f.units * a->nq * a->head);
     const size_t k_bytes = half_bytes(f.units * a->nk * a->head);
     char *q = cuda->work, *y = q + q_bytes, *k = y + q_bytes, *v = k + k_bytes;
-    u.n = a->nq;
+    place(&u, a->nq, a->q_batch, a->q_row);
     u.share = a->q_share;
-    u.batch = a->q_batch;
-    u.row = a->q_row;
     sp_cuda_pack_units(cuda, &u, a->q, cuda->format, q);
-    pack_keys(cuda, a, units(a, first, f.units, a->head), k, v);
+    pack_keys(cuda, a, units(cuda, a, first, f.units, a->head), k, v);
     f.q = q;
     f.k = k;
     f.v = v;
     f.y = y;
     sp_cuda_dnn_attention(cuda, &f);
     u.share = 0;
-    u.batch = a->y_batch;
-    u.row = a->y_row;
+    place(&u, a->nq, a->y_batch, a->y_row);
     sp_cuda_unpack_units(cuda, &u, y, cuda->format, a->y);
 }
 
@@ -103,21 +109,29 @@ static bool by_library(SpCuda *cuda, const SpAttention *a)
     return true;
 }
 
+/* Heads of operands as a kernel for heads of `width` reads them. */
+static bool reads_operands(const SpAttention *a, int64_t width)
+{
+    const int64_t rows = a->k_row | a->v_row | a->k_batch | a->v_batch;
+    return a->head == width && rows % 4 == 0 && ((uintptr_t)a->k | (uintptr_t)a->v) % 16 == 0;
+}
+
 static void by_mma(SpCuda *cuda, const SpAttention *a)
 {
     const int64_t width = a->head <= 64 ? 64 : 128, all = a->batch * a->heads;
     const size_t unit = half_bytes(a->nk * width) * 2;
     const int64_t fit = (int64_t)(SP_CUDA_SCRATCH / unit);
-    if (fit == 0) { /* over 260,000 keys */
+    const bool operand = sp_cuda_format(cuda, a->operand) != SP_F32;
+    if (operand ? reads_operands(a, width) : fit == 0) { /* 0: over 260,000 keys */
         sp_cuda_attention_mma(cuda, a, 0, all, NULL, NULL);
         return;
     }
-    const int64_t group = even_group(all, fit);
+    const int64_t group = even_group(all, sp_max(fit, 1));
     const size_t bytes = half_bytes(group * a->nk * width);
     char *k = sp_cuda_scratch(cuda, bytes), *v = sp_cuda_scratch(cuda, bytes);
     for (int64_t first = 0; first < all && sp_cuda_live(cuda); first += group) {
         const int64_t count = sp_min(group, all - first);
-        pack_keys(cuda, a, units(a, first, count, width), k, v);
+        pack_keys(cuda, a, units(cuda, a, first, count, width), k, v);
         sp_cuda_attention_mma(cuda, a, first, count, k, v);
     }
     cuda->scratch_used = 0;
@@ -128,7 +142,8 @@ void sp_cuda_attention(SpDevice *device, const SpAttention *a)
     SpCuda *cuda = sp_cuda(device);
     if (!sp_cuda_live(cuda) || a->batch * a->heads * a->nq == 0)
         return;
-    if (a->nk <= FEW_KEYS && a->head <= FEW_HEAD)
+    const bool operand = sp_cuda_format(cuda, a->operand) != SP_F32;
+    if (!operand && a->nk <= FEW_KEYS && a->head <= FEW_HEAD)
         sp_cuda_attention_few(cuda, a);
     else if (cuda->format != SP_F32 && a->head <= MAX_MMA_HEAD) {
         if (!by_library(cuda, a))

@@ -29,12 +29,11 @@ static __device__ inline uint4 convert_piece(const float *row, int piece, int he
                       sp_pack(Half(), v[4], v[5]), sp_pack(Half(), v[6], v[7]));
 }
 
-/* One array of the unit's rows. */
+/* One array of the unit's rows, `row` elements apart. */
 struct Rows {
-    const float *f32; /* `row` apart */
-    int64_t row;
-    const uint16_t *half; /* [count, HEAD], or NULL */
-    int64_t count;
+    const float *f32;
+    const uint16_t *half; /* in the kernel's format, or NULL */
+    int64_t row, count;
 };
 
 /* Rows first .. first + ROWS to `shared`, zero beyond the last. */
@@ -47,10 +46,38 @@ static __device__ inline void load_tile(const Rows &a, int64_t first, int head, 
         if (first + r >= a.count)
             *reinterpret_cast<uint4 *>(to) = make_uint4(0, 0, 0, 0);
         else if (COPIED)
-            sp_copy16(to, a.half + (first + r) * HEAD + 8 * piece);
+            sp_copy16(to, a.half + (first + r) * a.row + 8 * piece);
         else
             *reinterpret_cast<uint4 *>(to) =
                 convert_piece<Half>(a.f32 + (first + r) * a.row, piece, head);
+    }
+}
+
+/* Element by element: heads of operands need not fill the tile nor begin at 16 bytes. */
+static __device__ inline uint4 operand_piece(const uint16_t *row, int piece, int head)
+{
+    uint32_t word[4];
+    SP_UNROLL
+    for (int i = 0; i < 4; i++) {
+        const int at = 8 * piece + 2 * i;
+        word[i] = (at < head ? row[at] : 0u) | (at + 1 < head ? (uint32_t)row[at + 1] : 0u) << 16;
+    }
+    return make_uint4(word[0], word[1], word[2], word[3]);
+}
+
+template <typename Half, int HEAD, int ROWS, bool OPERAND>
+static __device__ inline void load_queries_tile(const Rows &a, int64_t first, int head,
+                                                char *shared)
+{
+    if (!OPERAND) {
+        load_tile<Half, HEAD, ROWS, false>(a, first, head, shared);
+        return;
+    }
+    for (int i = (int)threadIdx.x; i < ROWS * (HEAD / 8); i += THREADS) {
+        const int r = i / (HEAD / 8), piece = i % (HEAD / 8);
+        *reinterpret_cast<uint4 *>(shared + place<HEAD>(r, piece)) =
+            first + r < a.count ? operand_piece(a.half + (first + r) * a.row, piece, head)
+                                : make_uint4(0, 0, 0, 0);
     }
 }
 
@@ -188,9 +215,19 @@ static __device__ inline void load_queries(Warp<HEAD, TILES> &w, const char *q)
     }
 }
 
-template <int HEAD, int TILES>
+template <typename Half, bool OPERAND>
+static __device__ inline void store(void *y, int64_t i, float value)
+{
+    if (OPERAND)
+        static_cast<uint16_t *>(y)[i] = (uint16_t)sp_pack(Half(), value, 0);
+    else
+        static_cast<float *>(y)[i] = value;
+}
+
+/* y: where the unit's rows begin, y_row elements apart; OPERAND: halves. */
+template <typename Half, int HEAD, int TILES, bool OPERAND>
 static __device__ inline void store_result(const Warp<HEAD, TILES> &w, const SpAttention &a,
-                                           int64_t first, float *y)
+                                           int64_t first, void *y, int64_t y_row)
 {
     const int lane = (int)threadIdx.x % SP_WARP;
     first += (int)threadIdx.x / SP_WARP * 16 * TILES + lane / 4;
@@ -209,11 +246,14 @@ static __device__ inline void store_result(const Warp<HEAD, TILES> &w, const SpA
             SP_UNROLL
         for (int e = 0; e < 2; e++)
             if (8 * n + lane % 4 * 2 + e < a.head)
-                y[i * a.y_row + 8 * n + lane % 4 * 2 + e] = w.acc[m][n][2 * half + e] / row_sum;
+                store<Half, OPERAND>(y, i * y_row + 8 * n + lane % 4 * 2 + e,
+                                     w.acc[m][n][2 * half + e] / row_sum);
     }
 }
 
-template <typename Half, int HEAD, int TILES, bool COPIED>
+/* COPIED: k and v come from copies, or, where there are none, from the operands themselves. OPERAND:
+ * q and y are operands. */
+template <typename Half, int HEAD, int TILES, bool COPIED, bool OPERAND>
 static __global__ void __launch_bounds__(THREADS)
     mma_kernel(SpAttention a, int64_t first_unit, int64_t tiles, const uint16_t *k_copy,
                const uint16_t *v_copy)
@@ -223,15 +263,26 @@ static __global__ void __launch_bounds__(THREADS)
     int64_t tile;
     const int64_t which = sp_divide(blockIdx.x, tiles, &tile);
     const SpHead h = sp_head(a, first_unit + which);
+    const SpHalfHead o = sp_half_head(a, first_unit + which);
     const int head = (int)a.head;
-    const Rows q = {h.q, a.q_row, nullptr, a.nq};
-    const Rows k = {h.k, a.k_row, COPIED ? k_copy + which * a.nk * HEAD : nullptr, a.nk};
-    const Rows v = {h.v, a.v_row, COPIED ? v_copy + which * a.nk * HEAD : nullptr, a.nk};
+    const int64_t copy = which * a.nk * HEAD;
+    const bool direct = OPERAND && COPIED && !k_copy;
+    const Rows q = {h.q, o.q, OPERAND ? 2 * a.q_row : a.q_row, a.nq};
+    const Rows k = {h.k, direct ? o.k : k_copy + copy,
+                    direct   ? 2 * a.k_row
+                    : COPIED ? HEAD
+                             : a.k_row,
+                    a.nk};
+    const Rows v = {h.v, direct ? o.v : v_copy + copy,
+                    direct   ? 2 * a.v_row
+                    : COPIED ? HEAD
+                             : a.v_row,
+                    a.nk};
     Warp<HEAD, TILES> w;
     load_tile<Half, HEAD, KEYS, COPIED>(k, 0, head, shared);
     load_tile<Half, HEAD, KEYS, COPIED>(v, 0, head, shared + BYTES);
     sp_copies_commit();
-    load_tile<Half, HEAD, QUERIES, false>(q, tile * QUERIES, head, shared + 2 * BYTES);
+    load_queries_tile<Half, HEAD, QUERIES, OPERAND>(q, tile * QUERIES, head, shared + 2 * BYTES);
     __syncthreads();
     load_queries<Half>(w, shared + 2 * BYTES);
     const float scale = a.scale * 1.44269504088896341f;
@@ -253,41 +304,46 @@ static __global__ void __launch_bounds__(THREADS)
         online_softmax(w, s, scale);
         p_v<Half>(w, s, here + BYTES);
     }
-    store_result(w, a, tile * QUERIES, h.y);
+    if (OPERAND)
+        store_result<Half, HEAD, TILES, true>(w, a, tile * QUERIES, o.y, 2 * a.y_row);
+    else
+        store_result<Half, HEAD, TILES, false>(w, a, tile * QUERIES, h.y, a.y_row);
 }
 
-template <typename Half, int HEAD, int TILES, bool COPIED>
+template <typename Half, int HEAD, int TILES, bool COPIED, bool OPERAND>
 static void run(SpCuda *cuda, const SpAttention *a, int64_t first, int64_t count, const void *k,
                 const void *v)
 {
     enum { QUERIES = WARPS * 16 * TILES };
     const int64_t tiles = (a->nq + QUERIES - 1) / QUERIES;
     const size_t shared = 4 * KEYS * HEAD * 2;
-    auto *kernel = mma_kernel<Half, HEAD, TILES, COPIED>;
+    auto *kernel = mma_kernel<Half, HEAD, TILES, COPIED, OPERAND>;
     sp_allow_shared(kernel, shared);
     SP_LAUNCH(cuda, "attention_mma", kernel, count * tiles, THREADS, shared, *a, first, tiles,
               static_cast<const uint16_t *>(k), static_cast<const uint16_t *>(v));
 }
 
-template <typename Half>
+template <typename Half, int HEAD, int TILES>
 static void run_as(SpCuda *cuda, const SpAttention *a, int64_t first, int64_t count, const void *k,
                    const void *v)
 {
-    if (a->head <= 64 && k)
-        run<Half, 64, 2, true>(cuda, a, first, count, k, v);
-    else if (a->head <= 64)
-        run<Half, 64, 2, false>(cuda, a, first, count, k, v);
+    if (sp_cuda_format(cuda, a->operand) != SP_F32)
+        run<Half, HEAD, TILES, true, true>(cuda, a, first, count, k, v);
     else if (k)
-        run<Half, 128, 1, true>(cuda, a, first, count, k, v);
+        run<Half, HEAD, TILES, true, false>(cuda, a, first, count, k, v);
     else
-        run<Half, 128, 1, false>(cuda, a, first, count, k, v);
+        run<Half, HEAD, TILES, false, false>(cuda, a, first, count, k, v);
 }
 
 extern "C" void sp_cuda_attention_mma(SpCuda *cuda, const SpAttention *a, int64_t first,
                                       int64_t count, const void *k, const void *v)
 {
-    if (cuda->half == SP_BF16)
-        run_as<Bf16>(cuda, a, first, count, k, v);
+    if (cuda->half == SP_BF16 && a->head <= 64)
+        run_as<Bf16, 64, 2>(cuda, a, first, count, k, v);
+    else if (cuda->half == SP_BF16)
+        run_as<Bf16, 128, 1>(cuda, a, first, count, k, v);
+    else if (a->head <= 64)
+        run_as<F16, 64, 2>(cuda, a, first, count, k, v);
     else
-        run_as<F16>(cuda, a, first, count, k, v);
+        run_as<F16, 128, 1>(cuda, a, first, count, k, v);
 }

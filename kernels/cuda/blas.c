@@ -22,7 +22,7 @@
 #define TEXT(x)  TEXT_(x)
 #define LIBRARY  "libcublasLt.so." TEXT(CUBLAS_VER_MAJOR)
 
-enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE, MAX_ALIGNMENT = 16 };
+enum { ENTRIES = 512, NOMINAL_ROWS = SP_CUDA_ROWS, MAX_ALIGNMENT = 16 };
 
 #define FUNCTIONS(F)                                                                               \
     F(cublasLtCreate)                                                                              \
@@ -42,7 +42,7 @@ enum { ENTRIES = 512, NOMINAL_ROWS = 8 * SP_ROW_TILE, MAX_ALIGNMENT = 16 };
 /* What an algorithm depends on. */
 typedef struct Key {
     int64_t n, k, ldx, ldw, ldc, ldy;
-    int32_t format, tf32, bias, relu, c;
+    int32_t formats, tf32, bias, relu, c; /* formats: of the operands, and 256 times y's */
     uint32_t x_align, w_align, c_align, y_align, bias_align;
 } Key;
 _Static_assert(sizeof(Key) == 6 * 8 + 10 * 4, "keys are compared as bytes");
@@ -137,7 +137,7 @@ static Key key_of(const SpGemm *p)
                  .ldw = p->ldw,
                  .ldc = p->c ? p->ldc : 0,
                  .ldy = p->ldy,
-                 .format = (int32_t)p->format,
+                 .formats = (int32_t)(p->format + 256 * p->y_format),
                  .tf32 = p->tf32,
                  .bias = p->bias != NULL,
                  .relu = p->relu,
@@ -163,11 +163,15 @@ static Entry *find(struct SpCudaBlas *blas, const Key *key)
     return NULL;
 }
 
+static cudaDataType type_of(SpDtype format)
+{
+    return format == SP_F32 ? CUDA_R_32F : format == SP_BF16 ? CUDA_R_16BF : CUDA_R_16F;
+}
+
+/* The bias has the type of y, as it has unless the library is told otherwise. */
 static bool describe(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, Call *call)
 {
-    const cudaDataType type = p->format == SP_F32    ? CUDA_R_32F
-                              : p->format == SP_BF16 ? CUDA_R_16BF
-                                                     : CUDA_R_16F;
+    const cudaDataType type = type_of(p->format), result = type_of(p->y_format);
     const cublasOperation_t transposed = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue =
         p->relu   ? (p->bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU)
@@ -187,8 +191,8 @@ static bool describe(struct SpCudaBlas *b, const SpGemm *p, int64_t rows, Call *
                                               &p->bias, sizeof p->bias) == 0) &&
            b->cublasLtMatrixLayoutCreate(&call->w, type, k, n, p->ldw) == 0 &&
            b->cublasLtMatrixLayoutCreate(&call->x, type, k, m, p->ldx) == 0 &&
-           b->cublasLtMatrixLayoutCreate(&call->c, CUDA_R_32F, n, m, p->c ? p->ldc : p->ldy) == 0 &&
-           b->cublasLtMatrixLayoutCreate(&call->y, CUDA_R_32F, n, m, p->ldy) == 0;
+           b->cublasLtMatrixLayoutCreate(&call->c, result, n, m, p->c ? p->ldc : p->ldy) == 0 &&
+           b->cublasLtMatrixLayoutCreate(&call->y, result, n, m, p->ldy) == 0;
 }
 
 static void destroy(struct SpCudaBlas *b, Call *call)

@@ -26,7 +26,11 @@ enum {
     SP_CUDA_ALIGN = 256,
     /* From so many keys on attention is cuDNN's, where it has one: it compiles each plan when it is
      * first used, for seconds, which shorter sequences never win back. */
-    SP_CUDA_LIBRARY_KEYS = 48 << 10
+    SP_CUDA_LIBRARY_KEYS = 48 << 10,
+    /* Rows of a product at most where they pass through the scratch: enough tiles to keep a large
+     * card's multiprocessors busy (12288 x 1024 are 768 of 128 x 128, six for each of 132). The
+     * library's algorithms are chosen for so many. */
+    SP_CUDA_ROWS = 32 * SP_ROW_TILE
 };
 
 typedef struct SpCuda {

@@ -35,8 +35,12 @@ static __device__ inline void write(const SpGemm &a, int64_t r, int64_t o, float
     if (a.c)
         v += a.c[r * a.ldc + o];
     if (a.bias)
-        v += a.bias[o];
-    a.y[r * a.ldy + o] = a.relu && v < 0 ? 0 : v;
+        v += sp_element(a.bias, a.y_format, o);
+    v = a.relu && v < 0 ? 0 : v;
+    if (a.y_format == SP_F32)
+        static_cast<float *>(a.y)[r * a.ldy + o] = v;
+    else
+        static_cast<uint16_t *>(a.y)[r * a.ldy + o] = (uint16_t)sp_pack(Bf16(), v, 0);
 }
 
 static __global__ void product_kernel(SpGemm a, int64_t across)

@@ -89,6 +89,47 @@ template <int N> static __device__ inline SpFloats<N> sp_load(const float *from)
     return *reinterpret_cast<const SpFloats<N> *>(from);
 }
 
+/* N numbers of SP_BF16 that one instruction loads or stores. */
+template <int N> struct alignas(N * sizeof(uint16_t)) SpHalves {
+    uint16_t v[N];
+};
+
+/* Element i of rows of `Format`, Float or Bf16, N at a time. */
+struct Float {
+};
+
+template <int N> static __device__ inline SpFloats<N> sp_read(Float, const void *from, int64_t i)
+{
+    return sp_load<N>(static_cast<const float *>(from) + i);
+}
+
+template <int N> static __device__ inline SpFloats<N> sp_read(Bf16, const void *from, int64_t i)
+{
+    const SpHalves<N> bits =
+        *reinterpret_cast<const SpHalves<N> *>(static_cast<const uint16_t *>(from) + i);
+    SpFloats<N> x;
+    for (int k = 0; k < N; k++)
+        x.v[k] = __uint_as_float((uint32_t)bits.v[k] << 16);
+    return x;
+}
+
+template <int N>
+static __device__ inline void sp_write(Float, void *to, int64_t i, const SpFloats<N> &x)
+{
+    *reinterpret_cast<SpFloats<N> *>(static_cast<float *>(to) + i) = x;
+}
+
+template <typename Half, int N>
+static __device__ inline void sp_write(Half half, void *to, int64_t i, const SpFloats<N> &x)
+{
+    if constexpr (N == 1) {
+        static_cast<uint16_t *>(to)[i] = (uint16_t)sp_pack(half, x.v[0], 0);
+    } else {
+        uint2 words = make_uint2(sp_pack(half, x.v[0], x.v[1]), sp_pack(half, x.v[2], x.v[3]));
+        *reinterpret_cast<uint2 *>(static_cast<uint16_t *>(to) + i) = words;
+    }
+}
+
 /* Where the rows of an attention's unit begin: batch unit / heads, head unit % heads. */
 struct SpHead {
     const float *q, *k, *v;
@@ -101,6 +142,24 @@ static __device__ inline SpHead sp_head(const SpAttention &a, int64_t unit)
     const int64_t b = sp_divide(unit, a.heads, &h), at = h * a.head;
     return SpHead{a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch + at,
                   a.k + b * a.k_batch + at, a.v + b * a.v_batch + at, a.y + b * a.y_batch + at};
+}
+
+/* The same of operands in SP_BF16. */
+struct SpHalfHead {
+    const uint16_t *q, *k, *v;
+    uint16_t *y;
+};
+
+static __device__ inline SpHalfHead sp_half_head(const SpAttention &a, int64_t unit)
+{
+    int64_t h;
+    const int64_t b = sp_divide(unit, a.heads, &h), at = h * a.head;
+    const float *q = a.q + (a.q_share > 1 ? b / a.q_share : b) * a.q_batch;
+    const float *k = a.k + b * a.k_batch, *v = a.v + b * a.v_batch;
+    return SpHalfHead{reinterpret_cast<const uint16_t *>(q) + at,
+                      reinterpret_cast<const uint16_t *>(k) + at,
+                      reinterpret_cast<const uint16_t *>(v) + at,
+                      reinterpret_cast<uint16_t *>(a.y + b * a.y_batch) + at};
 }
 
 /* An op that is one kernel of `grid` blocks, which depend on `cuda` and the op's `a`. */

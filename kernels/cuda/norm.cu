@@ -22,19 +22,29 @@ static __device__ inline float normalized(float x, float mean, float scale, cons
     return v + (bias ? bias[i] : 0.0f);
 }
 
-static __global__ void layer_norm_kernel(SpLayerNorm a)
+template <typename Format> static __global__ void layer_norm_kernel(SpLayerNorm a)
 {
     const int64_t r = (int64_t)blockIdx.x * SP_BLOCK_WARPS + threadIdx.x / SP_WARP;
     if (r >= a.rows)
         return;
     const float *x = a.x + r * a.ldx;
-    float mean, scale;
+    float *y = a.y + r * a.ldy, mean, scale;
     moments(x, a.width, a.eps, &mean, &scale);
     for (int64_t i = threadIdx.x % SP_WARP; i < a.width; i += SP_WARP)
-        a.y[r * a.ldy + i] = normalized(x[i], mean, scale, a.weight, a.bias, i);
+        sp_write(Format(), y, i,
+                 SpFloats<1>{{normalized(x[i], mean, scale, a.weight, a.bias, i)}});
 }
 
-SP_OP(layer_norm, SpLayerNorm, sp_warp_blocks(a->rows))
+extern "C" void sp_cuda_layer_norm(SpDevice *device, const SpLayerNorm *a)
+{
+    SpCuda *cuda = sp_cuda(device);
+    if (sp_cuda_format(cuda, a->operand) == SP_BF16)
+        SP_LAUNCH(cuda, "layer_norm", layer_norm_kernel<Bf16>, sp_warp_blocks(a->rows), SP_BLOCK, 0,
+                  *a);
+    else
+        SP_LAUNCH(cuda, "layer_norm", layer_norm_kernel<Float>, sp_warp_blocks(a->rows), SP_BLOCK,
+                  0, *a);
+}
 
 /* table: [max_position + 1, pairs, (cos, sin)]. */
 static __global__ void rope_table_kernel(SpQkNormRope a, float *table)
@@ -51,6 +61,7 @@ static __global__ void rope_table_kernel(SpQkNormRope a, float *table)
 }
 
 /* A warp a head of q or k; its elements pass through shared memory, where pairs meet. */
+template <typename Format>
 static __global__ void rope_kernel(SpQkNormRope a, const float *table)
 {
     SP_SHARED(float, shared);
@@ -61,15 +72,19 @@ static __global__ void rope_kernel(SpQkNormRope a, const float *table)
     int64_t h, step;
     const int64_t r = sp_divide(unit, 2 * a.heads, &h), pairs = a.head / 4;
     const bool key = h >= a.heads;
-    float *x = a.qkv + r * 3 * a.heads * a.head + h * a.head, *v = shared + warp * a.head;
+    const int64_t width = a.heads * a.head, first = (key ? h - a.heads : h) * a.head;
+    float *x = a.qkv + r * 3 * width + (key ? width : 0), *v = shared + warp * a.head;
     float mean = 0, scale = 1;
-    if (a.q_weight)
-        moments(x, a.head, a.eps, &mean, &scale);
     for (int64_t i = lane; i < a.head; i += SP_WARP)
-        v[i] = a.q_weight ? normalized(x[i], mean, scale, key ? a.k_weight : a.q_weight,
-                                       key ? a.k_bias : a.q_bias, i)
-                          : x[i];
+        v[i] = sp_read<1>(Format(), x, first + i).v[0];
     __syncwarp();
+    if (a.q_weight) {
+        moments(v, a.head, a.eps, &mean, &scale);
+        for (int64_t i = lane; i < a.head; i += SP_WARP)
+            v[i] = normalized(v[i], mean, scale, key ? a.k_weight : a.q_weight,
+                              key ? a.k_bias : a.q_bias, i);
+        __syncwarp();
+    }
     sp_divide(r, a.period, &step);
     for (int64_t i = lane; i < a.head; i += SP_WARP) {
         const int64_t axis = i >= 2 * pairs, e = i - axis * 2 * pairs, m = e % pairs;
@@ -79,7 +94,7 @@ static __global__ void rope_kernel(SpQkNormRope a, const float *table)
             const float other = e < pairs ? -v[i + pairs] : v[i - pairs];
             out = v[i] * rotation[0] + other * rotation[1];
         }
-        x[i] = out;
+        sp_write(Format(), x, first + i, SpFloats<1>{{out}});
     }
 }
 
@@ -87,15 +102,19 @@ extern "C" void sp_cuda_qk_norm_rope(SpDevice *device, const SpQkNormRope *a)
 {
     SpCuda *cuda = sp_cuda(device);
     const int64_t entries = (a->max_position + 1) * (a->head / 4);
+    const int64_t blocks = sp_warp_blocks(a->rows * 2 * a->heads);
+    const size_t shared = (size_t)(SP_BLOCK_WARPS * a->head) * sizeof(float);
     float *table = static_cast<float *>(sp_cuda_scratch(cuda, (size_t)entries * 2 * sizeof(float)));
     SP_LAUNCH(cuda, "rope_table", rope_table_kernel, sp_blocks(cuda, entries), SP_BLOCK, 0, *a,
               table);
-    SP_LAUNCH(cuda, "qk_norm_rope", rope_kernel, sp_warp_blocks(a->rows * 2 * a->heads), SP_BLOCK,
-              (size_t)(SP_BLOCK_WARPS * a->head) * sizeof(float), *a, table);
+    if (sp_cuda_format(cuda, a->operand) == SP_BF16)
+        SP_LAUNCH(cuda, "qk_norm_rope", rope_kernel<Bf16>, blocks, SP_BLOCK, shared, *a, table);
+    else
+        SP_LAUNCH(cuda, "qk_norm_rope", rope_kernel<Float>, blocks, SP_BLOCK, shared, *a, table);
     cuda->scratch_used = 0;
 }
 
-static const int64_t NORM_BLOCK = 1024; /* pixels whose sums are formed together */
+static const int64_t NORM_BLOCK = 64; /* pixels whose sums are formed together */
 
 /* sums[image, block, c] over the block's pixels: x - mean, or its square with mean [image, c]. */
 static __global__ void pixel_sums_kernel(SpInstanceNorm a, int64_t blocks, const float *mean,
@@ -116,20 +135,23 @@ static __global__ void pixel_sums_kernel(SpInstanceNorm a, int64_t blocks, const
     }
 }
 
-/* Blocks' sums to means, or to 1/sqrt(var + eps). */
+/* Blocks' sums to means, or to 1/sqrt(var + eps), by a warp for each image and channel. */
 static __global__ void pixel_moment_kernel(SpInstanceNorm a, int64_t blocks, const float *sums,
                                            bool scale, float *out)
 {
-    SP_EACH(at, a.n * a.c)
-    {
-        int64_t i;
-        const int64_t image = sp_divide(at, a.c, &i);
-        double total = 0;
-        for (int64_t b = 0; b < blocks; b++)
-            total += (double)sums[(image * blocks + b) * a.c + i];
-        total /= (double)a.pixels;
+    const int64_t at = (int64_t)blockIdx.x * SP_BLOCK_WARPS + threadIdx.x / SP_WARP;
+    if (at >= a.n * a.c)
+        return;
+    int64_t i;
+    const int64_t image = sp_divide(at, a.c, &i);
+    double total = 0;
+    for (int64_t b = threadIdx.x % SP_WARP; b < blocks; b += SP_WARP)
+        total += (double)sums[(image * blocks + b) * a.c + i];
+    for (int lanes = SP_WARP / 2; lanes; lanes /= 2)
+        total += __shfl_xor_sync(0xffffffffu, total, lanes);
+    total /= (double)a.pixels;
+    if (threadIdx.x % SP_WARP == 0)
         out[at] = (float)(scale ? 1 / sqrt(total + (double)a.eps) : total);
-    }
 }
 
 static __global__ void instance_norm_kernel(SpInstanceNorm a, const float *mean, const float *scale)
@@ -150,7 +172,7 @@ static void normalize_images(SpCuda *cuda, const SpInstanceNorm *a, float *work)
     for (int pass = 0; pass < 2; pass++) {
         SP_LAUNCH(cuda, "pixel_sums", pixel_sums_kernel, a->n * blocks, 128, 0, *a, blocks,
                   pass ? mean : nullptr, sums);
-        SP_LAUNCH(cuda, "pixel_moment", pixel_moment_kernel, sp_blocks(cuda, a->n * a->c), SP_BLOCK,
+        SP_LAUNCH(cuda, "pixel_moment", pixel_moment_kernel, sp_warp_blocks(a->n * a->c), SP_BLOCK,
                   0, *a, blocks, sums, pass == 1, pass ? scale : mean);
     }
     SP_LAUNCH(cuda, "instance_norm", instance_norm_kernel, sp_blocks(cuda, a->n * a->pixels * a->c),

@@ -1,25 +1,6 @@
 /* Data converted to the order and the number format that products and attentions read. */
 #include "kernel.cuh"
 
-/* Elements N i .. of `out` in its format. */
-struct Float {
-};
-
-template <int N> static __device__ inline void store(Float, void *out, int64_t i, SpFloats<N> x)
-{
-    static_cast<SpFloats<N> *>(out)[i] = x;
-}
-
-template <typename Half, int N>
-static __device__ inline void store(Half half, void *out, int64_t i, SpFloats<N> x)
-{
-    if constexpr (N == 4)
-        static_cast<uint2 *>(out)[i] =
-            make_uint2(sp_pack(half, x.v[0], x.v[1]), sp_pack(half, x.v[2], x.v[3]));
-    else
-        static_cast<uint16_t *>(out)[i] = (uint16_t)sp_pack(half, x.v[0], 0);
-}
-
 /* Launches kernel<Float | Bf16 | F16, n> for `count` elements, n at a time. */
 #define LAUNCH_AS(format, n, cuda, what, kernel, count, ...)                                       \
     do {                                                                                           \
@@ -32,7 +13,7 @@ static __device__ inline void store(Half half, void *out, int64_t i, SpFloats<N>
             SP_LAUNCH(cuda, what, (kernel<F16, n>), grid, SP_BLOCK, 0, __VA_ARGS__);               \
     } while (0)
 
-/* N = 4 where all is float32 and a multiple of four. */
+/* N = 4 where all that is read is float32 and a multiple of four. */
 template <typename Format, int N> static __global__ void convert_kernel(SpConvert a)
 {
     const int64_t pieces = a.ld / N;
@@ -45,7 +26,10 @@ template <typename Format, int N> static __global__ void convert_kernel(SpConver
             v = sp_load<N>(static_cast<const float *>(a.x) + r * a.ldx + N * i);
         else if (i < a.width)
             v.v[0] = sp_element(a.x, a.dtype, r * a.ldx + i);
-        store(Format(), a.out, at, v);
+        if (a.gain)
+            for (int k = 0; k < N; k++)
+                v.v[k] *= a.gain[r];
+        sp_write(Format(), a.out, N * at, v);
     }
 }
 
@@ -79,7 +63,7 @@ static __global__ void gather_kernel(SpConv2d a, int64_t ho, int64_t wo, int64_t
         SpFloats<N> v = {};
         if (i < width && y >= 0 && y < a.h && x >= 0 && x < a.w)
             v = sp_load<N>(a.x + ((image * a.h + y) * a.w + x) * a.ldx + N * k);
-        store(Format(), out, at, v);
+        sp_write(Format(), out, N * at, v);
     }
 }
 
@@ -151,7 +135,7 @@ extern "C" void sp_cuda_scatter(SpCuda *cuda, const SpDeconv *a, int64_t first, 
               0, *a, first, m, t);
 }
 
-/* Where row i of unit `unit` begins among float32 rows. */
+/* Where row i of unit `unit` begins among the rows, in elements. */
 static __device__ inline int64_t unit_row(const SpUnits &a, int64_t unit, int64_t i)
 {
     int64_t h;
@@ -160,40 +144,45 @@ static __device__ inline int64_t unit_row(const SpUnits &a, int64_t unit, int64_
 }
 
 template <typename Format, int N>
-static __global__ void pack_units_kernel(SpUnits a, const float *x, void *out)
+static __global__ void pack_units_kernel(SpUnits a, const void *x, void *out)
 {
     SP_EACH(at, a.count * a.n * a.width / N)
     {
         int64_t piece, i;
         const int64_t row = sp_divide(at, a.width / N, &piece), unit = sp_divide(row, a.n, &i);
-        const float *from = x + unit_row(a, unit, i);
+        const int64_t from = unit_row(a, unit, i) + N * piece;
         SpFloats<N> v;
         for (int k = 0; k < N; k++)
-            v.v[k] = N * piece + k < a.head ? from[N * piece + k] : 0.0f;
-        store(Format(), out, at, v);
+            v.v[k] = N * piece + k < a.head ? sp_element(x, a.rows, from + k) : 0.0f;
+        sp_write(Format(), out, N * at, v);
     }
 }
 
-extern "C" void sp_cuda_pack_units(SpCuda *cuda, const SpUnits *a, const float *x, SpDtype format,
+extern "C" void sp_cuda_pack_units(SpCuda *cuda, const SpUnits *a, const void *x, SpDtype format,
                                    void *out)
 {
     LAUNCH_AS(format, 4, cuda, "pack_units", pack_units_kernel, a->count * a->n * a->width, *a, x,
               out);
 }
 
-static __global__ void unpack_units_kernel(SpUnits a, const void *x, SpDtype format, float *out)
+static __global__ void unpack_units_kernel(SpUnits a, const void *x, SpDtype format, void *out)
 {
     SP_EACH(at, a.count * a.n * a.width)
     {
         int64_t e, i;
         const int64_t row = sp_divide(at, a.width, &e), unit = sp_divide(row, a.n, &i);
-        if (e < a.head)
-            out[unit_row(a, unit, i) + e] = sp_element(x, format, at);
+        if (e >= a.head)
+            continue;
+        const int64_t to = unit_row(a, unit, i) + e;
+        if (a.rows == SP_F32)
+            static_cast<float *>(out)[to] = sp_element(x, format, at);
+        else
+            static_cast<uint16_t *>(out)[to] = static_cast<const uint16_t *>(x)[at];
     }
 }
 
 extern "C" void sp_cuda_unpack_units(SpCuda *cuda, const SpUnits *a, const void *x, SpDtype format,
-                                     float *out)
+                                     void *out)
 {
     SP_LAUNCH(cuda, "unpack_units", unpack_units_kernel,
               sp_blocks(cuda, a->count * a->n * a->width), SP_BLOCK, 0, *a, x, format, out);

@@ -108,15 +108,15 @@ static __global__ void modulate_kernel(SpModulate a)
     }
 }
 
-/* N columns at a time, where every row and column begins at a multiple of N. */
-template <int N> static __global__ void epilogue_kernel(SpEpilogue a)
+/* N columns at a time, where every row and column begins at a multiple of N. x and y in Format. */
+template <typename Format, int N> static __global__ void epilogue_kernel(SpEpilogue a)
 {
     const int64_t pieces = a.width / N;
     SP_EACH(at, a.rows * pieces)
     {
         int64_t i;
         const int64_t r = sp_divide(at, pieces, &i);
-        SpFloats<N> y = sp_load<N>(a.x + r * a.ldx + N * i);
+        SpFloats<N> y = sp_read<N>(Format(), a.x, r * a.ldx + N * i);
         if (a.b)
             for (int k = 0; k < N; k++)
                 y.v[k] += sp_load<N>(a.b + N * i).v[k];
@@ -128,20 +128,21 @@ template <int N> static __global__ void epilogue_kernel(SpEpilogue a)
         if (a.residual)
             for (int k = 0; k < N; k++)
                 y.v[k] += sp_load<N>(a.residual + r * a.ldr + N * i).v[k];
-        *reinterpret_cast<SpFloats<N> *>(a.y + r * a.ldy + N * i) = y;
+        sp_write(Format(), a.y, r * a.ldy + N * i, y);
     }
 }
 
-/* Zero bits where every row is aligned to four floats. */
-static uintptr_t ragged(const float *x, int64_t ld)
+/* Zero bits where every row is aligned to four numbers, in bytes of four floats. */
+static uintptr_t ragged(const void *x, int64_t ld, SpDtype format = SP_F32)
 {
-    return (uintptr_t)x | (uintptr_t)ld * sizeof(float);
+    const size_t size = sp_dtype_size(format);
+    return (uintptr_t)x * (sizeof(float) / size) | (uintptr_t)ld * sizeof(float);
 }
 
 static bool in_fours(const SpEpilogue *a)
 {
-    uintptr_t bits = ragged(a->x, a->ldx) | ragged(a->y, a->ldy) | ragged(a->b, a->width) |
-                     ragged(a->gain, a->width);
+    uintptr_t bits = ragged(a->x, a->ldx, a->format) | ragged(a->y, a->ldy, a->format) |
+                     ragged(a->b, a->width) | ragged(a->gain, a->width);
     if (a->residual)
         bits |= ragged(a->residual, a->ldr);
     return bits % sizeof(float4) == 0;
@@ -188,12 +189,20 @@ SP_OP(scale_rows, SpScaleRows, sp_blocks(cuda, a->rows * a->c))
 SP_OP(modulate, SpModulate, sp_blocks(cuda, a->rows * a->width))
 SP_OP(l2_normalize, SpL2Normalize, sp_warp_blocks(a->rows))
 
+#define LAUNCH_EPILOGUE(format, n)                                                                 \
+    SP_LAUNCH(cuda, "epilogue", (epilogue_kernel<format, n>), sp_blocks(cuda, count / (n)),        \
+              SP_BLOCK, 0, *a)
+
 extern "C" void sp_cuda_epilogue(SpCuda *cuda, const SpEpilogue *a)
 {
     const int64_t count = a->rows * a->width;
-    if (in_fours(a))
-        SP_LAUNCH(cuda, "epilogue", epilogue_kernel<4>, sp_blocks(cuda, count / 4), SP_BLOCK, 0,
-                  *a);
+    const bool fours = in_fours(a);
+    if (a->format == SP_F32 && fours)
+        LAUNCH_EPILOGUE(Float, 4);
+    else if (a->format == SP_F32)
+        LAUNCH_EPILOGUE(Float, 1);
+    else if (fours)
+        LAUNCH_EPILOGUE(Bf16, 4);
     else
-        SP_LAUNCH(cuda, "epilogue", epilogue_kernel<1>, sp_blocks(cuda, count), SP_BLOCK, 0, *a);
+        LAUNCH_EPILOGUE(Bf16, 1);
 }

@@ -1,20 +1,32 @@
 #include "front/internal.h"
 
-/* Rows of a group of short sequences, whatever the plan: groups end anywhere in a row tile. */
-enum { GROUP_ROWS = 8 * SP_ROW_TILE };
+/* Rows of a group of short sequences, whatever the plan: groups end anywhere in a row tile. A card
+ * wants more of them at once. */
+static int64_t group_rows(const SpNn *nn)
+{
+    return (nn->device->reads_host ? 8 : 32) * SP_ROW_TILE;
+}
+
+/* q, k and v stay operands where attention takes such. */
+static bool operands(const SpBlock *b)
+{
+    return b->width / b->heads <= SP_OPERAND_HEAD;
+}
 
 /* Rows `first` .. first + count of x, counted from the first token of a frame, to their q, k and v:
- * qkv(norm1(x)), q and k normalised and rotated. qkv: [count, 3 width]. */
+ * qkv(norm1(x)), q and k normalised and rotated. qkv: [count, 3 width], each of the three a part. */
 static void qkv_rows(SpNn *nn, const SpBlock *b, const float *x, int64_t first, int64_t count,
                      const SpPositions *positions, float *qkv)
 {
-    sp_dense_normed(nn, &b->qkv, &b->norm1, x + first * b->width, count, count, qkv);
+    sp_dense_normed_operand(nn, &b->qkv, &b->norm1, x + first * b->width, count,
+                            operands(b) ? b->width : 0, qkv);
     if (positions)
         sp_nn_run(nn, qk_norm_rope,
                   &(SpQkNormRope){qkv, count, b->heads, b->width / b->heads, b->q_norm.w,
                                   b->q_norm.b, b->k_norm.w, b->k_norm.b, b->norm1.eps,
                                   positions->yx + 2 * (first % positions->period),
-                                  positions->period, positions->max, positions->base});
+                                  positions->period, positions->max, positions->base,
+                                  operands(b)});
 }
 
 /* x += ls1 proj(attended), whose rows are 3 width apart. */
@@ -26,7 +38,8 @@ static void project(SpNn *nn, const SpBlock *b, const float *attended, int64_t r
                              .ldx = 3 * b->width,
                              .gain = b->ls1,
                              .residual = x,
-                             .y = x});
+                             .y = x,
+                             .x_operand = operands(b)});
 }
 
 /* q, k and v of all rows at once. */
@@ -42,7 +55,7 @@ static void attention(SpNn *nn, const SpBlock *b, float *x, int64_t sequences, i
     sp_attention_run(nn, b->heads, b->width,
                      (SpAttention){sequences, length, length, .q = qkv, .q_batch = length * row,
                                    .q_row = row, .k = qkv + b->width, .k_batch = length * row,
-                                   .k_row = row, .y = qkv});
+                                   .k_row = row, .y = qkv, .operand = operands(b)});
     project(nn, b, qkv, rows, x);
 }
 
@@ -64,7 +77,7 @@ static void attention_by_queries(SpNn *nn, const SpBlock *b, float *x, int64_t l
         qkv_rows(nn, b, x, at, count, positions, qkv);
         sp_attention_run(nn, b->heads, width,
                          (SpAttention){1, count, length, .q = qkv, .q_row = row, .k = kv,
-                                       .k_row = 2 * width, .y = qkv});
+                                       .k_row = 2 * width, .y = qkv, .operand = operands(b)});
         project(nn, b, qkv, count, x + at * width);
     }
 }
@@ -72,7 +85,7 @@ static void attention_by_queries(SpNn *nn, const SpBlock *b, float *x, int64_t l
 void sp_block_run(SpNn *nn, const SpBlock *block, float *x, int64_t sequences, int64_t length,
                   const SpPositions *positions)
 {
-    const int64_t group = sp_max(GROUP_ROWS / length, 1), rows = sequences * length;
+    const int64_t group = sp_max(group_rows(nn) / length, 1), rows = sequences * length;
     const int64_t queries = nn->plan.queries ? sp_nn_chunk_rows(length, nn->plan.queries) : length;
     for (int64_t s = 0; s < sequences; s += group) {
         float *at = x + s * length * block->width;

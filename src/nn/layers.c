@@ -15,29 +15,65 @@ void sp_dense_call(SpNn *nn, const SpDense *dense, SpLinear call)
 
 void sp_norm_rows(SpNn *nn, const SpNorm *norm, const float *x, int64_t ldx, int64_t rows, float *y)
 {
-    sp_nn_run(
-        nn, layer_norm,
-        &(SpLayerNorm){x, rows, norm->width, ldx, norm->w, norm->b, norm->eps, y, norm->width});
+    sp_nn_run(nn, layer_norm,
+              &(SpLayerNorm){x, rows, norm->width, ldx, norm->w, norm->b, norm->eps, y, norm->width,
+                             false});
+}
+
+void sp_norm_operand(SpNn *nn, const SpNorm *norm, const float *x, int64_t rows, float *y)
+{
+    const int64_t width = norm->width;
+    sp_nn_run(nn, layer_norm,
+              &(SpLayerNorm){x, rows, width, width, norm->w, norm->b, norm->eps, y, width, true});
+}
+
+/* Rows of a norm through a dense layer, y in parts or not. */
+static void normed(SpNn *nn, const SpDense *dense, const SpNorm *norm, const float *x, int64_t rows,
+                   int64_t part, float *y)
+{
+    SP_NN_SCOPE(nn);
+    float *operand = sp_nn_alloc(nn, rows * norm->width);
+    sp_norm_operand(nn, norm, x, rows, operand);
+    sp_dense_call(
+        nn, dense,
+        (SpLinear){.x = operand, .rows = rows, .y = y, .x_operand = true, .y_part = part});
 }
 
 void sp_dense_normed(SpNn *nn, const SpDense *dense, const SpNorm *norm, const float *x,
                      int64_t rows, int64_t chunk, float *y)
 {
-    SP_NN_SCOPE(nn);
-    float *normed = sp_nn_alloc(nn, sp_min(rows, chunk) * norm->width);
-    for (int64_t at = 0; at < rows; at += chunk) {
-        const int64_t count = sp_min(chunk, rows - at);
-        sp_norm_run(nn, norm, x + at * norm->width, count, normed);
-        sp_dense_run(nn, dense, normed, count, SP_IDENTITY, y + at * dense->w.dim[0]);
-    }
+    for (int64_t at = 0; at < rows; at += chunk)
+        normed(nn, dense, norm, x + at * norm->width, sp_min(chunk, rows - at), 0,
+               y + at * dense->w.dim[0]);
+}
+
+void sp_dense_normed_operand(SpNn *nn, const SpDense *dense, const SpNorm *norm, const float *x,
+                             int64_t rows, int64_t part, float *y)
+{
+    normed(nn, dense, norm, x, rows, part, y);
+}
+
+/* act(fc1(x)) as operands, x operands or not. */
+static void hidden_rows(SpNn *nn, const SpMlp *mlp, const float *x, bool operand, int64_t rows,
+                        float *hidden)
+{
+    sp_dense_call(nn, &mlp->fc1,
+                  (SpLinear){.x = x,
+                             .rows = rows,
+                             .act = mlp->act,
+                             .y = hidden,
+                             .x_operand = operand,
+                             .y_part = mlp->fc1.w.dim[0]});
 }
 
 void sp_mlp_run(SpNn *nn, const SpMlp *mlp, const float *x, int64_t rows, float *y, int64_t ldy)
 {
     SP_NN_SCOPE(nn);
     float *hidden = sp_nn_alloc(nn, rows * mlp->fc1.w.dim[0]);
-    sp_dense_run(nn, &mlp->fc1, x, rows, mlp->act, hidden);
-    sp_dense_call(nn, &mlp->fc2, (SpLinear){.x = hidden, .rows = rows, .y = y, .ldy = ldy});
+    hidden_rows(nn, mlp, x, false, rows, hidden);
+    sp_dense_call(
+        nn, &mlp->fc2,
+        (SpLinear){.x = hidden, .rows = rows, .y = y, .ldy = ldy, .x_operand = true});
 }
 
 void sp_mlp_add(SpNn *nn, const SpMlp *mlp, const SpNorm *norm, const float *gain, float *x,
@@ -45,15 +81,20 @@ void sp_mlp_add(SpNn *nn, const SpMlp *mlp, const SpNorm *norm, const float *gai
 {
     const int64_t width = mlp->fc1.w.dim[1], together = sp_min(rows, chunk);
     SP_NN_SCOPE(nn);
-    float *normed = norm ? sp_nn_alloc(nn, together * width) : NULL;
+    float *operand = norm ? sp_nn_alloc(nn, together * width) : NULL;
     float *hidden = sp_nn_alloc(nn, together * mlp->fc1.w.dim[0]);
     for (int64_t at = 0; at < rows; at += chunk, x += chunk * width) {
         const int64_t count = sp_min(chunk, rows - at);
         if (norm)
-            sp_norm_run(nn, norm, x, count, normed);
-        sp_dense_run(nn, &mlp->fc1, norm ? normed : x, count, mlp->act, hidden);
+            sp_norm_operand(nn, norm, x, count, operand);
+        hidden_rows(nn, mlp, norm ? operand : x, norm != NULL, count, hidden);
         sp_dense_call(nn, &mlp->fc2,
-                      (SpLinear){.x = hidden, .rows = count, .gain = gain, .residual = x, .y = x});
+                      (SpLinear){.x = hidden,
+                                 .rows = count,
+                                 .gain = gain,
+                                 .residual = x,
+                                 .y = x,
+                                 .x_operand = true});
     }
 }
 

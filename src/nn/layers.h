@@ -43,6 +43,10 @@ static inline void sp_dense_run(SpNn *nn, const SpDense *dense, const float *x, 
 void sp_dense_normed(SpNn *nn, const SpDense *dense, const SpNorm *norm, const float *x,
                      int64_t rows, int64_t chunk, float *y);
 
+/* The same of all rows at once, y's rows as operands in parts of `part` columns (kernels/ops.h). */
+void sp_dense_normed_operand(SpNn *nn, const SpDense *dense, const SpNorm *norm, const float *x,
+                             int64_t rows, int64_t part, float *y);
+
 /* y [rows, width] = norm(x); y may be x. The rows of x are `ldx` apart in sp_norm_rows. */
 void sp_norm_rows(SpNn *nn, const SpNorm *norm, const float *x, int64_t ldx, int64_t rows,
                   float *y);
@@ -51,6 +55,9 @@ static inline void sp_norm_run(SpNn *nn, const SpNorm *norm, const float *x, int
 {
     sp_norm_rows(nn, norm, x, norm->width, rows, y);
 }
+
+/* y [rows, width] = norm(x) as operands; y is not x. */
+void sp_norm_operand(SpNn *nn, const SpNorm *norm, const float *x, int64_t rows, float *y);
 
 /* y = mlp(x), rows of y ldy apart; what lies between is kept of all rows at once. */
 void sp_mlp_run(SpNn *nn, const SpMlp *mlp, const float *x, int64_t rows, float *y, int64_t ldy);

@@ -8,9 +8,11 @@
 /* Candidates from the fastest to the leanest, but for the weights. What each step costs: taps on
  * the host two copies of them; features on the host a copy of them whenever they are read; queries
  * in parts computing k and v twice, some 2 %; loop weights that are not kept their copies; few rows
- * at a time small products. */
+ * at a time small products, which leave a third of a large card's multiprocessors idle. */
+enum { WIDE = 32 * SP_ROW_TILE };
 static const SpPlan candidates[] = {
-    {.keep_loop_weights = true, .taps_on_device = true},
+    {.keep_loop_weights = true, .taps_on_device = true, .rows = WIDE},
+    {.keep_loop_weights = true, .rows = WIDE},
     {.keep_loop_weights = true},
     {.keep_loop_weights = true, .features_on_host = true},
     {.keep_loop_weights = true, .features_on_host = true, .queries = 32 * SP_ROW_TILE},
@@ -18,11 +20,13 @@ static const SpPlan candidates[] = {
     {.features_on_host = true, .queries = 2 * SP_ROW_TILE, .rows = 2 * SP_ROW_TILE},
     {.features_on_host = true, .queries = SP_ROW_TILE, .rows = SP_ROW_TILE},
 };
-enum { CANDIDATES = sizeof candidates / sizeof *candidates };
+/* FOR_HOST: the first of a device whose memory is the host's. */
+enum { CANDIDATES = sizeof candidates / sizeof *candidates, FOR_HOST = 2 };
 
 /* Taps stay on the device while a stage takes no more than this of it, the libraries' workspace
- * included: their copies cost a few hundredths of the time, other programs may want the memory. */
+ * included, or no more than an eighth of what is free: other programs may want the memory. */
 static const size_t MAX_BYTES_WITH_TAPS = 2000000000;
+enum { SHARE_WITH_TAPS = 8 };
 
 const char *sp_plan_mode(const SpPlan *plan)
 {
@@ -54,10 +58,12 @@ SpStatus sp_plan_footprint(SpDevice *device, const SpDryRun *stage, const SpPlan
     return sp_ok();
 }
 
-static bool taps_too_large(const SpDevice *device, const SpFootprint *footprint)
+static bool taps_too_large(const SpDevice *device, const SpFootprint *footprint,
+                           const SpMemoryLimits *limits)
 {
-    return footprint->plan.taps_on_device &&
-           footprint->device + footprint->weights + device->workspace_bytes > MAX_BYTES_WITH_TAPS;
+    const size_t bytes = footprint->device + footprint->weights + device->workspace_bytes;
+    return footprint->plan.taps_on_device && bytes > MAX_BYTES_WITH_TAPS &&
+           bytes > limits->device / SHARE_WITH_TAPS;
 }
 
 static bool fits_limits(const SpDevice *device, const SpFootprint *footprint,
@@ -99,7 +105,7 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage,
      * unless the host lacks the memory. Where device memory is host memory, taps have nowhere else
      * to go. */
     for (int on_host = !host; on_host >= 0 && !*fits; on_host--)
-        for (int i = host; i < CANDIDATES && !*fits; i++)
+        for (int i = host ? FOR_HOST : 0; i < CANDIDATES && !*fits; i++)
             for (int m = 0; m < count && !*fits; m++) {
                 SpPlan plan = candidates[i];
                 plan.weights = modes[m];
@@ -107,7 +113,7 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage,
                 plan.features_on_host = host ? plan.features_on_host : on_host;
                 SP_TRY(sp_plan_footprint(device, stage, &plan, &tried));
                 *fits = fits_limits(device, &tried, limits) &&
-                        !(on_host && taps_too_large(device, &tried));
+                        !(on_host && taps_too_large(device, &tried, limits));
                 if (*fits || tried.device + tried.weights < footprint->device + footprint->weights)
                     *footprint = tried;
             }

@@ -326,6 +326,112 @@ static void rope_plain(SpDevice *device, float *y)
     rope_case(device, y, 20, false);
 }
 
+/* A block of a transformer whose arrays between norm, products and attention are operands:
+ * y = y + gain * proj(attention(rope(qkv(norm(y))))), then y = y + fc2(gelu(fc1(norm(y)))). */
+static void block_case(SpDevice *device, float *y, int64_t head)
+{
+    enum { N = 75, HEADS = 2, PERIOD = 25 };
+    const int64_t width = HEADS * head, row = 3 * width, hidden = 2 * width;
+    Scope s = {.device = device};
+    int32_t position[2 * PERIOD];
+    for (int i = 0; i < 2 * PERIOD; i++)
+        position[i] = i * 5 % 12;
+    float *x = put(&s, y, (size_t)(N * width) * sizeof *y);
+    float *normed = put_noise(&s, "normed", N * width), *qkv = put_noise(&s, "qkv", N * row);
+    float *small = op_noise("w", row * width); /* so that rows stay of one size */
+    for (int64_t i = 0; i < row * width; i++)
+        small[i] *= 0.1f;
+    const float *w = put(&s, small, (size_t)(row * width) * sizeof *w);
+    const float *b = put_noise(&s, "b", row);
+    const float *gain = put_noise(&s, "gain", width);
+    const SpLayerNorm norm = {x, N, width, width, gain, b, 1e-5f, normed, width, true};
+    device->ops.layer_norm(device, &norm);
+    device->ops.linear(device, &(SpLinear){.x = normed,
+                                           .rows = N,
+                                           .ldx = width,
+                                           .w = {w, SP_F32, 2, {row, width}},
+                                           .b = b,
+                                           .y = qkv,
+                                           .ldy = row,
+                                           .x_operand = true,
+                                           .y_part = width});
+    device->ops.qk_norm_rope(device, &(SpQkNormRope){.qkv = qkv,
+                                                     .rows = N,
+                                                     .heads = HEADS,
+                                                     .head = head,
+                                                     .q_weight = gain,
+                                                     .q_bias = b,
+                                                     .k_weight = gain,
+                                                     .k_bias = b,
+                                                     .eps = 1e-5f,
+                                                     .position = put(&s, position, sizeof position),
+                                                     .period = PERIOD,
+                                                     .max_position = 11,
+                                                     .rope_base = 100,
+                                                     .operand = true});
+    device->ops.attention(device, &(SpAttention){.batch = 1,
+                                                 .nq = N,
+                                                 .nk = N,
+                                                 .heads = HEADS,
+                                                 .head = head,
+                                                 .scale = 1 / sqrtf((float)head),
+                                                 .q = qkv,
+                                                 .k = qkv + width,
+                                                 .v = qkv + 2 * width,
+                                                 .q_row = row,
+                                                 .k_row = row,
+                                                 .v_row = row,
+                                                 .y = qkv,
+                                                 .y_row = row,
+                                                 .operand = true});
+    device->ops.linear(device, &(SpLinear){.x = qkv,
+                                           .rows = N,
+                                           .ldx = row,
+                                           .w = {w, SP_F32, 2, {width, width}},
+                                           .b = b,
+                                           .gain = gain,
+                                           .residual = x,
+                                           .ldr = width,
+                                           .y = x,
+                                           .ldy = width,
+                                           .x_operand = true});
+    device->ops.layer_norm(device, &norm);
+    device->ops.linear(device, &(SpLinear){.x = normed,
+                                           .rows = N,
+                                           .ldx = width,
+                                           .w = {w, SP_F32, 2, {hidden, width}},
+                                           .b = b,
+                                           .act = SP_GELU,
+                                           .y = qkv,
+                                           .ldy = hidden,
+                                           .x_operand = true,
+                                           .y_part = hidden});
+    device->ops.linear(device, &(SpLinear){.x = qkv,
+                                           .rows = N,
+                                           .ldx = hidden,
+                                           .w = {w, SP_F32, 2, {width, hidden}},
+                                           .b = b,
+                                           .residual = x,
+                                           .ldr = width,
+                                           .y = x,
+                                           .ldy = width,
+                                           .x_operand = true});
+    get(&s, x, y, N * width);
+    end(&s);
+    free(small);
+}
+
+/* Heads that fill a tile's width, and some that do not. */
+static void block_64(SpDevice *device, float *y)
+{
+    block_case(device, y, 64);
+}
+
+static void block_24(SpDevice *device, float *y)
+{
+    block_case(device, y, 24);
+}
+
 #define LINEAR_COUNT (ROWS * LDY)
 const OpCase op_products[] = {
     {"linear fused", linear_fused, LINEAR_COUNT, 1e-5, 4e-2, false},
@@ -358,6 +464,8 @@ const OpCase op_products[] = {
     {"window global", window_global, 12 * 12 * 240, 2e-5, 4e-3, false},
     {"windows ragged", window_ragged, 9 * 13 * 384, 2e-5, 4e-3, false},
     {"window one", window_one, 3 * 4 * 130, 2e-5, 4e-3, false},
+    {"block 64", block_64, 75 * 128, 1e-4, 1e-1, false},
+    {"block 24", block_24, 75 * 48, 1e-4, 1e-1, false},
     {"rope normed", rope_normed, 21 * 9 * 64, 1e-5, 0, false},
     {"rope plain", rope_plain, 21 * 9 * 20, 1e-5, 0, false},
 };

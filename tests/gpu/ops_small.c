@@ -28,7 +28,8 @@ static void layer_norm_plain(SpDevice *device, float *y)
     float *out = put(&s, y, NORM_ROWS * NORM_WIDTH * sizeof *y);
     device->ops.layer_norm(device,
                            &(SpLayerNorm){put_noise(&s, "x", NORM_ROWS * NORM_LD), NORM_ROWS,
-                                          NORM_WIDTH, NORM_LD, NULL, NULL, 1e-5f, out, NORM_WIDTH});
+                                          NORM_WIDTH, NORM_LD, NULL, NULL, 1e-5f, out, NORM_WIDTH,
+                                          false});
     get(&s, out, y, NORM_ROWS * NORM_WIDTH);
     end(&s);
 }
@@ -113,6 +114,31 @@ static void average_pool(SpDevice *device, float *y)
     device->ops.average_pool(device,
                              &(SpAveragePool){put_noise(&s, "x", 2 * 7 * 9 * 5), 2, 7, 9, 5, out});
     get(&s, out, y, 2 * 3 * 4 * 5);
+    end(&s);
+}
+
+enum { SHADES = 611 };
+static void normalize_image(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *out = put(&s, y, 3 * SHADES * sizeof *y);
+    device->ops.normalize_image(device, &(SpNormalizeImage){put_noise(&s, "x", 3 * SHADES),
+                                                            SHADES,
+                                                            255,
+                                                            {0.485f, 0.456f, 0.406f},
+                                                            {0.229f, 0.224f, 0.225f},
+                                                            out});
+    get(&s, out, y, 3 * SHADES);
+    end(&s);
+}
+
+static void depth_activation(SpDevice *device, float *y)
+{
+    Scope s = {.device = device};
+    float *out = put(&s, y, 2 * SHADES * sizeof *y);
+    device->ops.depth_activation(device, &(SpDepthActivation){put_noise(&s, "x", 2 * SHADES),
+                                                              SHADES, out, out + SHADES});
+    get(&s, out, y, 2 * SHADES);
     end(&s);
 }
 
@@ -322,6 +348,8 @@ const OpCase op_small[] = {
     {"modulate", modulate, 7 * 31, 1e-6, 0, false},
     {"resize", resize, 2 * RESIZE_H *RESIZE_W *RESIZE_LD, 5e-6, 0, false},
     {"average pool", average_pool, 2 * 3 * 4 * 5, 1e-6, 0, false},
+    {"normalize image", normalize_image, 3 * SHADES, 0, 0, false},
+    {"depth activation", depth_activation, 2 * SHADES, 1e-6, 0, false},
     {"sample patches", sample_patches, PAIRS * 49 * 5, 2e-6, 0, false},
     {"sample picked", sample_picked, PAIRS * 5 * 22, 2e-6, 0, false},
     {"correlate", correlate, PAIRS * 49 * 49, 1e-5, 0, false},
