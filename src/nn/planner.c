@@ -24,9 +24,9 @@ static const SpPlan candidates[] = {
 enum { CANDIDATES = sizeof candidates / sizeof *candidates, FOR_HOST = 2 };
 
 /* Taps stay on the device while a stage takes no more than this of it, the libraries' workspace
- * included, or no more than an eighth of what is free: other programs may want the memory. */
+ * included, or no more than this share of what is free: other programs may want the memory. */
 static const size_t MAX_BYTES_WITH_TAPS = 2000000000;
-enum { SHARE_WITH_TAPS = 8 };
+enum { SHARE = 8 };
 
 const char *sp_plan_mode(const SpPlan *plan)
 {
@@ -63,7 +63,15 @@ static bool taps_too_large(const SpDevice *device, const SpFootprint *footprint,
 {
     const size_t bytes = footprint->device + footprint->weights + device->workspace_bytes;
     return footprint->plan.taps_on_device && bytes > MAX_BYTES_WITH_TAPS &&
-           bytes > limits->device / SHARE_WITH_TAPS;
+           bytes > limits->device / SHARE;
+}
+
+/* Features stay on a device where a stage with them takes a small share of it. */
+static bool has_room(const SpDevice *device, const SpFootprint *footprint,
+                     const SpMemoryLimits *limits)
+{
+    return footprint->device + footprint->weights + device->workspace_bytes <=
+           limits->device / SHARE;
 }
 
 static bool fits_limits(const SpDevice *device, const SpFootprint *footprint,
@@ -101,9 +109,16 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage,
     if (constraints->forced && constraints->mode == SP_IN_PLACE && !host)
         return sp_error(SP_USAGE, "%s cannot read weights in place; use another --weight-mode",
                         device->name);
-    /* A device of its own memory leaves features to the host, as copies run in parallel to its ops,
-     * unless the host lacks the memory. Where device memory is host memory, taps have nowhere else
-     * to go. */
+    if (!host) { /* the fastest of all, if there is room for it */
+        SpPlan plan = candidates[0];
+        plan.weights = modes[0];
+        plan.precision = constraints->precision;
+        SP_TRY(sp_plan_footprint(device, stage, &plan, footprint));
+        *fits = fits_limits(device, footprint, limits) && has_room(device, footprint, limits);
+    }
+    /* Else a device of its own memory leaves features to the host, as copies run in parallel to its
+     * ops, unless the host lacks the memory. Where device memory is host memory, taps have nowhere
+     * else to go. */
     for (int on_host = !host; on_host >= 0 && !*fits; on_host--)
         for (int i = host ? FOR_HOST : 0; i < CANDIDATES && !*fits; i++)
             for (int m = 0; m < count && !*fits; m++) {

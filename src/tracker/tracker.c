@@ -133,25 +133,51 @@ static void queries_to_model(const SpTracker *t, SpWindow *w)
     }
 }
 
-/* A map [h, w], z or valid, whichever is not NULL, to [ho, wo], bilinear with aligned corners. */
-static void resize_map(const float *z, const uint8_t *valid, int64_t h, int64_t w, float *out,
-                       int64_t ho, int64_t wo)
+/* Column j of an axis of n samples that are resized to m, with aligned ends. */
+typedef struct Between {
+    int64_t before, after;
+    float fraction;
+} Between;
+
+static Between between(int64_t j, int64_t n, int64_t m)
 {
-    const float sy = ho > 1 ? (float)(h - 1) / (float)(ho - 1) : 0;
-    const float sx = wo > 1 ? (float)(w - 1) / (float)(wo - 1) : 0;
-    for (int64_t i = 0; i < ho; i++)
-        for (int64_t j = 0; j < wo; j++) {
-            const float y = sy * (float)i, x = sx * (float)j;
-            const int64_t y0 = (int64_t)y, x0 = (int64_t)x;
-            const int64_t y1 = y0 + 1 < h ? y0 + 1 : y0, x1 = x0 + 1 < w ? x0 + 1 : x0;
-            const float fy = y - (float)y0, fx = x - (float)x0;
-            const int64_t at[4] = {y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1};
-            float v[4];
-            for (int k = 0; k < 4; k++)
-                v[k] = z ? z[at[k]] : (float)valid[at[k]];
-            out[i * wo + j] =
-                (v[0] * (1 - fx) + v[1] * fx) * (1 - fy) + (v[2] * (1 - fx) + v[3] * fx) * fy;
+    const float at = (m > 1 ? (float)(n - 1) / (float)(m - 1) : 0) * (float)j;
+    const int64_t before = (int64_t)at;
+    return (Between){before, before + 1 < n ? before + 1 : before, at - (float)before};
+}
+
+static float blend(float above_left, float above_right, float below_left, float below_right,
+                   float fx, float fy)
+{
+    return (above_left * (1 - fx) + above_right * fx) * (1 - fy) +
+           (below_left * (1 - fx) + below_right * fx) * fy;
+}
+
+/* Maps z and valid [h, w] to [ho, wo], bilinear with aligned corners. */
+static void resize_maps(const float *z, const uint8_t *valid, int64_t h, int64_t w, float *z_out,
+                        float *valid_out, const SpTrackerInput *in)
+{
+    enum { COLUMNS = 512 };
+    for (int64_t first = 0; first < in->width; first += COLUMNS) {
+        Between column[COLUMNS];
+        const int64_t count = sp_min(COLUMNS, in->width - first);
+        for (int64_t j = 0; j < count; j++)
+            column[j] = between(first + j, w, in->width);
+        for (int64_t i = 0; i < in->height; i++) {
+            const Between row = between(i, h, in->height);
+            const int64_t above = row.before * w, below = row.after * w;
+            const int64_t to = i * in->width + first;
+            for (int64_t j = 0; j < count; j++) {
+                const int64_t l = column[j].before, r = column[j].after;
+                const float fx = column[j].fraction, fy = row.fraction;
+                z_out[to + j] =
+                    blend(z[above + l], z[above + r], z[below + l], z[below + r], fx, fy);
+                valid_out[to + j] =
+                    blend((float)valid[above + l], (float)valid[above + r],
+                          (float)valid[below + l], (float)valid[below + r], fx, fy);
+            }
         }
+    }
 }
 
 /* The user's tracks in frame f of the window. `last`: no later window sees that frame. */
@@ -187,10 +213,10 @@ static void write_camera(const Run *run, const SpWindow *w, int64_t f, int64_t f
 
 static void write_maps(const Run *run, const SpWindow *w, int64_t f, int64_t frame)
 {
-    const int64_t h = run->input->height, wide = run->input->width;
-    const int64_t from = f * w->height * w->width, to = frame * h * wide;
-    resize_map(w->depth + from, NULL, w->height, w->width, run->output->depth + to, h, wide);
-    resize_map(NULL, w->valid + from, w->height, w->width, run->output->valid + to, h, wide);
+    const int64_t from = f * w->height * w->width;
+    const int64_t to = frame * run->input->height * run->input->width;
+    resize_maps(w->depth + from, w->valid + from, w->height, w->width, run->output->depth + to,
+                run->output->valid + to, run->input);
 }
 
 /* Tracks and cameras of the overlap are written for the next window to start from, and again by

@@ -1,9 +1,8 @@
 #include "tracker/window.h"
 
-#include <string.h>
-
 #include "base/nearest.h"
 #include "geometry/camera.h"
+#include "tracker/order.h"
 
 enum { PATCH = 14, GRID = SP_SUPPORT_GRID, MIN_SUPPORT = 20 };
 
@@ -21,47 +20,20 @@ void sp_working_size(int64_t resolution, int64_t h, int64_t w, int64_t *height, 
     *width = working_side(s, w, resolution);
 }
 
-static uint32_t bits_of(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-/* The k-th smallest (from 1) positive value: positive floats are ordered as their bits are. */
-static float kth_positive(const float *x, int64_t count, int64_t k)
-{
-    uint32_t prefix = 0;
-    for (int shift = 24; shift >= 0; shift -= 8) {
-        int64_t bins[256] = {0}, bin = 0;
-        for (int64_t i = 0; i < count; i++)
-            if (x[i] > 0 && (shift == 24 || bits_of(x[i]) >> (shift + 8) == prefix))
-                bins[bits_of(x[i]) >> shift & 255]++;
-        while (bin < 255 && k > bins[bin])
-            k -= bins[bin++];
-        prefix = prefix << 8 | (uint32_t)bin;
-    }
-    float value;
-    memcpy(&value, &prefix, sizeof value);
-    return value;
-}
-
 typedef struct Range {
     float far, upper; /* larger depths than far are dropped; valid ones lie below upper */
 } Range;
 
 static Range depth_range(const float *depth, int64_t count)
 {
-    int64_t n = 0;
-    for (int64_t i = 0; i < count; i++)
-        n += depth[i] > 0;
+    const int64_t n = sp_count_positive(depth, count), k25 = n / 4, k75 = (3 * n) / 4;
+    const int64_t k[2] = {k25 > 1 ? k25 : 1, k75 > 1 ? k75 : 1};
+    float q[2];
     if (n == 0)
         return (Range){INFINITY, 0};
-    const int64_t k25 = n / 4, k75 = (3 * n) / 4;
-    const float q25 = kth_positive(depth, count, k25 > 1 ? k25 : 1);
-    const float q75 = kth_positive(depth, count, k75 > 1 ? k75 : 1);
-    const float upper = q75 + 0.8f * (q75 - q25);
-    return (Range){10 * q25, fminf(fmaxf(upper, 1e-6f), 10 * q25)};
+    sp_kth_positive(depth, count, k, q);
+    const float upper = q[1] + 0.8f * (q[1] - q[0]);
+    return (Range){10 * q[0], fminf(fmaxf(upper, 1e-6f), 10 * q[0])};
 }
 
 static bool is_roi(float d, float upper)
@@ -69,33 +41,81 @@ static bool is_roi(float d, float upper)
     return d > 0.1f && d < upper;
 }
 
-/* Whether depth jumps around pixel (y, x) of one frame. */
-static bool is_edge(const float *depth, int64_t h, int64_t w, int64_t y, int64_t x, float upper)
+/* Columns that go together, so that what depends on a column alone is computed once. */
+enum { COLUMNS = 512 };
+
+/* The nearest columns of the clip to columns x .. x + count. */
+static void nearest_columns(const SpTrackerInput *in, int64_t w, int64_t x, int64_t count,
+                            int32_t *column)
 {
-    float max = -INFINITY, min = INFINITY;
-    for (int64_t i = y > 0 ? y - 1 : 0; i <= y + 1 && i < h; i++)
-        for (int64_t j = x > 0 ? x - 1 : 0; j <= x + 1 && j < w; j++) {
-            const float d = depth[i * w + j];
-            if (is_roi(d, upper)) {
-                max = d > max ? d : max;
-                min = d < min ? d : min;
-            }
+    for (int64_t i = 0; i < count; i++)
+        column[i] = (int32_t)sp_nearest_index(x + i, in->width, w);
+}
+
+/* The largest and the smallest depth of interest of rows y - 1 .. y + 1, in `count` columns from x. */
+static void column_range(const float *depth, int64_t h, int64_t w, int64_t y, int64_t x,
+                         int64_t count, float upper, float *max, float *min)
+{
+    for (int64_t j = 0; j < count; j++) {
+        max[j] = -INFINITY;
+        min[j] = INFINITY;
+    }
+    for (int64_t i = y > 0 ? y - 1 : 0; i <= y + 1 && i < h; i++) {
+        const float *row = depth + i * w + x;
+        for (int64_t j = 0; j < count; j++) {
+            const float d = row[j];
+            const bool roi = (d > 0.1f) & (d < upper);
+            const float high = roi ? d : -INFINITY, low = roi ? d : INFINITY;
+            max[j] = high > max[j] ? high : max[j];
+            min[j] = low < min[j] ? low : min[j];
         }
-    return max > min && (max - min) / depth[y * w + x] > 0.03f;
+    }
+}
+
+static float largest(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+static float smallest(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+/* Columns x .. x + count of row y of one frame: depths of interest that do not jump around their
+ * pixel, where the clip's are trusted. confident: the clip's row. */
+static void valid_row(const SpWindow *window, const float *depth, int64_t y, int64_t x,
+                      int64_t count, float upper, const float *confident, const int32_t *column,
+                      uint8_t *valid)
+{
+    float max[COLUMNS + 2], min[COLUMNS + 2];
+    const int64_t from = x > 0 ? x - 1 : 0, to = sp_min(x + count + 1, window->width);
+    max[0] = max[count + 1] = -INFINITY;
+    min[0] = min[count + 1] = INFINITY;
+    column_range(depth, window->height, window->width, y, from, to - from, upper, max + 1 + from - x,
+                 min + 1 + from - x);
+    const float *row = depth + y * window->width + x;
+    for (int64_t j = 0; j < count; j++) {
+        const float high = largest(largest(max[j], max[j + 1]), max[j + 2]);
+        const float low = smallest(smallest(min[j], min[j + 1]), min[j + 2]);
+        const bool edge = high > low && (high - low) / row[j] > 0.03f;
+        valid[j] = is_roi(row[j], upper) && !edge && confident[column[j]] != 0;
+    }
 }
 
 static void valid_mask(const SpTrackerInput *in, float upper, SpWindow *window)
 {
     const int64_t h = window->height, w = window->width, area = in->height * in->width;
-    for (int64_t t = 0; t < window->frames; t++) {
-        const float *depth = window->depth + t * h * w;
-        const float *confident = in->confident + sp_window_frame(window, in, t) * area;
-        for (int64_t y = 0; y < h; y++) {
-            const int64_t row = sp_nearest_index(y, in->height, h) * in->width;
-            for (int64_t x = 0; x < w; x++)
-                window->valid[(t * h + y) * w + x] =
-                    is_roi(depth[y * w + x], upper) && !is_edge(depth, h, w, y, x, upper) &&
-                    confident[row + sp_nearest_index(x, in->width, w)] != 0;
+    for (int64_t x = 0; x < w; x += COLUMNS) {
+        int32_t column[COLUMNS];
+        const int64_t count = sp_min(COLUMNS, w - x);
+        nearest_columns(in, w, x, count, column);
+        for (int64_t t = 0; t < window->frames; t++) {
+            const float *confident = in->confident + sp_window_frame(window, in, t) * area;
+            for (int64_t y = 0; y < h; y++)
+                valid_row(window, window->depth + t * h * w, y, x, count, upper,
+                          confident + sp_nearest_index(y, in->height, h) * in->width, column,
+                          window->valid + (t * h + y) * w + x);
         }
     }
 }
@@ -103,12 +123,15 @@ static void valid_mask(const SpTrackerInput *in, float upper, SpWindow *window)
 static void resize_depth(const SpTrackerInput *in, SpWindow *window)
 {
     const int64_t h = window->height, w = window->width, area = in->height * in->width;
-    for (int64_t t = 0; t < window->frames; t++) {
-        const float *depth = in->depth + sp_window_frame(window, in, t) * area;
-        for (int64_t y = 0; y < h; y++) {
-            const float *row = depth + sp_nearest_index(y, in->height, h) * in->width;
-            for (int64_t x = 0; x < w; x++)
-                window->depth[(t * h + y) * w + x] = row[sp_nearest_index(x, in->width, w)];
+    for (int64_t x = 0; x < w; x += COLUMNS) {
+        int32_t column[COLUMNS];
+        const int64_t count = sp_min(COLUMNS, w - x);
+        nearest_columns(in, w, x, count, column);
+        for (int64_t i = 0; i < window->frames * h; i++) {
+            const float *row = in->depth + sp_window_frame(window, in, i / h) * area +
+                               sp_nearest_index(i % h, in->height, h) * in->width;
+            for (int64_t j = 0; j < count; j++)
+                window->depth[i * w + x + j] = row[column[j]];
         }
     }
 }

@@ -1,9 +1,9 @@
 #include "tracker/window.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "geometry/camera.h"
+#include "tracker/order.h"
 #include "tracker/window_dump.h"
 
 enum { LOOKUP = 3 /* pixels around a track */ };
@@ -32,16 +32,17 @@ static void add_steps(const SpTracker *t, const SpUpdates *u, SpWindow *w)
     }
 }
 
-static float bilinear(const float *map, int64_t h, int64_t w, float x, float y)
+/* Where a coordinate lies between two samples of an axis, clamped to it. */
+typedef struct Between {
+    int64_t before, after;
+    float fraction;
+} Between;
+
+static Between between(float x, int64_t size)
 {
-    x = x > 0 ? (x < (float)(w - 1) ? x : (float)(w - 1)) : 0;
-    y = y > 0 ? (y < (float)(h - 1) ? y : (float)(h - 1)) : 0;
-    const int64_t x0 = (int64_t)x, y0 = (int64_t)y;
-    const int64_t x1 = x0 + 1 < w ? x0 + 1 : x0, y1 = y0 + 1 < h ? y0 + 1 : y0;
-    const float fx = x - (float)x0, fy = y - (float)y0;
-    const float above = map[y0 * w + x0] * (1 - fx) + map[y0 * w + x1] * fx;
-    const float below = map[y1 * w + x0] * (1 - fx) + map[y1 * w + x1] * fx;
-    return above * (1 - fy) + below * fy;
+    const float last = (float)(size - 1), at = x > 0 ? (x < last ? x : last) : 0;
+    const int64_t before = (int64_t)at;
+    return (Between){before, before + 1 < size ? before + 1 : before, at - (float)before};
 }
 
 /* Depth lookup: the depth around a track that is closest to its own; 0 on an invalid pixel. */
@@ -50,36 +51,38 @@ static float look_up(const SpWindow *w, int64_t frame, const float track[3])
     const float *map = w->depth + frame * w->height * w->width;
     const int64_t x = sp_nearest_zero(track[0], w->width);
     const int64_t y = sp_nearest_zero(track[1], w->height);
+    Between rows[2 * LOOKUP + 1];
     if (x < 0 || y < 0 || !w->valid[(frame * w->height + y) * w->width + x])
         return 0;
+    for (int j = -LOOKUP; j <= LOOKUP; j++)
+        rows[j + LOOKUP] = between(track[1] + (float)j, w->height);
     float best = 0, distance = INFINITY;
-    for (int i = -LOOKUP; i <= LOOKUP; i++)
-        for (int j = -LOOKUP; j <= LOOKUP; j++) {
-            const float z =
-                bilinear(map, w->height, w->width, track[0] + (float)i, track[1] + (float)j);
-            if (fabsf(z - track[2]) < distance) {
-                distance = fabsf(z - track[2]);
-                best = z;
-            }
+    for (int i = -LOOKUP; i <= LOOKUP; i++) {
+        const Between column = between(track[0] + (float)i, w->width);
+        const float *left = map + column.before, *right = map + column.after, fx = column.fraction;
+        for (int j = 0; j <= 2 * LOOKUP; j++) {
+            const int64_t y0 = rows[j].before * w->width, y1 = rows[j].after * w->width;
+            const float fy = rows[j].fraction;
+            const float above = left[y0] * (1 - fx) + right[y0] * fx;
+            const float below = left[y1] * (1 - fx) + right[y1] * fx;
+            const float z = above * (1 - fy) + below * fy, away = fabsf(z - track[2]);
+            best = away < distance ? z : best;
+            distance = away < distance ? away : distance;
         }
+    }
     return best;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-/* The quantile between order statistics of `count` values, which are sorted; 0 of none. */
-static float quantile(float *values, int64_t count, double q)
+/* The quantile between order statistics of `count` positive values; 0 of none. */
+static float quantile(const float *values, int64_t count, double q)
 {
     if (count == 0)
         return 0;
-    qsort(values, (size_t)count, sizeof *values, ascending);
     const float rank = (float)q * (float)(count - 1);
-    const int64_t below = (int64_t)rank, above = below + 1 < count ? below + 1 : below;
-    return values[below] + (rank - (float)below) * (values[above] - values[below]);
+    const int64_t below = (int64_t)rank, k[2] = {below + 1, sp_min(below + 2, count)};
+    float value[2];
+    sp_kth_positive(values, count, k, value);
+    return value[0] + (rank - (float)below) * (value[1] - value[0]);
 }
 
 /* Differences in time of e = looked up - query's depth: first (order 1) or second (order 2) at
