@@ -1,5 +1,6 @@
 #include "kernels/devices.h"
 
+#include <omp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,13 +26,21 @@ static void sp_cuda_describe(FILE *stream)
 }
 #endif
 
+/* With threads for what the host computes beside it, the bundle adjustment above all. */
+static SpStatus open_cuda(int threads, SpDevice **device)
+{
+    SP_TRY(sp_cuda_open(0, device));
+    (*device)->threads = threads > 0 ? threads : omp_get_num_procs();
+    return sp_ok();
+}
+
 SpStatus sp_devices_open(SpDeviceChoice choice, int threads, SpDevice **device, SpStatus *fell_back)
 {
     *fell_back = sp_ok();
     if (choice == SP_DEVICE_CUDA)
-        return sp_cuda_open(0, device);
+        return open_cuda(threads, device);
     if (choice == SP_DEVICE_AUTO && HAS_CUDA) {
-        *fell_back = sp_cuda_open(0, device);
+        *fell_back = open_cuda(threads, device);
         if (fell_back->code == SP_OK)
             return sp_ok();
     }

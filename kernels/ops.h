@@ -393,7 +393,7 @@ enum { SP_PREFETCH_SLOTS = 2 };
 struct SpDevice {
     const char *name; /* "cpu", "cuda" */
     const char *isa;  /* the CPU's instruction set: "avx512", "avx2" or "baseline"; else NULL */
-    int threads;      /* the CPU's; else 0 */
+    int threads;      /* the CPU's, or the host's for what it computes beside a card; 0: one */
     bool has_bf16;    /* can compute in SP_PRECISION_BF16; else F32 stands in for it */
     SpOps ops;
     /* Ops read host memory as well (the CPU): weights may be used where their file is mapped. */

@@ -227,12 +227,14 @@ static void write_output(const Run *run, const SpWindow *w, bool last_window)
     float base[16];
     memcpy(base, w->first ? run->output->c2w + 16 * w->first : identity, sizeof base);
     for (int64_t f = 0; f < w->frames && w->first + f < run->input->frames; f++) {
-        const bool last = f < run->windows.step || last_window;
-        write_tracks(run, w, f, w->first + f, last);
+        write_tracks(run, w, f, w->first + f, f < run->windows.step || last_window);
         write_camera(run, w, f, w->first + f, base);
-        if (last)
-            write_maps(run, w, f, w->first + f);
     }
+    const int64_t left = run->input->frames - w->first;
+    const int64_t written = sp_min(left, last_window ? w->frames : run->windows.step);
+#pragma omp parallel for schedule(static) num_threads(w->threads)
+    for (int64_t f = 0; f < written; f++)
+        write_maps(run, w, f, w->first + f);
 }
 
 /* Progress of a window's parts as a share of the whole run. */
@@ -253,7 +255,8 @@ static void track_window(Run *run, int64_t index)
     SpNn *nn = run->nn;
     const int64_t first = index * run->windows.step, iterations = run->settings->iterations;
     const bool last = index + 1 == run->windows.count;
-    SpWindow w = {.first = first,
+    SpWindow w = {.threads = nn->device->threads > 1 ? nn->device->threads : 1,
+                  .first = first,
                   .frames = run->windows.length,
                   .users = nn->dry ? run->input->queries
                                    : queries_before(run, first + run->windows.length),

@@ -15,6 +15,7 @@
 /* The first `users` tracks are the user's, of which the first `continued` come from the window
  * before. `first` is the number in the clip of the window's first frame. */
 typedef struct SpWindow {
+    int threads; /* of the host, for what it computes itself; they change no bit */
     int64_t first, frames, tracks, users, continued;
     int64_t height, width;
     char label[32];                   /* of dumped tensors: "win0.start.", "it2." */

@@ -36,11 +36,6 @@ static Range depth_range(const float *depth, int64_t count)
     return (Range){10 * q[0], fminf(fmaxf(upper, 1e-6f), 10 * q[0])};
 }
 
-static bool is_roi(float d, float upper)
-{
-    return d > 0.1f && d < upper;
-}
-
 /* Columns that go together, so that what depends on a column alone is computed once. */
 enum { COLUMNS = 512 };
 
@@ -52,7 +47,7 @@ static void nearest_columns(const SpTrackerInput *in, int64_t w, int64_t x, int6
         column[i] = (int32_t)sp_nearest_index(x + i, in->width, w);
 }
 
-/* The largest and the smallest depth of interest of rows y - 1 .. y + 1, in `count` columns from x. */
+/* The largest and the smallest depth of interest, from 0.1 to `upper`, of rows y - 1 .. y + 1, in `count` columns from x. */
 static void column_range(const float *depth, int64_t h, int64_t w, int64_t y, int64_t x,
                          int64_t count, float upper, float *max, float *min)
 {
@@ -98,9 +93,11 @@ static void valid_row(const SpWindow *window, const float *depth, int64_t y, int
     for (int64_t j = 0; j < count; j++) {
         const float high = largest(largest(max[j], max[j + 1]), max[j + 2]);
         const float low = smallest(smallest(min[j], min[j + 1]), min[j + 2]);
-        const bool edge = high > low && (high - low) / row[j] > 0.03f;
-        valid[j] = is_roi(row[j], upper) && !edge && confident[column[j]] != 0;
+        const bool edge = (high > low) & ((high - low) / row[j] > 0.03f);
+        valid[j] = (row[j] > 0.1f) & (row[j] < upper) & !edge;
     }
+    for (int64_t j = 0; j < count; j++)
+        valid[j] &= confident[column[j]] != 0;
 }
 
 static void valid_mask(const SpTrackerInput *in, float upper, SpWindow *window)
@@ -110,6 +107,7 @@ static void valid_mask(const SpTrackerInput *in, float upper, SpWindow *window)
         int32_t column[COLUMNS];
         const int64_t count = sp_min(COLUMNS, w - x);
         nearest_columns(in, w, x, count, column);
+#pragma omp parallel for schedule(static) num_threads(window->threads)
         for (int64_t t = 0; t < window->frames; t++) {
             const float *confident = in->confident + sp_window_frame(window, in, t) * area;
             for (int64_t y = 0; y < h; y++)
@@ -127,6 +125,7 @@ static void resize_depth(const SpTrackerInput *in, SpWindow *window)
         int32_t column[COLUMNS];
         const int64_t count = sp_min(COLUMNS, w - x);
         nearest_columns(in, w, x, count, column);
+#pragma omp parallel for schedule(static) num_threads(window->threads)
         for (int64_t i = 0; i < window->frames * h; i++) {
             const float *row = in->depth + sp_window_frame(window, in, i / h) * area +
                                sp_nearest_index(i % h, in->height, h) * in->width;
@@ -160,9 +159,9 @@ void sp_window_inputs(const SpTracker *tracker, const SpTrackerInput *in, SpWind
     resize_depth(in, window);
     const Range range = depth_range(window->depth, count);
     valid_mask(in, range.upper, window);
+#pragma omp parallel for schedule(static) num_threads(window->threads)
     for (int64_t i = 0; i < count; i++)
-        if (window->depth[i] > range.far)
-            window->depth[i] = 0;
+        window->depth[i] = window->depth[i] > range.far ? 0 : window->depth[i];
     cameras(tracker, in, window);
 }
 

@@ -45,32 +45,98 @@ static Between between(float x, int64_t size)
     return (Between){before, before + 1 < size ? before + 1 : before, at - (float)before};
 }
 
+enum { SIDE = 2 * LOOKUP + 1, LANES = SIDE + 1 };
+
+/* A row of the map between two columns each: [LANES] values, of which the last has no meaning. */
+static void blend_columns(const float *row, const Between *column, bool side_by_side,
+                          const float *fraction, float *out)
+{
+    if (side_by_side) {
+        row += column[0].before;
+        for (int i = 0; i < LANES; i++)
+            out[i] = row[i] * (1 - fraction[i]) + row[i + 1] * fraction[i];
+        return;
+    }
+    for (int i = 0; i < SIDE; i++)
+        out[i] = row[column[i].before] * (1 - fraction[i]) + row[column[i].after] * fraction[i];
+}
+
+/* Column by column, the first of the values z [SIDE, LANES] that is closest to `own`; 0 where none
+ * is a number. */
+static float closest(const float *z, float own)
+{
+    float away[SIDE * LANES], least[LANES], best = 0, distance = INFINITY;
+    for (int i = 0; i < LANES; i++)
+        least[i] = INFINITY;
+    for (int j = 0; j < SIDE; j++)
+        for (int i = 0; i < LANES; i++) {
+            const float d = fabsf(z[j * LANES + i] - own);
+            away[j * LANES + i] = d;
+            least[i] = d < least[i] ? d : least[i];
+        }
+    for (int i = 0; i < SIDE; i++)
+        for (int j = 0; j < SIDE && least[i] < distance; j++)
+            if (away[j * LANES + i] == least[i]) {
+                best = z[j * LANES + i];
+                distance = least[i];
+            }
+    return best;
+}
+
 /* Depth lookup: the depth around a track that is closest to its own; 0 on an invalid pixel. */
 static float look_up(const SpWindow *w, int64_t frame, const float track[3])
 {
     const float *map = w->depth + frame * w->height * w->width;
     const int64_t x = sp_nearest_zero(track[0], w->width);
     const int64_t y = sp_nearest_zero(track[1], w->height);
-    Between rows[2 * LOOKUP + 1];
+    Between rows[SIDE], columns[SIDE];
+    float fraction[LANES] = {0}, across[(SIDE + 2) * LANES] = {0}, z[SIDE * LANES];
     if (x < 0 || y < 0 || !w->valid[(frame * w->height + y) * w->width + x])
         return 0;
-    for (int j = -LOOKUP; j <= LOOKUP; j++)
-        rows[j + LOOKUP] = between(track[1] + (float)j, w->height);
-    float best = 0, distance = INFINITY;
-    for (int i = -LOOKUP; i <= LOOKUP; i++) {
-        const Between column = between(track[0] + (float)i, w->width);
-        const float *left = map + column.before, *right = map + column.after, fx = column.fraction;
-        for (int j = 0; j <= 2 * LOOKUP; j++) {
-            const int64_t y0 = rows[j].before * w->width, y1 = rows[j].after * w->width;
-            const float fy = rows[j].fraction;
-            const float above = left[y0] * (1 - fx) + right[y0] * fx;
-            const float below = left[y1] * (1 - fx) + right[y1] * fx;
-            const float z = above * (1 - fy) + below * fy, away = fabsf(z - track[2]);
-            best = away < distance ? z : best;
-            distance = away < distance ? away : distance;
-        }
+    for (int i = 0; i < SIDE; i++) {
+        columns[i] = between(track[0] + (float)(i - LOOKUP), w->width);
+        rows[i] = between(track[1] + (float)(i - LOOKUP), w->height);
+        fraction[i] = columns[i].fraction;
     }
-    return best;
+    bool side_by_side = columns[0].before + LANES < w->width;
+    for (int i = 0; i < SIDE; i++)
+        side_by_side = side_by_side && columns[i].before == columns[0].before + i &&
+                       columns[i].after == columns[i].before + 1;
+    const int64_t top = rows[0].before, count = rows[SIDE - 1].after - top + 1;
+    for (int64_t r = 0; r < count; r++)
+        blend_columns(map + (top + r) * w->width, columns, side_by_side, fraction,
+                      across + r * LANES);
+    for (int j = 0; j < SIDE; j++) {
+        const float *above = across + (rows[j].before - top) * LANES, fy = rows[j].fraction;
+        const float *below = across + (rows[j].after - top) * LANES;
+        for (int i = 0; i < LANES; i++)
+            z[j * LANES + i] = above[i] * (1 - fy) + below[i] * fy;
+    }
+    return closest(z, track[2]);
+}
+
+/* Tells the processor of the rows that look_up will read, which lie far apart. */
+static void expect(const SpWindow *w, int64_t frame, const float track[3])
+{
+    const int64_t x = sp_nearest_border(track[0], w->width);
+    const int64_t y = sp_nearest_border(track[1], w->height);
+    const int64_t last = sp_min(y + LOOKUP + 1, w->height - 1);
+    const float *map = w->depth + frame * w->height * w->width + sp_max(x - LOOKUP, 0);
+    __builtin_prefetch(&w->valid[(frame * w->height + y) * w->width + x]);
+    for (int64_t row = sp_max(y - LOOKUP, 0); row <= last; row++)
+        __builtin_prefetch(map + row * w->width);
+}
+
+static void look_up_all(const SpWindow *w, float *looked_up)
+{
+    enum { AHEAD = 8 };
+    const int64_t pairs = w->frames * w->tracks;
+#pragma omp parallel for schedule(static) num_threads(w->threads)
+    for (int64_t i = 0; i < pairs; i++) {
+        const int64_t next = sp_min(i + AHEAD, pairs - 1);
+        expect(w, next / w->tracks, w->track + 3 * next);
+        looked_up[i] = look_up(w, i / w->tracks, w->track + 3 * i);
+    }
 }
 
 /* The quantile between order statistics of `count` positive values; 0 of none. */
@@ -159,8 +225,7 @@ void sp_window_update(const SpTracker *t, SpNn *nn, const SpTrackerSettings *set
         add_steps(t, updates, w);
         sp_dump_points(nn, w);
         weigh(w, visibility, dynamic);
-        for (int64_t i = 0; i < pairs; i++)
-            looked_up[i] = look_up(w, i / w->tracks, w->track + 3 * i);
+        look_up_all(w, looked_up);
         replace(settings, looked_up, w, replaced);
     }
     if (!settings->fixed_camera)
