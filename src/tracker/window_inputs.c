@@ -26,12 +26,13 @@ typedef struct Range {
 
 static Range depth_range(const float *depth, int64_t count)
 {
-    const int64_t n = sp_count_positive(depth, count), k25 = n / 4, k75 = (3 * n) / 4;
+    SpOrder order;
+    const int64_t n = sp_order_count(depth, count, &order), k25 = n / 4, k75 = (3 * n) / 4;
     const int64_t k[2] = {k25 > 1 ? k25 : 1, k75 > 1 ? k75 : 1};
     float q[2];
     if (n == 0)
         return (Range){INFINITY, 0};
-    sp_kth_positive(depth, count, k, q);
+    sp_order_find(depth, count, &order, k, q);
     const float upper = q[1] + 0.8f * (q[1] - q[0]);
     return (Range){10 * q[0], fminf(fmaxf(upper, 1e-6f), 10 * q[0])};
 }

@@ -127,15 +127,35 @@ static void expect(const SpWindow *w, int64_t frame, const float track[3])
         __builtin_prefetch(map + row * w->width);
 }
 
-static void look_up_all(const SpWindow *w, float *looked_up)
+/* A frame's tracks from its top to its bottom, so that those that follow each other read the same
+ * rows: [N]. */
+static void sort_tracks(const SpWindow *w, int64_t frame, int32_t *order)
+{
+    enum { STRIPS = 64 };
+    const float *track = w->track + 3 * frame * w->tracks;
+    int32_t begin[STRIPS + 1] = {0};
+    for (int64_t n = 0; n < w->tracks; n++)
+        begin[sp_nearest_border(track[3 * n + 1], w->height) * STRIPS / w->height + 1]++;
+    for (int i = 0; i < STRIPS; i++)
+        begin[i + 1] += begin[i];
+    for (int32_t n = 0; n < w->tracks; n++)
+        order[begin[sp_nearest_border(track[3 * n + 1], w->height) * STRIPS / w->height]++] = n;
+}
+
+/* order: [T, N] work memory. */
+static void look_up_all(const SpWindow *w, int32_t *order, float *looked_up)
 {
     enum { AHEAD = 8 };
-    const int64_t pairs = w->frames * w->tracks;
 #pragma omp parallel for schedule(static) num_threads(w->threads)
-    for (int64_t i = 0; i < pairs; i++) {
-        const int64_t next = sp_min(i + AHEAD, pairs - 1);
-        expect(w, next / w->tracks, w->track + 3 * next);
-        looked_up[i] = look_up(w, i / w->tracks, w->track + 3 * i);
+    for (int64_t f = 0; f < w->frames; f++) {
+        const int32_t *sorted = order + f * w->tracks;
+        sort_tracks(w, f, order + f * w->tracks);
+        for (int64_t i = 0; i < w->tracks; i++) {
+            const int64_t next = f * w->tracks + sorted[sp_min(i + AHEAD, w->tracks - 1)];
+            const int64_t at = f * w->tracks + sorted[i];
+            expect(w, f, w->track + 3 * next);
+            looked_up[at] = look_up(w, f, w->track + 3 * at);
+        }
     }
 }
 
@@ -146,8 +166,10 @@ static float quantile(const float *values, int64_t count, double q)
         return 0;
     const float rank = (float)q * (float)(count - 1);
     const int64_t below = (int64_t)rank, k[2] = {below + 1, sp_min(below + 2, count)};
+    SpOrder order;
     float value[2];
-    sp_kth_positive(values, count, k, value);
+    sp_order_count(values, count, &order);
+    sp_order_find(values, count, &order, k, value);
     return value[0] + (rank - (float)below) * (value[1] - value[0]);
 }
 
@@ -221,11 +243,12 @@ void sp_window_update(const SpTracker *t, SpNn *nn, const SpTrackerSettings *set
     SP_NN_SCOPE(nn);
     float *visibility = sp_nn_host_floats(nn, pairs), *dynamic = sp_nn_host_floats(nn, w->tracks);
     float *looked_up = sp_nn_host_floats(nn, pairs), *replaced = sp_nn_host_floats(nn, pairs);
+    int32_t *order = sp_nn_alloc_host(nn, (size_t)pairs * sizeof *order);
     if (sp_nn_live(nn)) {
         add_steps(t, updates, w);
         sp_dump_points(nn, w);
         weigh(w, visibility, dynamic);
-        look_up_all(w, looked_up);
+        look_up_all(w, order, looked_up);
         replace(settings, looked_up, w, replaced);
     }
     if (!settings->fixed_camera)

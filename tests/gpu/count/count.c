@@ -13,7 +13,7 @@ static int count;
  * comes from. Operations a second at full use of the multiprocessors, or bytes a second. */
 static const double rates[COUNT_KINDS] = {
     [COUNT_MEMORY] = 3e12, [COUNT_BF16] = 620e12,   [COUNT_TF32] = 310e12,     [COUNT_F32] = 45e12,
-    [COUNT_FUSED] = 455e12, [COUNT_ATTENTION] = 250e12, [COUNT_BUS] = 20e9,
+    [COUNT_FUSED] = 455e12, [COUNT_ATTENTION] = 250e12, [COUNT_BUS] = 20e9,    [COUNT_BESIDE] = 20e9,
 };
 static const double SECONDS_A_LAUNCH = 1e-6;
 /* What is left of a product's rate when its rows do not begin at 16 bytes. */
@@ -38,10 +38,11 @@ static CountRow *row_of(const char *name, CountKind kind)
 void count_add(const char *name, CountKind kind, CountWork work)
 {
     CountRow *row = row_of(name, kind);
-    const double bytes = kind == COUNT_BUS ? 0 : work.bytes / rates[COUNT_MEMORY];
+    const bool bus = kind == COUNT_BUS || kind == COUNT_BESIDE;
+    const double bytes = bus ? 0 : work.bytes / rates[COUNT_MEMORY];
     const double aligned = work.operations - work.unaligned;
     const double computed = kind == COUNT_MEMORY ? 0
-                            : kind == COUNT_BUS
+                            : bus
                                 ? work.bytes / rates[kind]
                                 : (aligned + work.unaligned / UNALIGNED) / rates[kind] / work.filled;
     row->launches += work.launches;
@@ -63,7 +64,7 @@ static void add_row(CountRow *sum, const CountRow *row)
     sum->bytes += row->bytes;
     sum->operations += row->operations;
     sum->unaligned += row->unaligned;
-    sum->seconds += row->seconds;
+    sum->seconds += row->kind == COUNT_BESIDE ? 0 : row->seconds;
 }
 
 CountRow count_of(const char *name)

@@ -21,6 +21,7 @@ typedef enum CountKind {
     COUNT_FUSED,     /* attention of the library */
     COUNT_ATTENTION, /* attention of our own on tensor cores */
     COUNT_BUS,       /* bytes between host and device */
+    COUNT_BESIDE,    /* the same beside the ops */
     COUNT_KINDS
 } CountKind;
 
@@ -36,6 +37,9 @@ typedef struct CountRow {
 /* The device of compute capability major.0 with `processors` multiprocessors and as many bytes of
  * free memory. The caller closes it. */
 SpDevice *count_open(int major, int processors, size_t available);
+
+/* Bytes of an element of an array of operands, or of another (kernels/ops.h), now. */
+double count_element(bool operand);
 
 /* Forgets what was counted. */
 void count_reset(void);
@@ -54,7 +58,7 @@ const CountRow *count_row(int i);
 /* The row of that name, or one of zeros. */
 CountRow count_of(const char *name);
 
-/* All rows together; `kind` has no meaning in it. */
+/* All rows together, in seconds those that run one after another; `kind` has no meaning in it. */
 CountRow count_total(void);
 
 /* Prints the table as comments of TAP. */

@@ -57,7 +57,7 @@ static SpStatus run_timed(void *self, SpNn *nn)
     return status;
 }
 
-/* Under the plan that a user gets. */
+/* Under the plan that a user gets. The shortest of three runs: the host has other work. */
 static void count_stage(const char *name, const SpDryRun *stage, const Bounds *most)
 {
     SpDevice *device = count_open(MAJOR, PROCESSORS, CARD);
@@ -72,9 +72,13 @@ static void count_stage(const char *name, const SpDryRun *stage, const Bounds *m
                                      &f, &fits),
                       name))
         return;
-    if (!check_status(stage_run(&run, device, &f.plan, &took), name))
-        return;
-    const double host = timed.seconds;
+    double host = INFINITY;
+    for (int i = 0; i < 3; i++) {
+        const SpStatus status = stage_run(&run, device, &f.plan, &took);
+        if (status.code != SP_OK && !check_status(status, name))
+            return;
+        host = fmin(host, timed.seconds);
+    }
     const CountRow all = count_total();
     printf("# %s: weights %s, taps on the %s, %zu MB of device memory, %zu MB of host memory\n",
            name, sp_plan_mode(&f.plan), f.plan.taps_on_device ? "device" : "host",
@@ -146,10 +150,10 @@ static bool wanted(int argc, char **argv, const char *name)
 int main(int argc, char **argv)
 {
     if (wanted(argc, argv, "front"))
-        count_front(100, 336, 518, &(Bounds){0.25, 2.6, 0, 60000});
+        count_front(100, 336, 518, &(Bounds){0.25, 2.6, 0.02e12, 30000});
     if (wanted(argc, argv, "tracker"))
-        count_tracker(80, 256, 756, &(Bounds){0.4, 2, 0, 120000});
+        count_tracker(80, 256, 756, &(Bounds){0.4, 2, 0.02e12, 90000});
     if (wanted(argc, argv, "sam"))
-        count_sam("sam_huge", &(Bounds){0.2, 1, 0, 5000});
+        count_sam("sam_huge", &(Bounds){0.1, 0.5, 0.02e12, 2000});
     return check_end();
 }

@@ -13,6 +13,7 @@ enum {
 };
 
 static size_t available_bytes;
+static const SpCuda *counting; /* the device that is open */
 static char uploads[STAGED], downloads[STAGED];
 
 /* Memory that nobody may touch. */
@@ -29,15 +30,15 @@ static void free_memory(SpDevice *device, void *memory, size_t bytes)
     munmap(memory, bytes);
 }
 
-static void bus(const char *name, double bytes)
+static void bus(const char *name, CountKind kind, double bytes)
 {
-    count_add(name, COUNT_BUS, (CountWork){.launches = 1, .bytes = bytes, .filled = 1});
+    count_add(name, kind, (CountWork){.launches = 1, .bytes = bytes, .filled = 1});
 }
 
 static void prefetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
 {
     (void)device, (void)slot, (void)to, (void)from;
-    bus("prefetch", (double)bytes);
+    bus("prefetch, beside", COUNT_BESIDE, (double)bytes);
 }
 
 static void no_wait(SpDevice *device, int slot)
@@ -95,6 +96,7 @@ SpDevice *count_open(int major, int processors, size_t available)
     cuda->half = major >= 8 ? SP_BF16 : SP_F16;
     cuda->processors = processors;
     cuda->library_keys = SP_CUDA_LIBRARY_KEYS;
+    counting = cuda;
     cuda->work = alloc_memory(&cuda->device, SP_CUDA_SCRATCH + SP_CUDA_LIBRARY);
     return &cuda->device;
 }
@@ -124,8 +126,13 @@ void sp_cuda_copy(SpDevice *device, const SpCopy *a)
     static const char *const name[] = {[SP_UPLOAD] = "upload",
                                        [SP_DOWNLOAD] = "download",
                                        [SP_DOWNLOAD_LATER] = "download for later"};
-    bus(name[a->kind], (double)(a->bytes * a->rows));
+    bus(name[a->kind], COUNT_BUS, (double)(a->bytes * a->rows));
     stage(a);
+}
+
+double count_element(bool operand)
+{
+    return (double)sp_dtype_size(sp_cuda_format(counting, operand));
 }
 
 /* The share of the multiprocessors that `blocks` blocks keep busy, one on each at a time. */
@@ -153,7 +160,8 @@ bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *a)
     count_add(name[kind], kind,
               (CountWork){.launches = 1,
                           .bytes = element * (double)(a->m * a->k + a->n * a->k) +
-                                   4 * (double)(a->m * a->n) * (a->c ? 2 : 1),
+                                   (double)sp_dtype_size(a->y_format) * (double)(a->m * a->n) *
+                                       (a->c ? 2 : 1),
                           .operations = operations,
                           .unaligned = good ? 0 : operations,
                           .filled = filled(cuda, blocks)});

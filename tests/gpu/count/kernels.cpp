@@ -19,14 +19,15 @@ void count_nothing(const char *what)
 
 void count_work(const char *what, const SpLayerNorm &a)
 {
-    memory(what, floats(2.0 * (double)(a.rows * a.width)));
+    memory(what, (sizeof(float) + count_element(a.operand)) * (double)(a.rows * a.width));
 }
 
 /* The table's kernel has the same argument. */
 void count_work(const char *what, const SpQkNormRope &a)
 {
     const bool table = strcmp(what, "rope_table") == 0;
-    memory(what, table ? 0 : floats(2.0 * 2 * (double)(a.rows * a.heads * a.head)));
+    const double elements = 2.0 * (double)(a.rows * a.heads * a.head);
+    memory(what, table ? 0 : 2 * count_element(a.operand) * elements);
 }
 
 /* The sums of a pass read all; the last kernel reads and writes all. */
@@ -97,12 +98,12 @@ void count_work(const char *what, const SpConvert &a)
 
 void count_work(const char *what, const SpEpilogue &a)
 {
-    memory(what, floats((double)(a.rows * a.width) * (a.residual ? 3 : 2)));
+    memory(what, (double)(a.rows * a.width) * (double)sp_dtype_size(a.format) * (a.residual ? 3 : 2));
 }
 
 void count_work(const char *what, const SpUnits &a)
 {
-    memory(what, (sizeof(float) + 2.0) * (double)(a.count * a.n * a.width));
+    memory(what, ((double)sp_dtype_size(a.rows) + 2.0) * (double)(a.count * a.n * a.width));
 }
 
 void count_work(const char *what, const SpGemm &a)
@@ -130,7 +131,8 @@ void count_launch(const char *what, int64_t grid, const SpAttention &a, int64_t,
     const double units = (double)(grid / tiles), head = (double)a.head;
     count_add(what, COUNT_ATTENTION,
               CountWork{.launches = 1,
-                        .bytes = units * head * (2 * 4.0 * (double)a.nq + 2 * 2.0 * (double)a.nk),
+                        .bytes = units * head * (2 * count_element(a.operand) * (double)a.nq +
+                                                 2 * 2.0 * (double)a.nk),
                         .operations = 4 * units * head * (double)a.nq * (double)a.nk,
                         .filled = 1});
 }
