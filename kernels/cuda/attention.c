@@ -100,8 +100,10 @@ static bool by_library(SpCuda *cuda, const SpAttention *a)
     SpFused f = {group, a->nq, a->nk, a->head, a->scale, NULL, NULL, NULL, NULL};
     SpFused last = f;
     last.units = all - (all - 1) / group * group;
-    if (!sp_cuda_dnn_has_attention(cuda, &f) || !sp_cuda_dnn_has_attention(cuda, &last))
+    if (!sp_cuda_dnn_has_attention(cuda, &f) || !sp_cuda_dnn_has_attention(cuda, &last)) {
+        cuda->refused_attentions += cuda->major >= 9;
         return false;
+    }
     for (int64_t first = 0; first < all && sp_cuda_live(cuda); first += group) {
         f.units = sp_min(group, all - first);
         fused_group(cuda, a, first, f);

@@ -47,8 +47,9 @@ typedef struct SpCuda {
     SpStatus failure;           /* the first */
     bool own_kernels;           /* set by tests and timing: cuBLASLt and cuDNN are not used */
     int64_t library_keys;       /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
-    int64_t own_gemms;          /* products that cuBLASLt had no algorithm for: none of a published
-                                 * model, as ours are many times slower */
+    /* What a library was to do and refused, though it is there: nothing of a published model, as our
+     * kernels are many times slower. Products, shapes of convolutions, attentions. */
+    int64_t own_gemms, refused_convs, refused_attentions;
     struct SpCudaBlas *blas;    /* blas.c; NULL: none */
     struct SpCudaDnn *dnn;      /* dnn.c; NULL: none */
     struct SpCudaCopies *copies;     /* copy.c */

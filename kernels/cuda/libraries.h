@@ -6,6 +6,11 @@
 
 enum { SP_CUDA_DNN_PLAN = 2 << 20 }; /* of SP_CUDA_LIBRARY, what a plan of its attention may use */
 
+/* Whether cuDNN has plans for a card that is only described (JSON as in
+ * CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION): cuda->dnn answers the two questions `has` below, and
+ * runs nothing. SP_DEVICE, also where cuDNN is missing; sp_cuda_dnn_close ends it either way. */
+SpStatus sp_cuda_dnn_open_for(SpCuda *cuda, const char *description);
+
 /* Make cuda->blas and cuda->dnn. Where its library is missing or does not start, the first is
  * SP_DEVICE and the second leaves cuda->dnn NULL. SP_MEMORY. */
 SpStatus sp_cuda_blas_open(SpCuda *cuda);
@@ -25,6 +30,9 @@ bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *a);
  * first seen. */
 typedef void SpCudaConv(SpCuda *, const SpConv2d *);
 bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, SpCudaConv *own);
+
+/* Whether there is a plan for the convolution, whose workspace is at most SP_CUDA_LIBRARY. */
+bool sp_cuda_dnn_has_conv(SpCuda *cuda, const SpConv2d *a);
 
 /* Fused attention on packed q, k, v, y [units, nq or nk, head] in cuda->format. */
 typedef struct SpFused {

@@ -5,6 +5,12 @@
 
 #include "kernels/cuda/libraries.h"
 
+void emulate_wait_stream(struct CUstream_st *stream);
+void emulate_wait_stream(struct CUstream_st *stream)
+{
+    (void)stream;
+}
+
 static void *alloc_memory(SpDevice *device, size_t bytes)
 {
     (void)device;

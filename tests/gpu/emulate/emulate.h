@@ -45,6 +45,10 @@ void emulate_fault(const char *what);
 void emulate_launch(const char *kernel, int64_t grid, int block, size_t shared,
                     const std::function<void()> &body);
 
+/* Does what has been issued to a stream before a kernel: runtime.c, or nothing where there are no
+ * streams. */
+extern "C" void emulate_wait_stream(struct CUstream_st *stream);
+
 /* Whether a block's threads run from the last to the first. */
 extern "C" bool emulate_descending;
 

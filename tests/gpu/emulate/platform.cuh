@@ -86,6 +86,7 @@ struct F16 {
         const int64_t sp_grid = (grid);                                                            \
         if (sp_cuda_live(cuda) && sp_grid > 0) {                                                   \
             auto sp_kernel = [&](auto... arguments) { kernel(arguments...); };                     \
+            emulate_wait_stream((cuda)->stream);                                                   \
             emulate_launch(what, sp_grid, (threads), (bytes), [&] { sp_kernel(__VA_ARGS__); });    \
         }                                                                                          \
     } while (0)

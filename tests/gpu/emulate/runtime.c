@@ -111,6 +111,14 @@ static void drain(cudaStream_t stream)
         advance(stream);
 }
 
+void emulate_wait_stream(cudaStream_t stream);
+void emulate_wait_stream(cudaStream_t stream)
+{
+    pthread_mutex_lock(&lock);
+    drain(stream);
+    pthread_mutex_unlock(&lock);
+}
+
 static void drain_all(void)
 {
     for (int i = 0; i < STREAMS; i++)
@@ -209,6 +217,16 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
                             cudaStream_t stream)
 {
     return cudaMemcpy2DAsync(to, bytes, from, bytes, bytes, 1, kind, stream);
+}
+
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
+{
+    const bool failed = enter();
+    (void)kind;
+    drain_all();
+    if (!failed)
+        memcpy(to, from, bytes);
+    return leave(failed);
 }
 
 cudaError_t cudaMemGetInfo(size_t *left, size_t *all)
