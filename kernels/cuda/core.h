@@ -45,6 +45,8 @@ typedef struct SpCuda {
     char *work;                 /* SP_CUDA_SCRATCH + SP_CUDA_LIBRARY bytes */
     size_t scratch_used;        /* bytes, by the op that runs */
     SpStatus failure;           /* the first */
+    bool keeps_context;         /* the close leaves the process's context on the card: for libraries that
+                                 * do not outlive its end */
     bool own_kernels;           /* set by tests and timing: cuBLASLt and cuDNN are not used */
     int64_t library_keys;       /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
     /* What a library was to do and refused, though it is there: nothing of a published model, as our

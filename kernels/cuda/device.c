@@ -50,7 +50,7 @@ static SpStatus status(SpDevice *device)
     return cuda->failure;
 }
 
-/* What is left is freed by cudaDeviceReset, which also ends the context. */
+/* What is left is freed by cudaDeviceReset, which also ends the context, unless that is kept. */
 static void close_cuda(SpDevice *device)
 {
     SpCuda *cuda = sp_cuda(device);
@@ -64,7 +64,8 @@ static void close_cuda(SpDevice *device)
         cudaFree(cuda->work);
     if (cuda->stream)
         cudaStreamDestroy(cuda->stream);
-    cudaDeviceReset();
+    if (!cuda->keeps_context)
+        cudaDeviceReset();
     free(cuda);
 }
 

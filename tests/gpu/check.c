@@ -21,6 +21,17 @@ bool check(bool good, const char *format, ...)
     return good;
 }
 
+void fact(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("# fact: ", stdout);
+    vprintf(format, arguments);
+    putchar('\n');
+    fflush(stdout);
+    va_end(arguments);
+}
+
 bool check_status(SpStatus status, const char *name)
 {
     return check(status.code == SP_OK, "%s%s%s", name, status.code == SP_OK ? "" : ": ",

@@ -16,6 +16,9 @@ bool check(bool good, const char *format, ...) __attribute__((format(printf, 2, 
 /* A call that must succeed; its message is part of the name when it did not. */
 bool check_status(SpStatus status, const char *name);
 
+/* A fact about the card or its libraries, which nobody promises: a comment, whatever it is. */
+void fact(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Prints the counts; 0 when none failed. */
 int check_end(void);
 
