@@ -23,6 +23,7 @@ typedef struct Work {
 } Work;
 
 enum { QUEUE = 4096 };
+static const size_t MOST = (size_t)1 << 33; /* bytes that the card has */
 
 struct CUstream_st {
     Work work[QUEUE];
@@ -142,7 +143,7 @@ void runtime_add(cudaStream_t stream, float *y, const float *x, size_t count)
 
 static cudaError_t alloc(void **out, size_t bytes)
 {
-    const bool failed = enter();
+    const bool failed = enter() || bytes > MOST;
     *out = failed ? NULL : calloc(1, bytes);
     held += *out != NULL;
     return leave(failed);
