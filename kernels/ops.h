@@ -75,8 +75,8 @@ typedef struct SpLayerNorm {
 /* softmax(scale q k^T) v for every batch b and head h; scores are never stored whole.
  * Element (b, i, h, e) of q stands at q[b / q_share * q_batch + i * q_row + h * head + e] (q_share
  * 0 counts as 1: how many consecutive batches have the same queries); k, v alike with nk rows; y:
- * [batch, nq, heads * head] with its own strides. Any head width. operand: rows of q, k, v and y are
- * operands, each a part; then heads are at most SP_OPERAND_HEAD wide. */
+ * [batch, nq, heads * head] with its own strides. Any head width. operand: rows of q, k, v and y
+ * are operands, each a part; then heads are at most SP_OPERAND_HEAD wide. */
 enum { SP_OPERAND_HEAD = 128 };
 typedef struct SpAttention {
     int64_t batch, nq, nk, heads, head;
@@ -150,8 +150,8 @@ typedef struct SpConv2d {
 static inline SpLinear sp_conv2d_linear(const SpConv2d *a, int64_t rows)
 {
     const SpTensor w = {a->packed, SP_F32, 2, {a->cout, a->kh * a->kw * a->cin}};
-    const SpLinear linear = {a->x, rows,        a->ldx,  w,    a->b,   a->act, NULL,
-                             a->residual, a->cout, a->y, a->ldy, false, 0};
+    const SpLinear linear = {a->x,        rows,    a->ldx, w,      a->b,  a->act, NULL,
+                             a->residual, a->cout, a->y,   a->ldy, false, 0};
     return linear;
 }
 

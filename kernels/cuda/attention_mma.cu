@@ -69,15 +69,15 @@ template <typename Half, int HEAD, int ROWS, bool OPERAND>
 static __device__ inline void load_queries_tile(const Rows &a, int64_t first, int head,
                                                 char *shared)
 {
-    if (!OPERAND) {
+    if constexpr (OPERAND) {
+        for (int i = (int)threadIdx.x; i < ROWS * (HEAD / 8); i += THREADS) {
+            const int r = i / (HEAD / 8), piece = i % (HEAD / 8);
+            *reinterpret_cast<uint4 *>(shared + place<HEAD>(r, piece)) =
+                first + r < a.count ? operand_piece(a.half + (first + r) * a.row, piece, head)
+                                    : make_uint4(0, 0, 0, 0);
+        }
+    } else {
         load_tile<Half, HEAD, ROWS, false>(a, first, head, shared);
-        return;
-    }
-    for (int i = (int)threadIdx.x; i < ROWS * (HEAD / 8); i += THREADS) {
-        const int r = i / (HEAD / 8), piece = i % (HEAD / 8);
-        *reinterpret_cast<uint4 *>(shared + place<HEAD>(r, piece)) =
-            first + r < a.count ? operand_piece(a.half + (first + r) * a.row, piece, head)
-                                : make_uint4(0, 0, 0, 0);
     }
 }
 
@@ -218,7 +218,7 @@ static __device__ inline void load_queries(Warp<HEAD, TILES> &w, const char *q)
 template <typename Half, bool OPERAND>
 static __device__ inline void store(void *y, int64_t i, float value)
 {
-    if (OPERAND)
+    if constexpr (OPERAND)
         static_cast<uint16_t *>(y)[i] = (uint16_t)sp_pack(Half(), value, 0);
     else
         static_cast<float *>(y)[i] = value;
@@ -304,7 +304,7 @@ static __global__ void __launch_bounds__(THREADS)
         online_softmax(w, s, scale);
         p_v<Half>(w, s, here + BYTES);
     }
-    if (OPERAND)
+    if constexpr (OPERAND)
         store_result<Half, HEAD, TILES, true>(w, a, tile * QUERIES, o.y, 2 * a.y_row);
     else
         store_result<Half, HEAD, TILES, false>(w, a, tile * QUERIES, h.y, a.y_row);
@@ -323,13 +323,17 @@ static void run(SpCuda *cuda, const SpAttention *a, int64_t first, int64_t count
               static_cast<const uint16_t *>(k), static_cast<const uint16_t *>(v));
 }
 
-template <typename Half, int HEAD, int TILES>
+/* Operands are bf16 alone (kernels.h). */
+template <typename Half, int HEAD, int TILES, bool OPERANDS>
 static void run_as(SpCuda *cuda, const SpAttention *a, int64_t first, int64_t count, const void *k,
                    const void *v)
 {
-    if (sp_cuda_format(cuda, a->operand) != SP_F32)
-        run<Half, HEAD, TILES, true, true>(cuda, a, first, count, k, v);
-    else if (k)
+    if constexpr (OPERANDS)
+        if (sp_cuda_format(cuda, a->operand) != SP_F32) {
+            run<Half, HEAD, TILES, true, true>(cuda, a, first, count, k, v);
+            return;
+        }
+    if (k)
         run<Half, HEAD, TILES, true, false>(cuda, a, first, count, k, v);
     else
         run<Half, HEAD, TILES, false, false>(cuda, a, first, count, k, v);
@@ -339,11 +343,11 @@ extern "C" void sp_cuda_attention_mma(SpCuda *cuda, const SpAttention *a, int64_
                                       int64_t count, const void *k, const void *v)
 {
     if (cuda->half == SP_BF16 && a->head <= 64)
-        run_as<Bf16, 64, 2>(cuda, a, first, count, k, v);
+        run_as<Bf16, 64, 2, true>(cuda, a, first, count, k, v);
     else if (cuda->half == SP_BF16)
-        run_as<Bf16, 128, 1>(cuda, a, first, count, k, v);
+        run_as<Bf16, 128, 1, true>(cuda, a, first, count, k, v);
     else if (a->head <= 64)
-        run_as<F16, 64, 2>(cuda, a, first, count, k, v);
+        run_as<F16, 64, 2, false>(cuda, a, first, count, k, v);
     else
-        run_as<F16, 128, 1>(cuda, a, first, count, k, v);
+        run_as<F16, 128, 1, false>(cuda, a, first, count, k, v);
 }

@@ -2,8 +2,9 @@
  * Copies between host memory, which is not pinned, and the device, through two pinned buffers in
  * turn: for such memory the driver itself uses one thread, and is slower still row by row. When an
  * upload returns, its host memory may be overwritten, but the copy to the device may still be in
- * flight: small uploads stand one behind the other in a buffer. Downloads for later have two buffers
- * of their own: while the host takes what lies in one, copies to the other go on beside the ops.
+ * flight: small uploads stand one behind the other in a buffer. Downloads for later have two
+ * buffers of their own: while the host takes what lies in one, copies to the other go on beside the
+ * ops.
  */
 #include "kernels/cuda/transfer.h"
 

@@ -45,15 +45,15 @@ typedef struct SpCuda {
     char *work;                 /* SP_CUDA_SCRATCH + SP_CUDA_LIBRARY bytes */
     size_t scratch_used;        /* bytes, by the op that runs */
     SpStatus failure;           /* the first */
-    bool keeps_context;         /* the close leaves the process's context on the card: for libraries that
-                                 * do not outlive its end */
-    bool own_kernels;           /* set by tests and timing: cuBLASLt and cuDNN are not used */
-    int64_t library_keys;       /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
-    /* What a library was to do and refused, though it is there: nothing of a published model, as our
-     * kernels are many times slower. Products, shapes of convolutions, attentions. */
+    bool keeps_context;   /* the close leaves the process's context on the card: for libraries that
+                           * do not outlive its end */
+    bool own_kernels;     /* set by tests and timing: cuBLASLt and cuDNN are not used */
+    int64_t library_keys; /* SP_CUDA_LIBRARY_KEYS but in tests and timing */
+    /* What a library was to do and refused, though it is there: nothing of a published model, as
+     * our kernels are many times slower. Products, shapes of convolutions, attentions. */
     int64_t own_gemms, refused_convs, refused_attentions;
-    struct SpCudaBlas *blas;    /* blas.c; NULL: none */
-    struct SpCudaDnn *dnn;      /* dnn.c; NULL: none */
+    struct SpCudaBlas *blas;         /* blas.c; NULL: none */
+    struct SpCudaDnn *dnn;           /* dnn.c; NULL: none */
     struct SpCudaCopies *copies;     /* copy.c */
     struct SpCudaPrefetch *prefetch; /* prefetch.c */
 } SpCuda;

@@ -1,8 +1,8 @@
 /*
- * cuDNN, loaded at run time: convolutions of float32 arrays, and fused attention on Hopper and newer,
- * where kernels with mma.sync reach half of what the chip can. Both by the graph interface, one
- * operation a graph: a plan is made once for a shape, and a call only names its arrays. Without cuDNN,
- * and for shapes that it refuses, our own kernels run.
+ * cuDNN, loaded at run time: convolutions of float32 arrays, and fused attention on Hopper and
+ * newer, where kernels with mma.sync reach half of what the chip can. Both by the graph interface,
+ * one operation a graph: a plan is made once for a shape, and a call only names its arrays. Without
+ * cuDNN, and for shapes that it refuses, our own kernels run.
  */
 #include "kernels/cuda/libraries.h"
 
@@ -22,10 +22,10 @@
 #define CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC     ((cudnnBackendAttributeName_t)2805)
 #endif
 #if CUDNN_VERSION < 90800
-#define CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR         ((cudnnBackendDescriptorType_t)38)
-#define CUDNN_ATTR_ENGINEHEUR_DEVICEPROP            ((cudnnBackendAttributeName_t)204)
-#define CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP        ((cudnnBackendAttributeName_t)407)
-#define CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION   ((cudnnBackendAttributeName_t)2702)
+#define CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR       ((cudnnBackendDescriptorType_t)38)
+#define CUDNN_ATTR_ENGINEHEUR_DEVICEPROP          ((cudnnBackendAttributeName_t)204)
+#define CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP      ((cudnnBackendAttributeName_t)407)
+#define CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION ((cudnnBackendAttributeName_t)2702)
 #endif
 
 #define TEXT_(x) #x
@@ -244,10 +244,9 @@ static bool engine_may(struct SpCudaDnn *d, cudnnBackendDescriptor_t config, boo
                d->cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE,
                                            CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count,
                                            &engine) == CUDNN_STATUS_SUCCESS &&
-               d->cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
-                                           CUDNN_TYPE_NUMERICAL_NOTE,
-                                           CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count,
-                                           note) == CUDNN_STATUS_SUCCESS;
+               d->cudnnBackendGetAttribute(
+                   engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+                   CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, note) == CUDNN_STATUS_SUCCESS;
     for (int64_t i = 0; may && i < count; i++)
         may = note[i] != CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC &&
               (tensor_cores || (note[i] != CUDNN_NUMERICAL_NOTE_TENSOR_CORE &&
@@ -311,7 +310,8 @@ static cudnnBackendDescriptor_t choose(struct SpCudaDnn *d, cudnnBackendDescript
     return plan;
 }
 
-/* The key's place: its own, an empty one, or the one that has not been used for longest, emptied. */
+/* The key's place: its own, an empty one, or the one that has not been used for longest, emptied.
+ */
 static Plan *place_of(struct SpCudaDnn *d, const Key *key)
 {
     Plan *oldest = d->plan;
@@ -551,7 +551,7 @@ bool sp_cuda_dnn_conv(SpCuda *cuda, const SpConv2d *a, SpCudaConv *own)
 
 /* ---- attention ---- */
 
-enum { Q = 1, K, V, Y, SCALE };        /* the arrays' names in a graph */
+enum { Q = 1, K, V, Y, SCALE };         /* the arrays' names in a graph */
 enum { UNITS = 1, NQ, NK, HEAD, TYPE }; /* of a key; its place 0 is empty, unlike a convolution's */
 
 static Array rows(int64_t id, cudnnDataType_t type, int64_t units, int64_t n, int64_t head)
@@ -566,8 +566,7 @@ static Array rows(int64_t id, cudnnDataType_t type, int64_t units, int64_t n, in
 static cudnnBackendDescriptor_t attention(Build *b, const Key *key)
 {
     const int64_t *k = key->of;
-    const cudnnDataType_t type =
-        k[TYPE] == 1 + SP_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
+    const cudnnDataType_t type = k[TYPE] == 1 + SP_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
     const Array scale = {.id = SCALE,
                          .type = CUDNN_DATA_FLOAT,
                          .dim = {1, 1, 1, 1},

@@ -47,8 +47,8 @@ void sp_cuda_own_gemm(SpCuda *, const SpGemm *);
 /* A linear layer whose rows are a's x or, with conv, those of sp_cuda_gather. */
 void sp_cuda_linear_rows(SpCuda *, const SpLinear *a, const SpConv2d *conv);
 
-/* y = residual + gain * act(x + b) on [rows, width]; rows ldx, ldr, ldy apart; y may be x. x and y are
- * in `format`: float32, or without gain and residual SP_BF16. */
+/* y = residual + gain * act(x + b) on [rows, width]; rows ldx, ldr, ldy apart; y may be x. x and y
+ * are in `format`: float32, or without gain and residual SP_BF16. */
 typedef struct SpEpilogue {
     SpDtype format;
     const void *x;
@@ -65,8 +65,8 @@ void sp_cuda_epilogue(SpCuda *, const SpEpilogue *);
 /* SP_ON_DEVICE of the copy op; a from_pitch of 0 repeats one row. */
 void sp_cuda_copy_rows(SpCuda *, const SpCopy *);
 
-/* Rows of any float dtype [rows, width], ldx apart, to `format` [rows, ld], zero beyond width; row r
- * times gain[r] where there is one. */
+/* Rows of any float dtype [rows, width], ldx apart, to `format` [rows, ld], zero beyond width; row
+ * r times gain[r] where there is one. */
 typedef struct SpConvert {
     const void *x;
     SpDtype dtype;

@@ -211,15 +211,15 @@ void sp_cuda_linear_rows(SpCuda *cuda, const SpLinear *a, const SpConv2d *conv)
                 .y_format = sp_cuda_format(cuda, a->y_part > 0)};
     const SpDtype x_format = sp_cuda_format(cuda, a->x_operand);
     const bool folded = p.format != SP_F32 && a->gain && a->act == SP_IDENTITY;
-    const bool ready = !folded && a->w.dtype == p.format && p.ldw == in &&
-                       (uintptr_t)a->w.data % ALIGN == 0;
+    const bool ready =
+        !folded && a->w.dtype == p.format && p.ldw == in && (uintptr_t)a->w.data % ALIGN == 0;
     const bool wide = p.ldw >= MIN_WIDTH || p.format != SP_F32;
     const Layer l = {.cuda = cuda,
                      .a = a,
                      .conv = conv,
-                     .rows_in_scratch = conv || x_format != p.format ||
-                                        (wide && !is_aligned(a->x, sp_cuda_ld(x_format, a->ldx),
-                                                             x_format)),
+                     .rows_in_scratch =
+                         conv || x_format != p.format ||
+                         (wide && !is_aligned(a->x, sp_cuda_ld(x_format, a->ldx), x_format)),
                      .folded = folded};
     const int64_t row_bytes = p.ldw * (int64_t)sp_dtype_size(p.format);
     const int64_t fit = WEIGHT_BYTES / row_bytes, even = fit / OUTPUTS * OUTPUTS;
@@ -228,8 +228,8 @@ void sp_cuda_linear_rows(SpCuda *cuda, const SpLinear *a, const SpConv2d *conv)
         const size_t mark = cuda->scratch_used;
         p.n = sp_min(step, outs - out);
         p.w = ready ? a->w.data : weights_of(&l, out, &p);
-        p.bias = bias_of(cuda, a->b ? a->b + out : NULL, folded ? a->gain + out : NULL, p.n,
-                         p.y_format);
+        p.bias =
+            bias_of(cuda, a->b ? a->b + out : NULL, folded ? a->gain + out : NULL, p.n, p.y_format);
         run_outputs(&l, p, out);
         cuda->scratch_used = mark;
     }

@@ -14,7 +14,8 @@ static bool operands(const SpBlock *b)
 }
 
 /* Rows `first` .. first + count of x, counted from the first token of a frame, to their q, k and v:
- * qkv(norm1(x)), q and k normalised and rotated. qkv: [count, 3 width], each of the three a part. */
+ * qkv(norm1(x)), q and k normalised and rotated. qkv: [count, 3 width], each of the three a part.
+ */
 static void qkv_rows(SpNn *nn, const SpBlock *b, const float *x, int64_t first, int64_t count,
                      const SpPositions *positions, float *qkv)
 {
@@ -25,8 +26,7 @@ static void qkv_rows(SpNn *nn, const SpBlock *b, const float *x, int64_t first, 
                   &(SpQkNormRope){qkv, count, b->heads, b->width / b->heads, b->q_norm.w,
                                   b->q_norm.b, b->k_norm.w, b->k_norm.b, b->norm1.eps,
                                   positions->yx + 2 * (first % positions->period),
-                                  positions->period, positions->max, positions->base,
-                                  operands(b)});
+                                  positions->period, positions->max, positions->base, operands(b)});
 }
 
 /* x += ls1 proj(attended), whose rows are 3 width apart. */

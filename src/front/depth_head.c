@@ -121,8 +121,8 @@ static void fuse(SpNn *nn, const SpDepthHead *head, int k, SpFeatureMap x, SpFea
 }
 
 /* Steps 4 to 7: the fused map [8 gh, 8 gw] to depth and confidence of the image. */
-static void finish(SpNn *nn, const SpFrontDims *dims, const SpDepthHead *head,
-                   SpFeatureMap fused, float *depth, float *confidence)
+static void finish(SpNn *nn, const SpFrontDims *dims, const SpDepthHead *head, SpFeatureMap fused,
+                   float *depth, float *confidence)
 {
     const int64_t pixels = dims->height * dims->width;
     SP_NN_SCOPE(nn);

@@ -71,9 +71,8 @@ void sp_mlp_run(SpNn *nn, const SpMlp *mlp, const float *x, int64_t rows, float 
     SP_NN_SCOPE(nn);
     float *hidden = sp_nn_alloc(nn, rows * mlp->fc1.w.dim[0]);
     hidden_rows(nn, mlp, x, false, rows, hidden);
-    sp_dense_call(
-        nn, &mlp->fc2,
-        (SpLinear){.x = hidden, .rows = rows, .y = y, .ldy = ldy, .x_operand = true});
+    sp_dense_call(nn, &mlp->fc2,
+                  (SpLinear){.x = hidden, .rows = rows, .y = y, .ldy = ldy, .x_operand = true});
 }
 
 void sp_mlp_add(SpNn *nn, const SpMlp *mlp, const SpNorm *norm, const float *gain, float *x,

@@ -11,8 +11,8 @@ static uint32_t bits_of(float x)
     return bits;
 }
 
-/* Positive floats are ordered as their bits are: first their upper halves are counted, then the lower
- * ones of those with the upper half that was found. */
+/* Positive floats are ordered as their bits are: first their upper halves are counted, then the
+ * lower ones of those with the upper half that was found. */
 int64_t sp_order_count(const float *x, int64_t count, SpOrder *order)
 {
     int64_t n = 0;

@@ -172,9 +172,8 @@ static void resize_maps(const float *z, const uint8_t *valid, int64_t h, int64_t
                 const float fx = column[j].fraction, fy = row.fraction;
                 z_out[to + j] =
                     blend(z[above + l], z[above + r], z[below + l], z[below + r], fx, fy);
-                valid_out[to + j] =
-                    blend((float)valid[above + l], (float)valid[above + r],
-                          (float)valid[below + l], (float)valid[below + r], fx, fy);
+                valid_out[to + j] = blend((float)valid[above + l], (float)valid[above + r],
+                                          (float)valid[below + l], (float)valid[below + r], fx, fy);
             }
         }
     }

@@ -48,7 +48,8 @@ static void nearest_columns(const SpTrackerInput *in, int64_t w, int64_t x, int6
         column[i] = (int32_t)sp_nearest_index(x + i, in->width, w);
 }
 
-/* The largest and the smallest depth of interest, from 0.1 to `upper`, of rows y - 1 .. y + 1, in `count` columns from x. */
+/* The largest and the smallest depth of interest, from 0.1 to `upper`, of rows y - 1 .. y + 1, in
+ * `count` columns from x. */
 static void column_range(const float *depth, int64_t h, int64_t w, int64_t y, int64_t x,
                          int64_t count, float upper, float *max, float *min)
 {
@@ -88,8 +89,8 @@ static void valid_row(const SpWindow *window, const float *depth, int64_t y, int
     const int64_t from = x > 0 ? x - 1 : 0, to = sp_min(x + count + 1, window->width);
     max[0] = max[count + 1] = -INFINITY;
     min[0] = min[count + 1] = INFINITY;
-    column_range(depth, window->height, window->width, y, from, to - from, upper, max + 1 + from - x,
-                 min + 1 + from - x);
+    column_range(depth, window->height, window->width, y, from, to - from, upper,
+                 max + 1 + from - x, min + 1 + from - x);
     const float *row = depth + y * window->width + x;
     for (int64_t j = 0; j < count; j++) {
         const float high = largest(largest(max[j], max[j + 1]), max[j + 2]);

@@ -5,8 +5,9 @@
  *
  *     gpu-tests GOLDENS full | quick | tiny SECTION...
  *
- * quick: without the full-size models; tiny: as much as an emulated card can do. Sections: describe,
- * ops, memory, sleep, sleep-kept (the context stays), front, tracker, sam, videos, times, profile.
+ * quick: without the full-size models; tiny: as much as an emulated card can do. Sections:
+ * describe, ops, memory, sleep, sleep-kept (the context stays), front, tracker, sam, videos, times,
+ * profile.
  */
 #include <math.h>
 #include <stdio.h>
@@ -58,7 +59,7 @@ static const char *const format_name[] = {
 static void ops(SpDevice *cpu, SpDevice *gpu, Size size)
 {
     for (SpPrecision p = SP_PRECISION_F32; p <= SP_PRECISION_BF16; p++)
-        for (int own = 0; own < 2; own++) {
+        for (int own = 0; own < (size == TINY ? 1 : 2); own++) { /* `unit cuda kernels` has ours */
             char how[32];
             snprintf(how, sizeof how, "%s%s", format_name[p], own ? ", own kernels" : "");
             gpu->set_precision(gpu, p);
@@ -70,7 +71,8 @@ static void ops(SpDevice *cpu, SpDevice *gpu, Size size)
     sp_cuda(gpu)->own_kernels = false;
     gpu->set_precision(gpu, SP_PRECISION_F32);
     check_status(gpu->status(gpu), "after all ops");
-    fact("%lld products of odd shapes that cuBLASLt had no algorithm for, %lld convolutions that cuDNN "
+    fact("%lld products of odd shapes that cuBLASLt had no algorithm for, %lld convolutions that "
+         "cuDNN "
          "had no plan for",
          (long long)sp_cuda(gpu)->own_gemms, (long long)sp_cuda(gpu)->refused_convs);
 }
@@ -159,8 +161,7 @@ static void long_attention(SpDevice *gpu, int64_t head, Size size)
           "attention, heads of %d, tensor cores: correlation %.6f", (int)head,
           correlation(result[1], result[0], count));
     const bool others = memcmp(result[1], result[2], (size_t)count * sizeof(float)) != 0;
-    check(correlation(result[2], result[0], count) >= 0.999 &&
-              (others || sp_cuda(gpu)->major < 9),
+    check(correlation(result[2], result[0], count) >= 0.999 && (others || sp_cuda(gpu)->major < 9),
           "attention, heads of %d, %s: correlation %.6f", (int)head,
           others ? "cuDNN" : "no cuDNN, ours again", correlation(result[2], result[0], count));
     for (int i = 0; i < 3; i++)
@@ -266,8 +267,9 @@ static SpStatus open_card(SpDevice **device)
     return sp_cuda_open(0, device);
 }
 
-/* Opened and closed again and again, as sleep at level 2 does: the libraries outlive the contexts, or,
- * where these are kept, the devices. What a context takes and how long it takes to make are facts. */
+/* Opened and closed again and again, as sleep at level 2 does: the libraries outlive the contexts,
+ * or, where these are kept, the devices. What a context takes and how long it takes to make are
+ * facts. */
 static void open_and_close(bool keep)
 {
     enum { TIMES = 3 };
@@ -288,9 +290,10 @@ static void open_and_close(bool keep)
         sp_cuda(gpu)->keeps_context = keep;
         gpu->close(gpu); /* without a context, what was allocated with it */
     }
-    check_status(status, keep ? "opened, used and closed, the context kept"
-                              : "opened, used and closed");
-    fact("opened %d times, the first in %.2f s, at most %.2f s: %zu MB free at first, %zu MB at last",
+    check_status(status,
+                 keep ? "opened, used and closed, the context kept" : "opened, used and closed");
+    fact("opened %d times, the first in %.2f s, at most %.2f s: %zu MB free at first, %zu MB at "
+         "last",
          TIMES, first, longest, left[0] >> 20, left[TIMES - 1] >> 20);
 }
 
@@ -359,6 +362,34 @@ static void goldens(const char *folder, SpDevice **gpu, bool full)
     }
 }
 
+/* The tiny front beside the CPU's: resident, and streamed in half precision. */
+static void tiny_front(const char *folder, SpDevice *gpu)
+{
+    Front front;
+    Took took;
+    SpDevice *cpu;
+    SpPlan plan = {.weights = SP_IN_PLACE};
+    if (!check_status(front_make(folder, "front_tiny", SP_F32, &front), "front_tiny") ||
+        !check_status(sp_cpu_open(0, &cpu), "cpu"))
+        return;
+    Clip exact = clip_of_noise(2, 42, 56), ours = clip_again(&exact);
+    const int64_t area = exact.frames * exact.height * exact.width;
+    check_status(front_run(&front, cpu, &plan, &exact, &took), "the CPU");
+    plan = (SpPlan){.weights = SP_RESIDENT, .taps_on_device = true};
+    check_status(front_run(&front, gpu, &plan, &ours, &took), "resident");
+    check(worst_error(ours.depth, exact.depth, area) < 1e-4, "tiny front: depth %.2g of the CPU's",
+          worst_error(ours.depth, exact.depth, area));
+    check(took.planned == took.peak, "tiny front: %zu MB, as planned", took.peak >> 20);
+    plan = (SpPlan){.weights = SP_STREAMED, .precision = SP_PRECISION_BF16};
+    check_status(front_run(&front, gpu, &plan, &ours, &took), "bf16, streamed");
+    check(correlation(ours.depth, exact.depth, area) > 0.999,
+          "tiny front, bf16: correlation of depth %.6f",
+          correlation(ours.depth, exact.depth, area));
+    clip_again_end(&ours), clip_end(&exact);
+    front_end(&front);
+    cpu->close(cpu);
+}
+
 /* Whether a section is asked for. */
 static bool wanted(const char *const *names, int count, const char *section)
 {
@@ -390,7 +421,7 @@ static void on_open_device(const char *folder, SpDevice **gpu, const char *const
     if (wanted(names, count, "times") && full)
         times_of_front(folder, *gpu);
     if (wanted(names, count, "profile"))
-        profiles(folder, *gpu, full);
+        profiles(folder, *gpu, full, size != TINY);
     if (wanted(names, count, "ops"))
         ops_of(*gpu, size);
     if (wanted(names, count, "memory")) {
@@ -402,10 +433,12 @@ static void on_open_device(const char *folder, SpDevice **gpu, const char *const
         tracker_runs(folder, *gpu, full);
     if (wanted(names, count, "sam"))
         sam_runs(folder, *gpu, full);
-    if (wanted(names, count, "front"))
+    if (wanted(names, count, "front") && size == TINY)
+        tiny_front(folder, *gpu);
+    else if (wanted(names, count, "front"))
         goldens(folder, gpu, full);
     if (*gpu && wanted(names, count, "videos"))
-        many_videos(open_card, gpu, size == TINY ? 4 : full ? 100 : 24);
+        many_videos(open_card, gpu, full ? 100 : 24);
 }
 
 int main(int argc, char **argv)

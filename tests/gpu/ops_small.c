@@ -26,10 +26,9 @@ static void layer_norm_plain(SpDevice *device, float *y)
 {
     Scope s = {.device = device};
     float *out = put(&s, y, NORM_ROWS * NORM_WIDTH * sizeof *y);
-    device->ops.layer_norm(device,
-                           &(SpLayerNorm){put_noise(&s, "x", NORM_ROWS * NORM_LD), NORM_ROWS,
-                                          NORM_WIDTH, NORM_LD, NULL, NULL, 1e-5f, out, NORM_WIDTH,
-                                          false});
+    device->ops.layer_norm(device, &(SpLayerNorm){put_noise(&s, "x", NORM_ROWS * NORM_LD),
+                                                  NORM_ROWS, NORM_WIDTH, NORM_LD, NULL, NULL, 1e-5f,
+                                                  out, NORM_WIDTH, false});
     get(&s, out, y, NORM_ROWS * NORM_WIDTH);
     end(&s);
 }
@@ -136,8 +135,8 @@ static void depth_activation(SpDevice *device, float *y)
 {
     Scope s = {.device = device};
     float *out = put(&s, y, 2 * SHADES * sizeof *y);
-    device->ops.depth_activation(device, &(SpDepthActivation){put_noise(&s, "x", 2 * SHADES),
-                                                              SHADES, out, out + SHADES});
+    device->ops.depth_activation(
+        device, &(SpDepthActivation){put_noise(&s, "x", 2 * SHADES), SHADES, out, out + SHADES});
     get(&s, out, y, 2 * SHADES);
     end(&s);
 }

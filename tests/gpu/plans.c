@@ -20,9 +20,9 @@ typedef struct Card {
     int l2;                                              /* MB */
 } Card;
 static const Card cards[] = {
-    {"A100", 800, 108, 166912, 2048, 32, 40},   {"RTX 3090", 860, 82, 101376, 1536, 16, 6},
+    {"A100", 800, 108, 166912, 2048, 32, 40},     {"RTX 3090", 860, 82, 101376, 1536, 16, 6},
     {"RTX 4090", 890, 128, 101376, 1536, 24, 72}, {"H200", 900, 132, 232448, 2048, 32, 60},
-    {"B200", 1000, 148, 232448, 2048, 32, 126}, {"RTX 5090", 1200, 170, 101376, 1536, 24, 96},
+    {"B200", 1000, 148, 232448, 2048, 32, 126},   {"RTX 5090", 1200, 170, 101376, 1536, 24, 96},
 };
 
 static void describe(const Card *c, char *text, size_t size)
@@ -40,8 +40,8 @@ static void describe(const Card *c, char *text, size_t size)
              c->processors, c->shared, c->blocks, c->threads, c->l2 << 20, c->capability, c->name);
 }
 
-/* The global attention of 100 frames of 336 x 518 as a whole, of 80 of 294 x 518 in chunks of queries,
- * and a wider head. cuDNN compiles each, in about a second. */
+/* The global attention of 100 frames of 336 x 518 as a whole, of 80 of 294 x 518 in chunks of
+ * queries, and a wider head. cuDNN compiles each, in about a second. */
 static const SpFused attentions[] = {
     {.units = 2, .nq = 89300, .nk = 89300, .head = 64},
     {.units = 2, .nq = 12288, .nk = 62560, .head = 64},
@@ -50,15 +50,63 @@ static const SpFused attentions[] = {
 
 /* Convolutions of the depth head, the patch embedding, the tracker's encoder and SAM. */
 static const SpConv2d convolutions[] = {
-    {.h = 24, .w = 37, .cin = 1024, .ldx = 1024, .cout = 1024, .kh = 3, .kw = 3, .stride = 2, .pad = 1},
-    {.h = 96, .w = 148, .cin = 256, .ldx = 256, .cout = 256, .kh = 3, .kw = 3, .stride = 1, .pad = 1},
-    {.h = 192, .w = 296, .cin = 256, .ldx = 256, .cout = 128, .kh = 3, .kw = 3, .stride = 1, .pad = 1},
-    {.h = 336, .w = 518, .cin = 128, .ldx = 128, .cout = 32, .kh = 3, .kw = 3, .stride = 1, .pad = 1},
+    {.h = 24,
+     .w = 37,
+     .cin = 1024,
+     .ldx = 1024,
+     .cout = 1024,
+     .kh = 3,
+     .kw = 3,
+     .stride = 2,
+     .pad = 1},
+    {.h = 96,
+     .w = 148,
+     .cin = 256,
+     .ldx = 256,
+     .cout = 256,
+     .kh = 3,
+     .kw = 3,
+     .stride = 1,
+     .pad = 1},
+    {.h = 192,
+     .w = 296,
+     .cin = 256,
+     .ldx = 256,
+     .cout = 128,
+     .kh = 3,
+     .kw = 3,
+     .stride = 1,
+     .pad = 1},
+    {.h = 336,
+     .w = 518,
+     .cin = 128,
+     .ldx = 128,
+     .cout = 32,
+     .kh = 3,
+     .kw = 3,
+     .stride = 1,
+     .pad = 1},
     {.h = 336, .w = 518, .cin = 3, .ldx = 3, .cout = 1024, .kh = 14, .kw = 14, .stride = 14},
     {.h = 384, .w = 512, .cin = 3, .ldx = 3, .cout = 64, .kh = 7, .kw = 7, .stride = 2, .pad = 3},
     {.h = 192, .w = 256, .cin = 64, .ldx = 64, .cout = 64, .kh = 3, .kw = 3, .stride = 1, .pad = 1},
-    {.h = 96, .w = 128, .cin = 416, .ldx = 416, .cout = 256, .kh = 3, .kw = 3, .stride = 1, .pad = 1},
-    {.h = 64, .w = 64, .cin = 256, .ldx = 256, .cout = 256, .kh = 3, .kw = 3, .stride = 1, .pad = 1},
+    {.h = 96,
+     .w = 128,
+     .cin = 416,
+     .ldx = 416,
+     .cout = 256,
+     .kh = 3,
+     .kw = 3,
+     .stride = 1,
+     .pad = 1},
+    {.h = 64,
+     .w = 64,
+     .cin = 256,
+     .ldx = 256,
+     .cout = 256,
+     .kh = 3,
+     .kw = 3,
+     .stride = 1,
+     .pad = 1},
 };
 
 static void plan_attentions(SpCuda *cuda, const Card *card)

@@ -48,7 +48,7 @@ static void read_events(void)
         cudaEventRecord(profile.begin[i], sp_cuda(device)->stream);                                \
         profile.ops.op(device, a);                                                                 \
         cudaEventRecord(profile.end[i], sp_cuda(device)->stream);                                  \
-        profile.which[i] = OP_##op;                                                                   \
+        profile.which[i] = OP_##op;                                                                \
         if (++profile.pending == CALLS)                                                            \
             read_events();                                                                         \
     }
@@ -95,9 +95,9 @@ static void profile_front(const char *goldens, SpDevice *gpu, bool full)
     SpFootprint footprint;
     Took took = {0};
     const char *title = full ? "front, 100 frames of 336x518" : "tiny front";
-    if (!check_status(front_make(goldens, full ? "front" : "front_tiny", full ? SP_BF16 : SP_F32,
-                                 &front),
-                      title))
+    if (!check_status(
+            front_make(goldens, full ? "front" : "front_tiny", full ? SP_BF16 : SP_F32, &front),
+            title))
         return;
     Clip clip = full ? clip_of_noise(100, 336, 518) : clip_of_noise(2, 42, 56);
     if (check(front_fit(&front, gpu, gpu->available_memory(gpu), SP_PRECISION_BF16, &clip,
@@ -118,8 +118,8 @@ static void profile_tracker(const char *goldens, SpDevice *gpu, bool full)
     SpFootprint footprint;
     Took took = {0};
     const char *title = full ? "tracker, 80 frames, 1012 points" : "built-in tracker";
-    if (!check_status(tracker_make(full ? goldens : NULL, full ? "tracker_offline" : NULL, &tracker),
-                      title))
+    if (!check_status(
+            tracker_make(full ? goldens : NULL, full ? "tracker_offline" : NULL, &tracker), title))
         return;
     Track track = full ? track_of_waves(80, 294, 518, 256, 756) : track_of_waves(4, 84, 112, 4, 20);
     if (check(track_fit(&tracker, gpu, gpu->available_memory(gpu), &track, &footprint), "%s fits",
@@ -133,8 +133,9 @@ static void profile_tracker(const char *goldens, SpDevice *gpu, bool full)
     track_end(&track), tracker_end(&tracker);
 }
 
-void profiles(const char *goldens, SpDevice *gpu, bool full)
+void profiles(const char *goldens, SpDevice *gpu, bool full, bool tracker)
 {
     profile_front(goldens, gpu, full);
-    profile_tracker(goldens, gpu, full);
+    if (tracker)
+        profile_tracker(goldens, gpu, full);
 }

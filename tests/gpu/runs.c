@@ -235,7 +235,8 @@ void many_videos(OpenDevice open, SpDevice **device, int count)
         min_left = left < min_left || i <= SETTLED ? left : min_left;
     }
     check(good && others == 0, "%d videos: %d differ from the first", count, others);
-    check(good && min_left + (64 << 20) >= settled, "%d videos: what is free does not dwindle", count);
+    check(good && min_left + (64 << 20) >= settled, "%d videos: what is free does not dwindle",
+          count);
     fact("%d videos: %zu MB free after ten, %zu at least later", count, settled >> 20,
          min_left >> 20);
     video_close(&v);

@@ -130,10 +130,10 @@ void times_of_ops(SpDevice *gpu, bool tiny)
         double operations;
         bool slow_in_f32;
     } op[] = {
-        {"linear 12288 x 1024 -> 4096, GELU, weights f32", product, 2.0 * TOKENS * WIDTH * 4 * WIDTH,
-         false},
-        {"linear 12288 x 1024 -> 3072, weights bf16", product_bf16, 2.0 * TOKENS * WIDTH * 3 * WIDTH,
-         false},
+        {"linear 12288 x 1024 -> 4096, GELU, weights f32", product,
+         2.0 * TOKENS * WIDTH * 4 * WIDTH, false},
+        {"linear 12288 x 1024 -> 3072, weights bf16", product_bf16,
+         2.0 * TOKENS * WIDTH * 3 * WIDTH, false},
         {"attention 4 x 893, 16 heads of 64", attention_frame, 4.0 * 4 * 893 * 893 * WIDTH, false},
         {"attention 15360, 16 heads of 64", attention_global, 4.0 * GLOBAL * GLOBAL * WIDTH, true},
         {"convolution 96 x 148 x 256, 3 x 3 -> 256", convolution, 2.0 * 96 * 148 * 9 * 256 * 256,
@@ -144,7 +144,8 @@ void times_of_ops(SpDevice *gpu, bool tiny)
         fact("an emulated card has no times");
         return;
     }
-    Bench b = {gpu, noise_on(gpu, "x", bytes), noise_on(gpu, "w", bytes), noise_on(gpu, "y", bytes)};
+    Bench b = {gpu, noise_on(gpu, "x", bytes), noise_on(gpu, "w", bytes),
+               noise_on(gpu, "y", bytes)};
     if (!check(b.x && b.w && b.y, "memory for the timing of ops"))
         return;
     sp_cuda(gpu)->library_keys = 1;

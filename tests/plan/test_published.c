@@ -103,7 +103,8 @@ static void the_front_fits(void **state)
     sp_checkpoint_close(checkpoint);
 }
 
-/* Where the device's memory is the host's; on GPUs of 8 and 80 GB, and with little host memory; within 1 GiB; within the smallest budget. */
+/* Where the device's memory is the host's; on GPUs of 8 and 80 GB, and with little host memory;
+ * within 1 GiB; within the smallest budget. */
 static void the_tracker_fits(void **state)
 {
     (void)state;

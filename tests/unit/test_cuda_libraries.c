@@ -49,12 +49,13 @@ static double product(SpDevice *device, int64_t in)
     Scope s = {.device = device};
     float *x = op_noise("x", ROWS * in), *w = op_noise("w", OUTS * in), y[ROWS * OUTS];
     float *out = put_noise(&s, "y", ROWS * OUTS);
-    device->ops.linear(device, &(SpLinear){.x = put_noise(&s, "x", ROWS * in),
-                                           .rows = ROWS,
-                                           .ldx = in,
-                                           .w = {put_noise(&s, "w", OUTS * in), SP_F32, 2, {OUTS, in}},
-                                           .y = out,
-                                           .ldy = OUTS});
+    device->ops.linear(device,
+                       &(SpLinear){.x = put_noise(&s, "x", ROWS * in),
+                                   .rows = ROWS,
+                                   .ldx = in,
+                                   .w = {put_noise(&s, "w", OUTS * in), SP_F32, 2, {OUTS, in}},
+                                   .y = out,
+                                   .ldy = OUTS});
     get(&s, out, y, ROWS * OUTS);
     double worst = 0;
     for (int64_t i = 0; i < ROWS * OUTS; i++) {
@@ -118,7 +119,8 @@ static void more_products_than_are_remembered(void **state)
     device->close(device);
 }
 
-/* One image, [SIDE, SIDE, cin] by 3 x 3; the largest difference from a sum in double at one pixel. */
+/* One image, [SIDE, SIDE, cin] by 3 x 3; the largest difference from a sum in double at one pixel.
+ */
 enum { SIDE = 4, COUT = 4 };
 static double convolution(SpDevice *device, int64_t cin, SpPrecision precision)
 {
@@ -179,7 +181,8 @@ static void more_convolutions_than_are_remembered(void **state)
 {
     (void)state;
     SpDevice *device = open_device();
-    SpConv2d shape = {.w = 9, .cin = 4, .ldx = 4, .cout = 4, .kh = 3, .kw = 3, .stride = 1, .pad = 1};
+    SpConv2d shape = {
+        .w = 9, .cin = 4, .ldx = 4, .cout = 4, .kh = 3, .kw = 3, .stride = 1, .pad = 1};
     assert_true(convolution(device, 12, SP_PRECISION_F32) < 1e-5);
     for (shape.h = 3; shape.h < 300; shape.h++)
         assert_true(sp_cuda_dnn_has_conv(sp_cuda(device), &shape));
@@ -193,9 +196,17 @@ static void plans_for_a_card_that_is_described(void **state)
     (void)state;
     SpCuda cuda = {.major = 9, .format = SP_BF16};
     assert_string_equal(sp_cuda_dnn_open_for(&cuda, "{}").text, "");
-    assert_true(sp_cuda_dnn_has_attention(&cuda, &(SpFused){2, 70, 90, 64, 1, NULL, NULL, NULL, NULL}));
-    assert_true(sp_cuda_dnn_has_conv(&cuda, &(SpConv2d){.h = 9, .w = 9, .cin = 4, .ldx = 4, .cout = 4,
-                                                        .kh = 3, .kw = 3, .stride = 2, .pad = 1}));
+    assert_true(
+        sp_cuda_dnn_has_attention(&cuda, &(SpFused){2, 70, 90, 64, 1, NULL, NULL, NULL, NULL}));
+    assert_true(sp_cuda_dnn_has_conv(&cuda, &(SpConv2d){.h = 9,
+                                                        .w = 9,
+                                                        .cin = 4,
+                                                        .ldx = 4,
+                                                        .cout = 4,
+                                                        .kh = 3,
+                                                        .kw = 3,
+                                                        .stride = 2,
+                                                        .pad = 1}));
     sp_cuda_dnn_close(&cuda);
     assert_null(cuda.dnn);
     assert_true(sp_cuda_dnn_version() > 0 && sp_cuda_blas_version() > 0);

@@ -12,8 +12,9 @@ static int count;
 /* Rates of an H100 SXM5 that the estimate assumes; tests/bench/gpu_estimate.md says where each
  * comes from. Operations a second at full use of the multiprocessors, or bytes a second. */
 static const double rates[COUNT_KINDS] = {
-    [COUNT_MEMORY] = 3e12, [COUNT_BF16] = 620e12,   [COUNT_TF32] = 310e12,     [COUNT_F32] = 45e12,
-    [COUNT_FUSED] = 455e12, [COUNT_ATTENTION] = 250e12, [COUNT_BUS] = 20e9,    [COUNT_BESIDE] = 20e9,
+    [COUNT_MEMORY] = 3e12, [COUNT_BF16] = 620e12,  [COUNT_TF32] = 310e12,
+    [COUNT_F32] = 45e12,   [COUNT_FUSED] = 455e12, [COUNT_ATTENTION] = 250e12,
+    [COUNT_BUS] = 20e9,    [COUNT_BESIDE] = 20e9,
 };
 static const double SECONDS_A_LAUNCH = 1e-6;
 /* What is left of a product's rate when its rows do not begin at 16 bytes. */
@@ -41,10 +42,10 @@ void count_add(const char *name, CountKind kind, CountWork work)
     const bool bus = kind == COUNT_BUS || kind == COUNT_BESIDE;
     const double bytes = bus ? 0 : work.bytes / rates[COUNT_MEMORY];
     const double aligned = work.operations - work.unaligned;
-    const double computed = kind == COUNT_MEMORY ? 0
-                            : bus
-                                ? work.bytes / rates[kind]
-                                : (aligned + work.unaligned / UNALIGNED) / rates[kind] / work.filled;
+    const double computed =
+        kind == COUNT_MEMORY ? 0
+        : bus                ? work.bytes / rates[kind]
+                             : (aligned + work.unaligned / UNALIGNED) / rates[kind] / work.filled;
     row->launches += work.launches;
     row->bytes += work.bytes;
     row->operations += work.operations;

@@ -1,7 +1,7 @@
 /*
  * The published models at their published sizes on a card that only counts (count.h): launches,
- * bytes, rows that tensor cores cannot load, and the seconds that the host itself takes, each within
- * a bound, and an estimate of the whole by the rates in count.c.
+ * bytes, rows that tensor cores cannot load, and the seconds that the host itself takes, each
+ * within a bound, and an estimate of the whole by the rates in count.c.
  *
  *     gpu-counts [front] [tracker] [sam]
  */
@@ -52,8 +52,8 @@ static SpStatus run_timed(void *self, SpNn *nn)
     if (!nn->dry)
         count_reset();
     const SpStatus status = timed->stage->run(timed->stage->self, nn);
-    timed->seconds = fmin(seconds_of(CLOCK_MONOTONIC) - began,
-                          seconds_of(CLOCK_PROCESS_CPUTIME_ID) - computed);
+    timed->seconds =
+        fmin(seconds_of(CLOCK_MONOTONIC) - began, seconds_of(CLOCK_PROCESS_CPUTIME_ID) - computed);
     return status;
 }
 

@@ -154,9 +154,8 @@ bool sp_cuda_blas_gemm(SpCuda *cuda, const SpGemm *a)
     const double element = (double)sp_dtype_size(a->format);
     const bool good = aligned(a->x, a->ldx, a->format) && aligned(a->w, a->ldw, a->format);
     const CountKind kind = a->format != SP_F32 ? COUNT_BF16 : a->tf32 ? COUNT_TF32 : COUNT_F32;
-    static const char *const name[] = {[COUNT_BF16] = "product bf16",
-                                       [COUNT_TF32] = "product tf32",
-                                       [COUNT_F32] = "product f32"};
+    static const char *const name[] = {
+        [COUNT_BF16] = "product bf16", [COUNT_TF32] = "product tf32", [COUNT_F32] = "product f32"};
     count_add(name[kind], kind,
               (CountWork){.launches = 1,
                           .bytes = element * (double)(a->m * a->k + a->n * a->k) +

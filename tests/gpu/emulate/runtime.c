@@ -326,9 +326,9 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device)
 {
     (void)device;
-    *value = attribute == cudaDevAttrComputeCapabilityMajor  ? 9
-             : attribute == cudaDevAttrMultiProcessorCount ? 1
-                                                           : 0;
+    *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9
+             : attribute == cudaDevAttrMultiProcessorCount  ? 1
+                                                            : 0;
     return cudaSuccess;
 }
 

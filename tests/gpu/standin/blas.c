@@ -1,8 +1,8 @@
 /*
- * cuBLASLt on the CPU, from the descriptors that it is given (libcublasLt): column-major products of
- * float32, TF32, bf16 and f16 with their epilogues. What cuBLASLt refuses by its manual is refused:
- * types that do not go together, rows longer than their distance, an algorithm of another product,
- * epilogues for fewer than four outputs, halves that do not begin at four bytes.
+ * cuBLASLt on the CPU, from the descriptors that it is given (libcublasLt): column-major products
+ * of float32, TF32, bf16 and f16 with their epilogues. What cuBLASLt refuses by its manual is
+ * refused: types that do not go together, rows longer than their distance, an algorithm of another
+ * product, epilogues for fewer than four outputs, halves that do not begin at four bytes.
  */
 #include <cublasLt.h>
 #include <stdbool.h>
@@ -248,8 +248,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     if (status != CUBLAS_STATUS_SUCCESS)
         return status;
     const bool tf32 = desc->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
-    const bool relu = desc->epilogue == CUBLASLT_EPILOGUE_RELU ||
-                      desc->epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
+    const bool relu =
+        desc->epilogue == CUBLASLT_EPILOGUE_RELU || desc->epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
     const float scale = *(const float *)alpha, add = *(const float *)beta;
     float *left = columns_of(a, a_layout, tf32), *right = columns_of(b, b_layout, tf32);
     const int64_t depth = a_layout->rows;

@@ -1,8 +1,8 @@
 /*
- * cuDNN's graph interface on the CPU, from the descriptors that it is given (libcudnn): graphs of one
- * operation, a convolution or an attention. Three engines are offered in this order: one whose
- * workspace is larger than any that is given, one of tensor cores, which rounds float32 to TF32, and
- * one that does not. What a descriptor lacks is refused when it is finalised.
+ * cuDNN's graph interface on the CPU, from the descriptors that it is given (libcudnn): graphs of
+ * one operation, a convolution or an attention. Three engines are offered in this order: one whose
+ * workspace is larger than any that is given, one of tensor cores, which rounds float32 to TF32,
+ * and one that does not. What a descriptor lacks is refused when it is finalised.
  */
 #include <cudnn.h>
 #include <stdbool.h>
@@ -152,7 +152,8 @@ static Descriptor *part(const Descriptor *d, cudnnBackendAttributeName_t name)
 }
 
 /* What a finished descriptor of a type must have. */
-static cudnnStatus_t has_all(const Descriptor *d, const cudnnBackendAttributeName_t *names, int count)
+static cudnnStatus_t has_all(const Descriptor *d, const cudnnBackendAttributeName_t *names,
+                             int count)
 {
     for (int i = 0; i < count; i++)
         if (!attribute(d, names[i]))
@@ -195,8 +196,8 @@ static cudnnStatus_t complete(const Descriptor *d)
     case CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR:
         return HAS_ALL(d, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
     case CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR:
-        return HAS_ALL(d, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS,
-                       CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
+        return HAS_ALL(d, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
+                       CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
     case CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR:
         return HAS_ALL(d, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION);
     default:
@@ -305,9 +306,8 @@ static void store(const Tensor *t, int64_t at, float value)
     if (t->type == CUDNN_DATA_FLOAT)
         ((float *)(void *)t->data)[at] = value;
     else
-        ((uint16_t *)(void *)t->data)[at] = t->type == CUDNN_DATA_BFLOAT16
-                                                ? standin_to_bf16(value)
-                                                : standin_to_f16(value);
+        ((uint16_t *)(void *)t->data)[at] =
+            t->type == CUDNN_DATA_BFLOAT16 ? standin_to_bf16(value) : standin_to_f16(value);
 }
 
 typedef struct Convolution {
@@ -326,15 +326,12 @@ static float convolve(const Convolution *c, int64_t n, int64_t o, int64_t i, int
             const int64_t x = j * c->stride[1] - c->pad[1] + kx;
             if (y < 0 || y >= c->x.dim[2] || x < 0 || x >= c->x.dim[3])
                 continue;
-            for (int64_t k = 0; k < c->w.dim[1]; k++) {
-                float a = element(&c->x, place(&c->x, n, k, y, x));
-                float b = element(&c->w, place(&c->w, o, k, ky, kx));
-                if (c->tf32) {
-                    a = standin_tf32(a);
-                    b = standin_tf32(b);
-                }
-                sum += a * b;
-            }
+            const float *a = (const float *)(const void *)c->x.data + place(&c->x, n, 0, y, x);
+            const float *b = (const float *)(const void *)c->w.data + place(&c->w, o, 0, ky, kx);
+            const int64_t step_a = c->x.stride[1], step_b = c->w.stride[1];
+            for (int64_t k = 0; k < c->w.dim[1]; k++)
+                sum += c->tf32 ? standin_tf32(a[k * step_a]) * standin_tf32(b[k * step_b])
+                               : a[k * step_a] * b[k * step_b];
         }
     return sum;
 }
@@ -348,7 +345,8 @@ static cudnnStatus_t run_convolution(const Descriptor *op, const Descriptor *pac
                      .tf32 = tf32};
     memcpy(c.stride, attribute(d, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES)->values, sizeof c.stride);
     memcpy(c.pad, attribute(d, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS)->values, sizeof c.pad);
-    if (!c.x.data || !c.w.data || !c.y.data || c.w.dim[1] != c.x.dim[1])
+    if (!c.x.data || !c.w.data || !c.y.data || c.w.dim[1] != c.x.dim[1] ||
+        c.x.type != CUDNN_DATA_FLOAT || c.w.type != CUDNN_DATA_FLOAT)
         return CUDNN_STATUS_BAD_PARAM;
     for (int64_t n = 0; n < c.y.dim[0]; n++)
         for (int64_t i = 0; i < c.y.dim[2]; i++)

@@ -1,7 +1,7 @@
 /*
  * A driver for machines without one, as much of it as cuDNN wants when it plans for a card that is
- * described to it (gpu-plans): libcuda.so.1. It has no device, takes every program for loaded and runs
- * none.
+ * described to it (gpu-plans): libcuda.so.1. It has no device, takes every program for loaded and
+ * runs none.
  */
 #include <stddef.h>
 
