@@ -37,34 +37,52 @@ static Range depth_range(const float *depth, int64_t count)
     return (Range){10 * q[0], fminf(fmaxf(upper, 1e-6f), 10 * q[0])};
 }
 
-/* Columns that go together, so that what depends on a column alone is computed once. */
+/* Columns x .. x + count of a window that go together, so that what depends on a column alone is
+ * computed once. */
 enum { COLUMNS = 512 };
+typedef struct Strip {
+    const SpTrackerInput *in;
+    SpWindow *window;
+    int64_t x, count;
+    int32_t column[COLUMNS]; /* the nearest of the clip */
+} Strip;
 
-/* The nearest columns of the clip to columns x .. x + count. */
-static void nearest_columns(const SpTrackerInput *in, int64_t w, int64_t x, int64_t count,
-                            int32_t *column)
+static Strip strip_from(const SpTrackerInput *in, SpWindow *window, int64_t x)
 {
-    for (int64_t i = 0; i < count; i++)
-        column[i] = (int32_t)sp_nearest_index(x + i, in->width, w);
+    Strip s = {.in = in, .window = window, .x = x, .count = sp_min(COLUMNS, window->width - x)};
+    for (int64_t i = 0; i < s.count; i++)
+        s.column[i] = (int32_t)sp_nearest_index(x + i, in->width, window->width);
+    return s;
 }
 
-/* The largest and the smallest depth of interest, from 0.1 to `upper`, of rows y - 1 .. y + 1, in
- * `count` columns from x. */
-static void column_range(const float *depth, int64_t h, int64_t w, int64_t y, int64_t x,
-                         int64_t count, float upper, float *max, float *min)
+/* The clip's row of a map [T, height, width] that is nearest to row y of the window's frame t. */
+static const float *row_of(const Strip *s, const float *map, int64_t t, int64_t y)
 {
-    for (int64_t j = 0; j < count; j++) {
+    const SpTrackerInput *in = s->in;
+    return map + (sp_window_frame(s->window, in, t) * in->height +
+                  sp_nearest_index(y, in->height, s->window->height)) *
+                     in->width;
+}
+
+/* The largest and the smallest depth of interest, from 0.1 to `upper`, of rows y - 1 .. y + 1 of a
+ * frame in each column from one before the strip to one behind it, where there is one. */
+static void column_range(const Strip *s, const float *depth, int64_t y, float upper, float *max,
+                         float *min)
+{
+    const int64_t h = s->window->height, w = s->window->width;
+    const int64_t from = s->x > 0 ? -1 : 0, to = s->x + s->count < w ? s->count + 1 : s->count;
+    for (int64_t j = 0; j < s->count + 2; j++) {
         max[j] = -INFINITY;
         min[j] = INFINITY;
     }
     for (int64_t i = y > 0 ? y - 1 : 0; i <= y + 1 && i < h; i++) {
-        const float *row = depth + i * w + x;
-        for (int64_t j = 0; j < count; j++) {
+        const float *row = depth + i * w + s->x;
+        for (int64_t j = from; j < to; j++) {
             const float d = row[j];
             const bool roi = (d > 0.1f) & (d < upper);
             const float high = roi ? d : -INFINITY, low = roi ? d : INFINITY;
-            max[j] = high > max[j] ? high : max[j];
-            min[j] = low < min[j] ? low : min[j];
+            max[j + 1] = high > max[j + 1] ? high : max[j + 1];
+            min[j + 1] = low < min[j + 1] ? low : min[j + 1];
         }
     }
 }
@@ -79,60 +97,47 @@ static float smallest(float a, float b)
     return a < b ? a : b;
 }
 
-/* Columns x .. x + count of row y of one frame: depths of interest that do not jump around their
- * pixel, where the clip's are trusted. confident: the clip's row. */
-static void valid_row(const SpWindow *window, const float *depth, int64_t y, int64_t x,
-                      int64_t count, float upper, const float *confident, const int32_t *column,
-                      uint8_t *valid)
+/* Row y of frame t: depths of interest that do not jump around their pixel, where the clip's are
+ * trusted. */
+static void valid_row(const Strip *s, int64_t t, int64_t y, float upper)
 {
+    const int64_t w = s->window->width, frame = t * s->window->height * w;
+    const float *depth = s->window->depth + frame, *row = depth + y * w + s->x;
+    const float *confident = row_of(s, s->in->confident, t, y);
+    uint8_t *valid = s->window->valid + frame + y * w + s->x;
     float max[COLUMNS + 2], min[COLUMNS + 2];
-    const int64_t from = x > 0 ? x - 1 : 0, to = sp_min(x + count + 1, window->width);
-    max[0] = max[count + 1] = -INFINITY;
-    min[0] = min[count + 1] = INFINITY;
-    column_range(depth, window->height, window->width, y, from, to - from, upper,
-                 max + 1 + from - x, min + 1 + from - x);
-    const float *row = depth + y * window->width + x;
-    for (int64_t j = 0; j < count; j++) {
+    column_range(s, depth, y, upper, max, min);
+    for (int64_t j = 0; j < s->count; j++) {
         const float high = largest(largest(max[j], max[j + 1]), max[j + 2]);
         const float low = smallest(smallest(min[j], min[j + 1]), min[j + 2]);
         const bool edge = (high > low) & ((high - low) / row[j] > 0.03f);
         valid[j] = (row[j] > 0.1f) & (row[j] < upper) & !edge;
     }
-    for (int64_t j = 0; j < count; j++)
-        valid[j] &= confident[column[j]] != 0;
+    for (int64_t j = 0; j < s->count; j++)
+        valid[j] &= confident[s->column[j]] != 0;
 }
 
 static void valid_mask(const SpTrackerInput *in, float upper, SpWindow *window)
 {
-    const int64_t h = window->height, w = window->width, area = in->height * in->width;
-    for (int64_t x = 0; x < w; x += COLUMNS) {
-        int32_t column[COLUMNS];
-        const int64_t count = sp_min(COLUMNS, w - x);
-        nearest_columns(in, w, x, count, column);
+    for (int64_t x = 0; x < window->width; x += COLUMNS) {
+        const Strip s = strip_from(in, window, x);
 #pragma omp parallel for schedule(static) num_threads(window->threads)
-        for (int64_t t = 0; t < window->frames; t++) {
-            const float *confident = in->confident + sp_window_frame(window, in, t) * area;
-            for (int64_t y = 0; y < h; y++)
-                valid_row(window, window->depth + t * h * w, y, x, count, upper,
-                          confident + sp_nearest_index(y, in->height, h) * in->width, column,
-                          window->valid + (t * h + y) * w + x);
-        }
+        for (int64_t t = 0; t < window->frames; t++)
+            for (int64_t y = 0; y < window->height; y++)
+                valid_row(&s, t, y, upper);
     }
 }
 
 static void resize_depth(const SpTrackerInput *in, SpWindow *window)
 {
-    const int64_t h = window->height, w = window->width, area = in->height * in->width;
+    const int64_t h = window->height, w = window->width;
     for (int64_t x = 0; x < w; x += COLUMNS) {
-        int32_t column[COLUMNS];
-        const int64_t count = sp_min(COLUMNS, w - x);
-        nearest_columns(in, w, x, count, column);
+        const Strip s = strip_from(in, window, x);
 #pragma omp parallel for schedule(static) num_threads(window->threads)
         for (int64_t i = 0; i < window->frames * h; i++) {
-            const float *row = in->depth + sp_window_frame(window, in, i / h) * area +
-                               sp_nearest_index(i % h, in->height, h) * in->width;
-            for (int64_t j = 0; j < count; j++)
-                window->depth[i * w + x + j] = row[column[j]];
+            const float *row = row_of(&s, in->depth, i / h, i % h);
+            for (int64_t j = 0; j < s.count; j++)
+                window->depth[i * w + x + j] = row[s.column[j]];
         }
     }
 }

@@ -5,7 +5,7 @@
  *     gpu-plans
  *
  * A library by the name of the driver's must be there for cuDNN to load, though nothing of it is
- * called: tests/gpu/standin/driver.c.
+ * called: tests/gpu/standin/driver/driver.c.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -138,6 +138,37 @@ static void copies_of_all_shapes(void **state)
     close_device(device);
 }
 
+/* Downloads for later are not waited for, hold what the device held when they were asked for, and
+ * are there once the status has been: more of them than the buffers hold, and one that is larger.
+ */
+static void downloads_for_later_arrive(void **state)
+{
+    (void)state;
+    enum { COUNT = 90, BYTES = 400000, LARGE = 20 << 20 };
+    SpDevice *device = open_device();
+    unsigned char *host = memory_of(LARGE), *back = memory_of((size_t)COUNT * BYTES + LARGE);
+    char *memory = device->alloc(device, LARGE);
+    memset(back, 0xee, (size_t)COUNT * BYTES);
+    for (unsigned i = 0; i < COUNT; i++) {
+        fill(host, BYTES, i);
+        device->ops.copy(device, &(SpCopy){SP_UPLOAD, memory, BYTES, host, BYTES, BYTES, 1});
+        device->ops.copy(device, &(SpCopy){SP_DOWNLOAD_LATER, back + (size_t)i * BYTES, BYTES / 4,
+                                           memory, BYTES / 4, BYTES / 4, 4});
+        assert_int_equal(back[(size_t)i * BYTES], 0xee);
+    }
+    device->ops.copy(device, &(SpCopy){SP_DOWNLOAD_LATER, back + (size_t)COUNT * BYTES, LARGE,
+                                       memory, LARGE, LARGE, 1});
+    assert_string_equal(device->status(device).text, "");
+    for (unsigned i = 0; i < COUNT; i++) {
+        fill(host, BYTES, i);
+        assert_memory_equal(back + (size_t)i * BYTES, host, BYTES);
+    }
+    assert_memory_equal(back + (size_t)COUNT * BYTES, host, BYTES);
+    device->free(device, memory, LARGE);
+    free(host), free(back);
+    close_device(device);
+}
+
 /* Many small uploads, none waited for, that fill the buffers several times over. */
 static void small_uploads_one_behind_the_other(void **state)
 {
@@ -265,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies_of_all_shapes),
         cmocka_unit_test(small_uploads_one_behind_the_other),
+        cmocka_unit_test(downloads_for_later_arrive),
         cmocka_unit_test(weights_come_beside_ops),
         cmocka_unit_test(each_failure_leaves_nothing),
     };
