@@ -9,18 +9,21 @@
 #include "tracker/track_features.h"
 #include "tracker/window_dump.h"
 
-/* A frame of the clip by nearest to model size, [h, w, 3]. The published code brings the video to
- * -1..1 only after its features are taken (TrackRefiner.py), so the encoder sees 0..255. */
-static void model_image(const SpTracker *t, const SpTrackerInput *in, int64_t frame, float *image)
+/* A frame of the clip by nearest to model size, [h, w, 3]; column: the clip's for each of the
+ * model's. The published code brings the video to -1..1 only after its features are taken
+ * (TrackRefiner.py), so the encoder sees 0..255. */
+static void model_image(const SpTracker *t, const SpTrackerInput *in, int64_t frame,
+                        const int32_t *column, float *image)
 {
     const int64_t area = in->height * in->width;
     const float *video = in->video + frame * 3 * area;
     for (int64_t y = 0; y < t->model_height; y++) {
         const int64_t row = sp_nearest_index(y, in->height, t->model_height) * in->width;
+        const float *red = video + row, *green = red + area, *blue = green + area;
         for (int64_t x = 0; x < t->model_width; x++, image += 3) {
-            const int64_t at = row + sp_nearest_index(x, in->width, t->model_width);
-            for (int c = 0; c < 3; c++)
-                image[c] = video[c * area + at];
+            image[0] = red[column[x]];
+            image[1] = green[column[x]];
+            image[2] = blue[column[x]];
         }
     }
 }
@@ -78,16 +81,22 @@ static void init_normalisation(SpWindow *w, const float *points)
     }
 }
 
-/* Points of frame f to the levels. host: [h, w, 3] work of level 0's size. */
+/* Points of frame f to the levels, of which each has every other point of the finer one. host: [h,
+ * w, 3] work of level 0's size. */
 static void upload_points(const SpTracker *t, SpNn *nn, const SpWindow *w, int64_t f, float *host)
 {
     for (int l = 0; l < SP_CORRELATION_LEVELS && sp_nn_live(nn); l++) {
         const SpCorrelationLevel *level = &w->cache.level[l];
-        const int64_t step = t->stride << l, count = level->h * level->w;
+        const int64_t count = level->h * level->w, finer = l ? w->cache.level[l - 1].w : 0;
         for (int64_t i = 0; i < count; i++) {
+            const int64_t y = i / level->w, x = i % level->w;
             float point[3];
-            map_point(t, w, f, i / level->w * step, i % level->w * step, point);
-            sp_normalise(w, point, host + 3 * i);
+            if (l == 0) {
+                map_point(t, w, f, y * t->stride, x * t->stride, point);
+                sp_normalise(w, point, host + 3 * i);
+            } else {
+                memmove(host + 3 * i, host + 3 * (2 * y * finer + 2 * x), sizeof point);
+            }
         }
         sp_nn_copy(nn, SP_UPLOAD, level->points, host, 3 * count);
     }
@@ -102,8 +111,11 @@ static void fill_cache(const SpTracker *t, SpNn *nn, const SpTrackerInput *in,
     SpCorrelationLevel *finest = &w->cache.level[0];
     SP_NN_SCOPE(nn);
     float *image = sp_nn_host_floats(nn, pixels);
+    int32_t *column = sp_nn_alloc_host(nn, (size_t)t->model_width * sizeof *column);
     float *points = sp_nn_host_floats(nn, finest->h * finest->w * 3);
     float *uploaded = sp_nn_alloc(nn, pixels);
+    for (int64_t x = 0; x < t->model_width && sp_nn_live(nn); x++)
+        column[x] = (int32_t)sp_nearest_index(x, in->width, t->model_width);
     sp_feature_cache_write(nn, &w->cache);
     SpStream weights = sp_stream_load(nn, t->encoder_group, 1);
     /* Every frame needs the same memory: a dry run looks at one. */
@@ -114,7 +126,7 @@ static void fill_cache(const SpTracker *t, SpNn *nn, const SpTrackerInput *in,
             sp_feature_cache_restore(nn, &w->cache, f, carry->features);
         } else {
             if (sp_nn_live(nn))
-                model_image(t, in, sp_window_frame(w, in, f), image);
+                model_image(t, in, sp_window_frame(w, in, f), column, image);
             sp_nn_copy(nn, SP_UPLOAD, uploaded, image, pixels);
             sp_encoder_run(&t->encoder, nn, uploaded, t->model_height, t->model_width,
                            finest->features);
