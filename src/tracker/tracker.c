@@ -1,3 +1,5 @@
+#define _GNU_SOURCE
+
 #include "tracker/tracker.h"
 
 #include <stdio.h>
@@ -33,45 +35,109 @@ int64_t sp_tracker_support(const SpTracker *tracker)
     return tracker->support;
 }
 
-/* The clip's windows (src/tracker/README.md, "Windows"). */
-typedef struct Windows {
-    int64_t count, length, step;
-} Windows;
-
-/* As published, one window more than needed where the last one ends with the clip: that one sees
- * the overlap and then the last frame repeated, and its result for the overlap counts. */
-static Windows windows_of(const SpTracker *t, int64_t frames)
+int64_t sp_tracker_window(const SpTracker *tracker)
 {
-    const int64_t step = t->window - t->overlap;
-    if (frames <= t->window)
-        return (Windows){1, frames, step};
-    return (Windows){(frames - t->window + step) / step + 1, t->window, step};
+    return tracker->window;
 }
 
-/* Everything that lives over all windows; tracks in the order of their first frame. */
+/* What of a run outlives its parts. Rows are those of the queries. */
+struct SpTrackerState {
+    int64_t queries;
+    SpRandom random;
+    int64_t window;  /* the next one */
+    int64_t final;   /* frames */
+    int64_t cleared; /* frames of the output that have been set to 0 before anything is in them */
+    int64_t continued;
+    double *dynamic;  /* [N] sigmoid of the logits, summed over the frames so far */
+    int64_t *tracked; /* [N] the number of these frames */
+    float *carry;     /* what the next window continues; NULL: nothing */
+};
+
+SpStatus sp_tracker_state_open(int64_t queries, uint64_t seed, SpTrackerState **out)
+{
+    SpTrackerState *state = *out = calloc(1, sizeof *state);
+    if (state) {
+        *state = (SpTrackerState){.queries = queries, .random = {seed}};
+        state->dynamic = calloc((size_t)queries + 1, sizeof *state->dynamic);
+        state->tracked = calloc((size_t)queries + 1, sizeof *state->tracked);
+    }
+    if (state && state->dynamic && state->tracked)
+        return sp_ok();
+    sp_tracker_state_close(state);
+    *out = NULL;
+    return sp_no_memory("the tracks");
+}
+
+void sp_tracker_state_close(SpTrackerState *state)
+{
+    if (!state)
+        return;
+    free(state->dynamic);
+    free(state->tracked);
+    free(state->carry);
+    free(state);
+}
+
+int64_t sp_tracker_final(const SpTrackerState *state)
+{
+    return state->final;
+}
+
+size_t sp_tracker_state_bytes(const SpTracker *tracker, int64_t queries)
+{
+    return (size_t)queries * (sizeof(double) + sizeof(int64_t)) +
+           (size_t)sp_carry_floats(tracker, queries) * sizeof(float);
+}
+
+/* A part of the clip. Tracks in the order of their first frame. */
 typedef struct Run {
     const SpTracker *tracker;
     SpNn *nn;
     const SpTrackerInput *input;
     const SpTrackerSettings *settings;
     const SpTrackerOutput *output;
-    Windows windows;
-    SpRandom random;
+    SpTrackerState *state;
+    int64_t step;     /* frames from a window to the next */
     int32_t *order;   /* [N] row of the caller's query */
-    double *dynamic;  /* [N] by row, sigmoid of the logits, summed over the frames so far */
-    int64_t *tracked; /* [N] by row, the number of these frames */
     float *overlap_z; /* [N] */
     int32_t *scratch; /* [SP_SUPPORT_SCRATCH] */
     SpWindowCarry carry;
 } Run;
 
-/* Stable by frame. */
+/* The clip's windows (src/tracker/README.md, "Windows"): as published, one more than needed where
+ * the last one ends with the clip: that one sees the overlap and then the last frame repeated, and
+ * its result for the overlap counts. */
+static bool has_window(const Run *run, int64_t first)
+{
+    const int64_t frames = run->input->frames, length = run->tracker->window;
+    if (run->input->more)
+        return first + length <= frames;
+    return first == 0 || (frames > length && first + run->tracker->overlap <= frames);
+}
+
+/* How many there are from the next one on. */
+static int64_t count_windows(const Run *run)
+{
+    const int64_t first = run->state->window;
+    int64_t count = 0;
+    while (has_window(run, (first + count) * run->step))
+        count++;
+    return count;
+}
+
+/* By frame, and else as the queries are. */
+static int by_frame(const void *a, const void *b, void *queries)
+{
+    const int32_t i = *(const int32_t *)a, j = *(const int32_t *)b;
+    const float *query = queries, x = query[3 * i], y = query[3 * j];
+    return x != y ? (x > y) - (x < y) : (i > j) - (i < j);
+}
+
 static void sort_queries(const SpTrackerInput *in, int32_t *order)
 {
-    for (int64_t frame = 0; frame < in->frames; frame++)
-        for (int32_t n = 0; n < in->queries; n++)
-            if ((int64_t)in->query[3 * n] == frame)
-                *order++ = n;
+    for (int32_t n = 0; n < in->queries; n++)
+        order[n] = n;
+    qsort_r(order, (size_t)in->queries, sizeof *order, by_frame, (void *)(uintptr_t)in->query);
 }
 
 /* User queries whose frame lies before `end`. */
@@ -91,7 +157,7 @@ static int64_t best_frame(const Run *run, int64_t first, int64_t row)
     int64_t best = 0;
     float max = -1;
     for (int64_t f = 0; f < run->tracker->overlap && first + f < run->input->frames; f++) {
-        const int64_t i = (first + f) * run->input->queries + row;
+        const int64_t i = (first + f - run->input->first) * run->input->queries + row;
         const float trust = out->visibility[i] * out->confidence[i];
         if (trust > max) {
             max = trust;
@@ -116,7 +182,7 @@ static void user_queries(const Run *run, SpWindow *w)
         query[0] = in->query[3 * row] - (float)w->first;
         if (n < w->continued) {
             const int64_t best = best_frame(run, w->first, row);
-            at = run->output->tracks + ((w->first + best) * in->queries + row) * 3;
+            at = run->output->tracks + ((w->first + best - in->first) * in->queries + row) * 3;
             query[0] = (float)best;
             run->overlap_z[n] = at[2];
         }
@@ -154,7 +220,8 @@ static void resize_map(const float *z, const uint8_t *valid, int64_t h, int64_t 
         }
 }
 
-/* The user's tracks in frame f of the window. `last`: no later window sees that frame. */
+/* The user's tracks in frame f of the window, which is `frame` of the output. `last`: no later
+ * window sees that frame. */
 static void write_tracks(const Run *run, const SpWindow *w, int64_t f, int64_t frame, bool last)
 {
     const SpTrackerInput *in = run->input;
@@ -169,8 +236,8 @@ static void write_tracks(const Run *run, const SpWindow *w, int64_t f, int64_t f
         memcpy(out->camera_points + 3 * to, w->point + 3 * i, 3 * sizeof(float));
         out->visibility[to] = sp_sigmoid(w->vis[i]) + 0.2f;
         out->confidence[to] = sp_sigmoid(w->conf[i]);
-        run->dynamic[row] += last ? (double)sp_sigmoid(w->dyn[i]) : 0;
-        run->tracked[row] += last;
+        run->state->dynamic[row] += last ? (double)sp_sigmoid(w->dyn[i]) : 0;
+        run->state->tracked[row] += last;
     }
 }
 
@@ -198,14 +265,15 @@ static void write_maps(const Run *run, const SpWindow *w, int64_t f, int64_t fra
 static void write_output(const Run *run, const SpWindow *w, bool last_window)
 {
     static const float identity[16] = {[0] = 1, [5] = 1, [10] = 1, [15] = 1};
+    const int64_t at = w->first - run->input->first;
     float base[16];
-    memcpy(base, w->first ? run->output->c2w + 16 * w->first : identity, sizeof base);
+    memcpy(base, w->first ? run->output->c2w + 16 * at : identity, sizeof base);
     for (int64_t f = 0; f < w->frames && w->first + f < run->input->frames; f++) {
-        const bool last = f < run->windows.step || last_window;
-        write_tracks(run, w, f, w->first + f, last);
-        write_camera(run, w, f, w->first + f, base);
+        const bool last = f < run->step || last_window;
+        write_tracks(run, w, f, at + f, last);
+        write_camera(run, w, f, at + f, base);
         if (last)
-            write_maps(run, w, f, w->first + f);
+            write_maps(run, w, f, at + f);
     }
 }
 
@@ -221,40 +289,41 @@ static void report_part(void *self, double done, double total)
     sp_progress(part->whole, part->done + part->size * done / total, part->total);
 }
 
-static void track_window(Run *run, int64_t index)
+/* Window `index` of the clip, the `done`-th of `total` in this part. */
+static void track_window(Run *run, int64_t index, int64_t done, int64_t total)
 {
     const SpTracker *t = run->tracker;
     SpNn *nn = run->nn;
-    const int64_t first = index * run->windows.step, iterations = run->settings->iterations;
-    const bool last = index + 1 == run->windows.count;
-    SpWindow w = {.first = first,
-                  .frames = run->windows.length,
-                  .users = nn->dry ? run->input->queries
-                                   : queries_before(run, first + run->windows.length),
-                  .continued = run->carry.tracks};
+    const SpTrackerInput *in = run->input;
+    const int64_t first = index * run->step, iterations = run->settings->iterations;
+    const bool last = !has_window(run, first + run->step) && !in->more;
+    const bool whole = !in->more && in->frames <= t->window; /* the only window */
+    SpWindow w = {
+        .first = first, .frames = whole ? in->frames : t->window, .continued = run->carry.tracks};
+    w.users = nn->dry ? in->queries : queries_before(run, first + w.frames);
     /* A window is encoded in about the time of one iteration. */
-    Part part = {nn->progress, (double)(index * (iterations + 1)), 1,
-                 (double)(run->windows.count * (iterations + 1))};
-    const SpProgress progress = {report_part, &part}, *const whole = nn->progress;
+    Part part = {nn->progress, (double)(done * (iterations + 1)), 1,
+                 (double)(total * (iterations + 1))};
+    const SpProgress progress = {report_part, &part}, *const shown = nn->progress;
     SP_NN_SCOPE(nn);
     char name[16] = "";
-    sp_working_size(t->resolution, run->input->height, run->input->width, &w.height, &w.width);
+    sp_working_size(t->resolution, in->height, in->width, &w.height, &w.width);
     w.tracks = w.users + run->settings->support;
     sp_window_alloc(t, nn, &w);
     if (sp_nn_live(nn)) {
-        sp_window_inputs(t, run->input, &w);
+        sp_window_inputs(t, in, &w);
         user_queries(run, &w);
-        sp_window_support(&w, &run->random, run->scratch);
+        sp_window_support(&w, &run->state->random, run->scratch);
         queries_to_model(t, &w);
     }
     nn->progress = &progress;
-    if (run->windows.count > 1)
+    if (!whole)
         snprintf(name, sizeof name, "win%d.", (int)index);
     snprintf(w.label, sizeof w.label, "%sstart.", name);
     /* A window may lie before all queries: then support points alone refine its cameras, and
      * without them the input's stay. (The published code needs one or the other.) */
     if (w.tracks > 0)
-        sp_window_init(t, nn, run->input, &run->carry, run->overlap_z, &w);
+        sp_window_init(t, nn, in, &run->carry, run->overlap_z, &w);
     const int64_t times = sp_nn_loop_begin(nn, iterations);
     for (int64_t i = 0; i < times && w.tracks > 0; i++) {
         part.done++;
@@ -262,35 +331,86 @@ static void track_window(Run *run, int64_t index)
         sp_window_iterate(t, nn, run->settings, &w);
     }
     sp_nn_loop_end(nn, iterations);
-    nn->progress = whole;
+    nn->progress = shown;
     if (sp_nn_live(nn))
         write_output(run, &w, last);
     if (!last && w.users > 0)
         sp_window_carry(t, nn, &w, &run->carry);
+    if (sp_nn_live(nn)) {
+        run->state->window = index + 1;
+        run->state->final = last ? in->frames : first + run->step;
+    }
 }
 
 /* Tracks are zero in the frames before their first window. */
 static void clear_output(const Run *run)
 {
     const SpTrackerOutput *out = run->output;
-    const size_t queries = (size_t)run->input->queries;
-    const size_t pairs = (size_t)run->input->frames * queries;
-    memset(out->tracks, 0, 3 * pairs * sizeof(float));
-    memset(out->camera_points, 0, 3 * pairs * sizeof(float));
-    memset(out->visibility, 0, pairs * sizeof(float));
-    memset(out->confidence, 0, pairs * sizeof(float));
-    memset(run->dynamic, 0, queries * sizeof *run->dynamic);
-    memset(run->tracked, 0, queries * sizeof *run->tracked);
+    const int64_t begin = run->state->cleared, end = run->input->frames;
+    const size_t at = (size_t)((begin - run->input->first) * run->input->queries);
+    const size_t pairs = (size_t)((end - begin) * run->input->queries);
+    memset(out->tracks + 3 * at, 0, 3 * pairs * sizeof(float));
+    memset(out->camera_points + 3 * at, 0, 3 * pairs * sizeof(float));
+    memset(out->visibility + at, 0, pairs * sizeof(float));
+    memset(out->confidence + at, 0, pairs * sizeof(float));
+    run->state->cleared = end;
 }
 
+/* So far; 0 for queries behind the end. */
 static void mean_dynamic(const Run *run)
 {
+    const SpTrackerState *state = run->state;
     for (int64_t n = 0; n < run->input->queries; n++)
-        run->output->dynamic[n] = (float)(run->dynamic[n] / (double)run->tracked[n]);
+        run->output->dynamic[n] =
+            state->tracked[n] ? (float)(state->dynamic[n] / (double)state->tracked[n]) : 0;
 }
 
-SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *in,
-                        const SpTrackerSettings *settings, const SpTrackerOutput *output)
+/* Host memory for what the next part continues. */
+static void keep_carry(Run *run)
+{
+    SpTrackerState *state = run->state;
+    if (!sp_nn_live(run->nn) || !run->input->more)
+        return;
+    if (!state->carry)
+        state->carry =
+            malloc((size_t)sp_carry_floats(run->tracker, state->queries) * sizeof *state->carry);
+    if (!state->carry)
+        sp_nn_fail(run->nn, sp_no_memory("the tracks"));
+    state->continued = run->carry.tracks;
+    sp_carry_save(run->tracker, run->nn, &run->carry, state->carry);
+}
+
+static void take_carry(Run *run)
+{
+    if (!sp_nn_live(run->nn) || !run->state->carry)
+        return;
+    run->carry.tracks = run->state->continued;
+    sp_carry_restore(run->tracker, run->nn, run->state->carry, &run->carry);
+}
+
+static void run_windows(Run *run)
+{
+    const SpTracker *tracker = run->tracker;
+    SpNn *nn = run->nn;
+    const int64_t first = run->state->window, count = count_windows(run);
+    /* The former's blocks stay over windows and iterations if so planned. */
+    const int groups = nn->plan.keep_loop_weights ? tracker->former.groups : 0;
+    SpStream rest = sp_stream_load(nn, tracker->weight_group, 1);
+    SpStream blocks = sp_stream_load(nn, tracker->former.first_group, groups);
+    sp_nn_precision(nn, SP_PRECISION_TF32); /* of the network; the geometry is the host's */
+    /* Every window needs the same memory: a dry run looks at one. */
+    const int64_t windows = sp_nn_loop_begin(nn, count);
+    for (int64_t i = 0; i < windows && nn->status.code == SP_OK; i++)
+        track_window(run, first + i, i, windows);
+    sp_nn_loop_end(nn, count);
+    sp_nn_precision(nn, SP_PRECISION_F32);
+    sp_stream_end(nn, &blocks);
+    sp_stream_end(nn, &rest);
+}
+
+SpStatus sp_tracker_advance(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *in,
+                            const SpTrackerSettings *settings, SpTrackerState *state,
+                            const SpTrackerOutput *output)
 {
     const size_t queries = (size_t)in->queries;
     SP_NN_SCOPE(nn);
@@ -299,33 +419,31 @@ SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput
                .input = in,
                .settings = settings,
                .output = output,
-               .windows = windows_of(tracker, in->frames),
-               .random = {settings->seed}};
+               .state = state,
+               .step = tracker->window - tracker->overlap};
     run.order = sp_nn_alloc_host(nn, queries * sizeof *run.order);
-    run.dynamic = sp_nn_alloc_host(nn, queries * sizeof *run.dynamic);
-    run.tracked = sp_nn_alloc_host(nn, queries * sizeof *run.tracked);
     run.overlap_z = sp_nn_alloc_host(nn, queries * sizeof *run.overlap_z);
     run.scratch = sp_nn_alloc_host(nn, SP_SUPPORT_SCRATCH * sizeof *run.scratch);
-    if (run.windows.count > 1)
+    if (in->more || in->frames > tracker->window)
         sp_carry_alloc(tracker, nn, in->queries, &run.carry);
     if (sp_nn_live(nn)) {
         clear_output(&run);
         sort_queries(in, run.order);
     }
-    /* The former's blocks stay over windows and iterations if so planned. */
-    const int groups = nn->plan.keep_loop_weights ? tracker->former.groups : 0;
-    SpStream rest = sp_stream_load(nn, tracker->weight_group, 1);
-    SpStream blocks = sp_stream_load(nn, tracker->former.first_group, groups);
-    sp_nn_precision(nn, SP_PRECISION_TF32); /* of the network; the geometry is the host's */
-    /* Every window needs the same memory: a dry run looks at one. */
-    const int64_t windows = sp_nn_loop_begin(nn, run.windows.count);
-    for (int64_t i = 0; i < windows && nn->status.code == SP_OK; i++)
-        track_window(&run, i);
-    sp_nn_loop_end(nn, run.windows.count);
-    sp_nn_precision(nn, SP_PRECISION_F32);
-    sp_stream_end(nn, &blocks);
-    sp_stream_end(nn, &rest);
+    take_carry(&run);
+    run_windows(&run);
+    keep_carry(&run);
     if (sp_nn_live(nn))
         mean_dynamic(&run);
     return nn->status;
+}
+
+SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *in,
+                        const SpTrackerSettings *settings, const SpTrackerOutput *output)
+{
+    SpTrackerState *state;
+    SP_TRY(sp_tracker_state_open(in->queries, settings->seed, &state));
+    const SpStatus status = sp_tracker_advance(tracker, nn, in, settings, state, output);
+    sp_tracker_state_close(state);
+    return status;
 }

@@ -16,6 +16,64 @@ void sp_carry_alloc(const SpTracker *t, SpNn *nn, int64_t users, SpWindowCarry *
     }
 }
 
+/* A part of the carry, and where it lies. */
+typedef struct Part {
+    float *at;
+    int64_t count;
+    bool on_host;
+} Part;
+
+enum { PARTS = 3 + 2 * SP_CORRELATION_LEVELS };
+
+static void parts_of(const SpTracker *t, const SpWindowCarry *c, bool features_on_host,
+                     Part part[PARTS])
+{
+    const int64_t patch = t->patch_side * t->patch_side, users = c->users;
+    const int64_t map = t->model_height / t->stride * (t->model_width / t->stride) * t->channels;
+    part[0] = (Part){c->features, t->overlap * map, features_on_host};
+    part[1] = (Part){c->track, 3 * t->overlap * users, true};
+    part[2] = (Part){c->point, 3 * t->overlap * users, true};
+    for (int l = 0; l < SP_CORRELATION_LEVELS; l++) {
+        part[3 + 2 * l] = (Part){c->templates[l], users * patch * t->channels, false};
+        part[4 + 2 * l] = (Part){c->template_points[l], 3 * users * patch, true};
+    }
+}
+
+int64_t sp_carry_floats(const SpTracker *t, int64_t users)
+{
+    const SpWindowCarry none = {.users = users};
+    Part part[PARTS];
+    int64_t count = 0;
+    parts_of(t, &none, true, part);
+    for (int i = 0; i < PARTS; i++)
+        count += part[i].count;
+    return count;
+}
+
+static void copy(SpNn *nn, const Part *part, SpCopyKind kind, float *to, const float *from)
+{
+    if (!part->on_host)
+        sp_nn_copy(nn, kind, to, from, part->count);
+    else if (sp_nn_live(nn))
+        memcpy(to, from, (size_t)part->count * sizeof *to);
+}
+
+void sp_carry_save(const SpTracker *t, SpNn *nn, const SpWindowCarry *c, float *to)
+{
+    Part part[PARTS];
+    parts_of(t, c, nn->plan.features_on_host, part);
+    for (int i = 0; i < PARTS; to += part[i++].count)
+        copy(nn, part + i, SP_DOWNLOAD, to, part[i].at);
+}
+
+void sp_carry_restore(const SpTracker *t, SpNn *nn, const float *from, SpWindowCarry *c)
+{
+    Part part[PARTS];
+    parts_of(t, c, nn->plan.features_on_host, part);
+    for (int i = 0; i < PARTS; from += part[i++].count)
+        copy(nn, part + i, SP_UPLOAD, part[i].at, from);
+}
+
 /* A level's templates of tracks `from` .. users; their points denormalised, because each window
  * has a normalisation of its own. */
 static void store_templates(const SpTracker *t, SpNn *nn, const SpWindow *w, int l, int64_t from,
