@@ -51,6 +51,21 @@ SpStatus sp_npz_text(SpNpzWriter *writer, const char *name, const char *utf8);
 SpStatus sp_npz_texts(SpNpzWriter *writer, const char *name, int64_t count, const char *utf8,
                       size_t stride);
 
+/* Arrays that grow side by side, before their first extents are known: what is written of each
+ * waits in a nameless file of its own, until the array takes its place in the archive. The bytes
+ * are those of an array that is written there at once. `beside`: where those files may stand, as
+ * for sp_scratch_open. */
+typedef struct SpNpzGrowing SpNpzGrowing;
+
+/* Starts one; dims as for sp_npz_begin, but for the first, which is not looked at. *out is owned by
+ * the caller: sp_npz_growing_discard (NULL allowed). It is NULL where the array is left out of the
+ * archive; writing to it then does nothing, as does adding it. */
+SpStatus sp_npz_grow(SpNpzWriter *writer, const char *beside, const char *name, SpDtype dtype,
+                     int rank, const int64_t *dims, SpNpzGrowing **out);
+SpStatus sp_npz_growing_write(SpNpzGrowing *array, const void *data, size_t bytes);
+SpStatus sp_npz_growing_add(SpNpzWriter *writer, SpNpzGrowing *array);
+void sp_npz_growing_discard(SpNpzGrowing *array);
+
 /* Writes the directory that ends the archive and flushes the stream. */
 SpStatus sp_npz_finish(SpNpzWriter *writer);
 

@@ -1,8 +1,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
+#include "base/scratch.h"
 #include "base/utf8.h"
 #include "output/atomic.h"
 #include "output/npz_internal.h"
@@ -31,6 +33,16 @@ typedef struct Member {
     bool wide; /* ZIP64 sizes behind the data */
 } Member;
 
+/* Bytes on their way into a member, or into the file where a growing array waits. */
+typedef struct Packer {
+    FILE *stream;
+    bool compress;
+    z_stream deflate; /* the array's data; an .npy header is packed by itself before it */
+    uint64_t size, packed;
+    uint32_t crc;
+    bool failed; /* to write, by errno */
+} Packer;
+
 struct SpNpzWriter {
     FILE *stream;
     char *label;
@@ -42,9 +54,18 @@ struct SpNpzWriter {
     uint64_t missing; /* bytes of the last member still to come, */
     bool skipping;    /* which is not written: it is one of */
     const char *omitted;
-    z_stream deflate;
+    Packer packer;
     SpStatus failed;
-    unsigned char chunk[CHUNK];
+};
+
+struct SpNpzGrowing {
+    char *name, *label;
+    const char *descr;
+    size_t row; /* bytes of one along the first extent */
+    int rank;
+    int64_t dims[SP_MAX_RANK];
+    Packer packer;
+    SpStatus failed;
 };
 
 /* Keeps the first failure, after which nothing is written. */
@@ -86,6 +107,57 @@ static uint64_t narrow(const SpNpzWriter *writer, uint64_t value)
     return value >= writer->zip64_from ? UINT32_MAX : value;
 }
 
+/* False: no memory. Negative window bits: a raw deflate stream, as ZIP has it. */
+static bool open_packer(FILE *stream, bool compress, Packer *packer)
+{
+    packer->stream = stream;
+    packer->compress = compress;
+    return !compress || deflateInit2(&packer->deflate, DEFLATE_LEVEL, Z_DEFLATED, -MAX_WBITS,
+                                     MAX_MEM_LEVEL - 1, Z_DEFAULT_STRATEGY) == Z_OK;
+}
+
+static void put(Packer *packer, const void *data, size_t bytes)
+{
+    packer->packed += bytes;
+    if (!packer->failed && bytes)
+        packer->failed = fwrite(data, 1, bytes, packer->stream) != bytes;
+}
+
+static void deflate_bytes(Packer *packer, const void *data, size_t bytes, int flush)
+{
+    unsigned char chunk[CHUNK];
+    z_stream *z = &packer->deflate;
+    z->next_in = (Bytef *)(uintptr_t)data;
+    z->avail_in = (uInt)bytes;
+    int result;
+    do {
+        z->next_out = chunk;
+        z->avail_out = sizeof chunk;
+        result = deflate(z, flush);
+        put(packer, chunk, sizeof chunk - z->avail_out);
+    } while (flush == Z_FINISH ? result != Z_STREAM_END : z->avail_out == 0);
+}
+
+/* Packs what belongs together; `flush` ends it: Z_FULL_FLUSH so that another stream can follow. */
+static void pack(Packer *packer, const void *data, size_t bytes, int flush)
+{
+    static const size_t piece = 1u << 30; /* zlib counts in 32 bits */
+    const unsigned char *at = data;
+    errno = 0;
+    if (bytes)
+        packer->crc = (uint32_t)crc32_z(packer->crc, at, bytes);
+    packer->size += bytes;
+    if (!packer->compress) {
+        put(packer, at, bytes);
+        return;
+    }
+    for (; bytes > piece; at += piece, bytes -= piece)
+        deflate_bytes(packer, at, piece, Z_NO_FLUSH);
+    deflate_bytes(packer, at, bytes, flush);
+    if (flush != Z_NO_FLUSH)
+        deflateReset(&packer->deflate);
+}
+
 SpStatus sp_npz_create_limited(FILE *stream, const char *label, bool compress, uint32_t zip64_from,
                                SpNpzWriter **out)
 {
@@ -96,10 +168,7 @@ SpStatus sp_npz_create_limited(FILE *stream, const char *label, bool compress, u
     writer->compress = compress;
     writer->zip64_from = zip64_from;
     writer->label = strdup(label);
-    /* Negative window bits: a raw deflate stream, as ZIP has it. */
-    if (writer->label &&
-        (!compress || deflateInit2(&writer->deflate, DEFLATE_LEVEL, Z_DEFLATED, -MAX_WBITS,
-                                   MAX_MEM_LEVEL - 1, Z_DEFAULT_STRATEGY) == Z_OK))
+    if (writer->label && open_packer(stream, compress, &writer->packer))
         return sp_ok();
     sp_npz_discard(writer);
     *out = NULL;
@@ -131,7 +200,7 @@ void sp_npz_discard(SpNpzWriter *writer)
 {
     if (!writer)
         return;
-    deflateEnd(&writer->deflate); /* does nothing to a zeroed one */
+    deflateEnd(&writer->packer.deflate); /* does nothing to a zeroed one */
     for (size_t i = 0; i < writer->count; i++)
         free(writer->member[i].name);
     free(writer->member);
@@ -226,23 +295,6 @@ static void emit_end(SpNpzWriter *writer, uint64_t start)
                                {narrow(writer, size), 4}, {narrow(writer, start), 4}, {0, 2}));
 }
 
-static void deflate_bytes(SpNpzWriter *writer, Member *member, const void *data, size_t bytes,
-                          int flush)
-{
-    z_stream *z = &writer->deflate;
-    z->next_in = (Bytef *)(uintptr_t)data;
-    z->avail_in = (uInt)bytes;
-    int result;
-    do {
-        z->next_out = writer->chunk;
-        z->avail_out = sizeof writer->chunk;
-        result = deflate(z, flush);
-        const size_t packed = sizeof writer->chunk - z->avail_out;
-        member->packed += packed;
-        emit(writer, writer->chunk, packed);
-    } while (flush == Z_FINISH ? result != Z_STREAM_END : z->avail_out == 0);
-}
-
 /* An .npy header, padded so that the data behind it is aligned to 64 bytes. */
 static size_t make_header(const char *descr, int rank, const int64_t *dims,
                           char header[HEADER_LIMIT])
@@ -262,80 +314,112 @@ static size_t make_header(const char *descr, int rank, const int64_t *dims,
     return length;
 }
 
+/* The member takes over what was packed. */
+static void end_member(SpNpzWriter *writer, const Packer *packer)
+{
+    Member *member = &writer->member[writer->count - 1];
+    member->crc = packer->crc;
+    member->packed = packer->packed;
+    if (packer->failed)
+        fail(writer, sp_cannot_write(writer->label));
+    emit_descriptor(writer, member);
+}
+
+/* Packs bytes of the array that has begun, and ends it with its last one. */
 static SpStatus write_member(SpNpzWriter *writer, const void *data, size_t bytes)
 {
-    static const size_t piece = 1u << 30; /* zlib counts in 32 bits */
+    Packer *packer = &writer->packer;
+    const uint64_t before = packer->packed;
     if (bytes > writer->missing)
         return sp_error(SP_OUTPUT, "%.300s: more bytes than the array has", writer->label);
-    if (writer->skipping || bytes == 0) {
-        writer->missing -= bytes;
+    writer->missing -= bytes;
+    if (writer->skipping) {
         writer->skipping = writer->missing > 0;
         return sp_ok();
     }
-    Member *member = &writer->member[writer->count - 1];
-    const unsigned char *at = data;
-    member->crc = (uint32_t)crc32_z(member->crc, at, bytes);
-    writer->missing -= bytes;
-    if (!writer->compress) {
-        member->packed += bytes;
-        emit(writer, at, bytes);
-    } else {
-        for (; bytes > piece; at += piece, bytes -= piece)
-            deflate_bytes(writer, member, at, piece, Z_NO_FLUSH);
-        deflate_bytes(writer, member, at, bytes, Z_NO_FLUSH);
-        if (writer->missing == 0) {
-            deflate_bytes(writer, member, NULL, 0, Z_FINISH);
-            deflateReset(&writer->deflate);
-        }
-    }
+    pack(packer, data, bytes, writer->missing ? Z_NO_FLUSH : Z_FINISH);
+    writer->written += packer->packed - before;
+    if (packer->failed)
+        fail(writer, sp_cannot_write(writer->label));
     if (writer->missing == 0)
-        emit_descriptor(writer, member);
+        end_member(writer, packer);
     return writer->failed;
+}
+
+/* The local header of array `name` and, packed, the .npy header of its `bytes` bytes. */
+static SpStatus begin_file(SpNpzWriter *writer, const char *name, const char *descr, int rank,
+                           const int64_t *dims, uint64_t bytes)
+{
+    char header[HEADER_LIMIT];
+    Packer *packer = &writer->packer;
+    const size_t length = make_header(descr, rank, dims, header);
+    SP_TRY(add_member(writer, name, bytes + length));
+    emit_local(writer, &writer->member[writer->count - 1]);
+    packer->crc = 0;
+    packer->size = packer->packed = 0;
+    pack(packer, header, length, Z_FULL_FLUSH);
+    writer->written += packer->packed;
+    return packer->failed ? sp_cannot_write(writer->label) : writer->failed;
+}
+
+/* SP_OUTPUT unless an array of such a shape can be; *bytes: what it has. */
+static SpStatus check_shape(const SpNpzWriter *writer, const char *name, size_t element, int rank,
+                            const int64_t *dims, uint64_t *bytes)
+{
+    bool fits = rank >= 0 && rank <= SP_MAX_RANK;
+    *bytes = element;
+    for (int i = 0; fits && i < rank; i++)
+        fits = dims[i] >= 0 && !__builtin_mul_overflow(*bytes, (uint64_t)dims[i], bytes);
+    if (writer->missing)
+        return sp_error(SP_OUTPUT, "%.200s: array %.100s begins before the one ahead of it ends",
+                        writer->label, name);
+    return fits && *bytes <= INT64_MAX - HEADER_LIMIT
+               ? sp_ok()
+               : sp_error(SP_OUTPUT, "%.200s: array %.100s has an impossible shape", writer->label,
+                          name);
 }
 
 static SpStatus begin_member(SpNpzWriter *writer, const char *name, const char *descr,
                              size_t element, int rank, const int64_t *dims)
 {
-    uint64_t bytes = element;
-    char header[HEADER_LIMIT];
-    if (writer->missing)
-        return sp_error(SP_OUTPUT, "%.200s: array %.100s begins before the one ahead of it ends",
-                        writer->label, name);
-    bool fits = rank >= 0 && rank <= SP_MAX_RANK;
-    for (int i = 0; fits && i < rank; i++)
-        fits = dims[i] >= 0 && !__builtin_mul_overflow(bytes, (uint64_t)dims[i], &bytes);
-    if (!fits || bytes > INT64_MAX - HEADER_LIMIT)
-        return sp_error(SP_OUTPUT, "%.200s: array %.100s has an impossible shape", writer->label,
-                        name);
-    if (sp_npz_names_hold(writer->omitted, name)) {
-        writer->missing = bytes;
+    uint64_t bytes;
+    SP_TRY(check_shape(writer, name, element, rank, dims, &bytes));
+    writer->missing = bytes;
+    writer->skipping = sp_npz_names_hold(writer->omitted, name);
+    if (writer->skipping) {
         writer->skipping = bytes > 0;
         return sp_ok();
     }
-    const size_t length = make_header(descr, rank, dims, header);
-    SP_TRY(add_member(writer, name, bytes + length));
-    emit_local(writer, &writer->member[writer->count - 1]);
-    writer->missing = bytes + length;
-    return write_member(writer, header, length);
+    SP_TRY(begin_file(writer, name, descr, rank, dims, bytes));
+    return bytes ? sp_ok() : write_member(writer, NULL, 0);
+}
+
+/* SP_OUTPUT: numpy has no such type. */
+static SpStatus descr_of(const SpNpzWriter *writer, const char *name, SpDtype dtype,
+                         const char **descr)
+{
+    static const char *const names[] = {
+        [SP_F32] = "<f4", [SP_F16] = "<f2", [SP_BF16] = NULL, [SP_F64] = "<f8",
+        [SP_I32] = "<i4", [SP_I64] = "<i8", [SP_U8] = "|u1",  [SP_BOOL] = "|b1"};
+    *descr = names[dtype];
+    return *descr ? sp_ok()
+                  : sp_error(SP_OUTPUT, "%.200s: array %.100s: numpy has no bfloat16",
+                             writer->label, name);
 }
 
 SpStatus sp_npz_begin(SpNpzWriter *writer, const char *name, SpDtype dtype, int rank,
                       const int64_t *dims)
 {
-    static const char *const descr[] = {
-        [SP_F32] = "<f4", [SP_F16] = "<f2", [SP_BF16] = NULL, [SP_F64] = "<f8",
-        [SP_I32] = "<i4", [SP_I64] = "<i8", [SP_U8] = "|u1",  [SP_BOOL] = "|b1"};
+    const char *descr;
     SP_TRY(writer->failed);
-    if (!descr[dtype])
-        return fail(writer, sp_error(SP_OUTPUT, "%.200s: array %.100s: numpy has no bfloat16",
-                                     writer->label, name));
-    return fail(writer, begin_member(writer, name, descr[dtype], sp_dtype_size(dtype), rank, dims));
+    SP_TRY(fail(writer, descr_of(writer, name, dtype, &descr)));
+    return fail(writer, begin_member(writer, name, descr, sp_dtype_size(dtype), rank, dims));
 }
 
 SpStatus sp_npz_write(SpNpzWriter *writer, const void *data, size_t bytes)
 {
     SP_TRY(writer->failed);
-    return fail(writer, write_member(writer, data, bytes));
+    return bytes ? fail(writer, write_member(writer, data, bytes)) : sp_ok();
 }
 
 SpStatus sp_npz_array(SpNpzWriter *writer, const char *name, SpDtype dtype, int rank,
@@ -376,7 +460,7 @@ static SpStatus write_texts(SpNpzWriter *writer, const char *name, int rank, int
     char descr[32];
     snprintf(descr, sizeof descr, "<U%zu", length);
     SpStatus status = begin_member(writer, name, descr, length * sizeof *text, rank, &count);
-    if (status.code == SP_OK)
+    if (status.code == SP_OK && bytes)
         status = write_member(writer, text, bytes);
     free(text);
     return status;
@@ -393,6 +477,123 @@ SpStatus sp_npz_texts(SpNpzWriter *writer, const char *name, int64_t count, cons
 {
     SP_TRY(writer->failed);
     return fail(writer, write_texts(writer, name, 1, count, utf8, stride));
+}
+
+/* Growing arrays ------------------------------------------------------------------------------- */
+
+static SpStatus open_growing(const char *beside, bool compress, SpNpzGrowing *array)
+{
+    const char *folder = beside;
+    const int file = sp_scratch_open(beside, &folder);
+    FILE *stream = file < 0 ? NULL : fdopen(file, "w+");
+    if (!stream) {
+        const SpStatus status = sp_cannot_write(folder);
+        if (file >= 0)
+            close(file);
+        return status;
+    }
+    if (open_packer(stream, compress, &array->packer))
+        return sp_ok();
+    fclose(stream);
+    array->packer.stream = NULL;
+    return sp_no_memory(array->label);
+}
+
+SpStatus sp_npz_grow(SpNpzWriter *writer, const char *beside, const char *name, SpDtype dtype,
+                     int rank, const int64_t *dims, SpNpzGrowing **out)
+{
+    const char *descr;
+    uint64_t row;
+    *out = NULL;
+    SP_TRY(writer->failed);
+    SP_TRY(fail(writer, descr_of(writer, name, dtype, &descr)));
+    SP_TRY(fail(writer, check_shape(writer, name, sp_dtype_size(dtype), rank - 1, dims + 1, &row)));
+    if (sp_npz_names_hold(writer->omitted, name))
+        return sp_ok();
+    SpNpzGrowing *array = calloc(1, sizeof *array);
+    if (!array)
+        return sp_no_memory(writer->label);
+    array->name = strdup(name);
+    array->label = strdup(writer->label);
+    array->descr = descr;
+    array->row = row;
+    array->rank = rank;
+    memcpy(array->dims, dims, (size_t)rank * sizeof *dims);
+    const SpStatus status = array->name && array->label
+                                ? open_growing(beside, writer->compress, array)
+                                : sp_no_memory(writer->label);
+    if (status.code == SP_OK)
+        *out = array;
+    else
+        sp_npz_growing_discard(array);
+    return status;
+}
+
+SpStatus sp_npz_growing_write(SpNpzGrowing *array, const void *data, size_t bytes)
+{
+    if (!array)
+        return sp_ok();
+    if (array->failed.code == SP_OK)
+        pack(&array->packer, data, bytes, Z_NO_FLUSH);
+    if (array->packer.failed && array->failed.code == SP_OK)
+        array->failed = sp_cannot_write(array->label);
+    return array->failed;
+}
+
+/* What waits, behind the header of the member that has begun. */
+static SpStatus copy_growing(SpNpzWriter *writer, SpNpzGrowing *array)
+{
+    unsigned char chunk[CHUNK];
+    uint64_t left = array->packer.packed;
+    errno = 0;
+    if (fflush(array->packer.stream) != 0)
+        return sp_cannot_write(writer->label);
+    rewind(array->packer.stream);
+    while (left && writer->failed.code == SP_OK) {
+        const size_t got = fread(chunk, 1, sizeof chunk, array->packer.stream);
+        if (got == 0 || got > left)
+            return sp_cannot_write(writer->label);
+        emit(writer, chunk, got);
+        left -= got;
+    }
+    return writer->failed;
+}
+
+static SpStatus add_growing(SpNpzWriter *writer, SpNpzGrowing *array)
+{
+    Packer *data = &array->packer, *header = &writer->packer;
+    SP_TRY(array->failed);
+    if (array->row ? data->size % array->row : data->size)
+        return sp_error(SP_OUTPUT, "%.200s: array %.100s does not end with a row", writer->label,
+                        array->name);
+    array->dims[0] = array->row ? (int64_t)(data->size / array->row) : 0;
+    pack(data, NULL, 0, Z_FINISH);
+    SP_TRY(begin_file(writer, array->name, array->descr, array->rank, array->dims, data->size));
+    SP_TRY(copy_growing(writer, array));
+    const Packer both = {.crc =
+                             (uint32_t)crc32_combine(header->crc, data->crc, (z_off_t)data->size),
+                         .packed = header->packed + data->packed,
+                         .failed = data->failed};
+    end_member(writer, &both);
+    return writer->failed;
+}
+
+SpStatus sp_npz_growing_add(SpNpzWriter *writer, SpNpzGrowing *array)
+{
+    SP_TRY(writer->failed);
+    return array ? fail(writer, add_growing(writer, array)) : sp_ok();
+}
+
+void sp_npz_growing_discard(SpNpzGrowing *array)
+{
+    if (!array)
+        return;
+    deflateEnd(&array->packer.deflate);
+    if (array->packer.stream)
+        fclose(array->packer.stream);
+    free(array->name);
+    free(array->label);
+    free(array);
 }
 
 SpStatus sp_npz_finish(SpNpzWriter *writer)

@@ -69,6 +69,15 @@ void sp_result_w2c(const SpResult *result, int64_t t, float w2c[16]);
  * the H x W frames and z. Without cameras points and z are 0. */
 void sp_result_place(const SpResult *result, float *points, float *track);
 
+/* One frame of a result, as a result of one frame; the views are those of the whole. */
+typedef struct SpResultFrame {
+    SpClip clip;
+    SpResult result; /* whose `clip` is that one */
+} SpResultFrame;
+
+/* Frame t, counted in the result's arrays. `frame` must not move while it is used. */
+void sp_result_frame(const SpResult *result, int64_t t, SpResultFrame *frame);
+
 /* A value of the clip's frames, 0..255 and beyond, as `video` holds it: 0..1. */
 static inline float sp_result_shade(float value)
 {
