@@ -14,10 +14,12 @@
 /* Before any work: the video, if there is one, can be read twice (media/reread.h). */
 SpStatus sp_overlay_check(const char *video);
 
-/* What draws a run's tracks; the arrays are its own. */
+/* What draws a run's tracks; the arrays are its own. Frame t of the places that trails still reach
+ * lies in row t % (trail + 1). */
 typedef struct SpOverlay {
     const SpOutput *output;
-    float *xy;           /* [T, N, 2] tracks in pixels of the video */
+    float *xy;           /* [trail + 1, N, 2] tracks in pixels of the video */
+    bool *visible;       /* [trail + 1, N] */
     SpColour *colours;   /* [N] */
     SpLinePoint *points; /* [trail + 1] */
     uint8_t *mask;       /* [pixels], for sp_draw_line */
@@ -28,7 +30,10 @@ typedef struct SpOverlay {
 SpStatus sp_overlay_open(const SpOutput *output, int64_t pixels, SpOverlay *overlay);
 void sp_overlay_close(SpOverlay *overlay);
 
-/* Draws frame t's background and tracks on that frame, given in any size. */
+/* Frame t, of one of which `frame` is the result, comes after t - 1: its places. */
+void sp_overlay_place(SpOverlay *overlay, int64_t t, const SpResult *frame);
+
+/* Draws the background and tracks of frame t, the last one placed, on it, given in any size. */
 void sp_overlay_draw(const SpOverlay *overlay, int64_t t, const SpImage *image);
 
 /* The used frames, read again, or, where the output has no video, as the clip has them: each(self,
