@@ -65,7 +65,8 @@ static void report(void *self, double done, double total)
     const double left = share > 0 ? elapsed / share - elapsed : 0;
     char bar[BAR + 1] = {0}, pace[80] = "";
     const bool often = console->terminal || console->style == SP_PROGRESS_JSON;
-    if (console->quiet || now - console->reported < (often ? REDRAW : LINE_EVERY))
+    if (console->quiet || console->inner > 0 ||
+        now - console->reported < (often ? REDRAW : LINE_EVERY))
         return;
     console->reported = now;
     if (console->style == SP_PROGRESS_JSON) {
@@ -105,6 +106,10 @@ void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose,
 
 void sp_console_begin(SpConsole *console, const char *stage, double frames)
 {
+    if (console->stage) {
+        console->inner = sp_clock();
+        return;
+    }
     console->stage = stage;
     console->frames = frames;
     console->start = console->reported = sp_clock();
@@ -118,7 +123,11 @@ void sp_console_begin(SpConsole *console, const char *stage, double frames)
 
 double sp_console_end(SpConsole *console)
 {
-    const double seconds = sp_clock() - console->start;
+    const double now = sp_clock(), seconds = now - console->start, inner = now - console->inner;
+    if (console->inner > 0) {
+        console->inner = 0;
+        return inner;
+    }
     clear_bar(console);
     if (tells_stages(console)) {
         begin_event(console, "end", "stage", console->stage);
@@ -126,7 +135,15 @@ double sp_console_end(SpConsole *console)
         end_event(console);
     } else
         sp_console_detail(console, "%s: %.2f s", console->stage, seconds);
+    console->stage = NULL;
     return seconds;
+}
+
+void sp_console_settle(SpConsole *console)
+{
+    clear_bar(console);
+    console->stage = NULL;
+    console->inner = 0;
 }
 
 /* `event`: what the line is in JSON. */

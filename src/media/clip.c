@@ -41,7 +41,8 @@ static SpStatus grow(SpClipReader *r)
     }
     if (clip->frames - clip->first < r->room || r->settings.no_video)
         return sp_ok();
-    const int64_t more = r->room ? 2 * r->room : 16;
+    const int64_t first = r->settings.room ? r->settings.room : 16;
+    const int64_t more = r->room ? 2 * r->room : first;
     float *video = realloc(clip->video, (size_t)(more * size_of(clip)) * sizeof *video);
     if (!video)
         return no_memory();
@@ -65,14 +66,17 @@ static SpStatus keep_original(const SpClipReader *r)
 static SpStatus read_frame(SpClipReader *r, bool *end)
 {
     SpClip *clip = r->clip;
-    const bool passed = r->settings.no_video && !r->settings.keep_original;
+    const SpClipSettings *settings = &r->settings;
+    const bool passed = settings->no_video && !settings->keep_original && !settings->see;
     SpFrameInfo info;
     SP_TRY(sp_reader_next(r->reader, passed ? NULL : r->rgb, &info, end));
     if (*end)
         return sp_ok();
     SP_TRY(grow(r));
     SP_TRY(keep_original(r));
-    if (!r->settings.no_video)
+    if (settings->see)
+        settings->see(settings->self, clip->frames, r->rgb);
+    if (!settings->no_video)
         SP_TRY(sp_frame_resize(&clip->plan, r->rgb,
                                clip->video + (clip->frames - clip->first) * size_of(clip)));
     clip->timestamps[clip->frames] = info.timestamp + r->first_time;
@@ -107,7 +111,8 @@ SpStatus sp_clip_read_to(SpClipReader *r, int64_t frames, const SpProgress *prog
         if (end)
             SP_TRY(find_losses(r));
         else
-            sp_progress(progress, (double)clip->frames, (double)sp_max(clip->expected, clip->frames));
+            sp_progress(progress, (double)clip->frames,
+                        (double)sp_max(clip->expected, clip->frames));
     }
     settle_times(r);
     return sp_ok();

@@ -17,6 +17,10 @@ typedef struct SpClipSettings {
     bool no_video;          /* frames are counted, and not prepared */
     bool keep_original;     /* one used frame is stored as it was decoded as well */
     int64_t original_frame; /* its number among the used ones */
+    int64_t room;           /* frames that memory is had for at first; 0: a few */
+    void (*see)(void *self, int64_t t, const uint8_t *rgb); /* who looks at each frame as it was
+                                                               decoded; NULL: nobody */
+    void *self;
 } SpClipSettings;
 
 /* T prepared frames; the arrays are the clip's. */

@@ -102,6 +102,7 @@ static SpStatus read_times(SpResultFile *file)
 {
     SpClip *clip = &file->clip;
     clip->frames = file->arrays.frames;
+    clip->ended = true;
     clip->timestamps = calloc((size_t)clip->frames, sizeof *clip->timestamps);
     clip->index = calloc((size_t)clip->frames, sizeof *clip->index);
     if (!clip->timestamps || !clip->index)

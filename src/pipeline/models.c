@@ -296,7 +296,8 @@ SpStatus sp_models_run(SpModels *models, SpStage stage, const SpFootprint *footp
         nn.moved_bytes += (double)footprint->weights;
         nn.moving_seconds += loading;
     }
-    report->stages[report->stage_count++] = report_of(models, stage, footprint, &nn);
+    const SpStageReport one = report_of(models, stage, footprint, &nn);
+    sp_report_add_stage(report, &one);
     sp_nn_close(&nn);
     model->used = sp_clock();
     model->idle = true;

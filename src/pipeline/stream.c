@@ -1,0 +1,287 @@
+#include "pipeline/stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/minmax.h"
+#include "geometry/camera.h"
+#include "media/reread.h"
+#include "pipeline/arrays.h"
+#include "pipeline/chunks.h"
+#include "pipeline/frames.h"
+#include "pipeline/front_chunks.h"
+#include "pipeline/refinement.h"
+#include "pipeline/results.h"
+#include "pipeline/stages.h"
+#include "pipeline/world.h"
+
+typedef struct Stream {
+    SpRun *run;
+    SpChunking chunking;
+    SpFrontChunks *front;
+    SpChunkPiece piece;    /* the front's last one */
+    SpTrackerState *state; /* NULL: no tracker */
+    SpRereader *again;     /* NULL: nobody looks at frames a second time */
+    float *xy;             /* [N, 2] for the refinement */
+    int64_t known;         /* frames that the front is done with */
+    int64_t final;         /* and the tracker, if there is one */
+    int64_t written;
+    float to_first[16]; /* without a tracker: from the front's world to its first camera */
+    SpResult result;    /* what `output` is of: what does not change from frame to frame */
+    SpOutput output;
+} Stream;
+
+static int64_t window_of(const SpRun *run)
+{
+    return run->has[SP_STAGE_TRACKER]
+               ? sp_tracker_window(run->models->model[SP_STAGE_TRACKER].tracker)
+               : 0;
+}
+
+/* Chunks as long clips have them. */
+static SpChunking chunking_of(const SpRun *run)
+{
+    return sp_chunking_of(run->job, INT64_MAX);
+}
+
+/* Where frames are looked at a second time. */
+static bool looks_again(const SpRun *run)
+{
+    return run->refines || run->job->overlay;
+}
+
+bool sp_stream_may(const SpRun *run)
+{
+    const SpJob *job = run->job;
+    const char *video = job->video;
+    if (!run->has[SP_STAGE_FRONT] || !chunking_of(run).frames || job->dump ||
+        !sp_files_stream(run->file))
+        return false;
+    const bool reads_twice = looks_again(run) || run->has[SP_STAGE_SAM];
+    return !reads_twice || (sp_reread_beside(video) && sp_reread_is_free(video));
+}
+
+static bool would_stream(const SpRun *run, int64_t frames)
+{
+    return run->may_stream && frames > sp_chunking_whole(run->job);
+}
+
+/* Of those that the front knows, fewer than a window's wait for the next chunk. */
+int64_t sp_stream_frames(const SpRun *run, int64_t frames)
+{
+    return would_stream(run, frames) ? sp_min(frames, window_of(run) + chunking_of(run).frames)
+                                     : frames;
+}
+
+/* One frame more than a chunk tells whether the clip goes on. */
+int64_t sp_stream_room(const SpRun *run)
+{
+    return run->may_stream ? window_of(run) + chunking_of(run).frames + 1 : 0;
+}
+
+size_t sp_stream_bytes(const SpRun *run, int64_t frames, int64_t queries)
+{
+    const SpFramePlan *plan = &run->clip.plan;
+    const size_t frame = (size_t)(3 * plan->height * plan->width) * sizeof(float);
+    if (!would_stream(run, frames))
+        return 0;
+    const size_t state =
+        run->has[SP_STAGE_TRACKER]
+            ? sp_tracker_state_bytes(run->models->model[SP_STAGE_TRACKER].tracker, queries)
+            : 0;
+    return (size_t)sp_stream_room(run) * frame + state;
+}
+
+static SpStatus call_front(void *self, SpNn *nn)
+{
+    Stream *s = self;
+    return sp_front_chunks_next(s->front, nn, &s->piece);
+}
+
+/* Copies what the front found to the run's arrays, behind what is known. */
+static void keep_piece(Stream *s)
+{
+    const SpGeometry *g = &s->piece.geometry;
+    const int64_t area = s->run->clip.plan.height * s->run->clip.plan.width;
+    const size_t frames = (size_t)s->piece.count, maps = frames * (size_t)area * sizeof(float);
+    SpRun part;
+    sp_arrays_part(s->run, s->known, s->piece.count, &part);
+    memcpy(part.geometry.depth, g->depth, maps);
+    memcpy(part.geometry.confidence, g->confidence, maps);
+    memcpy(part.geometry.intrinsics, g->intrinsics, 9 * frames * sizeof(float));
+    memcpy(part.geometry.c2w, g->c2w, 16 * frames * sizeof(float));
+    sp_world_fix_intrinsics(&part, part.geometry.intrinsics);
+    if (s->state)
+        sp_stages_threshold(&part);
+}
+
+/* The front's next frames, for which the clip is read as far as it must be. */
+static SpStatus run_front(Stream *s)
+{
+    SpRun *run = s->run;
+    SP_TRY(sp_frames_read_to(run, s->known + s->chunking.frames + 1));
+    SP_TRY(sp_stages_acquire(run, SP_STAGE_FRONT));
+    SP_TRY(sp_models_run(run->models, SP_STAGE_FRONT, &run->footprint[SP_STAGE_FRONT], 0,
+                         call_front, s, &run->report));
+    if (s->piece.count == 0)
+        return sp_ok();
+    keep_piece(s);
+    if (s->known == 0) /* what has no scale is known before the tracker runs */
+        SP_TRY(sp_world_choose_scale(run));
+    s->known += s->piece.count;
+    return sp_ok();
+}
+
+static bool goes_on(const Stream *s)
+{
+    return !s->run->clip.ended || s->known < s->run->clip.frames;
+}
+
+static SpStatus run_tracker(Stream *s)
+{
+    const bool more = goes_on(s);
+    if (!s->state) {
+        s->final = s->known;
+        return sp_ok();
+    }
+    if (more && s->known < s->final + window_of(s->run))
+        return sp_ok();
+    SP_TRY(sp_stages_advance(s->run, s->known, more, s->state));
+    s->final = sp_tracker_final(s->state);
+    return sp_ok();
+}
+
+static void add_seconds(Stream *s, const char *stage, double seconds)
+{
+    const SpStageReport one = {.name = stage, .seconds = seconds};
+    sp_report_add_stage(&s->run->report, &one);
+}
+
+/* The cameras relative to the first one, as --stop-after front gives them. */
+static void to_first_camera(Stream *s, SpRun *part, int64_t t)
+{
+    if (t == 0)
+        sp_pose_invert(part->geometry.c2w, s->to_first);
+    sp_pose_multiply(s->to_first, part->geometry.c2w, part->geometry.c2w);
+}
+
+/* What sp_stages_run does with all frames after the tracker, and the files with what it gives. */
+static SpStatus write_frame(Stream *s, int64_t t)
+{
+    SpRun *run = s->run, part;
+    const double began = sp_clock();
+    uint8_t *rgb = NULL;
+    sp_arrays_part(run, t, 1, &part);
+    if (s->again)
+        SP_TRY(sp_rereader_next(s->again, t, &rgb));
+    if (s->state)
+        sp_world_fix_intrinsics(&part, part.tracks.intrinsics);
+    if (run->refines)
+        sp_refinement_frame(&part, t, rgb, s->xy);
+    const double refined = sp_clock();
+    if (t == 0)
+        SP_TRY(sp_world_choose_scale(run));
+    part.scale = run->scale;
+    sp_world_scale(&part, run->scale);
+    if (!s->state)
+        to_first_camera(s, &part, t);
+    sp_run_settle(&part);
+    const SpResult result = sp_run_result(&part);
+    SP_TRY(sp_files_add(run->file, t, &result, rgb));
+    if (run->refines)
+        add_seconds(s, "refine", refined - began);
+    add_seconds(s, "result", sp_clock() - refined);
+    return sp_ok();
+}
+
+/* What is final goes to the files, and nobody holds it any more. */
+static SpStatus write_frames(Stream *s)
+{
+    SpRun *run = s->run;
+    if (s->written == 0 && s->final > 0)
+        SP_TRY(sp_files_begin(run->file, &s->output));
+    for (; s->written < s->final; s->written++) {
+        SP_TRY(write_frame(s, s->written));
+        sp_progress(&run->console->progress, (double)(s->written + 1),
+                    (double)sp_max(run->length, s->written + 1));
+    }
+    sp_arrays_drop(run, s->final, s->known);
+    sp_clip_drop(&run->clip, s->final);
+    return sp_ok();
+}
+
+/* Of a file that is shorter than it says. */
+static void warn_of_late_queries(const SpRun *run)
+{
+    int64_t late = 0;
+    for (int64_t n = 0; n < run->queries.count; n++)
+        late += run->queries.query[3 * n] >= (float)run->clip.frames;
+    if (late)
+        sp_console_warn(run->console, "%lld queries lie behind the last frame, %lld",
+                        (long long)late, (long long)run->clip.frames - 1);
+}
+
+/* What is known of all frames at the end. */
+static SpStatus finish(Stream *s)
+{
+    SpRun *run = s->run;
+    run->length = run->clip.frames;
+    sp_frames_warn_of_losses(run);
+    warn_of_late_queries(run);
+    SP_TRY(sp_front_chunks_list(s->front));
+    for (int64_t i = 0; i < 3 * run->chunks; i++)
+        run->chunk[i / 3].similarity[4 * (i % 3) + 3] *= run->scale;
+    const SpResult whole = sp_run_result(run);
+    const double began = sp_clock();
+    SP_TRY(sp_files_end(run->file, &whole));
+    add_seconds(s, "result", sp_clock() - began);
+    return sp_ok();
+}
+
+static SpStatus begin(Stream *s)
+{
+    SpRun *run = s->run;
+    const SpReread reread = {
+        .video = run->job->video, .settings = sp_job_reader(run->job), .clip = &run->clip};
+    SP_TRY(sp_arrays_alloc(run, window_of(run) + s->chunking.frames));
+    SP_TRY(sp_front_chunks_open(run, &s->chunking, &s->front));
+    if (run->has[SP_STAGE_TRACKER])
+        SP_TRY(sp_tracker_state_open(run->queries.count, (uint64_t)run->job->seed, &s->state));
+    if (looks_again(run))
+        SP_TRY(sp_rereader_open(&reread, &s->again));
+    s->xy = malloc((size_t)(2 * run->queries.count + 1) * sizeof *s->xy);
+    if (!s->xy)
+        return sp_no_memory("the refinement");
+    SP_TRY(sp_run_version(run));
+    s->result = sp_run_result(run);
+    s->output = sp_run_output(run, &s->result);
+    return sp_ok();
+}
+
+static SpStatus run_all(Stream *s)
+{
+    SP_TRY(begin(s));
+    do {
+        SP_TRY(run_front(s));
+        SP_TRY(run_tracker(s));
+        SP_TRY(write_frames(s));
+    } while (goes_on(s));
+    return finish(s);
+}
+
+SpStatus sp_stream_run(SpRun *run)
+{
+    Stream s = {.run = run, .chunking = chunking_of(run)};
+    char chunks[96];
+    if (sp_front_chunks_text(run, chunks, sizeof chunks))
+        sp_console_note(run->console, "front: %s (--front-chunk)", chunks);
+    sp_console_begin(run->console, "frames", (double)run->length);
+    const SpStatus status = run_all(&s);
+    sp_console_end(run->console);
+    sp_front_chunks_close(s.front);
+    sp_tracker_state_close(s.state);
+    sp_rereader_close(s.again);
+    free(s.xy);
+    return status;
+}
