@@ -107,14 +107,15 @@ static SpStatus read_original(SpRun *run)
     return sp_ok();
 }
 
-/* Whether the clip is longer than what is taken at once: by the container's word or, where it says
- * nothing, by its frames. */
+/* Whether the clip is longer than what is taken at once: by its frames or, where the container
+ * names clearly more of them, which may be an estimate from its duration, by its word. */
 static SpStatus look_ahead(SpRun *run)
 {
     const int64_t whole = sp_chunking_whole(run->job);
-    if (run->clip.expected == 0)
+    const bool surely = run->clip.expected > whole + whole / 8;
+    if (!surely && !run->job->plan)
         SP_TRY(sp_clip_read_to(run->reader, whole + 1, &run->console->progress));
-    run->streams = run->clip.expected ? run->clip.expected > whole : !run->clip.ended;
+    run->streams = surely || run->clip.frames > whole;
     if (run->streams) /* at least so many */
         run->length = sp_max(run->length, whole + 1);
     return run->has[SP_STAGE_SAM] ? read_original(run) : sp_ok();

@@ -35,7 +35,7 @@ bool sp_front_chunks_text(const SpRun *run, char *text, size_t size)
     *text = 0;
     if (!run->has[SP_STAGE_FRONT] || !chunking.frames)
         return false;
-    if (run->streams) /* how many there will be is not known for sure */
+    if (run->streams && !run->clip.expected) /* how many there will be is not known */
         snprintf(text, size, "chunks of %lld frames, %lld of them shared",
                  (long long)chunking.frames, (long long)chunking.overlap);
     else
