@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "base/scratch.h"
 #include "output/atomic.h"
@@ -73,7 +74,7 @@ SpStatus sp_npz_growing_write(SpNpzGrowing *array, const void *data, size_t byte
     if (!array)
         return sp_ok();
     if (array->failed.code == SP_OK)
-        sp_packer_add(&array->packer, data, bytes, Z_NO_FLUSH);
+        sp_packer_add(&array->packer, data, bytes, SP_PACK_MORE);
     if (array->packer.failed && array->failed.code == SP_OK)
         array->failed = sp_cannot_write(array->label);
     return array->failed;
@@ -106,7 +107,7 @@ static SpStatus add_growing(SpNpzWriter *writer, SpNpzGrowing *array)
         return sp_error(SP_OUTPUT, "%.200s: array %.100s does not end with a row", writer->label,
                         array->name);
     array->dims[0] = array->row ? (int64_t)(data->size / array->row) : 0;
-    sp_packer_add(data, NULL, 0, Z_FINISH);
+    sp_packer_add(data, NULL, 0, SP_PACK_LAST);
     SP_TRY(
         sp_npz_begin_file(writer, array->name, array->descr, array->rank, array->dims, data->size));
     SP_TRY(copy_growing(writer, array));

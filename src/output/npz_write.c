@@ -235,7 +235,7 @@ static SpStatus write_member(SpNpzWriter *writer, const void *data, size_t bytes
         writer->skipping = writer->missing > 0;
         return sp_ok();
     }
-    sp_packer_add(packer, data, bytes, writer->missing ? Z_NO_FLUSH : Z_FINISH);
+    sp_packer_add(packer, data, bytes, writer->missing ? SP_PACK_MORE : SP_PACK_LAST);
     writer->written += packer->packed - before;
     if (packer->failed)
         sp_npz_fail(writer, sp_cannot_write(writer->label));
@@ -252,9 +252,8 @@ SpStatus sp_npz_begin_file(SpNpzWriter *writer, const char *name, const char *de
     const size_t length = make_header(descr, rank, dims, header);
     SP_TRY(add_member(writer, name, bytes + length));
     emit_local(writer, &writer->member[writer->count - 1]);
-    packer->crc = 0;
-    packer->size = packer->packed = 0;
-    sp_packer_add(packer, header, length, Z_FULL_FLUSH);
+    sp_packer_reset(packer);
+    sp_packer_add(packer, header, length, SP_PACK_ANOTHER);
     writer->written += packer->packed;
     return packer->failed ? sp_cannot_write(writer->label) : writer->failed;
 }

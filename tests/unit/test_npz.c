@@ -239,9 +239,15 @@ static void write_growing(FILE *stream, const Way *way, bool grows, const float 
             if (t < dims[k][0])
                 assert_ok(sp_npz_growing_write(array[k], value + t * ROW, ROW * sizeof *value));
     assert_ok(sp_npz_array(npz, "first", SP_F32, 0, NULL, value));
-    for (int k = 0; k < 4; k++)
-        assert_ok(grows ? sp_npz_growing_add(npz, array[k])
-                        : sp_npz_array(npz, names[k], SP_F32, 2, dims[k], value));
+    for (int k = 0; k < 4; k++) {
+        if (grows) {
+            assert_ok(sp_npz_growing_add(npz, array[k]));
+            continue;
+        }
+        assert_ok(sp_npz_begin(npz, names[k], SP_F32, 2, dims[k]));
+        for (int64_t t = 0; t < dims[k][0]; t++)
+            assert_ok(sp_npz_write(npz, value + t * ROW, ROW * sizeof *value));
+    }
     assert_ok(sp_npz_finish(npz));
     for (int k = 0; k < 4; k++)
         sp_npz_growing_discard(array[k]);
