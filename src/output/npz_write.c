@@ -235,7 +235,9 @@ static SpStatus write_member(SpNpzWriter *writer, const void *data, size_t bytes
         writer->skipping = writer->missing > 0;
         return sp_ok();
     }
-    sp_packer_add(packer, data, bytes, writer->missing ? SP_PACK_MORE : SP_PACK_LAST);
+    sp_packer_add(packer, data, bytes, SP_PACK_MORE);
+    if (writer->missing == 0) /* by itself, as growing arrays end: that may decide a byte */
+        sp_packer_add(packer, NULL, 0, SP_PACK_LAST);
     writer->written += packer->packed - before;
     if (packer->failed)
         sp_npz_fail(writer, sp_cannot_write(writer->label));

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <isa-l.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     CHUNK = 1 << 16,
@@ -10,6 +11,16 @@ enum {
      * in a twentieth of the time of its lowest. */
     LEVEL = 1
 };
+
+/* A stream's bytes must not depend on what went before: its tables are as new. */
+static void begin_stream(SpPacker *packer)
+{
+    memset(packer->work, 0, ISAL_DEF_LVL1_DEFAULT);
+    isal_deflate_init(packer->deflate);
+    packer->deflate->level = LEVEL;
+    packer->deflate->level_buf = packer->work;
+    packer->deflate->level_buf_size = ISAL_DEF_LVL1_DEFAULT;
+}
 
 bool sp_packer_open(FILE *stream, bool compress, SpPacker *packer)
 {
@@ -22,10 +33,7 @@ bool sp_packer_open(FILE *stream, bool compress, SpPacker *packer)
         sp_packer_close(packer);
         return false;
     }
-    isal_deflate_init(packer->deflate);
-    packer->deflate->level = LEVEL;
-    packer->deflate->level_buf = packer->work;
-    packer->deflate->level_buf_size = ISAL_DEF_LVL1_DEFAULT;
+    begin_stream(packer);
     return true;
 }
 
@@ -67,7 +75,7 @@ static void deflate_bytes(SpPacker *packer, const void *data, uint32_t bytes, Sp
     } while (z->avail_out == 0 || z->avail_in > 0 ||
              (end == SP_PACK_LAST && z->internal_state.state != ZSTATE_END));
     if (end != SP_PACK_MORE)
-        isal_deflate_reset(z);
+        begin_stream(packer);
 }
 
 void sp_packer_add(SpPacker *packer, const void *data, size_t bytes, SpPackerEnd end)

@@ -1,5 +1,3 @@
-#define _GNU_SOURCE
-
 #include "tracker/tracker.h"
 
 #include <stdio.h>
@@ -8,6 +6,7 @@
 
 #include "geometry/camera.h"
 #include "nn/stream.h"
+#include "tracker/state.h"
 #include "tracker/window.h"
 
 SpStatus sp_tracker_open(SpCheckpoint *checkpoint, SpTrackerMode mode, SpTracker **out)
@@ -40,52 +39,9 @@ int64_t sp_tracker_window(const SpTracker *tracker)
     return tracker->window;
 }
 
-/* What of a run outlives its parts. Rows are those of the queries. */
-struct SpTrackerState {
-    int64_t queries;
-    SpRandom random;
-    int64_t window;  /* the next one */
-    int64_t final;   /* frames */
-    int64_t cleared; /* frames of the output that have been set to 0 before anything is in them */
-    int64_t continued;
-    double *dynamic;  /* [N] sigmoid of the logits, summed over the frames so far */
-    int64_t *tracked; /* [N] the number of these frames */
-    float *carry;     /* what the next window continues; NULL: nothing */
-};
-
-SpStatus sp_tracker_state_open(int64_t queries, uint64_t seed, SpTrackerState **out)
-{
-    SpTrackerState *state = *out = calloc(1, sizeof *state);
-    if (state) {
-        *state = (SpTrackerState){.queries = queries, .random = {seed}};
-        state->dynamic = calloc((size_t)queries + 1, sizeof *state->dynamic);
-        state->tracked = calloc((size_t)queries + 1, sizeof *state->tracked);
-    }
-    if (state && state->dynamic && state->tracked)
-        return sp_ok();
-    sp_tracker_state_close(state);
-    *out = NULL;
-    return sp_no_memory("the tracks");
-}
-
-void sp_tracker_state_close(SpTrackerState *state)
-{
-    if (!state)
-        return;
-    free(state->dynamic);
-    free(state->tracked);
-    free(state->carry);
-    free(state);
-}
-
-int64_t sp_tracker_final(const SpTrackerState *state)
-{
-    return state->final;
-}
-
 size_t sp_tracker_state_bytes(const SpTracker *tracker, int64_t queries)
 {
-    return (size_t)queries * (sizeof(double) + sizeof(int64_t)) +
+    return (size_t)queries * (sizeof(double) + sizeof(int64_t) + sizeof(int32_t) + sizeof(bool)) +
            (size_t)sp_carry_floats(tracker, queries) * sizeof(float);
 }
 
@@ -98,8 +54,8 @@ typedef struct Run {
     const SpTrackerOutput *output;
     SpTrackerState *state;
     int64_t step;     /* frames from a window to the next */
-    int32_t *order;   /* [N] row of the caller's query */
-    float *overlap_z; /* [N] */
+    float *overlap_z; /* [those at once] */
+    int32_t *keep;    /* likewise */
     int32_t *scratch; /* [SP_SUPPORT_SCRATCH] */
     SpWindowCarry carry;
 } Run;
@@ -121,30 +77,6 @@ static int64_t count_windows(const Run *run)
     const int64_t first = run->state->window;
     int64_t count = 0;
     while (has_window(run, (first + count) * run->step))
-        count++;
-    return count;
-}
-
-/* By frame, and else as the queries are. */
-static int by_frame(const void *a, const void *b, void *queries)
-{
-    const int32_t i = *(const int32_t *)a, j = *(const int32_t *)b;
-    const float *query = queries, x = query[3 * i], y = query[3 * j];
-    return x != y ? (x > y) - (x < y) : (i > j) - (i < j);
-}
-
-static void sort_queries(const SpTrackerInput *in, int32_t *order)
-{
-    for (int32_t n = 0; n < in->queries; n++)
-        order[n] = n;
-    qsort_r(order, (size_t)in->queries, sizeof *order, by_frame, (void *)(uintptr_t)in->query);
-}
-
-/* User queries whose frame lies before `end`. */
-static int64_t queries_before(const Run *run, int64_t end)
-{
-    int64_t count = 0;
-    while (count < run->input->queries && run->input->query[3 * run->order[count]] < (float)end)
         count++;
     return count;
 }
@@ -176,7 +108,7 @@ static void user_queries(const Run *run, SpWindow *w)
     const float sx = (float)w->width / (float)in->width;
     const float sy = (float)w->height / (float)in->height;
     for (int64_t n = 0; n < w->users; n++) {
-        const int64_t row = run->order[n];
+        const int64_t row = run->state->order[n];
         float *query = w->query + 3 * n;
         const float *at = in->query + 3 * row + 1;
         query[0] = in->query[3 * row] - (float)w->first;
@@ -229,7 +161,8 @@ static void write_tracks(const Run *run, const SpWindow *w, int64_t f, int64_t f
     const float sx = (float)in->width / (float)w->width;
     const float sy = (float)in->height / (float)w->height;
     for (int64_t n = 0; n < w->users; n++) {
-        const int64_t row = run->order[n], i = f * w->tracks + n, to = frame * in->queries + row;
+        const int64_t row = run->state->order[n], i = f * w->tracks + n,
+                      to = frame * in->queries + row;
         out->tracks[3 * to] = w->track[3 * i] * sx;
         out->tracks[3 * to + 1] = w->track[3 * i + 1] * sy;
         out->tracks[3 * to + 2] = w->track[3 * i + 2];
@@ -289,6 +222,48 @@ static void report_part(void *self, double done, double total)
     sp_progress(part->whole, part->done + part->size * done / total, part->total);
 }
 
+static int64_t at_once(const SpTrackerInput *in)
+{
+    return in->at_once ? in->at_once : in->queries;
+}
+
+/* Whether a track that was there before the window is seen in any of its frames. */
+static bool is_seen(const SpWindow *w, int64_t n)
+{
+    for (int64_t f = 0; f < w->frames; f++)
+        if (n >= w->continued || sp_sigmoid(w->vis[f * w->tracks + n]) + 0.2f > 0.5f)
+            return true;
+    return false;
+}
+
+/* What the window found of a row in frames that are not final is no result. */
+static void take_back(const Run *run, const SpWindow *w, int64_t row)
+{
+    const SpTrackerInput *in = run->input;
+    const SpTrackerOutput *out = run->output;
+    for (int64_t t = w->first + run->step - in->first; t < in->frames - in->first; t++) {
+        const int64_t at = t * in->queries + row;
+        memset(out->tracks + 3 * at, 0, 3 * sizeof(float));
+        memset(out->camera_points + 3 * at, 0, 3 * sizeof(float));
+        out->visibility[at] = out->confidence[at] = 0;
+    }
+}
+
+/* Tracks that are not seen any more do not go on to the next window. */
+static void retire(Run *run, const SpWindow *w)
+{
+    SpTrackerState *state = run->state;
+    int64_t count = 0;
+    for (int64_t n = 0; n < w->users; n++)
+        if (is_seen(w, n)) {
+            run->keep[count] = (int32_t)n;
+            state->order[count++] = state->order[n];
+        } else
+            take_back(run, w, state->order[n]);
+    sp_carry_keep(run->tracker, run->nn, run->keep, count, &run->carry);
+    state->active = count;
+}
+
 /* Window `index` of the clip, the `done`-th of `total` in this part. */
 static void track_window(Run *run, int64_t index, int64_t done, int64_t total)
 {
@@ -300,7 +275,9 @@ static void track_window(Run *run, int64_t index, int64_t done, int64_t total)
     const bool whole = !in->more && in->frames <= t->window; /* the only window */
     SpWindow w = {
         .first = first, .frames = whole ? in->frames : t->window, .continued = run->carry.tracks};
-    w.users = nn->dry ? in->queries : queries_before(run, first + w.frames);
+    if (sp_nn_live(nn))
+        sp_tracker_bring_in(run->state, in->query, first + w.frames);
+    w.users = nn->dry ? at_once(in) : run->state->active;
     /* A window is encoded in about the time of one iteration. */
     Part part = {nn->progress, (double)(done * (iterations + 1)), 1,
                  (double)(total * (iterations + 1))};
@@ -336,6 +313,8 @@ static void track_window(Run *run, int64_t index, int64_t done, int64_t total)
         write_output(run, &w, last);
     if (!last && w.users > 0)
         sp_window_carry(t, nn, &w, &run->carry);
+    if (!last && run->settings->retires && sp_nn_live(nn))
+        retire(run, &w);
     if (sp_nn_live(nn)) {
         run->state->window = index + 1;
         run->state->final = last ? in->frames : first + run->step;
@@ -371,13 +350,15 @@ static void keep_carry(Run *run)
     SpTrackerState *state = run->state;
     if (!sp_nn_live(run->nn) || !run->input->more)
         return;
-    if (!state->carry)
-        state->carry =
-            malloc((size_t)sp_carry_floats(run->tracker, state->queries) * sizeof *state->carry);
-    if (!state->carry)
+    const int64_t floats = sp_carry_floats(run->tracker, run->carry.tracks);
+    float *carry = realloc(state->carry, (size_t)floats * sizeof *carry);
+    if (!carry) {
         sp_nn_fail(run->nn, sp_no_memory("the tracks"));
+        return;
+    }
+    state->carry = carry;
     state->continued = run->carry.tracks;
-    sp_carry_save(run->tracker, run->nn, &run->carry, state->carry);
+    sp_carry_save(run->tracker, run->nn, &run->carry, carry);
 }
 
 static void take_carry(Run *run)
@@ -412,7 +393,7 @@ SpStatus sp_tracker_advance(const SpTracker *tracker, SpNn *nn, const SpTrackerI
                             const SpTrackerSettings *settings, SpTrackerState *state,
                             const SpTrackerOutput *output)
 {
-    const size_t queries = (size_t)in->queries;
+    const size_t queries = (size_t)at_once(in);
     SP_NN_SCOPE(nn);
     Run run = {.tracker = tracker,
                .nn = nn,
@@ -421,15 +402,13 @@ SpStatus sp_tracker_advance(const SpTracker *tracker, SpNn *nn, const SpTrackerI
                .output = output,
                .state = state,
                .step = tracker->window - tracker->overlap};
-    run.order = sp_nn_alloc_host(nn, queries * sizeof *run.order);
     run.overlap_z = sp_nn_alloc_host(nn, queries * sizeof *run.overlap_z);
+    run.keep = sp_nn_alloc_host(nn, queries * sizeof *run.keep);
     run.scratch = sp_nn_alloc_host(nn, SP_SUPPORT_SCRATCH * sizeof *run.scratch);
     if (in->more || in->frames > tracker->window)
-        sp_carry_alloc(tracker, nn, in->queries, &run.carry);
-    if (sp_nn_live(nn)) {
+        sp_carry_alloc(tracker, nn, at_once(in), &run.carry);
+    if (sp_nn_live(nn))
         clear_output(&run);
-        sort_queries(in, run.order);
-    }
     take_carry(&run);
     run_windows(&run);
     keep_carry(&run);

@@ -27,7 +27,8 @@ typedef struct SpTrackerInput {
     int64_t queries;
     const float *query; /* [N, 3] frame, x, y: pixels of the H x W frames, any order, any frame */
     int64_t first;
-    bool more; /* the clip goes on after `frames` */
+    bool more;       /* the clip goes on after `frames` */
+    int64_t at_once; /* most queries that are followed at the same time; 0: all */
 } SpTrackerInput;
 
 typedef struct SpTrackerSettings {
@@ -36,6 +37,8 @@ typedef struct SpTrackerSettings {
     uint64_t seed;        /* of the splitmix64 stream */
     bool fixed_camera;    /* keep the input's cameras: no refinement, no bundle adjustment */
     double replace_ratio; /* 0.2 as published */
+    bool retires; /* a track that is seen in no frame of a window, not its first, ends there: then
+                     it is 0 in all that follow */
 } SpTrackerSettings;
 
 /* Host arrays of the caller, of the same frames as the input's; rows of tracks in the order of the
@@ -82,13 +85,20 @@ typedef struct SpTrackerState SpTrackerState;
 SpStatus sp_tracker_state_open(int64_t queries, uint64_t seed, SpTrackerState **out);
 void sp_tracker_state_close(SpTrackerState *state);
 
+/* More queries, behind the others, before the next part: none in a frame that is final. SP_MEMORY.
+ */
+SpStatus sp_tracker_state_grow(SpTrackerState *state, int64_t queries);
+
+/* How many are followed at the moment. */
+int64_t sp_tracker_active(const SpTrackerState *state);
+
 /* Frames that are final: the next part may leave them out, and `output` holds what they are. */
 int64_t sp_tracker_final(const SpTrackerState *state);
 
 /* Runs the windows whose frames are all known, as sp_tracker_run does: all parts together give what
  * that gives, for any cut. Frames in `output` that are not final must be there again in the next
  * part's. `input->frames` never falls, and rises until there is no `more`. Bytes of host memory
- * that the state then takes: sp_tracker_state_bytes. */
+ * that the state then takes, of so many that are followed: sp_tracker_state_bytes. */
 SpStatus sp_tracker_advance(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *input,
                             const SpTrackerSettings *settings, SpTrackerState *state,
                             const SpTrackerOutput *output);

@@ -265,7 +265,7 @@ static SpTrackerInput passing(int64_t frames, int64_t h, int64_t w)
             c2w[16 * f + 5 * i] = 1;
         c2w[16 * f + 3] = 0.03f * (float)f;
     }
-    return (SpTrackerInput){frames, h, w, video, depth, ones, k, c2w, 0, NULL, 0, false};
+    return (SpTrackerInput){frames, h, w, video, depth, ones, k, c2w, 0, NULL, 0, false, 0};
 }
 
 /* The bytes of every array of both results. */
