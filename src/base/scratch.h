@@ -1,6 +1,6 @@
 /*
- * Files without a name, for what is too much for memory: they are gone when they are closed, however
- * the process ends.
+ * Files without a name, for what is too much for memory: they are gone when they are closed,
+ * however the process ends.
  */
 #ifndef SP_BASE_SCRATCH_H
 #define SP_BASE_SCRATCH_H

@@ -67,6 +67,8 @@ static const Option options[] = {
     {.kind = HEADING, .name = "Queries"},
     {WHOLE, "grid", "N", "track N x N points on the first frame (10; 50 within a mask)",
      SETTING(grid), .min = 1, .max = 1000},
+    {WHOLE, "grid-every", "N", "online: every N frames, new points where none is tracked any more",
+     SETTING(grid_every), .if_given = true, .min = 1, .max = 1e6},
     {TEXT, "queries", "FILE.csv",
      "track the points in FILE, one t,x,y per line: used frame, pixels", SETTING(queries)},
     {TEXT, "mask", "FILE.png", "keep only the grid points where FILE is not black", SETTING(mask)},

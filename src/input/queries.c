@@ -247,6 +247,20 @@ SpStatus sp_queries_grid(int64_t n, int64_t frame, const SpFramePlan *plan, cons
                      : sp_no_memory("the queries");
 }
 
+SpStatus sp_queries_add(SpQueries *queries, const float query[3])
+{
+    const size_t count = (size_t)queries->count + 1;
+    float *more = realloc(queries->query, 3 * count * sizeof *more);
+    queries->query = more ? more : queries->query;
+    uint8_t *object = realloc(queries->object, count);
+    queries->object = object ? object : queries->object;
+    if (!more || !object)
+        return sp_no_memory("the queries");
+    memcpy(more + 3 * queries->count, query, 3 * sizeof *more);
+    object[queries->count++] = 1;
+    return sp_ok();
+}
+
 void sp_queries_free(SpQueries *queries)
 {
     free(queries->line);

@@ -18,6 +18,9 @@ typedef struct SpQueries {
 
 enum { SP_ANY_FRAMES = INT32_MAX };
 
+/* Points a side of the grid where the user does not say. */
+enum { SP_GRID = 10, SP_GRID_WITH_MASK = 50 };
+
 /* Reads a line `t,x,y` a query from `path`; the first line may be that heading. Blank lines and
  * lines starting with # are skipped, spaces around numbers and CRLF are fine. `frames`: used
  * frames of the clip, prepared by `plan`; SP_ANY_FRAMES where they are not known yet.
@@ -37,6 +40,9 @@ SpStatus sp_queries_check(const char *path, const SpQueries *queries, int64_t fr
  * point is left; SP_MEMORY. *out as above. */
 SpStatus sp_queries_grid(int64_t n, int64_t frame, const SpFramePlan *plan, const uint8_t *mask,
                          SpQueries *out);
+
+/* Adds one behind the others: frame, x, y; of no object. SP_MEMORY. */
+SpStatus sp_queries_add(SpQueries *queries, const float query[3]);
 
 /* Frees the arrays and zeroes the struct. */
 void sp_queries_free(SpQueries *queries);

@@ -61,6 +61,7 @@ typedef struct Stream {
     const SpAtomicFile *file;
     Table table;
     float *memory; /* behind its arrays */
+    int64_t room;  /* tracks that there is memory for */
     int64_t frame;
 } Stream;
 
@@ -77,15 +78,23 @@ static void print_frame(FILE *stream, const void *what)
         print_row(stream, &s->table, n, 0, s->frame);
 }
 
+static SpStatus make_room(Stream *s, int64_t tracks)
+{
+    float *memory = realloc(s->memory, (size_t)(5 * tracks) * sizeof *memory);
+    if (!memory)
+        return sp_no_memory("the result");
+    s->memory = memory;
+    s->room = tracks;
+    return sp_ok();
+}
+
 static SpStatus begin_frames(const SpAtomicFile *file, const SpOutput *output, void **stream)
 {
     Stream *s = *stream = calloc(1, sizeof *s);
-    const int64_t n = output->result->tracks;
-    if (!s || !(s->memory = malloc((size_t)(5 * n) * sizeof *s->memory)))
+    if (!s)
         return sp_no_memory("the result");
+    SP_TRY(make_room(s, output->result->tracks));
     s->file = file;
-    s->table.coords = s->memory;
-    s->table.tracks2d = s->memory + 3 * n;
     return sp_text_print(file->stream, file->label, print_heading, NULL);
 }
 
@@ -93,8 +102,10 @@ static SpStatus add_frame(void *stream, int64_t t, const SpResult *frame, uint8_
 {
     Stream *s = stream;
     (void)rgb;
+    if (frame->tracks > s->room)
+        SP_TRY(make_room(s, frame->tracks));
     s->frame = t;
-    s->table.result = frame;
+    s->table = (Table){frame, s->memory, s->memory + 3 * frame->tracks};
     sp_result_coords(frame, s->memory);
     sp_result_tracks2d(frame, s->memory + 3 * frame->tracks);
     return sp_text_print(s->file->stream, s->file->label, print_frame, s);

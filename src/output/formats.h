@@ -57,6 +57,7 @@ typedef struct SpOutput {
     bool compress;
     double viewer_size; /* most bytes of the viewer's page, in millions */
     bool usd_cloud;     /* the first frame's depth in the scene, too */
+    bool grows;         /* more tracks may come from frame to frame, behind the others */
     const char *omit;   /* "video,depths": arrays of the .npz to leave out; NULL: none */
     SpConsole *console; /* for progress and notes */
 } SpOutput;

@@ -62,6 +62,12 @@ typedef struct SpNpzGrowing SpNpzGrowing;
  * archive; writing to it then does nothing, as does adding it. */
 SpStatus sp_npz_grow(SpNpzWriter *writer, const char *beside, const char *name, SpDtype dtype,
                      int rank, const int64_t *dims, SpNpzGrowing **out);
+
+/* Before anything is written: rows of float32 get longer on the way, along the second extent. In
+ * the archive all are as long as the last one, and `pad` stands where they end earlier. */
+void sp_npz_growing_widens(SpNpzGrowing *array, float pad);
+
+/* The next bytes; of an array that widens, a whole row. */
 SpStatus sp_npz_growing_write(SpNpzGrowing *array, const void *data, size_t bytes);
 SpStatus sp_npz_growing_add(SpNpzWriter *writer, SpNpzGrowing *array);
 void sp_npz_growing_discard(SpNpzGrowing *array);

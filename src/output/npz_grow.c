@@ -17,6 +17,13 @@ struct SpNpzGrowing {
     int rank;
     int64_t dims[SP_MAX_RANK];
     SpPacker packer;
+    bool widens; /* rows wait as they are, */
+    float pad;
+    struct Run {
+        int64_t rows;
+        size_t bytes;
+    } * run; /* [runs] rows of the same length one after another */
+    int64_t runs;
     SpStatus failed;
 };
 
@@ -69,10 +76,36 @@ SpStatus sp_npz_grow(SpNpzWriter *writer, const char *beside, const char *name, 
     return status;
 }
 
+void sp_npz_growing_widens(SpNpzGrowing *array, float pad)
+{
+    if (!array)
+        return;
+    sp_packer_close(&array->packer);
+    array->widens = true;
+    array->pad = pad;
+}
+
+/* Notes that a row has so many bytes. */
+static SpStatus note_row(SpNpzGrowing *array, size_t bytes)
+{
+    if (array->runs && array->run[array->runs - 1].bytes == bytes) {
+        array->run[array->runs - 1].rows++;
+        return sp_ok();
+    }
+    struct Run *more = realloc(array->run, (size_t)(array->runs + 1) * sizeof *more);
+    if (!more)
+        return sp_no_memory(array->label);
+    array->run = more;
+    array->run[array->runs++] = (struct Run){1, bytes};
+    return sp_ok();
+}
+
 SpStatus sp_npz_growing_write(SpNpzGrowing *array, const void *data, size_t bytes)
 {
     if (!array)
         return sp_ok();
+    if (array->failed.code == SP_OK && array->widens)
+        array->failed = note_row(array, bytes);
     if (array->failed.code == SP_OK)
         sp_packer_add(&array->packer, data, bytes, SP_PACK_MORE);
     if (array->packer.failed && array->failed.code == SP_OK)
@@ -119,10 +152,53 @@ static SpStatus add_growing(SpNpzWriter *writer, SpNpzGrowing *array)
     return writer->failed;
 }
 
+/* Rows one by one, each filled up to `row`, the last one's length. */
+static SpStatus copy_rows(SpNpzWriter *writer, SpNpzGrowing *array, char *row, size_t length)
+{
+    for (int64_t i = 0; i < array->runs; i++) {
+        const size_t bytes = array->run[i].bytes;
+        for (size_t at = bytes; at < length; at += sizeof array->pad)
+            memcpy(row + at, &array->pad, sizeof array->pad);
+        for (int64_t k = 0; k < array->run[i].rows; k++) {
+            if (bytes && fread(row, bytes, 1, array->packer.stream) != 1)
+                return sp_cannot_write(writer->label);
+            SP_TRY(sp_npz_write(writer, row, length));
+        }
+    }
+    return sp_ok();
+}
+
+static SpStatus add_widened(SpNpzWriter *writer, SpNpzGrowing *array)
+{
+    const size_t length = array->runs ? array->run[array->runs - 1].bytes : 0;
+    size_t element = sizeof(float);
+    for (int i = 2; i < array->rank; i++)
+        element *= (size_t)array->dims[i];
+    SP_TRY(array->failed);
+    array->dims[0] = 0;
+    for (int64_t i = 0; i < array->runs; i++)
+        array->dims[0] += array->run[i].rows;
+    array->dims[1] = (int64_t)(length / element);
+    errno = 0;
+    if (fflush(array->packer.stream) != 0)
+        return sp_cannot_write(writer->label);
+    rewind(array->packer.stream);
+    char *row = malloc(length + 1);
+    SpStatus status = row ? sp_npz_begin(writer, array->name, SP_F32, array->rank, array->dims)
+                          : sp_no_memory(writer->label);
+    if (status.code == SP_OK)
+        status = copy_rows(writer, array, row, length);
+    free(row);
+    return status;
+}
+
 SpStatus sp_npz_growing_add(SpNpzWriter *writer, SpNpzGrowing *array)
 {
     SP_TRY(writer->failed);
-    return array ? sp_npz_fail(writer, add_growing(writer, array)) : sp_ok();
+    if (!array)
+        return sp_ok();
+    return sp_npz_fail(writer,
+                       array->widens ? add_widened(writer, array) : add_growing(writer, array));
 }
 
 void sp_npz_growing_discard(SpNpzGrowing *array)
@@ -132,6 +208,7 @@ void sp_npz_growing_discard(SpNpzGrowing *array)
     sp_packer_close(&array->packer);
     if (array->packer.stream)
         fclose(array->packer.stream);
+    free(array->run);
     free(array->name);
     free(array->label);
     free(array);

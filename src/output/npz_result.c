@@ -39,6 +39,7 @@ typedef struct Writing {
     int64_t frames;              /* T */
     int64_t h, w;                /* the saved size */
     float *work;                 /* [max(3 N, 16, 3 h w)] a row */
+    int64_t room;                /* tracks that it has memory for */
     double rate;                 /* used frames a second, 0 unknown */
     char omit[2 * sizeof can_be_omitted];
 } Writing;
@@ -282,6 +283,18 @@ static SpStatus write_arrays(const Writing *w)
     return sp_npz_finish(w->npz);
 }
 
+/* For rows of so many tracks. */
+static SpStatus make_room(Writing *w, int64_t tracks)
+{
+    const int64_t floats = sp_max(sp_max(3 * tracks, 16), 3 * w->h * w->w);
+    float *work = realloc(w->work, (size_t)floats * sizeof *work);
+    if (!work)
+        return sp_no_memory("the result");
+    w->work = work;
+    w->room = tracks;
+    return sp_ok();
+}
+
 static SpStatus open_archive(const SpAtomicFile *file, const SpOutput *output, Writing *w)
 {
     const SpResult *r = output->result;
@@ -291,9 +304,7 @@ static SpStatus open_archive(const SpAtomicFile *file, const SpOutput *output, W
     snprintf(w->omit, sizeof w->omit, "%s,%s", output->omit ? output->omit : "",
              r->absent ? r->absent : "");
     sp_saved_size(r->clip->plan.height, r->clip->plan.width, output->max_side, &w->h, &w->w);
-    w->work = malloc((size_t)sp_max(sp_max(3 * r->tracks, 16), 3 * w->h * w->w) * sizeof *w->work);
-    if (!w->work)
-        return sp_no_memory("the result");
+    SP_TRY(make_room(w, r->tracks));
     SP_TRY(sp_npz_create(file->stream, file->label, output->compress, &w->npz));
     sp_npz_omit(w->npz, w->omit);
     return sp_ok();
@@ -330,6 +341,8 @@ static SpStatus begin_frames(const SpAtomicFile *file, const SpOutput *output, v
         if (is_there(w, which))
             SP_TRY(sp_npz_grow(w->npz, file->temporary, rows[which].name, SP_F32,
                                1 + rows[which].rank, dims, &w->growing[which]));
+        if (output->grows && rows[which].extent[0] == POINTS)
+            sp_npz_growing_widens(w->growing[which], which == SIGMA ? NAN : 0);
     }
     return sp_ok();
 }
@@ -338,6 +351,9 @@ static SpStatus add_frame(void *stream, int64_t t, const SpResult *frame, uint8_
 {
     Writing *w = stream;
     (void)t, (void)rgb;
+    if (frame->tracks > w->room)
+        SP_TRY(make_room(w, frame->tracks));
+    w->result.tracks = frame->tracks;
     for (Rows which = 0; which < ROWS; which++) {
         int64_t dims[4];
         if (!w->growing[which])

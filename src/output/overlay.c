@@ -17,26 +17,51 @@ static const float RIM_OPACITY = 0.6f, TRAIL_OPACITY = 0.9f, HIDDEN_OPACITY = 0.
 static const float DIM = 0.4f;
 static const SpColour BLACK = {{0, 0, 0}};
 
+/* Memory for more tracks, whose earlier places are not looked at. */
+static SpStatus add_tracks(SpOverlay *overlay, const SpResult *result)
+{
+    const int64_t before = overlay->tracks, tracks = result->tracks;
+    const int64_t kept = overlay->output->trail + 1;
+    float *xy = malloc((size_t)(kept * tracks * 2 + 1) * sizeof *xy);
+    SpShown *shown = malloc((size_t)(kept * tracks + 1) * sizeof *shown);
+    SpColour *colours = realloc(overlay->colours, (size_t)(tracks + 1) * sizeof *colours);
+    overlay->colours = colours ? colours : overlay->colours;
+    for (int64_t row = 0; row < kept && xy && shown; row++) {
+        memcpy(xy + row * 2 * tracks, overlay->xy + row * 2 * before,
+               (size_t)(2 * before) * sizeof *xy);
+        memcpy(shown + row * tracks, overlay->shown + row * before, (size_t)before * sizeof *shown);
+    }
+    if (xy && shown && colours) {
+        free(overlay->xy);
+        free(overlay->shown);
+        overlay->xy = xy;
+        overlay->shown = shown;
+        overlay->tracks = tracks;
+        return sp_palette_tracks(result->queries + 3 * before, tracks - before, colours + before);
+    }
+    free(xy);
+    free(shown);
+    return sp_no_memory("the overlay");
+}
+
 SpStatus sp_overlay_open(const SpOutput *output, int64_t pixels, SpOverlay *overlay)
 {
-    const SpResult *result = output->result;
-    const size_t tracks = (size_t)result->tracks, kept = (size_t)(output->trail + 1);
+    const size_t kept = (size_t)(output->trail + 1);
     *overlay = (SpOverlay){.output = output,
-                           .xy = malloc(kept * tracks * 2 * sizeof *overlay->xy),
-                           .visible = malloc(kept * tracks * sizeof *overlay->visible),
-                           .colours = malloc(tracks * sizeof *overlay->colours),
+                           .queries = output->result->queries,
+                           .xy = malloc(1),
+                           .shown = malloc(1),
                            .points = malloc(kept * sizeof *overlay->points),
                            .mask = calloc((size_t)pixels, 1)};
-    if (!overlay->xy || !overlay->visible || !overlay->colours || !overlay->points ||
-        !overlay->mask)
+    if (!overlay->xy || !overlay->shown || !overlay->points || !overlay->mask)
         return sp_no_memory("the overlay");
-    return sp_palette_tracks(result->queries, result->tracks, overlay->colours);
+    return add_tracks(overlay, output->result);
 }
 
 void sp_overlay_close(SpOverlay *overlay)
 {
     free(overlay->xy);
-    free(overlay->visible);
+    free(overlay->shown);
     free(overlay->colours);
     free(overlay->points);
     free(overlay->mask);
@@ -57,14 +82,20 @@ static void draw_background(const SpImage *image, SpBackground background)
 /* Where track n at frame t stands in the arrays. */
 static int64_t row_of(const SpOverlay *overlay, int64_t t, int64_t n)
 {
-    return t % (overlay->output->trail + 1) * overlay->output->result->tracks + n;
+    return t % (overlay->output->trail + 1) * overlay->tracks + n;
 }
 
-void sp_overlay_place(SpOverlay *overlay, int64_t t, const SpResult *frame)
+SpStatus sp_overlay_place(SpOverlay *overlay, int64_t t, const SpResult *frame)
 {
+    if (frame->tracks > overlay->tracks)
+        SP_TRY(add_tracks(overlay, frame));
+    overlay->queries = frame->queries;
     sp_result_tracks2d(frame, overlay->xy + 2 * row_of(overlay, t, 0));
     for (int64_t n = 0; n < frame->tracks; n++)
-        overlay->visible[row_of(overlay, t, n)] = sp_result_visible(frame, 0, n);
+        overlay->shown[row_of(overlay, t, n)] = !sp_result_is_there(frame, 0, n) ? SP_SHOWN_NOT
+                                                : sp_result_visible(frame, 0, n) ? SP_SHOWN_DISC
+                                                                                 : SP_SHOWN_RING;
+    return sp_ok();
 }
 
 /* Where track n is at frame t, in pixels of an image of any size. */
@@ -76,16 +107,18 @@ static SpLinePoint position(const SpOverlay *overlay, int64_t t, int64_t n, cons
     const float sx = (float)image->width / (float)plan->input_width;
     const float sy = (float)image->height / (float)plan->input_height;
     return (SpLinePoint){(xy[0] + 0.5f) * sx - 0.5f, (xy[1] + 0.5f) * sy - 0.5f,
-                         overlay->visible[row] ? 1 : HIDDEN_OPACITY};
+                         overlay->shown[row] == SP_SHOWN_DISC ? 1 : HIDDEN_OPACITY};
 }
 
 static void draw_trail(const SpOverlay *overlay, int64_t t, int64_t n, const SpImage *image,
                        float width)
 {
-    const int64_t start = (int64_t)overlay->output->result->queries[3 * n];
+    const int64_t start = (int64_t)overlay->queries[3 * n];
     const int64_t trail = overlay->output->trail;
     int64_t count = 0;
     for (int64_t age = 0; age <= trail && t - age >= start; age++) {
+        if (overlay->shown[row_of(overlay, t - age, n)] == SP_SHOWN_NOT)
+            break;
         SpLinePoint point = position(overlay, t - age, n, image);
         point.opacity *= TRAIL_OPACITY * (1 - (float)age / (float)(trail + 1));
         overlay->points[count++] = point;
@@ -109,16 +142,16 @@ static void draw_marker(const SpImage *image, SpLinePoint at, bool visible, floa
 
 void sp_overlay_draw(const SpOverlay *overlay, int64_t t, const SpImage *image)
 {
-    const SpResult *result = overlay->output->result;
+    const int64_t tracks = overlay->tracks;
     const float radius = fmaxf(RADIUS * (float)sp_min(image->height, image->width), MIN_RADIUS);
     draw_background(image, overlay->output->background);
-    for (int64_t n = 0; n < result->tracks; n++)
+    for (int64_t n = 0; n < tracks; n++)
         draw_trail(overlay, t, n, image, TRAIL_WIDTH * radius);
-    for (int pass = 0; pass < 2; pass++) /* what is visible lies above what is not */
-        for (int64_t n = 0; n < result->tracks; n++)
-            if ((float)t >= result->queries[3 * n] &&
-                overlay->visible[row_of(overlay, t, n)] == pass)
-                draw_marker(image, position(overlay, t, n, image), pass, radius,
+    for (SpShown pass = SP_SHOWN_RING; pass <= SP_SHOWN_DISC; pass++) /* which lies above */
+        for (int64_t n = 0; n < tracks; n++)
+            if ((float)t >= overlay->queries[3 * n] &&
+                overlay->shown[row_of(overlay, t, n)] == pass)
+                draw_marker(image, position(overlay, t, n, image), pass == SP_SHOWN_DISC, radius,
                             overlay->colours[n]);
 }
 
@@ -181,7 +214,7 @@ typedef struct Video {
 
 static SpStatus draw_frame(Video *video, int64_t t, const SpResult *frame, const SpImage *image)
 {
-    sp_overlay_place(&video->overlay, t, frame);
+    SP_TRY(sp_overlay_place(&video->overlay, t, frame));
     sp_overlay_draw(&video->overlay, t, image);
     return sp_writer_add(video->writer, frame->clip->timestamps[0], image->rgb);
 }

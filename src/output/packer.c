@@ -7,8 +7,8 @@
 
 enum {
     CHUNK = 1 << 16,
-    /* On float32 tracks, depth and pictures level 1 ends within 2 % of what zlib makes at any level,
-     * in a twentieth of the time of its lowest. */
+    /* On float32 tracks, depth and pictures level 1 ends within 2 % of what zlib makes at any
+     * level, in a twentieth of the time of its lowest. */
     LEVEL = 1
 };
 
@@ -82,7 +82,8 @@ void sp_packer_add(SpPacker *packer, const void *data, size_t bytes, SpPackerEnd
 {
     static const size_t piece = 1u << 30; /* it counts in 32 bits */
     const unsigned char *at = data;
-    errno = 0;
+    if (!packer->failed) /* whose errno stays */
+        errno = 0;
     if (bytes)
         packer->crc = crc32_gzip_refl(packer->crc, at, bytes);
     packer->size += bytes;

@@ -20,15 +20,16 @@ typedef struct SpPacker {
 /* What comes after some bytes: more of the same, another deflate stream, nothing. */
 typedef enum SpPackerEnd { SP_PACK_MORE, SP_PACK_ANOTHER, SP_PACK_LAST } SpPackerEnd;
 
-/* Nothing has been packed yet. False: there is no memory. Release with sp_packer_close; a zeroed one
- * may be. */
+/* Nothing has been packed yet. False: there is no memory. Release with sp_packer_close; a zeroed
+ * one may be. */
 bool sp_packer_open(FILE *stream, bool compress, SpPacker *packer);
 void sp_packer_close(SpPacker *packer);
 
 /* Starts counting anew, for the next member. */
 void sp_packer_reset(SpPacker *packer);
 
-/* Packs `bytes` more. SP_PACK_ANOTHER fills up to a whole byte, so that other streams may follow. */
+/* Packs `bytes` more. SP_PACK_ANOTHER fills up to a whole byte, so that other streams may follow.
+ */
 void sp_packer_add(SpPacker *packer, const void *data, size_t bytes, SpPackerEnd end);
 
 #endif

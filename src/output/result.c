@@ -55,7 +55,7 @@ void sp_result_place(const SpResult *r, float *points, float *track)
     }
 }
 
-float sp_result_unshade(float saved)
+float sp_result_find_shaded(float saved)
 {
     const float value = saved * 255;
     float above = value, below = value;

@@ -86,12 +86,25 @@ static inline float sp_result_shade(float value)
 
 /* The way back: a value of 0..255 that sp_result_shade makes the saved one of, where there is one,
  * else 255 times it. */
-float sp_result_unshade(float saved);
+float sp_result_find_shaded(float saved);
+
+static inline float sp_result_unshade(float saved)
+{
+    const float value = saved * 255;
+    return sp_result_shade(value) == saved ? value : sp_result_find_shaded(saved);
+}
 
 /* Whether track n is visible at frame t (src/output/README.md, "The arrays"). */
 static inline bool sp_result_visible(const SpResult *result, int64_t t, int64_t n)
 {
     return result->visibility[t * result->tracks + n] > 0.5f;
+}
+
+/* Whether it is followed there at all: before its window, and once it is given up, it is not. */
+static inline bool sp_result_is_there(const SpResult *result, int64_t t, int64_t n)
+{
+    const int64_t i = t * result->tracks + n;
+    return result->visibility[i] != 0 || !result->confs || result->confs[i] != 0;
 }
 
 #endif

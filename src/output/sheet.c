@@ -160,7 +160,7 @@ static SpStatus add_frame(void *self, int64_t t, const SpImage *image)
     Sheet *sheet = self;
     SpResultFrame frame;
     sp_result_frame(sheet->output->result, t, &frame);
-    sp_overlay_place(&sheet->overlay, t, &frame.result);
+    SP_TRY(sp_overlay_place(&sheet->overlay, t, &frame.result));
     for (int i = 0; i < DEPTH; i++)
         if (t == frame_of(sheet->clip, i)) {
             SP_TRY(reduce(sheet, image));

@@ -56,15 +56,36 @@ SpStatus sp_arrays_alloc(SpRun *run, int64_t frames)
 {
     Array array[ARRAYS];
     const int count = list(run, run->queries.count, array);
-    float *at = run->memory = malloc(sp_arrays_bytes(run, frames, run->queries.count));
+    float *at = malloc(sp_arrays_bytes(run, frames, run->queries.count));
     if (!at)
         return sp_no_memory("depth and tracks; use fewer frames with --max-frames");
+    run->memory = at;
     for (int i = 0; i < count; at += frames * array[i++].row)
         *array[i].at = at;
     if (run->has[SP_STAGE_TRACKER])
         run->tracks.dynamic = at;
     share_maps(run);
     run->first = 0;
+    run->room = frames;
+    return sp_ok();
+}
+
+SpStatus sp_arrays_widen(SpRun *run, int64_t before)
+{
+    Array old[ARRAYS], wide[ARRAYS];
+    SpRun was = *run, *now = run;
+    const int count = list(&was, before, old);
+    SP_TRY(sp_arrays_alloc(now, was.room));
+    list(now, now->queries.count, wide);
+    for (int i = 0; i < count; i++)
+        for (int64_t t = 0; t < was.room; t++) {
+            float *row = *wide[i].at + t * wide[i].row;
+            memset(row, 0, (size_t)wide[i].row * sizeof *row);
+            memcpy(row, *old[i].at + t * old[i].row, (size_t)old[i].row * sizeof *row);
+        }
+    memset(now->tracks.dynamic, 0, (size_t)now->queries.count * sizeof(float));
+    now->first = was.first;
+    free(was.memory);
     return sp_ok();
 }
 

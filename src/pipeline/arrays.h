@@ -13,6 +13,10 @@ size_t sp_arrays_bytes(const SpRun *run, int64_t frames, int64_t queries);
 /* Allocates those of `frames` frames and the run's queries, which run->memory owns. SP_MEMORY. */
 SpStatus sp_arrays_alloc(SpRun *run, int64_t frames);
 
+/* The run has more queries than the `before` that they were allocated for: the new ones' values are
+ * 0. SP_MEMORY, and nothing has changed. */
+SpStatus sp_arrays_widen(SpRun *run, int64_t before);
+
 /* Forgets the frames before `first`, of which `end` is the one behind the last that is held. */
 void sp_arrays_drop(SpRun *run, int64_t first, int64_t end);
 

@@ -115,8 +115,10 @@ static SpStatus look_ahead(SpRun *run)
     const bool surely = run->clip.expected > whole + whole / 8;
     if (!surely && !run->job->plan)
         SP_TRY(sp_clip_read_to(run->reader, whole + 1, &run->console->progress));
-    run->streams = surely || run->clip.frames > whole;
-    if (run->streams) /* at least so many */
+    run->streams = surely || run->clip.frames > whole || run->job->grid_every;
+    if (run->clip.ended)
+        run->length = run->clip.frames;
+    else if (run->streams) /* at least so many */
         run->length = sp_max(run->length, whole + 1);
     return run->has[SP_STAGE_SAM] ? read_original(run) : sp_ok();
 }

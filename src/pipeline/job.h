@@ -51,6 +51,7 @@ typedef struct SpJob {
     int64_t stream;     /* number in the file; below 0: the largest video */
     SpPortrait portrait;
     int64_t grid;          /* points a side; 0: the default, 10, or 50 with a mask */
+    int64_t grid_every;    /* frames; 0: one grid alone */
     int64_t vo_points;     /* below 0: as many as the weights say */
     int64_t front_chunk;   /* frames; 0: all at once; below 0: as pipeline/chunks.h says */
     int64_t front_overlap; /* frames; 0: half a chunk */

@@ -82,6 +82,12 @@ SpStatus sp_refinement_open(SpRun *run)
     return run->refines ? sp_refiner_open(&tracks, &run->refiner) : sp_ok();
 }
 
+SpStatus sp_refinement_grow(SpRun *run)
+{
+    const SpRefineTracks tracks = tracks_of(run, NULL);
+    return sp_refiner_grow(run->refiner, &tracks);
+}
+
 void sp_refinement_see(void *self, int64_t t, const uint8_t *rgb)
 {
     const SpRun *run = self;

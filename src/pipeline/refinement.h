@@ -20,6 +20,9 @@ SpStatus sp_refinement_seconds(const SpRun *run, int64_t queries, double *second
 /* Opens run->refiner for the run's queries, where tracks are refined. SP_MEMORY. */
 SpStatus sp_refinement_open(SpRun *run);
 
+/* The run has more queries. SP_MEMORY. */
+SpStatus sp_refinement_grow(SpRun *run);
+
 /* Takes the patches of frame t's queries from its picture, where the `run` has a refiner. */
 void sp_refinement_see(void *run, int64_t t, const uint8_t *rgb);
 

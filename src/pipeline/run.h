@@ -37,6 +37,7 @@ typedef struct SpRun {
     float *working;                 /* [N, 3] the queries in pixels of the working frame */
     float *memory;                  /* behind geometry and tracks (pipeline/arrays.h) */
     int64_t first;                  /* frame with which they begin */
+    int64_t room;                   /* frames that they have memory for */
     SpGeometry geometry;            /* from the front or the user */
     SpResultChunk *chunk;           /* [chunks] of the front */
     int64_t chunks;                 /* 0: all frames at once */

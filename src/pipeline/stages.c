@@ -50,13 +50,15 @@ static SpStatus call_tracker(void *self, SpNn *nn)
                                   .queries = call->queries,
                                   .query = run->working,
                                   .first = run->first,
-                                  .more = call->more};
+                                  .more = call->more,
+                                  .at_once = sp_stream_at_once(run)};
     const bool lite = run->place[SP_STAGE_TRACKER].embedded;
     const SpTrackerSettings settings = {.iterations = (int)job->iterations,
                                         .support = run->support,
                                         .seed = (uint64_t)job->seed,
                                         .fixed_camera = job->fixed_camera,
-                                        .replace_ratio = lite ? REPLACE_RATIO_LITE : REPLACE_RATIO};
+                                        .replace_ratio = lite ? REPLACE_RATIO_LITE : REPLACE_RATIO,
+                                        .retires = job->grid_every > 0};
     const SpTracker *tracker = run->models->model[SP_STAGE_TRACKER].tracker;
     if (call->state)
         return sp_tracker_advance(tracker, nn, &input, &settings, call->state, &run->tracks);

@@ -1,5 +1,6 @@
 #include "pipeline/stream.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@
 typedef struct Stream {
     SpRun *run;
     SpChunking chunking;
+    bool whole; /* the clip is one that the front takes at once */
     SpFrontChunks *front;
     SpChunkPiece piece;    /* the front's last one */
     SpTrackerState *state; /* NULL: no tracker */
@@ -27,6 +29,7 @@ typedef struct Stream {
     int64_t known;         /* frames that the front is done with */
     int64_t final;         /* and the tracker, if there is one */
     int64_t written;
+    int64_t next_grid;  /* frame from which on a new grid is due; 0: never */
     float to_first[16]; /* without a tracker: from the front's world to its first camera */
     SpResult result;    /* what `output` is of: what does not change from frame to frame */
     SpOutput output;
@@ -51,6 +54,18 @@ static bool looks_again(const SpRun *run)
     return run->refines || run->job->overlay;
 }
 
+/* Points a side of a grid. */
+static int64_t side_of(const SpRun *run)
+{
+    return run->job->grid ? run->job->grid : SP_GRID;
+}
+
+/* Points start where none is seen in their cell, and few that are not seen are followed on. */
+int64_t sp_stream_at_once(const SpRun *run)
+{
+    return run->job->grid_every ? 4 * side_of(run) * side_of(run) : 0;
+}
+
 bool sp_stream_may(const SpRun *run)
 {
     const SpJob *job = run->job;
@@ -64,7 +79,7 @@ bool sp_stream_may(const SpRun *run)
 
 static bool would_stream(const SpRun *run, int64_t frames)
 {
-    return run->may_stream && frames > sp_chunking_whole(run->job);
+    return run->may_stream && (frames > sp_chunking_whole(run->job) || run->job->grid_every);
 }
 
 /* Of those that the front knows, fewer than a window's wait for the next chunk. */
@@ -138,20 +153,6 @@ static bool goes_on(const Stream *s)
     return !s->run->clip.ended || s->known < s->run->clip.frames;
 }
 
-static SpStatus run_tracker(Stream *s)
-{
-    const bool more = goes_on(s);
-    if (!s->state) {
-        s->final = s->known;
-        return sp_ok();
-    }
-    if (more && s->known < s->final + window_of(s->run))
-        return sp_ok();
-    SP_TRY(sp_stages_advance(s->run, s->known, more, s->state));
-    s->final = sp_tracker_final(s->state);
-    return sp_ok();
-}
-
 static void add_seconds(Stream *s, const char *stage, double seconds)
 {
     const SpStageReport one = {.name = stage, .seconds = seconds};
@@ -222,6 +223,100 @@ static void warn_of_late_queries(const SpRun *run)
                         (long long)late, (long long)run->clip.frames - 1);
 }
 
+/* Whether one of the first `tracks` is seen in a cell of the grid around x, y, pixels of the
+ * working frame, at the first frame that is held. */
+static bool is_covered(const SpRun *run, int64_t tracks, float x, float y)
+{
+    const SpFramePlan *plan = &run->clip.plan;
+    const float reach_x = (float)plan->width / (float)(2 * side_of(run));
+    const float reach_y = (float)plan->height / (float)(2 * side_of(run));
+    for (int64_t n = 0; n < tracks; n++) {
+        const float *track = run->tracks.tracks + 3 * n;
+        if (run->tracks.visibility[n] > 0.5f && fabsf(track[0] - x) < reach_x &&
+            fabsf(track[1] - y) < reach_y)
+            return true;
+    }
+    return false;
+}
+
+/* Adds those of a grid that are not covered, as many as may be followed. */
+static SpStatus add_queries(Stream *s, const SpQueries *grid)
+{
+    SpRun *run = s->run;
+    const int64_t before = run->queries.count;
+    const int64_t most = before + sp_stream_at_once(run) - sp_tracker_active(s->state);
+    for (int64_t n = 0; n < grid->count && run->queries.count < most; n++) {
+        const float *query = grid->query + 3 * n;
+        float at[3] = {query[0]};
+        sp_point_to_working(&run->clip.plan, query[1], query[2], at + 1, at + 2);
+        if (is_covered(run, before, at[1], at[2]))
+            continue;
+        float *working =
+            realloc(run->working, (size_t)(3 * run->queries.count + 3) * sizeof *working);
+        if (!working)
+            return sp_no_memory("the queries");
+        run->working = working;
+        memcpy(working + 3 * run->queries.count, at, sizeof at);
+        SP_TRY(sp_queries_add(&run->queries, query));
+    }
+    return sp_ok();
+}
+
+/* All that has a place for each query gets more of them. */
+static SpStatus make_room(Stream *s, int64_t before)
+{
+    SpRun *run = s->run;
+    const int64_t count = run->queries.count;
+    float *xy = realloc(s->xy, (size_t)(2 * count) * sizeof *xy);
+    if (!xy)
+        return sp_no_memory("the refinement");
+    s->xy = xy;
+    SP_TRY(sp_arrays_widen(run, before));
+    SP_TRY(sp_tracker_state_grow(s->state, count));
+    return run->refines ? sp_refinement_grow(run) : sp_ok();
+}
+
+/* New points at the first frame that is not final, which is where the next window begins. */
+static SpStatus start_grid(Stream *s)
+{
+    SpRun *run = s->run;
+    const int64_t before = run->queries.count;
+    SpQueries grid;
+    if (!s->next_grid || s->final < s->next_grid || s->final >= s->known)
+        return sp_ok();
+    s->next_grid = s->final + run->job->grid_every;
+    SP_TRY(sp_queries_grid(side_of(run), s->final, &run->clip.plan, NULL, &grid));
+    const SpStatus status = add_queries(s, &grid);
+    sp_queries_free(&grid);
+    SP_TRY(status);
+    return run->queries.count > before ? make_room(s, before) : sp_ok();
+}
+
+/* Runs the windows whose frames are known; where new points may come, one at a time. */
+static SpStatus run_tracker(Stream *s)
+{
+    const int64_t window = window_of(s->run);
+    if (!s->state) {
+        s->final = s->known;
+        return write_frames(s);
+    }
+    while (s->final < s->known) {
+        int64_t known = s->known;
+        bool more = goes_on(s);
+        if (s->next_grid && known > s->final + window) {
+            known = s->final + window;
+            more = true;
+        }
+        if (more && known < s->final + window)
+            return sp_ok();
+        SP_TRY(sp_stages_advance(s->run, known, more, s->state));
+        s->final = sp_tracker_final(s->state);
+        SP_TRY(write_frames(s));
+        SP_TRY(start_grid(s));
+    }
+    return sp_ok();
+}
+
 /* What is known of all frames at the end. */
 static SpStatus finish(Stream *s)
 {
@@ -229,7 +324,8 @@ static SpStatus finish(Stream *s)
     run->length = run->clip.frames;
     sp_frames_warn_of_losses(run);
     warn_of_late_queries(run);
-    SP_TRY(sp_front_chunks_list(s->front));
+    if (!s->whole)
+        SP_TRY(sp_front_chunks_list(s->front));
     for (int64_t i = 0; i < 3 * run->chunks; i++)
         run->chunk[i / 3].similarity[4 * (i % 3) + 3] *= run->scale;
     const SpResult whole = sp_run_result(run);
@@ -239,9 +335,23 @@ static SpStatus finish(Stream *s)
     return sp_ok();
 }
 
+static bool is_whole(const SpRun *run)
+{
+    return run->clip.ended && run->clip.frames <= sp_chunking_whole(run->job);
+}
+
+/* Of a clip that is taken at once, one chunk that it does not fill. */
+static SpChunking chunking_for(const SpRun *run)
+{
+    return is_whole(run) ? (SpChunking){run->clip.frames + 1, 1} : chunking_of(run);
+}
+
 static SpStatus begin(Stream *s)
 {
     SpRun *run = s->run;
+    s->whole = is_whole(run);
+    s->chunking = chunking_for(run);
+    s->next_grid = run->job->grid_every;
     const SpReread reread = {
         .video = run->job->video, .settings = sp_job_reader(run->job), .clip = &run->clip};
     SP_TRY(sp_arrays_alloc(run, window_of(run) + s->chunking.frames));
@@ -256,6 +366,7 @@ static SpStatus begin(Stream *s)
     SP_TRY(sp_run_version(run));
     s->result = sp_run_result(run);
     s->output = sp_run_output(run, &s->result);
+    s->output.grows = run->job->grid_every > 0;
     return sp_ok();
 }
 
@@ -265,14 +376,13 @@ static SpStatus run_all(Stream *s)
     do {
         SP_TRY(run_front(s));
         SP_TRY(run_tracker(s));
-        SP_TRY(write_frames(s));
     } while (goes_on(s));
     return finish(s);
 }
 
 SpStatus sp_stream_run(SpRun *run)
 {
-    Stream s = {.run = run, .chunking = chunking_of(run)};
+    Stream s = {.run = run};
     char chunks[96];
     if (sp_front_chunks_text(run, chunks, sizeof chunks))
         sp_console_note(run->console, "front: %s (--front-chunk)", chunks);

@@ -13,6 +13,9 @@
  * can be read a second time beside the first where that is needed. The models are open. */
 bool sp_stream_may(const SpRun *run);
 
+/* Most points that are followed at the same time where new ones come with --grid-every; 0: all. */
+int64_t sp_stream_at_once(const SpRun *run);
+
 /* Frames of `frames` whose results are held at the same time: all of a clip that does not stream.
  */
 int64_t sp_stream_frames(const SpRun *run, int64_t frames);

@@ -25,8 +25,6 @@
 #include "pipeline/stages.h"
 #include "pipeline/stream.h"
 
-enum { GRID = 10, GRID_WITH_MASK = 50 };
-
 static void report_weights(const SpRun *run)
 {
     const SpLocated *front = &run->place[SP_STAGE_FRONT], *tracker = &run->place[SP_STAGE_TRACKER];
@@ -123,7 +121,7 @@ static SpStatus make_queries(SpRun *run)
 {
     const SpJob *job = run->job;
     const SpFramePlan *plan = &run->clip.plan;
-    const int64_t side = job->grid ? job->grid : run->mask ? GRID_WITH_MASK : GRID;
+    const int64_t side = job->grid ? job->grid : run->mask ? SP_GRID_WITH_MASK : SP_GRID;
     SpQueries *queries = &run->queries;
     if (!run->has[SP_STAGE_TRACKER])
         return sp_ok();
@@ -301,7 +299,7 @@ static SpStatus begin(SpRun *run, SpOutcome *outcome)
 /* --plan: of a mask that is not known yet, as if it held every point of the grid. */
 static SpStatus print_plan(SpRun *run)
 {
-    const int64_t side = run->job->grid ? run->job->grid : GRID_WITH_MASK;
+    const int64_t side = run->job->grid ? run->job->grid : SP_GRID_WITH_MASK;
     if (run->has[SP_STAGE_SAM]) {
         SP_TRY(sp_segmentation_plan(run));
         return sp_plan_table_print(run, run->has[SP_STAGE_TRACKER] ? side * side : 0);
@@ -376,6 +374,10 @@ static SpStatus run_all(SpRun *run, SpOutcome *outcome)
     run->report.isa = run->models->device->isa;
     run->report.threads = run->models->device->threads;
     run->may_stream = sp_stream_may(run);
+    if (run->job->grid_every && !run->may_stream)
+        return sp_error(SP_USAGE,
+                        "--grid-every: of a video that can be read twice, -o and an --overlay that "
+                        "is a video can be written; write the rest from the finished result");
     SP_TRY(read_inputs(run));
     if (run->job->plan)
         return print_plan(run);

@@ -143,6 +143,20 @@ void sp_refiner_set_tracks(SpRefiner *r, const SpRefineTracks *tracks)
     r->tracks.threads = threads;
 }
 
+SpStatus sp_refiner_grow(SpRefiner *r, const SpRefineTracks *tracks)
+{
+    const size_t before = (size_t)r->tracks.tracks, count = (size_t)tracks->tracks;
+    Track *more = realloc(r->track, count * sizeof *more);
+    r->track = more ? more : r->track;
+    uint8_t *patches = realloc(r->patches, count * (size_t)(PATCHES * r->pyramid.levels) * PATCH);
+    r->patches = patches ? patches : r->patches;
+    if (!more || !patches)
+        return sp_no_memory("the refinement");
+    memset(r->track + before, 0, (count - before) * sizeof *more);
+    sp_refiner_set_tracks(r, tracks);
+    return sp_ok();
+}
+
 /* Where the arrays have point n of frame t. */
 static int64_t index_of(const SpRefiner *r, int64_t t, int64_t n)
 {

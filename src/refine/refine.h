@@ -47,6 +47,9 @@ void sp_refiner_cut(SpRefiner *refiner, int64_t t, const uint8_t *rgb);
 /* Other arrays of the same tracks take the place of those that it was opened with. */
 void sp_refiner_set_tracks(SpRefiner *refiner, const SpRefineTracks *tracks);
 
+/* More tracks, behind the others, before the next frame: none has a query before it. SP_MEMORY. */
+SpStatus sp_refiner_grow(SpRefiner *refiner, const SpRefineTracks *tracks);
+
 /* Frames 0 .. T-1 in order: improves the points of frame t. */
 void sp_refiner_frame(SpRefiner *refiner, int64_t t, const uint8_t *rgb);
 

@@ -164,7 +164,7 @@ static void draw_up_to(int64_t t, SpOverlay *overlay, const SpImage *image)
     for (int64_t i = 0; i <= t; i++) {
         SpResultFrame frame;
         sp_result_frame(overlay->output->result, i, &frame);
-        sp_overlay_place(overlay, i, &frame.result);
+        assert_ok(sp_overlay_place(overlay, i, &frame.result));
     }
     sp_overlay_draw(overlay, t, image);
 }
