@@ -113,6 +113,27 @@ static inline void few_keys(const SpAttention *a, Head h, int64_t i)
     }
 }
 
+/* One query of all heads, of which whole ones lie in a vector. */
+static inline void few_keys_narrow(const SpAttention *a, Head first, int64_t i)
+{
+    const int64_t width = a->heads * a->head;
+    for (int64_t at = 0; at < width; at += SP_VL) {
+        const int64_t n = sp_min(SP_VL, width - at);
+        const vf q = v_set(a->scale) * v_load_n(first.q + i * a->q_row + at, n);
+        vf score[FEW_KEYS], largest = v_set(-INFINITY), sum = {0}, value = {0};
+        for (int64_t j = 0; j < a->nk; j++) {
+            score[j] = v_sum_runs(q * v_load_n(first.k + j * a->k_row + at, n), a->head);
+            largest = v_max(score[j], largest);
+        }
+        for (int64_t j = 0; j < a->nk; j++) {
+            const vf share = v_exp(score[j] - largest);
+            sum += share;
+            value += share * v_load_n(first.v + j * a->v_row + at, n);
+        }
+        v_store_n(first.y + i * a->y_row + at, value / sum, n);
+    }
+}
+
 /* Queries of each unit: all of a head that fit, but several units a thread. */
 static int64_t unit_queries(const SpAttention *a, int threads)
 {
@@ -126,13 +147,17 @@ void SP_FN(sp_cpu_attention)(SpDevice *device, const SpAttention *a)
 {
     const int threads = sp_cpu_threads(device, 2 * a->batch * a->heads * a->nq * a->nk * a->head);
     if (a->nk <= FEW_KEYS) {
+        const bool narrow = a->head < SP_VL && SP_VL % a->head == 0;
 #pragma omp parallel for schedule(static) num_threads(threads)
-        for (int64_t b = 0; b < a->batch; b++)
-            for (int64_t unit = 0; unit < a->heads; unit++) {
+        for (int64_t b = 0; b < a->batch; b++) {
+            for (int64_t i = 0; narrow && i < a->nq; i++)
+                few_keys_narrow(a, head_of(a, b, 0), i);
+            for (int64_t unit = 0; !narrow && unit < a->heads; unit++) {
                 const Head h = head_of(a, b, unit);
                 for (int64_t i = 0; i < a->nq; i++)
                     few_keys(a, h, i);
             }
+        }
         return;
     }
     const int64_t long_unit = unit_queries(a, threads), tiles = (a->nq + long_unit - 1) / long_unit;

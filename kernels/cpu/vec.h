@@ -142,6 +142,34 @@ static inline float v_sum(vf v)
     return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
 }
 
+/* Each run of `width` elements, a power of two at most SP_VL, becomes its sum. */
+static inline vf v_sum_runs(vf v, int64_t width)
+{
+#if defined(__AVX512F__)
+    if (width > 1)
+        v += (vf)_mm512_permute_ps((__m512)v, 0xb1);
+    if (width > 2)
+        v += (vf)_mm512_permute_ps((__m512)v, 0x4e);
+    if (width > 4)
+        v += (vf)_mm512_shuffle_f32x4((__m512)v, (__m512)v, 0xb1);
+    if (width > 8)
+        v += (vf)_mm512_shuffle_f32x4((__m512)v, (__m512)v, 0x4e);
+#elif defined(__AVX2__)
+    if (width > 1)
+        v += (vf)_mm256_permute_ps((__m256)v, 0xb1);
+    if (width > 2)
+        v += (vf)_mm256_permute_ps((__m256)v, 0x4e);
+    if (width > 4)
+        v += (vf)_mm256_permute2f128_ps((__m256)v, (__m256)v, 1);
+#else
+    if (width > 1)
+        v += __builtin_shufflevector(v, v, 1, 0, 3, 2);
+    if (width > 2)
+        v += __builtin_shufflevector(v, v, 2, 3, 0, 1);
+#endif
+    return v;
+}
+
 static inline float v_largest(vf v)
 {
 #if defined(__AVX512F__)
