@@ -154,7 +154,7 @@ static const Option options[] = {
     {TEXT, "weights", "DIR", "take the models from DIR/front and DIR/offline or DIR/online",
      RUN(weights)},
     {CHOICE, "device", "auto|cpu|cuda", "where to compute (auto)", RUN(device)},
-    {CHOICE, "precision", "auto|f32|bf16", "number formats on a GPU (auto: bf16 and TF32)",
+    {CHOICE, "precision", "auto|f32|bf16", "number formats (auto: bf16 and TF32 on a GPU, else f32)",
      SETTING(precision)},
     {SIZE, "vram-budget", "SIZE", "limit on device memory, such as 4G or 900M (what is free)",
      RUN(vram_budget), .min = 1, .max = 1e15},

@@ -74,7 +74,7 @@ static void sample_window(SpGray image, const SpWarp *warp, float *out)
     memset(out + SP_WINDOW_PIXELS, 0, (SP_WINDOW_PADDED - SP_WINDOW_PIXELS) * sizeof *out);
 }
 
-void SP_FN(sp_patch_cut)(SpGray image, float x, float y, uint8_t *cut)
+void SP_FN(sp_align_copy_cut)(SpGray image, float x, float y, uint8_t *cut)
 {
     const SpWarp warp = {{1, 0, 0, 1}, x, y};
     float pixel[CUT_PIXELS];
@@ -162,7 +162,8 @@ static void pad(SpTemplate *t)
         memset(t->descent[p] + SP_WINDOW_PIXELS, 0, BYTES);
 }
 
-bool SP_FN(sp_template_make)(const uint8_t *cut, int parameters, const float *trust, SpTemplate *t)
+bool SP_FN(sp_align_copy_template)(const uint8_t *cut, int parameters, const float *trust,
+                                   SpTemplate *t)
 {
     float plain[SP_WARP_PARAMETERS][SP_WINDOW_PADDED], weighted[SP_WINDOW_PADDED];
     t->parameters = parameters;
@@ -239,8 +240,8 @@ static bool find_step(const SpTemplate *t, const float *pixel, const SpPrior *pr
     return solve(t->parameters, h, slope, step);
 }
 
-bool SP_FN(sp_align)(const SpTemplate *t, SpGray image, const SpPrior *prior, int iterations,
-                     SpWarp *warp)
+bool SP_FN(sp_align_copy_warp)(const SpTemplate *t, SpGray image, const SpPrior *prior,
+                               int iterations, SpWarp *warp)
 {
     float pixel[SP_WINDOW_PADDED];
     for (int k = 0; k < iterations; k++) {
@@ -260,7 +261,7 @@ bool SP_FN(sp_align)(const SpTemplate *t, SpGray image, const SpPrior *prior, in
            warp->y <= (float)image.height - 0.5f;
 }
 
-SpFit SP_FN(sp_align_fit)(const SpTemplate *t, SpGray image, const SpWarp *warp)
+SpFit SP_FN(sp_align_copy_fit)(const SpTemplate *t, SpGray image, const SpWarp *warp)
 {
     float pixel[SP_WINDOW_PADDED], weighted[SP_WINDOW_PADDED];
     sample_window(image, warp, pixel);
@@ -285,7 +286,8 @@ SpFit SP_FN(sp_align_fit)(const SpTemplate *t, SpGray image, const SpWarp *warp)
     return (SpFit){(float)c, (float)(SIGMA_FACTOR * sqrt(noise * var / 2))};
 }
 
-float SP_FN(sp_align_trust)(const SpTemplate *t, SpGray image, const SpWarp *warp, float *trust)
+float SP_FN(sp_align_copy_trust)(const SpTemplate *t, SpGray image, const SpWarp *warp,
+                                 float *trust)
 {
     float pixel[SP_WINDOW_PADDED];
     sample_window(image, warp, pixel);

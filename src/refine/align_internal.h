@@ -6,11 +6,11 @@
 #include "refine/align.h"
 
 #define SP_ALIGN_COPIES(isa)                                                                       \
-    void sp_patch_cut_##isa(SpGray, float, float, uint8_t *);                                      \
-    bool sp_template_make_##isa(const uint8_t *, int, const float *, SpTemplate *);                \
-    float sp_align_trust_##isa(const SpTemplate *, SpGray, const SpWarp *, float *);               \
-    bool sp_align_##isa(const SpTemplate *, SpGray, const SpPrior *, int, SpWarp *);               \
-    SpFit sp_align_fit_##isa(const SpTemplate *, SpGray, const SpWarp *);
+    void sp_align_copy_cut_##isa(SpGray, float, float, uint8_t *);                                 \
+    bool sp_align_copy_template_##isa(const uint8_t *, int, const float *, SpTemplate *);          \
+    float sp_align_copy_trust_##isa(const SpTemplate *, SpGray, const SpWarp *, float *);          \
+    bool sp_align_copy_warp_##isa(const SpTemplate *, SpGray, const SpPrior *, int, SpWarp *);     \
+    SpFit sp_align_copy_fit_##isa(const SpTemplate *, SpGray, const SpWarp *);
 SP_ALIGN_COPIES(baseline)
 SP_ALIGN_COPIES(avx2)
 SP_ALIGN_COPIES(avx512)
