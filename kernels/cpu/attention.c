@@ -49,8 +49,11 @@ static void score(const SpAttention *a, const float *q, int64_t rows, int64_t ke
     for (int64_t e = 0; e < a->head; e += SP_DEPTH) {
         const int64_t depth = sp_min(SP_DEPTH, a->head - e);
         for (int64_t r = 0; r < rows; r++)
-            for (int64_t i = 0; i < depth; i++)
-                work->q[r * SP_LEAD + i] = a->scale * q[r * a->q_row + e + i];
+            for (int64_t i = 0; i < depth; i += SP_VL) {
+                const int64_t n = sp_min(SP_VL, depth - i);
+                const vf scaled = v_set(a->scale) * v_load_n(q + r * a->q_row + e + i, n);
+                v_store_n(work->q + r * SP_LEAD + i, scaled, n);
+            }
         sp_multiply(&(SpMultiply){work->q, rows, depth, work->k + e * sp_padded(keys), keys, e > 0,
                                   work->scores, SP_LEAD});
     }
@@ -83,8 +86,9 @@ static void attend(const SpAttention *a, Head h, int64_t first, int64_t rows, co
         }
     }
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t e = 0; e < a->head; e++)
-            y[r * a->y_row + e] = work->acc[r * lead + e] / row_sum[r];
+        for (int64_t e = 0; e < a->head; e += SP_VL)
+            v_store_n(y + r * a->y_row + e, v_load(work->acc + r * lead + e) / v_set(row_sum[r]),
+                      sp_min(SP_VL, a->head - e));
 }
 
 /* Up to so many keys a query is multiplied by each: packing them would take longer. */

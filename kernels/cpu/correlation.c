@@ -63,11 +63,16 @@ void SP_FN(sp_cpu_sample_patches)(SpDevice *device, const SpSamplePatches *a)
             const float *p01 = map + (at.y[j] * a->w + at.x[i + 1]) * c;
             const float *p10 = map + (at.y[j + 1] * a->w + at.x[i]) * c;
             const float *p11 = map + (at.y[j + 1] * a->w + at.x[i + 1]) * c;
-            const float w00 = (1 - at.fy) * (1 - at.fx), w01 = (1 - at.fy) * at.fx;
-            const float w10 = at.fy * (1 - at.fx), w11 = at.fy * at.fx;
+            const vf w00 = v_set((1 - at.fy) * (1 - at.fx)), w01 = v_set((1 - at.fy) * at.fx);
+            const vf w10 = v_set(at.fy * (1 - at.fx)), w11 = v_set(at.fy * at.fx);
             float *out = a->out + (p * samples + s) * a->ldy;
-            for (int64_t k = 0; k < c; k++)
-                out[k] = w00 * p00[k] + w01 * p01[k] + w10 * p10[k] + w11 * p11[k];
+            for (int64_t k = 0; k < c; k += SP_VL) {
+                const int64_t n = sp_min(SP_VL, c - k);
+                v_store_n(out + k,
+                          w00 * v_load_n(p00 + k, n) + w01 * v_load_n(p01 + k, n) +
+                              w10 * v_load_n(p10 + k, n) + w11 * v_load_n(p11 + k, n),
+                          n);
+            }
         }
     }
 }

@@ -66,7 +66,8 @@ void sp_pack_rows(const float *w, int64_t ldw, int64_t columns, int64_t depth, f
         for (int64_t i = 0; i < depth; i++, packed += SP_PANEL) {
             const float *row = w + i * ldw + first;
             v_store(packed, v_load_n(row, n));
-            v_store(packed + SP_VL, v_load_n(row + n, sp_min(SP_VL, m)));
+            if (m > 0)
+                v_store(packed + SP_VL, v_load_n(row + n, sp_min(SP_VL, m)));
         }
     }
 }
@@ -307,7 +308,7 @@ static void compute_unit(const SpProduct *p, const Unit *u, const Work *work)
  * but several units a thread. */
 static int64_t rows_per_unit(int64_t rows, int64_t out_units, int threads)
 {
-    enum { UNITS = 3, LEAST = 2 * SP_GROUP_ROWS };
+    enum { UNITS = 2, LEAST = 2 * SP_GROUP_ROWS };
     const int64_t cuts = threads > 1 ? (UNITS * threads + out_units - 1) / out_units : 1;
     const int64_t even = (rows + cuts - 1) / cuts;
     const int64_t tiled = (even + SP_TILE_ROWS - 1) / SP_TILE_ROWS * SP_TILE_ROWS;
