@@ -55,7 +55,7 @@ static void score(const SpAttention *a, const float *q, int64_t rows, int64_t ke
                 v_store_n(work->q + r * SP_LEAD + i, scaled, n);
             }
         sp_multiply(&(SpMultiply){work->q, rows, depth, work->k + e * sp_padded(keys), keys, e > 0,
-                                  work->scores, SP_LEAD});
+                                  work->scores, SP_LEAD, 0});
     }
 }
 
@@ -82,7 +82,7 @@ static void attend(const SpAttention *a, Head h, int64_t first, int64_t rows, co
                 online_softmax(work->scores + r * SP_LEAD, keys, &row_max[row + r],
                                &row_sum[row + r], acc + r * lead, a->head);
             sp_multiply(
-                &(SpMultiply){work->scores, count, keys, work->v, a->head, at > 0, acc, lead});
+                &(SpMultiply){work->scores, count, keys, work->v, a->head, at > 0, acc, lead, 0});
         }
     }
     for (int64_t r = 0; r < rows; r++)
@@ -91,14 +91,38 @@ static void attend(const SpAttention *a, Head h, int64_t first, int64_t rows, co
                       sp_min(SP_VL, a->head - e));
 }
 
-/* Up to so many keys a query is multiplied by each: packing them would take longer. */
-enum { FEW_KEYS = 4 };
+/* Queries first .. first + rows of one head against keys that are one tile: their softmax is taken
+ * at once, and values are read and results written in place where they fill vectors. */
+static void attend_short(const SpAttention *a, Head h, int64_t first, int64_t rows,
+                         const Work *work)
+{
+    const bool whole = a->head % SP_VL == 0;
+    sp_pack_transposed(h.k, a->k_row, a->nk, a->head, work->k);
+    if (!whole)
+        sp_pack_rows(h.v, a->v_row, a->head, a->nk, work->v);
+    for (int64_t row = first; row < first + rows; row += SP_GROUP_ROWS) {
+        const int64_t count = sp_min(SP_GROUP_ROWS, first + rows - row);
+        float *y = h.y + row * a->y_row;
+        score(a, h.q + row * a->q_row, count, a->nk, work);
+        for (int64_t r = 0; r < count; r++)
+            softmax_whole(work->scores + r * SP_LEAD, a->nk);
+        sp_multiply(&(SpMultiply){work->scores, count, a->nk, whole ? h.v : work->v, a->head, false,
+                                  whole ? y : work->acc, whole ? a->y_row : sp_padded(a->head),
+                                  whole ? a->v_row : 0});
+        for (int64_t r = 0; r < count && !whole; r++)
+            v_copy(y + r * a->y_row, work->acc + r * sp_padded(a->head), a->head);
+    }
+}
+
+/* Up to so many keys are one tile; up to so many a query is multiplied by each of them, as packing
+ * them would take longer. */
+enum { SHORT_KEYS = 64, FEW_KEYS = 4 };
 
 /* One query of one head. */
 static inline void few_keys(const SpAttention *a, Head h, int64_t i)
 {
     const float *q = h.q + i * a->q_row;
-    float scores[SP_VL], sum = 0, *y = h.y + i * a->y_row;
+    float scores[FEW_KEYS], *y = h.y + i * a->y_row;
     for (int64_t j = 0; j < a->nk; j++) {
         vf s = {0};
         for (int64_t e = 0; e < a->head; e += SP_VL) {
@@ -107,12 +131,12 @@ static inline void few_keys(const SpAttention *a, Head h, int64_t i)
         }
         scores[j] = a->scale * v_sum(s);
     }
-    sum = softmax_exp(scores, a->nk, softmax_max(scores, a->nk));
+    softmax_whole(scores, a->nk);
     for (int64_t e = 0; e < a->head; e += SP_VL) {
         const int64_t n = sp_min(SP_VL, a->head - e);
         vf value = {0};
         for (int64_t j = 0; j < a->nk; j++)
-            value += v_set(scores[j] / sum) * v_load_n(h.v + j * a->v_row + e, n);
+            value += v_set(scores[j]) * v_load_n(h.v + j * a->v_row + e, n);
         v_store_n(y + e, value, n);
     }
 }
@@ -138,6 +162,35 @@ static inline void few_keys_narrow(const SpAttention *a, Head first, int64_t i)
     }
 }
 
+/* Of `rows` rows that lie `row` apart the h-th share, to be read soon: their heads are short pieces
+ * of memory far apart, which the processor does not foresee. */
+static void prefetch_share(const SpAttention *a, const float *at, int64_t rows, int64_t row,
+                           int64_t h)
+{
+    enum { LINE = 16 };
+    for (int64_t r = rows * h / a->heads; r < rows * (h + 1) / a->heads; r++)
+        for (int64_t e = 0; e < a->heads * a->head; e += LINE)
+            __builtin_prefetch(at + r * row + e, 0, 2);
+}
+
+/* All heads of a batch with few keys, while the next one comes into the cache. */
+static void attend_batch(const SpAttention *a, int64_t b, const Work *work)
+{
+    const bool few = a->nk <= FEW_KEYS, narrow = few && a->head < SP_VL && SP_VL % a->head == 0;
+    const Head next = head_of(a, sp_min(b + 1, a->batch - 1), 0);
+    for (int64_t h = 0; h < a->heads && !narrow; h++) {
+        prefetch_share(a, next.q, a->nq, a->q_row, h);
+        prefetch_share(a, next.k, a->nk, a->k_row, h);
+        prefetch_share(a, next.v, a->nk, a->v_row, h);
+        for (int64_t i = 0; few && i < a->nq; i++)
+            few_keys(a, head_of(a, b, h), i);
+        if (!few)
+            attend_short(a, head_of(a, b, h), 0, a->nq, work);
+    }
+    for (int64_t i = 0; narrow && i < a->nq; i++)
+        few_keys_narrow(a, head_of(a, b, 0), i);
+}
+
 /* Queries of each unit: all of a head that fit, but several units a thread. */
 static int64_t unit_queries(const SpAttention *a, int threads)
 {
@@ -150,17 +203,12 @@ static int64_t unit_queries(const SpAttention *a, int threads)
 void SP_FN(sp_cpu_attention)(SpDevice *device, const SpAttention *a)
 {
     const int threads = sp_cpu_threads(device, 2 * a->batch * a->heads * a->nq * a->nk * a->head);
-    if (a->nk <= FEW_KEYS) {
-        const bool narrow = a->head < SP_VL && SP_VL % a->head == 0;
+    const bool is_short = a->nk <= SHORT_KEYS && a->head <= SP_DEPTH;
+    if (a->nk <= FEW_KEYS || (is_short && a->batch >= 4 * threads)) {
 #pragma omp parallel for schedule(static) num_threads(threads)
         for (int64_t b = 0; b < a->batch; b++) {
-            for (int64_t i = 0; narrow && i < a->nq; i++)
-                few_keys_narrow(a, head_of(a, b, 0), i);
-            for (int64_t unit = 0; !narrow && unit < a->heads; unit++) {
-                const Head h = head_of(a, b, unit);
-                for (int64_t i = 0; i < a->nq; i++)
-                    few_keys(a, h, i);
-            }
+            const Work work = divide_work(device);
+            attend_batch(a, b, &work);
         }
         return;
     }
@@ -169,7 +217,11 @@ void SP_FN(sp_cpu_attention)(SpDevice *device, const SpAttention *a)
     for (int64_t unit = 0; unit < a->batch * a->heads * tiles; unit++) {
         const int64_t first = unit % tiles * long_unit;
         const Work work = divide_work(device);
-        attend(a, head_of(a, unit / tiles / a->heads, unit / tiles % a->heads), first,
-               sp_min(long_unit, a->nq - first), &work);
+        const Head h = head_of(a, unit / tiles / a->heads, unit / tiles % a->heads);
+        const int64_t rows = sp_min(long_unit, a->nq - first);
+        if (is_short)
+            attend_short(a, h, first, rows, &work);
+        else
+            attend(a, h, first, rows, &work);
     }
 }

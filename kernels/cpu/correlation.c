@@ -121,8 +121,8 @@ void SP_FN(sp_cpu_correlate)(SpDevice *device, const SpCorrelate *a)
             for (int64_t c = 0; c < a->c; c += SP_DEPTH) {
                 const int64_t depth = sp_min(SP_DEPTH, a->c - c);
                 sample(a, pair, c, depth, rows);
-                sp_multiply(
-                    &(SpMultiply){rows, n, depth, template + c * lead, n, c > 0, products, lead});
+                sp_multiply(&(SpMultiply){rows, n, depth, template + c * lead, n, c > 0, products,
+                                          lead, 0});
             }
             for (int64_t s = 0; s < n; s++)
                 v_copy(out + s * n, products + s * lead, n);

@@ -82,7 +82,8 @@ ALWAYS_INLINE void multiply_tile(const SpMultiply *m, const float *a, const floa
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++)
             sum[r][v] = m->add ? v_load(c + r * m->ldc + v * SP_VL) : (vf){0};
-    for (int64_t i = 0; i < m->depth; i++, a++, b += SP_PANEL) {
+    const int64_t ldb = m->ldb ? m->ldb : SP_PANEL;
+    for (int64_t i = 0; i < m->depth; i++, a++, b += ldb) {
         vf x[2];
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++)
@@ -127,7 +128,8 @@ static Tile *const tiles[SP_TILE_ROWS][2] = {EACH_TILE(ENTRY)};
 static void multiply(const SpMultiply *m, Tile *const table[SP_TILE_ROWS][2])
 {
     const float *b = m->b;
-    for (int64_t first = 0; first < m->columns; first += SP_PANEL, b += m->depth * SP_PANEL) {
+    const int64_t step = m->ldb ? SP_PANEL : m->depth * SP_PANEL;
+    for (int64_t first = 0; first < m->columns; first += SP_PANEL, b += step) {
         const bool wide = m->columns - first > SP_VL;
         for (int64_t row = 0; row < m->rows; row += SP_TILE_ROWS)
             table[sp_min(SP_TILE_ROWS, m->rows - row) - 1][wide](m, m->a + row * SP_LEAD, b,
@@ -295,9 +297,9 @@ static void compute_unit(const SpProduct *p, const Unit *u, const Work *work)
             p->load(p->of, u->row + row, rows, first, count, work->a);
             if (u->rounded)
                 round_rows(work->a, rows, count);
-            multiply(
-                &(SpMultiply){work->a, rows, count, work->b, u->outs, first > 0, sums, UNIT_LEAD},
-                u->rounded ? tiles_rounded : tiles);
+            multiply(&(SpMultiply){work->a, rows, count, work->b, u->outs, first > 0, sums,
+                                   UNIT_LEAD, 0},
+                     u->rounded ? tiles_rounded : tiles);
             if (last)
                 p->finish(p->of, u->row + row, rows, u->out, u->outs, sums, UNIT_LEAD);
         }

@@ -53,6 +53,8 @@ typedef struct SpMultiply {
     bool add;
     float *c; /* [rows, sp_padded(columns)], ldc apart */
     int64_t ldc;
+    int64_t ldb; /* 0: b is packed; else its rows [depth, columns] lie so far apart, columns being a
+                    multiple of SP_VL */
 } SpMultiply;
 
 #define sp_multiply SP_FN(sp_multiply)

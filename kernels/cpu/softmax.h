@@ -38,6 +38,16 @@ static inline float softmax_max(const float *s, int64_t n)
     return v_largest(max);
 }
 
+/* The softmax of all scores of a query. */
+static inline void softmax_whole(float *s, int64_t n)
+{
+    const vf share = v_set(1 / softmax_exp(s, n, softmax_max(s, n)));
+    for (int64_t i = 0; i < n; i += SP_VL) {
+        const int64_t count = n - i < SP_VL ? n - i : SP_VL;
+        v_store_n(s + i, share * v_load_n(s + i, count), count);
+    }
+}
+
 /* One query's next tile of scores, which become exponentials: *row_max and *row_sum are its running
  * maximum and sum (-INFINITY and 0 before the first tile), acc [head] its running weighted sum. */
 static inline void online_softmax(float *scores, int64_t keys, float *row_max, float *row_sum,

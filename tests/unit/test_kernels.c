@@ -220,6 +220,9 @@ static void check_attention(SpDevice *device)
     check_attention_shape(device, 3, 5, 4, 7, 2);
     check_attention_shape(device, 4, 1, 3, 3, 8);
     check_attention_shape(device, 2, 3, 1, 5, 1);
+    check_attention_shape(device, 6, 1, 16, 8, 16);
+    check_attention_shape(device, 6, 2, 13, 3, 12);
+    check_attention_shape(device, 2, 200, 64, 2, 48);
 }
 
 /* Scores of query (qy, qx) against every key of its window, then their softmax, into p. */
