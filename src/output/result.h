@@ -81,7 +81,8 @@ void sp_result_frame(const SpResult *result, int64_t t, SpResultFrame *frame);
 /* A value of the clip's frames, 0..255 and beyond, as `video` holds it: 0..1. */
 static inline float sp_result_shade(float value)
 {
-    return fminf(fmaxf(value * (1.0f / 255), 0), 1);
+    const float share = value * (1.0f / 255);
+    return share > 0 ? (share < 1 ? share : 1) : 0; /* also where it is not a number */
 }
 
 /* The way back: a value of 0..255 that sp_result_shade makes the saved one of, where there is one,

@@ -54,8 +54,6 @@ SpStatus sp_models_open_device(SpModels *models)
     if (fell_back.code != SP_OK && !models->reported)
         sp_console_note(models->console, "%s; using the CPU", fell_back.text);
     models->reported = true;
-    if (job->precision == SP_WANT_BF16 && !models->device->has_bf16)
-        return sp_error(SP_USAGE, "--precision bf16: the %s computes in f32", models->device->name);
     return sp_ok();
 }
 
@@ -92,8 +90,10 @@ void sp_models_close(SpModels *models)
 
 static SpPrecision precision_of(const SpModels *models)
 {
-    return models->job->precision != SP_WANT_F32 && models->device->has_bf16 ? SP_PRECISION_BF16
-                                                                             : SP_PRECISION_F32;
+    const SpPrecisionChoice choice = models->job->precision;
+    return choice == SP_WANT_BF16 || (choice == SP_WANT_BEST && models->device->prefers_bf16)
+               ? SP_PRECISION_BF16
+               : SP_PRECISION_F32;
 }
 
 static SpStatus open_model(SpModels *models, SpStage stage, SpModel *model)
