@@ -7,7 +7,7 @@
 #include "base/minmax.h"
 #include "pipeline/chunks.h"
 #include "pipeline/refinement.h"
-#include "pipeline/stream.h"
+#include "pipeline/stream_plan.h"
 
 static const double SLANT = 0.1; /* degrees that a quarter turn may be off, silently */
 

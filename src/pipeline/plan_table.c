@@ -8,7 +8,7 @@
 #include "pipeline/front_chunks.h"
 #include "pipeline/refinement.h"
 #include "pipeline/stages.h"
-#include "pipeline/stream.h"
+#include "pipeline/stream_plan.h"
 
 /* What is printed and does not stand in SpRun. */
 typedef struct Facts {

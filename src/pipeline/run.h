@@ -41,7 +41,7 @@ typedef struct SpRun {
     SpGeometry geometry;            /* from the front or the user */
     SpResultChunk *chunk;           /* [chunks] of the front */
     int64_t chunks;                 /* 0: all frames at once */
-    bool may_stream;                /* a longer clip would: see pipeline/stream.h */
+    bool may_stream;                /* a longer clip would: see pipeline/stream_plan.h */
     bool streams;                   /* frames come and go one by one: nothing is held of all */
     SpRefiner *refiner;             /* once queries are known; NULL: none yet */
     bool refines;                   /* tracks are refined on the video's own frames */

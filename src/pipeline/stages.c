@@ -9,7 +9,7 @@
 #include "pipeline/chunks.h"
 #include "pipeline/front_chunks.h"
 #include "pipeline/refinement.h"
-#include "pipeline/stream.h"
+#include "pipeline/stream_plan.h"
 #include "pipeline/world.h"
 
 static const double REPLACE_RATIO = 0.2; /* as published */

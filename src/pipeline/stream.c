@@ -15,6 +15,7 @@
 #include "pipeline/refinement.h"
 #include "pipeline/results.h"
 #include "pipeline/stages.h"
+#include "pipeline/stream_plan.h"
 #include "pipeline/world.h"
 
 typedef struct Stream {
@@ -34,79 +35,6 @@ typedef struct Stream {
     SpResult result;    /* what `output` is of: what does not change from frame to frame */
     SpOutput output;
 } Stream;
-
-static int64_t window_of(const SpRun *run)
-{
-    return run->has[SP_STAGE_TRACKER]
-               ? sp_tracker_window(run->models->model[SP_STAGE_TRACKER].tracker)
-               : 0;
-}
-
-/* Chunks as long clips have them. */
-static SpChunking chunking_of(const SpRun *run)
-{
-    return sp_chunking_of(run->job, INT64_MAX);
-}
-
-/* Where frames are looked at a second time. */
-static bool looks_again(const SpRun *run)
-{
-    return run->refines || run->job->overlay;
-}
-
-/* Points a side of a grid. */
-static int64_t side_of(const SpRun *run)
-{
-    return run->job->grid ? run->job->grid : SP_GRID;
-}
-
-/* Points start where none is seen in their cell, and few that are not seen are followed on. */
-int64_t sp_stream_at_once(const SpRun *run)
-{
-    return run->job->grid_every ? 4 * side_of(run) * side_of(run) : 0;
-}
-
-bool sp_stream_may(const SpRun *run)
-{
-    const SpJob *job = run->job;
-    const char *video = job->video;
-    if (!run->has[SP_STAGE_FRONT] || !chunking_of(run).frames || job->dump ||
-        !sp_files_stream(run->file))
-        return false;
-    const bool reads_twice = looks_again(run) || run->has[SP_STAGE_SAM];
-    return !reads_twice || (sp_reread_beside(video) && sp_reread_is_free(video));
-}
-
-static bool would_stream(const SpRun *run, int64_t frames)
-{
-    return run->may_stream && (frames > sp_chunking_whole(run->job) || run->job->grid_every);
-}
-
-/* Of those that the front knows, fewer than a window's wait for the next chunk. */
-int64_t sp_stream_frames(const SpRun *run, int64_t frames)
-{
-    return would_stream(run, frames) ? sp_min(frames, window_of(run) + chunking_of(run).frames)
-                                     : frames;
-}
-
-/* One frame more than a chunk tells whether the clip goes on. */
-int64_t sp_stream_room(const SpRun *run)
-{
-    return run->may_stream ? window_of(run) + chunking_of(run).frames + 1 : 0;
-}
-
-size_t sp_stream_bytes(const SpRun *run, int64_t frames, int64_t queries)
-{
-    const SpFramePlan *plan = &run->clip.plan;
-    const size_t frame = (size_t)(3 * plan->height * plan->width) * sizeof(float);
-    if (!would_stream(run, frames))
-        return 0;
-    const size_t state =
-        run->has[SP_STAGE_TRACKER]
-            ? sp_tracker_state_bytes(run->models->model[SP_STAGE_TRACKER].tracker, queries)
-            : 0;
-    return (size_t)sp_stream_room(run) * frame + state;
-}
 
 static SpStatus call_front(void *self, SpNn *nn)
 {
@@ -228,8 +156,8 @@ static void warn_of_late_queries(const SpRun *run)
 static bool is_covered(const SpRun *run, int64_t tracks, float x, float y)
 {
     const SpFramePlan *plan = &run->clip.plan;
-    const float reach_x = (float)plan->width / (float)(2 * side_of(run));
-    const float reach_y = (float)plan->height / (float)(2 * side_of(run));
+    const float reach_x = (float)plan->width / (float)(2 * sp_stream_side(run));
+    const float reach_y = (float)plan->height / (float)(2 * sp_stream_side(run));
     for (int64_t n = 0; n < tracks; n++) {
         const float *track = run->tracks.tracks + 3 * n;
         if (run->tracks.visibility[n] > 0.5f && fabsf(track[0] - x) < reach_x &&
@@ -285,7 +213,7 @@ static SpStatus start_grid(Stream *s)
     if (!s->next_grid || s->final < s->next_grid || s->final >= s->known)
         return sp_ok();
     s->next_grid = s->final + run->job->grid_every;
-    SP_TRY(sp_queries_grid(side_of(run), s->final, &run->clip.plan, NULL, &grid));
+    SP_TRY(sp_queries_grid(sp_stream_side(run), s->final, &run->clip.plan, NULL, &grid));
     const SpStatus status = add_queries(s, &grid);
     sp_queries_free(&grid);
     SP_TRY(status);
@@ -295,7 +223,7 @@ static SpStatus start_grid(Stream *s)
 /* Runs the windows whose frames are known; where new points may come, one at a time. */
 static SpStatus run_tracker(Stream *s)
 {
-    const int64_t window = window_of(s->run);
+    const int64_t window = sp_stream_window(s->run);
     if (!s->state) {
         s->final = s->known;
         return write_frames(s);
@@ -343,7 +271,7 @@ static bool is_whole(const SpRun *run)
 /* Of a clip that is taken at once, one chunk that it does not fill. */
 static SpChunking chunking_for(const SpRun *run)
 {
-    return is_whole(run) ? (SpChunking){run->clip.frames + 1, 1} : chunking_of(run);
+    return is_whole(run) ? (SpChunking){run->clip.frames + 1, 1} : sp_stream_chunking(run);
 }
 
 static SpStatus begin(Stream *s)
@@ -354,11 +282,11 @@ static SpStatus begin(Stream *s)
     s->next_grid = run->job->grid_every;
     const SpReread reread = {
         .video = run->job->video, .settings = sp_job_reader(run->job), .clip = &run->clip};
-    SP_TRY(sp_arrays_alloc(run, window_of(run) + s->chunking.frames));
+    SP_TRY(sp_arrays_alloc(run, sp_stream_window(run) + s->chunking.frames));
     SP_TRY(sp_front_chunks_open(run, &s->chunking, &s->front));
     if (run->has[SP_STAGE_TRACKER])
         SP_TRY(sp_tracker_state_open(run->queries.count, (uint64_t)run->job->seed, &s->state));
-    if (looks_again(run))
+    if (sp_stream_looks_again(run))
         SP_TRY(sp_rereader_open(&reread, &s->again));
     s->xy = malloc((size_t)(2 * run->queries.count + 1) * sizeof *s->xy);
     if (!s->xy)

@@ -24,6 +24,7 @@
 #include "pipeline/segmentation.h"
 #include "pipeline/stages.h"
 #include "pipeline/stream.h"
+#include "pipeline/stream_plan.h"
 
 static void report_weights(const SpRun *run)
 {
