@@ -19,6 +19,7 @@
 static const double IMAGE_RATE = 30;
 static const double MAX_RATE = 1000; /* of frames without a time; what is beyond is no rate */
 static const double NEW_CLOCK = 1;   /* seconds back: the clock began again */
+static const double MAX_TIME = 1e12; /* seconds; what is beyond, either way, is no time */
 
 enum {
     MAX_SIDE = 16384,
@@ -304,8 +305,9 @@ static void set_time(SpReader *r, double previous)
     const double rate = known ? r->video.rate : IMAGE_RATE;
     const double step = r->decoded > 1 ? r->info.timestamp / (double)(r->decoded - 1) : 1 / rate;
     const AVRational base = r->images.count ? (AVRational){0} : r->stream->time_base;
-    const int64_t ticks = base.den ? r->frame->best_effort_timestamp : AV_NOPTS_VALUE;
-    double time = (double)ticks * base.num / (base.den ? base.den : 1) + r->clock;
+    const int64_t stamp = base.den ? r->frame->best_effort_timestamp : AV_NOPTS_VALUE;
+    double time = (double)stamp * base.num / (base.den ? base.den : 1) + r->clock;
+    const int64_t ticks = fabs(time) < MAX_TIME ? stamp : AV_NOPTS_VALUE;
     if (!r->dated && ticks == AV_NOPTS_VALUE) {
         time = (double)r->decoded / rate;
     } else if (!r->dated) {
@@ -321,7 +323,9 @@ static void set_time(SpReader *r, double previous)
     }
     if (ticks != AV_NOPTS_VALUE)
         r->ticks = ticks;
-    r->info = (SpFrameInfo){r->decoded, time - r->first_time};
+    /* Where a step is lost in the digits of the time, it grows by the least there is. */
+    const double after = r->decoded ? nextafter(r->info.timestamp, INFINITY) : -INFINITY;
+    r->info = (SpFrameInfo){r->decoded, fmax(time - r->first_time, after)};
 }
 
 /* The display matrix of the frame decoded last: its own, else its stream's; NULL: none. */
