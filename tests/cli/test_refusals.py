@@ -55,6 +55,8 @@ def bad_cases():
 
     yield "missing file", [at("none.mp4"), *out], 3, "No such file"
     yield "empty file", [file("zero.mp4", b""), *out], 3, "an empty file"
+    yield "a name that a terminal would obey", [at("a\nb\x1b[2J\x9b.mp4"), *out], 3, "a?b?[2J?.mp4: No such"
+    yield "list: no end of an entry", ["--list", "/dev/zero", "-o", place("all") + "/"], 3, "an entry of more than"
     yield "text called mp4", [file("text.mp4", "hello\n" * 50), *out], 3, "text.mp4"
     yield "noise called mp4", [file("noise.mp4", noise), *out], 3, "noise.mp4"
     for share in (10, 100, 1000, 5000):
