@@ -3,15 +3,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/minmax.h"
+
+/* Whether there is memory for one more frame, asked each time that 64 MiB are full: the system
+ * promises more than it has. */
+static bool has_memory(const SpClip *clip, size_t frame)
+{
+    const size_t step = 64 << 20, used = (size_t)clip->frames * frame;
+    if (used / step == (used + frame) / step)
+        return true;
+    return sp_memory_available() > (frame > step ? frame : step);
+}
 
 /* Allocates for one more frame. */
 static SpStatus grow(SpClip *clip, int64_t *capacity)
 {
+    const size_t frame = (size_t)(3 * clip->plan.height * clip->plan.width) * sizeof(float);
+    if (!has_memory(clip, frame))
+        return sp_no_memory("the clip's frames; use fewer with --max-frames");
     if (clip->frames < *capacity)
         return sp_ok();
     const int64_t more = *capacity ? 2 * *capacity : 16;
-    const size_t frame = (size_t)(3 * clip->plan.height * clip->plan.width) * sizeof(float);
     float *video = realloc(clip->video, (size_t)more * frame);
     clip->video = video ? video : clip->video;
     double *timestamps = realloc(clip->timestamps, (size_t)more * sizeof *timestamps);

@@ -481,6 +481,7 @@ static int64_t expected_frames(const SpReader *r)
         const double guess = fmax((double)r->format->duration / AV_TIME_BASE, 0) * rate;
         frames = guess < 1e9 ? llrint(guess) : 0;
     }
+    frames = sp_min(frames, INT32_MAX);
     const int64_t from = frames - (int64_t)fmin(r->settings.start * rate, (double)frames);
     return sp_min((from + stride - 1) / stride, r->settings.max_frames);
 }
