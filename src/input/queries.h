@@ -20,8 +20,8 @@ typedef struct SpQueries {
  * frames of the clip, prepared by `plan`.
  * Errors: SP_INPUT when the file cannot be read; SP_USAGE naming file and line when a line is
  * malformed or its query is more than half a pixel outside the frame, the part of it that is used,
- * or the clip, or when there is no query, or more than 2^20; SP_MEMORY. Release with sp_queries_free; after a failure
- * *out is empty. */
+ * or the clip, or when there is no query, or more than 2^20; SP_MEMORY. Release with
+ * sp_queries_free; after a failure *out is empty. */
 SpStatus sp_queries_read(const char *path, int64_t frames, const SpFramePlan *plan, SpQueries *out);
 
 /* An n x n grid over the working frame of used frame `frame`, row by row, with a margin of a 64th
