@@ -136,7 +136,7 @@ def bad_cases():
             ("negative patches", "img_size", -16, 4, "img_size is not a number from 1"),
             ("endless rounds", "cam_iterations", 1 << 20, 4, "cam_iterations is not a number from 1 to 64")):
         weights = built_in(place("bad-weights-" + name.replace(" ", "-")), "front", config=json.dumps({**own, key: value}))
-        yield f"weights: {name}", [BALL, "--weights", weights, *out], code, message
+        yield f"weights: {name}", [BALL, "--weights", weights, "--stop-after", "front", *out], code, message
 
     for flag in ("queries", "mask", "geometry"):
         yield f"{flag}: a device without end", [BALL, f"--{flag}", "/dev/zero", *out], 2 if flag == "queries" else 3, \
