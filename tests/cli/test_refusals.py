@@ -135,7 +135,8 @@ def bad_cases():
             ("absurd heads", "agg_num_heads", 1 << 20, 4, "heads do not divide the width"),
             ("negative patches", "img_size", -16, 4, "img_size is not a number from 1"),
             ("endless rounds", "cam_iterations", 1 << 20, 4, "cam_iterations is not a number from 1 to 64")):
-        weights = built_in(place("bad-weights-" + name.replace(" ", "-")), "front", config=json.dumps({**own, key: value}))
+        weights = built_in(place("bad-weights-" + name.replace(" ", "-")), "front",
+                           config=json.dumps({**own, key: value}))
         yield f"weights: {name}", [BALL, "--weights", weights, "--stop-after", "front", *out], code, message
 
     for flag in ("queries", "mask", "geometry"):
