@@ -18,7 +18,8 @@ typedef struct SpLock {
  * of it when its owner dies; the file that one leaves behind is taken over, and what it wrote of
  * the target and never finished is removed. *free: no other process holds it; then it is this one's
  * until sp_lock_release, or, where the file system has no locks, the folder cannot be written or
- * a file that is no lock has its name, nobody's. SP_OUTPUT when too many files are written at once. */
+ * a file that is no lock has its name, nobody's. SP_OUTPUT when too many files are written at once.
+ */
 SpStatus sp_lock_take(const char *target, SpLock *lock, bool *free);
 
 /* Removes the file and lets go; of nothing, it does nothing. sp_atomic_remove_pending removes the
