@@ -253,7 +253,9 @@ static SpStatus read_choice(const Option *option, const char *text, double *valu
 {
     const size_t length = strlen(text);
     const char *word = option->value;
-    for (*value = 0; word; *value += 1) {
+    *value = 0;
+    for (int place = 0; word; place++) {
+        *value = place;
         if (strcspn(word, "|") == length && strncmp(word, text, length) == 0)
             return sp_ok();
         word = strchr(word, '|');

@@ -382,6 +382,8 @@ SpBundleStats SP_FN(sp_bundle_solve)(const SpBundleProblem *problem, void *works
 {
     SpBundleSolver s = {.frames = problem->frames, .pose_unknowns = POSE * (problem->frames - 1)};
     SpBundleStats stats = {0};
+    if (!workspace) /* else, to lay_out, only the size would be asked */
+        return stats;
     s.threads = problem->threads > 1 ? problem->threads : 1;
     lay_out(&s, workspace, problem->frames, problem->points);
     memcpy(c2w, problem->c2w, (size_t)(16 * problem->frames) * sizeof *c2w);

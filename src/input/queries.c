@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_LIMIT = 4096 };
+enum { LINE_LIMIT = 4096, MOST_QUERIES = 1 << 20 };
 
 /* Where reading is, and what it found. */
 typedef struct Reader {
@@ -96,6 +96,9 @@ static SpStatus check_query(const Reader *reader, const double query[3])
 static SpStatus add_query(Reader *reader, const double query[3])
 {
     SpQueries *out = reader->out;
+    if (out->count == MOST_QUERIES)
+        return sp_error(SP_USAGE, "%.300s:%lld: more than %d queries", reader->path, reader->line,
+                        MOST_QUERIES);
     if (out->count == reader->capacity) {
         const int64_t capacity = out->count ? 2 * out->count : 256;
         float *grown = realloc(out->query, (size_t)capacity * 3 * sizeof *grown);

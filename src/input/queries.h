@@ -26,8 +26,8 @@ enum { SP_GRID = 10, SP_GRID_WITH_MASK = 50 };
  * frames of the clip, prepared by `plan`; SP_ANY_FRAMES where they are not known yet.
  * Errors: SP_INPUT when the file cannot be read; SP_USAGE naming file and line when a line is
  * malformed or its query is more than half a pixel outside the frame, the part of it that is used,
- * or the clip, or when there is no query; SP_MEMORY. Release with sp_queries_free; after a failure
- * *out is empty. */
+ * or the clip, or when there is no query, or more than 2^20; SP_MEMORY. Release with
+ * sp_queries_free; after a failure *out is empty. */
 SpStatus sp_queries_read(const char *path, int64_t frames, const SpFramePlan *plan, SpQueries *out);
 
 /* Queries from `path` once the clip's frames are known: SP_USAGE naming file and line of one that

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/minmax.h"
 
 struct SpClipReader {
@@ -18,6 +19,17 @@ struct SpClipReader {
 static int64_t size_of(const SpClip *clip)
 {
     return 3 * clip->plan.height * clip->plan.width;
+}
+
+/* Whether there is memory for one more frame, asked each time that 64 MiB are full: the system
+ * promises more than it has. */
+static bool has_memory(const SpClip *clip)
+{
+    const size_t frame = (size_t)size_of(clip) * sizeof *clip->video;
+    const size_t step = 64 << 20, used = (size_t)(clip->frames - clip->first) * frame;
+    if (used / step == (used + frame) / step)
+        return true;
+    return sp_memory_available() > (frame > step ? frame : step);
 }
 
 static SpStatus no_memory(void)
@@ -39,7 +51,11 @@ static SpStatus grow(SpClipReader *r)
             return no_memory();
         r->listed = more;
     }
-    if (clip->frames - clip->first < r->room || r->settings.no_video)
+    if (r->settings.no_video)
+        return sp_ok();
+    if (!has_memory(clip))
+        return no_memory();
+    if (clip->frames - clip->first < r->room)
         return sp_ok();
     const int64_t first = r->settings.room ? r->settings.room : 16;
     const int64_t more = r->room ? 2 * r->room : first;

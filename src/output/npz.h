@@ -111,7 +111,8 @@ bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii);
  * dims[rank]: in, the extent each axis must have, -1 for any; out, the extents found.
  * *out is malloc'ed and the caller's (never NULL on success, even for an empty array).
  * Errors: SP_INPUT naming file and array: missing; another rank or shape ("expected shape 24,*,*,
- * found 3,4"); objects and other types; damaged or truncated; more than 16 GiB. SP_MEMORY. */
+ * found 3,4"); objects and other types; damaged or truncated; more than 16 GiB. SP_MEMORY, before
+ * any is taken, for more than there is. */
 SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, float **out);
 
 /* As sp_npz_read_f32, as float64 into out [count], which is the caller's, and of any shape with so

@@ -99,7 +99,7 @@ static SpStatus read_original(SpRun *run)
     SpClipSettings settings = settings_of(run);
     SpClip clip;
     settings.no_video = settings.keep_original = true;
-    settings.reader.max_frames = run->job->prompt_frame + 1;
+    settings.reader.max_frames = sp_min(settings.reader.max_frames, run->job->prompt_frame + 1);
     SP_TRY(sp_clip_read(run->job->video, &settings, NULL, &clip));
     run->clip.original = clip.original;
     clip.original = NULL;

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -562,6 +563,44 @@ static void damaged_archives_do_no_harm(void **state)
     scratch_empty();
 }
 
+/* 400 MB from a file of 400 kB: refused before it is taken. */
+static void what_memory_does_not_hold_is_not_taken(void **state)
+{
+    (void)state;
+    const int64_t count = 100 << 20;
+    const size_t piece = 1 << 20;
+    uint8_t *zeros = calloc(piece, 1);
+    const char *path = scratch_path("zeros.npz");
+    FILE *stream = fopen(path, "wb");
+    SpNpzWriter *writer;
+    SpNpz *npz;
+    float *value;
+    int64_t dim = -1;
+    size_t size;
+    assert_non_null(stream);
+    assert_ok(sp_npz_create(stream, "zeros", true, &writer));
+    assert_ok(sp_npz_begin(writer, "x", SP_U8, 1, &count));
+    for (int64_t at = 0; at < count; at += (int64_t)piece)
+        assert_ok(sp_npz_write(writer, zeros, piece));
+    assert_ok(sp_npz_finish(writer));
+    sp_npz_discard(writer);
+    fclose(stream);
+    free(zeros);
+    free(file_read(path, &size));
+    assert_true(size < 1000000);
+    assert_ok(sp_npz_open(path, &npz));
+    struct rlimit before, little;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    little = (struct rlimit){256 << 20, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_AS, &little), 0);
+    const SpStatus status = sp_npz_read_f32(npz, "x", 1, &dim, &value);
+    setrlimit(RLIMIT_AS, &before);
+    assert_error(status, SP_MEMORY, "array x takes 400.0 MB of memory");
+    assert_null(value);
+    sp_npz_close(npz);
+    scratch_empty();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -577,6 +616,7 @@ int main(void)
         cmocka_unit_test(wrong_use_of_the_writer_is_reported),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(damaged_archives_do_no_harm),
+        cmocka_unit_test(what_memory_does_not_hold_is_not_taken),
     };
     return cmocka_run_group_tests_name("npz", cases, scratch_make, scratch_remove);
 }
