@@ -383,7 +383,8 @@ typedef struct SpOps {
 
 /* In which number format the products, convolutions and attentions of a device work, from the
  * finest to the coarsest; arrays stay float32 and sums are float32. TF32 is of products and
- * convolutions: operands of 10 bits behind the point. A device without a format works in F32. */
+ * convolutions: operands of 10 bits behind the point. The CPU knows F32, and BF16 of
+ * products and convolutions. */
 typedef enum SpPrecision { SP_PRECISION_F32, SP_PRECISION_TF32, SP_PRECISION_BF16 } SpPrecision;
 
 /* Weights and feature maps are prefetched to a device through slots: while the ops that read one
@@ -391,10 +392,10 @@ typedef enum SpPrecision { SP_PRECISION_F32, SP_PRECISION_TF32, SP_PRECISION_BF1
 enum { SP_PREFETCH_SLOTS = 2 };
 
 struct SpDevice {
-    const char *name; /* "cpu", "cuda" */
-    const char *isa;  /* the CPU's instruction set: "avx512", "avx2" or "baseline"; else NULL */
-    int threads;      /* the CPU's, or the host's for what it computes beside a card; 0: one */
-    bool has_bf16;    /* can compute in SP_PRECISION_BF16; else F32 stands in for it */
+    const char *name;  /* "cpu", "cuda" */
+    const char *isa;   /* the CPU's instruction set: "avx512", "avx2" or "baseline"; else NULL */
+    int threads;       /* the CPU's, or the host's for what it computes beside a card; 0: one */
+    bool prefers_bf16; /* whether it computes in SP_PRECISION_BF16 unless it is told not to */
     SpOps ops;
     /* Ops read host memory as well (the CPU): weights may be used where their file is mapped. */
     bool reads_host;

@@ -48,6 +48,14 @@ static inline void copy_line(const SpConv2d *a, const float *image, int64_t y, i
     v_zero(out + before + within, n - before - within);
 }
 
+/* Likewise all of a pixel whose taps lie inside the dense image, lines a->w * a->cin apart. */
+static inline void copy_taps(const SpConv2d *a, const float *from, float *out)
+{
+    const int64_t line = a->kw * a->cin, step = a->w * a->cin;
+    for (int64_t i = 0; i < a->kh; i++, from += step, out += line)
+        v_copy(out, from, line);
+}
+
 /* Of the inputs under each output pixel, [kh, kw, cin], those from first on. Taps side by side are
  * copied together where pixels are dense; else runs end with each tap, and lie inside or outside.
  */
@@ -58,12 +66,18 @@ static void gather(const void *of, int64_t row, int64_t rows, int64_t first, int
     const int64_t wo = conv_size(a->w, a->kw, a->stride, a->pad);
     const int64_t ho = conv_size(a->h, a->kh, a->stride, a->pad);
     const int64_t line = a->kw * a->cin, together = a->ldx == a->cin ? line : a->cin;
+    const bool whole = a->ldx == a->cin && count == a->kh * line;
     int64_t ox = row % wo, oy = row / wo % ho, image = row / wo / ho;
     for (int64_t r = 0; r < rows; r++, to += SP_LEAD) {
         const float *x = a->x + image * a->h * a->w * a->ldx;
-        const int64_t begin = (ox * a->stride - a->pad) * a->cin;
-        int64_t at = first % line, y = oy * a->stride - a->pad + first / line;
-        for (int64_t i = 0, n; i < count; i += n) {
+        const int64_t column = ox * a->stride - a->pad, begin = column * a->cin;
+        const int64_t top = oy * a->stride - a->pad;
+        const bool inside =
+            whole && column >= 0 && top >= 0 && column + a->kw <= a->w && top + a->kh <= a->h;
+        if (inside)
+            copy_taps(a, x + top * a->w * a->cin + begin, to);
+        int64_t at = first % line, y = top + first / line;
+        for (int64_t i = 0, n; i < count && !inside; i += n) {
             n = sp_min(count - i, together - at % together);
             copy_line(a, x, y, begin + at, n, to + i);
             at += n;

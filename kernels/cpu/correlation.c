@@ -1,7 +1,8 @@
 /*
  * Samples around points of feature maps, and products with them. All samples of a patch share
  * the fraction of their position, and clamping a position to the map equals clamping the indices
- * of its neighbours; so a patch reads side + 1 by side + 1 whole pixels.
+ * of its neighbours; so a patch reads side + 1 by side + 1 whole pixels, down each column of them
+ * once.
  */
 #include <math.h>
 
@@ -11,7 +12,7 @@
 
 enum {
     MAX_SIDE = 9,
-    MAX_PIXELS = (MAX_SIDE + 1) * (MAX_SIDE + 1),
+    MAX_SAMPLES = MAX_SIDE * MAX_SIDE,
     GROUP = 8 /* pairs of one track that share the packing of its template */
 };
 
@@ -62,69 +63,69 @@ void SP_FN(sp_cpu_sample_patches)(SpDevice *device, const SpSamplePatches *a)
             const float *p01 = map + (at.y[j] * a->w + at.x[i + 1]) * c;
             const float *p10 = map + (at.y[j + 1] * a->w + at.x[i]) * c;
             const float *p11 = map + (at.y[j + 1] * a->w + at.x[i + 1]) * c;
-            const float w00 = (1 - at.fy) * (1 - at.fx), w01 = (1 - at.fy) * at.fx;
-            const float w10 = at.fy * (1 - at.fx), w11 = at.fy * at.fx;
+            const vf w00 = v_set((1 - at.fy) * (1 - at.fx)), w01 = v_set((1 - at.fy) * at.fx);
+            const vf w10 = v_set(at.fy * (1 - at.fx)), w11 = v_set(at.fy * at.fx);
             float *out = a->out + (p * samples + s) * a->ldy;
-            for (int64_t k = 0; k < c; k++)
-                out[k] = w00 * p00[k] + w01 * p01[k] + w10 * p10[k] + w11 * p11[k];
+            for (int64_t k = 0; k < c; k += SP_VL) {
+                const int64_t n = sp_min(SP_VL, c - k);
+                v_store_n(out + k,
+                          w00 * v_load_n(p00 + k, n) + w01 * v_load_n(p01 + k, n) +
+                              w10 * v_load_n(p10 + k, n) + w11 * v_load_n(p11 + k, n),
+                          n);
+            }
         }
     }
 }
 
-/* Channels first .. first + count of the (side + 1)^2 pixels of one pair, x outer, y inner, SP_LEAD
+/* Channels first .. first + count of the side^2 samples of one pair, x outer, y inner, SP_LEAD
  * apart. */
-static void gather(const SpCorrelate *a, int64_t pair, const Window *at, int64_t first,
-                   int64_t count, float *out)
+static void sample(const SpCorrelate *a, int64_t pair, int64_t first, int64_t count, float *out)
 {
+    const Window at = window(a->xy + 2 * pair, a->h, a->w, a->side);
     const float *map = frame_of(a->map, a->frames, a->h * a->w * a->c, a->frame[pair]) + first;
-    for (int64_t i = 0; i <= a->side; i++)
-        for (int64_t j = 0; j <= a->side; j++, out += SP_LEAD)
-            v_copy(out, map + (at->y[j] * a->w + at->x[i]) * a->c, count);
-}
-
-/* Products of the whole pixels [(side + 1)^2, n], rows `lead` apart, to those of the samples
- * [side^2, n]. */
-static void interpolate(const Window *at, const float *products, int64_t lead, int64_t side,
-                        int64_t n, float *out)
-{
-    const float w00 = (1 - at->fy) * (1 - at->fx), w01 = (1 - at->fy) * at->fx;
-    const float w10 = at->fy * (1 - at->fx), w11 = at->fy * at->fx;
-    for (int64_t i = 0; i < side; i++)
-        for (int64_t j = 0; j < side; j++, out += n) {
-            const float *p00 = products + (i * (side + 1) + j) * lead;
-            const float *p01 = p00 + (side + 1) * lead, *p10 = p00 + lead, *p11 = p01 + lead;
-            for (int64_t k = 0; k < n; k += SP_VL)
-                v_store_n(out + k,
-                          v_set(w00) * v_load(p00 + k) + v_set(w01) * v_load(p01 + k) +
-                              v_set(w10) * v_load(p10 + k) + v_set(w11) * v_load(p11 + k),
-                          sp_min(SP_VL, n - k));
+    const vf right = v_set(at.fx), left = v_set(1 - at.fx), below = v_set(at.fy),
+             above = v_set(1 - at.fy);
+    for (int64_t i = 0; i < a->side; i++) {
+        const int64_t x = at.x[i] * a->c, next = at.x[i + 1] * a->c;
+        for (int64_t k = 0; k < count; k += SP_VL) {
+            const int64_t n = sp_min(SP_VL, count - k);
+            float *to = out + i * a->side * SP_LEAD + k;
+            vf upper = {0};
+            for (int64_t j = 0; j <= a->side; j++) {
+                const float *line = map + at.y[j] * a->w * a->c + k;
+                const vf lower = left * v_load_n(line + x, n) + right * v_load_n(line + next, n);
+                if (j > 0)
+                    v_store_n(to + (j - 1) * SP_LEAD, above * upper + below * lower, n);
+                upper = lower;
+            }
         }
+    }
 }
 
 void SP_FN(sp_cpu_correlate)(SpDevice *device, const SpCorrelate *a)
 {
-    const int64_t n = a->side * a->side, pixels = (a->side + 1) * (a->side + 1),
-                  lead = sp_padded(n);
+    const int64_t n = a->side * a->side, lead = sp_padded(n);
     const int64_t groups = (a->run + GROUP - 1) / GROUP;
-    const int threads = sp_cpu_threads(device, a->pairs * pixels * n * a->c);
+    const int threads = sp_cpu_threads(device, a->pairs * n * n * a->c);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t unit = 0; unit < a->pairs / a->run * groups; unit++) {
         const int64_t track = unit / groups, first = unit % groups * GROUP;
         const int64_t begin = track * a->run + first, end = begin + sp_min(GROUP, a->run - first);
-        float *rows = sp_cpu_work(device), *products = rows + MAX_PIXELS * SP_LEAD,
-              *template = products + MAX_PIXELS * lead;
+        float *rows = sp_cpu_work(device), *products = rows + MAX_SAMPLES * SP_LEAD,
+              *template = products + MAX_SAMPLES * lead;
         for (int64_t c = 0; c < a->c; c += SP_DEPTH)
             sp_pack_transposed(a->templates + track * n * a->c + c, a->c, n,
                                sp_min(SP_DEPTH, a->c - c), template + c * lead);
         for (int64_t pair = begin; pair < end; pair++) {
-            const Window at = window(a->xy + 2 * pair, a->h, a->w, a->side);
+            float *out = a->out + pair * n * n;
             for (int64_t c = 0; c < a->c; c += SP_DEPTH) {
                 const int64_t depth = sp_min(SP_DEPTH, a->c - c);
-                gather(a, pair, &at, c, depth, rows);
-                sp_multiply(&(SpMultiply){rows, pixels, depth, template + c * lead, n, c > 0,
-                                          products, lead});
+                sample(a, pair, c, depth, rows);
+                sp_multiply(&(SpMultiply){rows, n, depth, template + c * lead, n, c > 0, products,
+                                          lead, 0});
             }
-            interpolate(&at, products, lead, a->side, n, a->out + pair * n * n);
+            for (int64_t s = 0; s < n; s++)
+                v_copy(out + s * n, products + s * lead, n);
         }
     }
 }

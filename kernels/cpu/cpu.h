@@ -18,6 +18,7 @@ enum {
 typedef struct SpCpu {
     SpDevice device; /* first, so that the device is the SpCpu */
     float *work, *shared;
+    SpPrecision precision; /* of operands of linear layers and convolutions: BF16, else F32 */
 } SpCpu;
 
 static inline SpCpu *sp_cpu(SpDevice *device)
@@ -35,7 +36,7 @@ static inline int sp_cpu_threads(const SpDevice *device, int64_t multiplications
 }
 
 /* One instruction set's ops. */
-extern const SpOps sp_cpu_ops_baseline, sp_cpu_ops_avx2, sp_cpu_ops_avx512;
+extern const SpOps sp_cpu_ops_baseline, sp_cpu_ops_avx2, sp_cpu_ops_avx512, sp_cpu_ops_avx512_bf16;
 
 /* As sp_cpu_open with the instruction set of that name; SP_DEVICE when the processor lacks it. For
  * tests. */

@@ -29,13 +29,12 @@ static void free_memory(SpDevice *device, void *memory, size_t bytes)
     munmap(memory, bytes);
 }
 
-/* There is one format. Prefetches copy at once: a thread for them would cost the ops a core. */
 static void set_precision(SpDevice *device, SpPrecision precision)
 {
-    (void)device;
-    (void)precision;
+    sp_cpu(device)->precision = precision;
 }
 
+/* At once: a thread for it would cost the ops a core. */
 static void prefetch(SpDevice *device, int slot, void *to, const void *from, size_t bytes)
 {
     (void)device;
@@ -89,6 +88,7 @@ static const SpOps *find_ops(const char **isa)
         const SpOps *ops;
         bool has;
     } isas[] = {
+        {"avx512_bf16", &sp_cpu_ops_avx512_bf16, sp_has_avx512_bf16()},
         {"avx512", &sp_cpu_ops_avx512, sp_has_avx512()},
         {"avx2", &sp_cpu_ops_avx2, sp_has_avx2()},
         {"baseline", &sp_cpu_ops_baseline, true},

@@ -1,7 +1,9 @@
 /* Ops on images [n, h, w, c]. */
 #include <math.h>
 
+#include "base/minmax.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/vec.h"
 
 void SP_FN(sp_cpu_resize)(SpDevice *device, const SpResize *a)
 {
@@ -22,9 +24,14 @@ void SP_FN(sp_cpu_resize)(SpDevice *device, const SpResize *a)
             const float *p00 = image + (y0 * a->w + x0) * c, *p01 = image + (y0 * a->w + x1) * c;
             const float *p10 = image + (y1 * a->w + x0) * c, *p11 = image + (y1 * a->w + x1) * c;
             float *out = a->y + (line * a->wo + j) * a->ldy;
-            for (int64_t i = 0; i < c; i++)
-                out[i] = (1 - ty) * ((1 - tx) * p00[i] + tx * p01[i]) +
-                         ty * ((1 - tx) * p10[i] + tx * p11[i]);
+            for (int64_t i = 0; i < c; i += SP_VL) {
+                const int64_t n = sp_min(SP_VL, c - i);
+                const vf above =
+                    v_set(1 - tx) * v_load_n(p00 + i, n) + v_set(tx) * v_load_n(p01 + i, n);
+                const vf below =
+                    v_set(1 - tx) * v_load_n(p10 + i, n) + v_set(tx) * v_load_n(p11 + i, n);
+                v_store_n(out + i, v_set(1 - ty) * above + v_set(ty) * below, n);
+            }
         }
     }
 }

@@ -20,29 +20,40 @@ static inline __attribute__((always_inline)) vf activate(vf x, SpActivation act)
     }
 }
 
-/* `n` <= SP_VL elements of row r from the i-th on. */
-static inline __attribute__((always_inline)) void epilogue_at(const SpEpilogue *a, SpActivation act,
-                                                              int64_t r, int64_t i, int64_t n)
+/* The places of a row. */
+typedef struct Row {
+    const float *x, *b, *gain, *residual;
+    float *y;
+} Row;
+
+/* `n` <= SP_VL elements of a row from the i-th on. */
+static inline __attribute__((always_inline)) void epilogue_at(Row row, SpActivation act, int64_t i,
+                                                              int64_t n)
 {
-    vf v = v_load_n(a->x + r * a->ldx + i, n);
-    if (a->b)
-        v += v_load_n(a->b + i, n);
+    vf v = v_load_n(row.x + i, n);
+    if (row.b)
+        v += v_load_n(row.b + i, n);
     v = activate(v, act);
-    if (a->gain)
-        v *= v_load_n(a->gain + i, n);
-    if (a->residual)
-        v += v_load_n(a->residual + r * a->ldr + i, n);
-    v_store_n(a->y + r * a->ldy + i, v, n);
+    if (row.gain)
+        v *= v_load_n(row.gain + i, n);
+    if (row.residual)
+        v += v_load_n(row.residual + i, n);
+    v_store_n(row.y + i, v, n);
 }
 
 static inline __attribute__((always_inline)) void epilogue_as(const SpEpilogue *a, SpActivation act)
 {
-    for (int64_t r = 0; r < a->rows; r++) {
+    const SpEpilogue e = *a;
+    Row row = {e.x, e.b, e.gain, e.residual, e.y};
+    for (int64_t r = 0; r < e.rows; r++) {
         int64_t i = 0;
-        for (; i + SP_VL <= a->n; i += SP_VL)
-            epilogue_at(a, act, r, i, SP_VL);
-        if (i < a->n)
-            epilogue_at(a, act, r, i, a->n - i);
+        for (; i + SP_VL <= e.n; i += SP_VL)
+            epilogue_at(row, act, i, SP_VL);
+        if (i < e.n)
+            epilogue_at(row, act, i, e.n - i);
+        row.x += e.ldx;
+        row.y += e.ldy;
+        row.residual = row.residual ? row.residual + e.ldr : NULL;
     }
 }
 

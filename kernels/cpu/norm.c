@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "base/minmax.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vec.h"
 
@@ -30,9 +31,14 @@ static void normalize(const float *x, int64_t n, const float *weight, const floa
 {
     float mean, scale;
     moments(x, n, eps, &mean, &scale);
-    for (int64_t i = 0; i < n; i++) {
-        const float v = (x[i] - mean) * scale * (weight ? weight[i] : 1.0f);
-        y[i] = v + (bias ? bias[i] : 0.0f);
+    for (int64_t i = 0; i < n; i += SP_VL) {
+        const int64_t count = sp_min(SP_VL, n - i);
+        vf v = (v_load_n(x + i, count) - v_set(mean)) * v_set(scale);
+        if (weight)
+            v *= v_load_n(weight + i, count);
+        if (bias)
+            v += v_load_n(bias + i, count);
+        v_store_n(y + i, v, count);
     }
 }
 

@@ -66,7 +66,8 @@ void sp_pack_rows(const float *w, int64_t ldw, int64_t columns, int64_t depth, f
         for (int64_t i = 0; i < depth; i++, packed += SP_PANEL) {
             const float *row = w + i * ldw + first;
             v_store(packed, v_load_n(row, n));
-            v_store(packed + SP_VL, v_load_n(row + n, sp_min(SP_VL, m)));
+            if (m > 0)
+                v_store(packed + SP_VL, v_load_n(row + n, sp_min(SP_VL, m)));
         }
     }
 }
@@ -81,7 +82,8 @@ ALWAYS_INLINE void multiply_tile(const SpMultiply *m, const float *a, const floa
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++)
             sum[r][v] = m->add ? v_load(c + r * m->ldc + v * SP_VL) : (vf){0};
-    for (int64_t i = 0; i < m->depth; i++, a++, b += SP_PANEL) {
+    const int64_t ldb = m->ldb ? m->ldb : SP_PANEL;
+    for (int64_t i = 0; i < m->depth; i++, a++, b += ldb) {
         vf x[2];
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++)
@@ -123,16 +125,118 @@ typedef void Tile(const SpMultiply *m, const float *a, const float *b, float *c)
 EACH_TILE(TILE)
 static Tile *const tiles[SP_TILE_ROWS][2] = {EACH_TILE(ENTRY)};
 
-void sp_multiply(const SpMultiply *m)
+static void multiply(const SpMultiply *m, Tile *const table[SP_TILE_ROWS][2])
 {
     const float *b = m->b;
-    for (int64_t first = 0; first < m->columns; first += SP_PANEL, b += m->depth * SP_PANEL) {
+    const int64_t step = m->ldb ? SP_PANEL : m->depth * SP_PANEL;
+    for (int64_t first = 0; first < m->columns; first += SP_PANEL, b += step) {
         const bool wide = m->columns - first > SP_VL;
         for (int64_t row = 0; row < m->rows; row += SP_TILE_ROWS)
-            tiles[sp_min(SP_TILE_ROWS, m->rows - row) - 1][wide](m, m->a + row * SP_LEAD, b,
+            table[sp_min(SP_TILE_ROWS, m->rows - row) - 1][wide](m, m->a + row * SP_LEAD, b,
                                                                  m->c + row * m->ldc + first);
     }
 }
+
+void sp_multiply(const SpMultiply *m)
+{
+    multiply(m, tiles);
+}
+
+/* Operands in bf16: a and b are rounded where they lie, sums are float32 as before. */
+#if defined(__AVX512BF16__)
+
+/* Rows of a become pairs of inputs, 32 bits each; an odd one has zero beside it. */
+static void round_rows(float *a, int64_t rows, int64_t depth)
+{
+    for (int64_t r = 0; r < rows; r++, a += SP_LEAD)
+        for (int64_t i = 0; i < depth; i += 2 * SP_VL) {
+            const int64_t n = sp_min(SP_VL, depth - i), m = sp_min(SP_VL, depth - i - n);
+            const __m512 low = (__m512)v_load_n(a + i, n), high = (__m512)v_load_n(a + i + n, m);
+            v_store(a + i / 2, (vf)_mm512_cvtne2ps_pbh(high, low));
+        }
+}
+
+/* Each two rows of a panel of b become one of pairs. */
+static void round_panels(float *b, int64_t columns, int64_t depth)
+{
+    for (int64_t first = 0; first < columns; first += SP_PANEL, b += depth * SP_PANEL)
+        for (int64_t i = 0; i < depth; i += 2)
+            for (int64_t at = 0; at < SP_PANEL; at += SP_VL) {
+                const float *from = b + i * SP_PANEL + at;
+                const vf low = v_load(from),
+                         high = i + 1 < depth ? v_load(from + SP_PANEL) : (vf){0};
+                const __m512i l = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)low));
+                const __m512i h = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)high));
+                v_store(b + i / 2 * SP_PANEL + at,
+                        (vf)_mm512_or_si512(l, _mm512_slli_epi32(h, 16)));
+            }
+}
+
+ALWAYS_INLINE void multiply_pairs(const SpMultiply *m, const float *a, const float *b, float *c,
+                                  int rows, int vectors)
+{
+    __m512 sum[SP_TILE_ROWS][2];
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            sum[r][v] = m->add ? (__m512)v_load(c + r * m->ldc + v * SP_VL) : _mm512_setzero_ps();
+    for (int64_t i = 0; i < m->depth; i += 2, a++, b += SP_PANEL) {
+        __m512bh x[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            x[v] = (__m512bh)v_load(b + v * SP_VL);
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++) {
+            const __m512bh y = (__m512bh)_mm512_set1_ps(a[r * SP_LEAD]);
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++)
+                sum[r][v] = _mm512_dpbf16_ps(sum[r][v], y, x[v]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            v_store(c + r * m->ldc + v * SP_VL, (vf)sum[r][v]);
+}
+
+#define PAIRS(rows)                                                                                \
+    static void narrow_pairs_##rows(const SpMultiply *m, const float *a, const float *b, float *c) \
+    {                                                                                              \
+        multiply_pairs(m, a, b, c, rows, 1);                                                       \
+    }                                                                                              \
+    static void wide_pairs_##rows(const SpMultiply *m, const float *a, const float *b, float *c)   \
+    {                                                                                              \
+        multiply_pairs(m, a, b, c, rows, 2);                                                       \
+    }
+#define PAIRS_ENTRY(rows) {narrow_pairs_##rows, wide_pairs_##rows},
+EACH_TILE(PAIRS)
+static Tile *const tiles_rounded[SP_TILE_ROWS][2] = {EACH_TILE(PAIRS_ENTRY)};
+
+#else
+
+/* They stay float32, rounded: the products are then exact, and only the order of sums differs. */
+static void round_all(float *x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        x[i] = sp_bf16_to_f32(sp_f32_to_bf16(x[i]));
+}
+
+static void round_rows(float *a, int64_t rows, int64_t depth)
+{
+    for (int64_t r = 0; r < rows; r++)
+        round_all(a + r * SP_LEAD, depth);
+}
+
+static void round_panels(float *b, int64_t columns, int64_t depth)
+{
+    round_all(b, sp_padded(columns) * depth);
+}
+
+#define tiles_rounded tiles
+
+#endif
 
 void sp_widen(const SpTensor *w, int64_t begin, int64_t count, float *out)
 {
@@ -148,6 +252,7 @@ void sp_widen(const SpTensor *w, int64_t begin, int64_t count, float *out)
 /* Part of a product: rows row .. row + rows, outputs out .. out + outs. */
 typedef struct Unit {
     int64_t row, rows, out, outs;
+    bool rounded; /* to bf16 */
 } Unit;
 
 enum { UNIT_OUTS = 1024, UNIT_ROWS = 768, UNIT_LEAD = UNIT_OUTS + 16 };
@@ -184,12 +289,17 @@ static void compute_unit(const SpProduct *p, const Unit *u, const Work *work)
         const int64_t count = sp_min(depth, in - first);
         const bool last = first + count == in;
         pack_weights(p, u, first, count, work);
+        if (u->rounded)
+            round_panels(work->b, u->outs, count);
         for (int64_t row = 0; row < u->rows; row += SP_GROUP_ROWS) {
             const int64_t rows = sp_min(SP_GROUP_ROWS, u->rows - row);
             float *sums = work->sums + (depth < in ? row * UNIT_LEAD : 0);
             p->load(p->of, u->row + row, rows, first, count, work->a);
-            sp_multiply(
-                &(SpMultiply){work->a, rows, count, work->b, u->outs, first > 0, sums, UNIT_LEAD});
+            if (u->rounded)
+                round_rows(work->a, rows, count);
+            multiply(&(SpMultiply){work->a, rows, count, work->b, u->outs, first > 0, sums,
+                                   UNIT_LEAD, 0},
+                     u->rounded ? tiles_rounded : tiles);
             if (last)
                 p->finish(p->of, u->row + row, rows, u->out, u->outs, sums, UNIT_LEAD);
         }
@@ -200,7 +310,7 @@ static void compute_unit(const SpProduct *p, const Unit *u, const Work *work)
  * but several units a thread. */
 static int64_t rows_per_unit(int64_t rows, int64_t out_units, int threads)
 {
-    enum { UNITS = 3, LEAST = 2 * SP_GROUP_ROWS };
+    enum { UNITS = 2, LEAST = 2 * SP_GROUP_ROWS };
     const int64_t cuts = threads > 1 ? (UNITS * threads + out_units - 1) / out_units : 1;
     const int64_t even = (rows + cuts - 1) / cuts;
     const int64_t tiled = (even + SP_TILE_ROWS - 1) / SP_TILE_ROWS * SP_TILE_ROWS;
@@ -217,7 +327,8 @@ void sp_product(SpDevice *device, const SpProduct *p)
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t i = 0; i < units; i++) {
         const int64_t row = i / across * tall, out = i % across * UNIT_OUTS;
-        const Unit u = {row, sp_min(tall, p->rows - row), out, sp_min(UNIT_OUTS, outs - out)};
+        const Unit u = {row, sp_min(tall, p->rows - row), out, sp_min(UNIT_OUTS, outs - out),
+                        sp_cpu(device)->precision == SP_PRECISION_BF16};
         float *b = sp_cpu_work(device), *a = b + UNIT_OUTS * SP_DEPTH;
         compute_unit(p, &u, &(Work){b, a, a + SP_GROUP_ROWS * SP_LEAD});
     }

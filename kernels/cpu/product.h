@@ -39,7 +39,8 @@ static inline int64_t sp_padded(int64_t columns)
 #define sp_pack_transposed SP_FN(sp_pack_transposed)
 void sp_pack_transposed(const float *w, int64_t ldw, int64_t columns, int64_t depth, float *packed);
 
-/* Likewise of w [depth, columns], rows ldw apart. */
+/* Likewise of w [depth, columns], rows ldw apart; of a last panel that is at most half full, the
+ * other half is left alone. */
 #define sp_pack_rows SP_FN(sp_pack_rows)
 void sp_pack_rows(const float *w, int64_t ldw, int64_t columns, int64_t depth, float *packed);
 
@@ -52,6 +53,8 @@ typedef struct SpMultiply {
     bool add;
     float *c; /* [rows, sp_padded(columns)], ldc apart */
     int64_t ldc;
+    int64_t ldb; /* 0: b is packed; else its rows [depth, columns] lie so far apart, columns being a
+                    multiple of SP_VL */
 } SpMultiply;
 
 #define sp_multiply SP_FN(sp_multiply)

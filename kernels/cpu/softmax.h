@@ -19,16 +19,12 @@ static inline float softmax_exp(float *s, int64_t n, float largest)
         v_store(s + i, e);
         sum += e;
     }
-    float total = v_sum(sum);
     if (i < n) {
-        float e[SP_VL];
-        v_store(e, v_exp(v_load_n(s + i, n - i) - v_set(largest)));
-        for (int64_t j = i; j < n; j++) {
-            s[j] = e[j - i];
-            total += s[j];
-        }
+        const vf e = v_exp(v_load_n(s + i, n - i) - v_set(largest));
+        v_store_n(s + i, e, n - i);
+        sum += v_select(v_first(n - i), e, (vf){0});
     }
-    return total;
+    return v_sum(sum);
 }
 
 static inline float softmax_max(const float *s, int64_t n)
@@ -37,10 +33,19 @@ static inline float softmax_max(const float *s, int64_t n)
     int64_t i = 0;
     for (; i + SP_VL <= n; i += SP_VL)
         max = v_max(v_load(s + i), max);
-    float largest = v_largest(max);
-    for (; i < n; i++)
-        largest = s[i] > largest ? s[i] : largest;
-    return largest;
+    if (i < n)
+        max = v_select(v_first(n - i), v_max(v_load_n(s + i, n - i), max), max);
+    return v_largest(max);
+}
+
+/* The softmax of all scores of a query. */
+static inline void softmax_whole(float *s, int64_t n)
+{
+    const vf share = v_set(1 / softmax_exp(s, n, softmax_max(s, n)));
+    for (int64_t i = 0; i < n; i += SP_VL) {
+        const int64_t count = n - i < SP_VL ? n - i : SP_VL;
+        v_store_n(s + i, share * v_load_n(s + i, count), count);
+    }
 }
 
 /* One query's next tile of scores, which become exponentials: *row_max and *row_sum are its running

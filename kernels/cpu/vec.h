@@ -36,35 +36,51 @@ static inline void v_store(float *p, vf v)
     memcpy(p, &v, sizeof v);
 }
 
+/* Which elements are among the first n. */
+static inline vi v_first(int64_t n)
+{
+    vi at;
+    for (int i = 0; i < SP_VL; i++)
+        at[i] = i;
+    return at < (int32_t)n;
+}
+
 /* The first n <= SP_VL floats, then zeros; nothing beyond them is touched. */
 #if defined(__AVX512F__)
 static inline vf v_load_n(const float *p, int64_t n)
 {
+    if (n == SP_VL)
+        return v_load(p);
     return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
 }
 
 static inline void v_store_n(float *p, vf v, int64_t n)
 {
-    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+    if (n == SP_VL)
+        v_store(p, v);
+    else
+        _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
 }
 #elif defined(__AVX2__)
-static inline __m256i v_first(int64_t n)
-{
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
 static inline vf v_load_n(const float *p, int64_t n)
 {
-    return (vf)_mm256_maskload_ps(p, v_first(n));
+    if (n == SP_VL)
+        return v_load(p);
+    return (vf)_mm256_maskload_ps(p, (__m256i)v_first(n));
 }
 
 static inline void v_store_n(float *p, vf v, int64_t n)
 {
-    _mm256_maskstore_ps(p, v_first(n), (__m256)v);
+    if (n == SP_VL)
+        v_store(p, v);
+    else
+        _mm256_maskstore_ps(p, (__m256i)v_first(n), (__m256)v);
 }
 #else
 static inline vf v_load_n(const float *p, int64_t n)
 {
+    if (n == SP_VL)
+        return v_load(p);
     vf v = {0};
     memcpy(&v, p, (size_t)n * sizeof *p);
     return v;
@@ -72,7 +88,10 @@ static inline vf v_load_n(const float *p, int64_t n)
 
 static inline void v_store_n(float *p, vf v, int64_t n)
 {
-    memcpy(p, &v, (size_t)n * sizeof *p);
+    if (n == SP_VL)
+        v_store(p, v);
+    else
+        memcpy(p, &v, (size_t)n * sizeof *p);
 }
 #endif
 
@@ -140,6 +159,34 @@ static inline float v_sum(vf v)
         for (int i = 0; i < n; i++)
             q[i] += q[i + n];
     return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
+}
+
+/* Each run of `width` elements, a power of two at most SP_VL, becomes its sum. */
+static inline vf v_sum_runs(vf v, int64_t width)
+{
+#if defined(__AVX512F__)
+    if (width > 1)
+        v += (vf)_mm512_permute_ps((__m512)v, 0xb1);
+    if (width > 2)
+        v += (vf)_mm512_permute_ps((__m512)v, 0x4e);
+    if (width > 4)
+        v += (vf)_mm512_shuffle_f32x4((__m512)v, (__m512)v, 0xb1);
+    if (width > 8)
+        v += (vf)_mm512_shuffle_f32x4((__m512)v, (__m512)v, 0x4e);
+#elif defined(__AVX2__)
+    if (width > 1)
+        v += (vf)_mm256_permute_ps((__m256)v, 0xb1);
+    if (width > 2)
+        v += (vf)_mm256_permute_ps((__m256)v, 0x4e);
+    if (width > 4)
+        v += (vf)_mm256_permute2f128_ps((__m256)v, (__m256)v, 1);
+#else
+    if (width > 1)
+        v += __builtin_shufflevector(v, v, 1, 0, 3, 2);
+    if (width > 2)
+        v += __builtin_shufflevector(v, v, 2, 3, 0, 1);
+#endif
+    return v;
 }
 
 static inline float v_largest(vf v)

@@ -76,8 +76,8 @@ static void position_terms(const SpWindowAttention *a, const Unit *u, const floa
     for (int64_t first = 0; first < u->queries; first += SP_GROUP_ROWS) {
         const int64_t count = sp_min(SP_GROUP_ROWS, u->queries - first);
         load_queries(a, u, first, count, work);
-        sp_multiply(
-            &(SpMultiply){work->q, count, a->head, work->b, entries, false, work->scores, SP_LEAD});
+        sp_multiply(&(SpMultiply){work->q, count, a->head, work->b, entries, false, work->scores,
+                                  SP_LEAD, 0});
         for (int64_t r = first; r < first + count; r++) {
             const int64_t at = rows ? u->first + r / u->columns : r % u->columns;
             const float *last = work->scores + (r - first) * SP_LEAD + at + side - 1;
@@ -130,8 +130,8 @@ static void attend(const SpWindowAttention *a, const Unit *u, const Work *work)
             const int64_t count = sp_min(SP_GROUP_ROWS, u->queries - q);
             float *acc = work->acc + q * lead;
             load_queries(a, u, q, count, work);
-            sp_multiply(
-                &(SpMultiply){work->q, count, head, work->b, keys, false, work->scores, SP_LEAD});
+            sp_multiply(&(SpMultiply){work->q, count, head, work->b, keys, false, work->scores,
+                                      SP_LEAD, 0});
             for (int64_t r = 0; r < count; r++) {
                 float *scores = work->scores + r * SP_LEAD;
                 add_positions(scores, a->scale, side, rows, work->row + (q + r) * side + first,
@@ -140,7 +140,7 @@ static void attend(const SpWindowAttention *a, const Unit *u, const Work *work)
                                head);
             }
             sp_multiply(
-                &(SpMultiply){work->scores, count, keys, work->c, head, first > 0, acc, lead});
+                &(SpMultiply){work->scores, count, keys, work->c, head, first > 0, acc, lead, 0});
         }
     }
     for (int64_t r = 0; r < u->queries; r++) {

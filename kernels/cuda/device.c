@@ -129,7 +129,7 @@ SpStatus sp_cuda_open(int index, SpDevice **device)
     cuda->library_keys = SP_CUDA_LIBRARY_KEYS;
     cuda->half = cuda->major >= 8 ? SP_BF16 : SP_F16;
     cuda->device = (SpDevice){.name = "cuda",
-                              .has_bf16 = true,
+                              .prefers_bf16 = true,
                               .ops = sp_cuda_ops,
                               .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
                               .available_memory = available_memory,

@@ -28,6 +28,29 @@ static void print_string(FILE *stream, const char *text)
     fputc('"', stream);
 }
 
+/* Copies the text, cut at LINE, with what a terminal would obey, in a file's name perhaps, as
+ * question marks. */
+static const char *plain(const char *text, char out[LINE])
+{
+    char *to = out;
+    for (const char *at = text, *from = text; *at; from = at) {
+        const uint32_t code = sp_utf8_next(&at);
+        const size_t bytes = (size_t)(at - from);
+        const bool bare = code == SP_UTF8_REPLACEMENT && bytes == 1; /* a byte, no UTF-8 */
+        const uint32_t shown = bare ? (unsigned char)*from : code;
+        if (to + bytes >= out + LINE)
+            break;
+        if (shown < 0x20 || (shown >= 0x7f && shown < 0xa0)) {
+            *to++ = '?';
+        } else {
+            memcpy(to, from, bytes);
+            to += bytes;
+        }
+    }
+    *to = 0;
+    return out;
+}
+
 /* Begins the line of an event; the caller writes further members and then `end_event`. */
 static void begin_event(SpConsole *console, const char *event, const char *key, const char *text)
 {
@@ -63,9 +86,10 @@ static void report(void *self, double done, double total)
     const double now = sp_clock(), elapsed = now - console->start;
     const double share = total > 0 ? fmin(done / total, 1) : 0;
     const double left = share > 0 ? elapsed / share - elapsed : 0;
-    char bar[BAR + 1] = {0}, pace[80] = "";
+    char bar[BAR + 1] = {0}, pace[80] = "", video[LINE];
     const bool often = console->terminal || console->style == SP_PROGRESS_JSON;
-    if (console->quiet || now - console->reported < (often ? REDRAW : LINE_EVERY))
+    if (console->quiet || console->inner > 0 ||
+        now - console->reported < (often ? REDRAW : LINE_EVERY))
         return;
     console->reported = now;
     if (console->style == SP_PROGRESS_JSON) {
@@ -86,8 +110,8 @@ static void report(void *self, double done, double total)
                 floor(100 * share), pace, (int)left / 60, (int)left % 60);
     else
         fprintf(console->stream, "%s%s%s: %.0f %%%s, %d:%02d left\n",
-                console->video ? console->video : "", console->video ? ": " : "", console->stage,
-                floor(100 * share), pace, (int)left / 60, (int)left % 60);
+                console->video ? plain(console->video, video) : "", console->video ? ": " : "",
+                console->stage, floor(100 * share), pace, (int)left / 60, (int)left % 60);
     fflush(console->stream);
     console->drawn = console->terminal;
 }
@@ -105,6 +129,10 @@ void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose,
 
 void sp_console_begin(SpConsole *console, const char *stage, double frames)
 {
+    if (console->stage) {
+        console->inner = sp_clock();
+        return;
+    }
     console->stage = stage;
     console->frames = frames;
     console->start = console->reported = sp_clock();
@@ -118,7 +146,11 @@ void sp_console_begin(SpConsole *console, const char *stage, double frames)
 
 double sp_console_end(SpConsole *console)
 {
-    const double seconds = sp_clock() - console->start;
+    const double now = sp_clock(), seconds = now - console->start, inner = now - console->inner;
+    if (console->inner > 0) {
+        console->inner = 0;
+        return inner;
+    }
     clear_bar(console);
     if (tells_stages(console)) {
         begin_event(console, "end", "stage", console->stage);
@@ -126,25 +158,31 @@ double sp_console_end(SpConsole *console)
         end_event(console);
     } else
         sp_console_detail(console, "%s: %.2f s", console->stage, seconds);
+    console->stage = NULL;
     return seconds;
+}
+
+void sp_console_settle(SpConsole *console)
+{
+    clear_bar(console);
+    console->stage = NULL;
+    console->inner = 0;
 }
 
 /* `event`: what the line is in JSON. */
 static void print_line(SpConsole *console, const char *event, const char *format, va_list arguments)
 {
+    char text[LINE], video[LINE], line[LINE];
     clear_bar(console);
+    vsnprintf(text, sizeof text, format, arguments);
     if (console->style == SP_PROGRESS_JSON) {
-        char text[LINE];
-        vsnprintf(text, sizeof text, format, arguments);
         begin_event(console, event, "text", text);
         end_event(console);
         return;
     }
-    fputs("spatrack: ", console->stream);
-    if (console->video)
-        fprintf(console->stream, "%s: ", console->video);
-    vfprintf(console->stream, format, arguments);
-    fputc('\n', console->stream);
+    fprintf(console->stream, "spatrack: %s%s%s\n",
+            console->video ? plain(console->video, video) : "", console->video ? ": " : "",
+            plain(text, line));
     fflush(console->stream);
 }
 
@@ -177,6 +215,8 @@ void sp_console_error(SpConsole *console, const SpStatus *status)
         begin_event(console, "error", "text", status->text);
         fprintf(console->stream, ", \"status\": %d", (int)status->code);
         end_event(console);
-    } else
-        fprintf(console->stream, "spatrack: %s\n", status->text);
+    } else {
+        char line[LINE];
+        fprintf(console->stream, "spatrack: %s\n", plain(status->text, line));
+    }
 }

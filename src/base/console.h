@@ -22,6 +22,7 @@ typedef struct SpConsole {
     SpProgress progress; /* of the stage that runs; hand it to the stage */
     const char *stage;
     const char *video;      /* which it is of, where there are several; else NULL; a view */
+    double inner;           /* sp_clock() of a stage that runs within it; 0: none does */
     double frames;          /* the whole stage stands for so many frames; 0: not known */
     double start, reported; /* sp_clock() of the stage, and of the last report */
     bool drawn;
@@ -32,11 +33,15 @@ typedef struct SpConsole {
 void sp_console_open(SpConsole *console, FILE *stream, bool quiet, bool verbose,
                      SpProgressStyle style);
 
-/* A stage begins; `frames`: what it stands for in the pace shown, 0 if that is not known. */
+/* A stage begins; `frames`: what it stands for in the pace shown, 0 if that is not known. Within
+ * another one it is only timed. */
 void sp_console_begin(SpConsole *console, const char *stage, double frames);
 
 /* The stage ends; returns its seconds. */
 double sp_console_end(SpConsole *console);
+
+/* No stage runs, also where one failed before its end. */
+void sp_console_settle(SpConsole *console);
 
 /* One line unless quiet, formatted as by printf. */
 void sp_console_note(SpConsole *console, const char *format, ...)

@@ -24,4 +24,9 @@ static inline bool sp_has_avx512(void)
            __builtin_cpu_supports("avx512vl");
 }
 
+static inline bool sp_has_avx512_bf16(void)
+{
+    return sp_has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+
 #endif

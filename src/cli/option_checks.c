@@ -80,6 +80,26 @@ static SpStatus check_chunks(const SpJob *job)
     return sp_ok();
 }
 
+/* New grids while a clip streams. */
+static SpStatus check_grids(const SpJob *job)
+{
+    const char *flag = job->queries                ? "queries"
+                       : job->mask                 ? "mask"
+                       : job->prompts->objects > 0 ? "point and --box"
+                       : job->geometry             ? "geometry"
+                       : job->stop_after           ? "stop-after"
+                       : job->dump                 ? "dump"
+                       : job->front_chunk == 0     ? "front-chunk 0"
+                                                   : NULL;
+    if (!job->grid_every)
+        return sp_ok();
+    if (job->mode != SP_TRACKER_ONLINE)
+        return sp_error(SP_USAGE, "--grid-every goes with --mode online");
+    return flag ? sp_error(SP_USAGE, "--grid-every starts grids on the whole frame; leave out --%s",
+                           flag)
+                : sp_ok();
+}
+
 /* One video's flags; its files' names become `files`. */
 static SpStatus check_video(const SpJob *job, SpRunFile files[])
 {
@@ -92,6 +112,7 @@ static SpStatus check_video(const SpJob *job, SpRunFile files[])
     SP_TRY(check_prompts(job));
     SP_TRY(check_known(job));
     SP_TRY(check_chunks(job));
+    SP_TRY(check_grids(job));
     SP_TRY(check_exports(job));
     if (job->omit)
         SP_TRY(sp_result_check_omit(job->omit));

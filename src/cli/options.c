@@ -41,8 +41,8 @@ static const Option options[] = {
     {NUMBER, "start", "SEC", "begin SEC seconds into the video (0)", SETTING(start), .max = 1e9},
     {WHOLE, "stride", "N", "use every Nth frame from there (1)", KEPT(stride), .min = 1, .max = 1e9,
      .default_value = 1},
-    {WHOLE, "max-frames", "N", "use at most N frames (80; 300 online)", SETTING(max_frames),
-     .min = 1, .max = 1e6, .default_value = -1},
+    {WHOLE, "max-frames", "N", "use at most N frames; 0: all (80; 300 online)", SETTING(max_frames),
+     .max = 1e6, .default_value = -1},
     {WHOLE, "stream", "N", "read stream N of the file, from 0 (the largest video)", KEPT(stream),
      .max = 1e6, .default_value = -1},
     {CHOICE, "portrait", "crop|fit",
@@ -67,6 +67,8 @@ static const Option options[] = {
     {.kind = HEADING, .name = "Queries"},
     {WHOLE, "grid", "N", "track N x N points on the first frame (10; 50 within a mask)",
      SETTING(grid), .min = 1, .max = 1000},
+    {WHOLE, "grid-every", "N", "online: every N frames, new points where none is tracked any more",
+     SETTING(grid_every), .if_given = true, .min = 1, .max = 1e6},
     {TEXT, "queries", "FILE.csv",
      "track the points in FILE, one t,x,y per line: used frame, pixels", SETTING(queries)},
     {TEXT, "mask", "FILE.png", "keep only the grid points where FILE is not black", SETTING(mask)},
@@ -154,8 +156,8 @@ static const Option options[] = {
     {TEXT, "weights", "DIR", "take the models from DIR/front and DIR/offline or DIR/online",
      RUN(weights)},
     {CHOICE, "device", "auto|cpu|cuda", "where to compute (auto)", RUN(device)},
-    {CHOICE, "precision", "auto|f32|bf16", "number formats on a GPU (auto: bf16 and TF32)",
-     SETTING(precision)},
+    {CHOICE, "precision", "auto|f32|bf16",
+     "number formats (auto: bf16 and TF32 on a GPU, else f32)", SETTING(precision)},
     {SIZE, "vram-budget", "SIZE", "limit on device memory, such as 4G or 900M (what is free)",
      RUN(vram_budget), .min = 1, .max = 1e15},
     {CHOICE, "weight-mode", "auto|in-place|resident|streamed",
@@ -251,7 +253,9 @@ static SpStatus read_choice(const Option *option, const char *text, double *valu
 {
     const size_t length = strlen(text);
     const char *word = option->value;
-    for (*value = 0; word; *value += 1) {
+    *value = 0;
+    for (int place = 0; word; place++) {
+        *value = place;
         if (strcspn(word, "|") == length && strncmp(word, text, length) == 0)
             return sp_ok();
         word = strchr(word, '|');

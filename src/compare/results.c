@@ -18,6 +18,8 @@ const char *sp_compared_name(SpComparedId id)
     return sp_result_array_name(kinds[id]);
 }
 
+enum { MOST_FRAMES = 1000000 };
+
 static SpStatus read_array(SpComparedResult *result, SpComparedId id)
 {
     const SpResultArray *found = &result->file.array[kinds[id]];
@@ -37,9 +39,14 @@ SpStatus sp_compared_open(const char *path, SpComparedResult *result)
     SP_TRY(sp_result_arrays_open(path, wanted, &result->file));
     result->frames = result->file.frames;
     result->tracks = result->file.tracks;
+    if (result->frames > MOST_FRAMES)
+        return sp_error(SP_INPUT, "%.300s has more than %d frames", path, MOST_FRAMES);
     for (SpComparedId id = 0; id < SP_COMPARED_ARRAYS; id++)
-        if (sp_result_arrays_have(&result->file, kinds[id]))
+        if (sp_result_arrays_have(&result->file, kinds[id])) {
+            if (result->file.array[kinds[id]].count == 0)
+                return sp_error(SP_INPUT, "%.300s: array %s is empty", path, sp_compared_name(id));
             SP_TRY(read_array(result, id));
+        }
     return result->frames >= 0
                ? sp_ok()
                : sp_error(SP_INPUT,

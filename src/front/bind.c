@@ -9,7 +9,7 @@
 #define CAMERA "camera_head."
 #define DPT    "depth_head."
 
-enum { MAX_BLOCKS = 256, DEFAULT_HEAD = 64, DEFAULT_HEADS = 16 };
+enum { MAX_BLOCKS = 256, MAX_ROUNDS = 64, DEFAULT_HEAD = 64, DEFAULT_HEADS = 16 };
 
 /* What the blocks of a part have in common: their names are PREFIXi. */
 typedef struct BlockKind {
@@ -124,7 +124,7 @@ static void bind_camera(SpBinder *b, SpFront *f)
     const int64_t d = h->width = 2 * f->width;
     const float eps = config_eps(b, "cam_norm_eps", 1e-5);
     h->adaptive_norm = (SpNorm){.width = d, .eps = config_eps(b, "cam_adaln_eps", 1e-6)};
-    h->rounds = config(b, "cam_iterations", 4);
+    h->rounds = (int64_t)sp_bind_number(b, "cam_iterations", 4, 1, MAX_ROUNDS);
     sp_bind_into_group(b, SP_HOST_GROUP);
     h->empty_pose = sp_bind_floats(b, SP_FRONT_ENCODING, CAMERA "empty_pose_tokens");
     h->weight_group = sp_bind_new_group(b);

@@ -150,6 +150,8 @@ static double cost_of(SpBundleSolver *s, const SpBundlePose *pose, double (*poin
 static inline void linearise(const SpBundleSolver *s, SpBundleObservation *o)
 {
     double v[3];
+    const double *pose_scale = s->scale + POSE * (o->frame - 1),
+                 *point_scale = s->scale + s->pose_unknowns + 3 * o->point;
     const double *camera = s->camera[o->frame], *t = s->pose[o->frame].t,
                  *r = s->rotation[o->frame];
     project(camera, r, t, s->point[o->point], o->xy, v, o->residual);
@@ -164,38 +166,52 @@ static inline void linearise(const SpBundleSolver *s, SpBundleObservation *o)
             j[3 + k] = g[a][k];
             j[POSE + k] = g[a][0] * r[k] + g[a][1] * r[3 + k] + g[a][2] * r[6 + k];
         }
-        for (int k = o->frame ? 0 : POSE; k < UNKNOWNS; k++)
-            j[k] *= s->scale[sp_bundle_unknown(s, o, k)];
+        for (int k = 0; k < POSE && o->frame; k++)
+            j[k] *= pose_scale[k];
+        for (int k = 0; k < 3; k++)
+            j[POSE + k] *= point_scale[k];
     }
 }
 
-/* Adds j_a j_b^T's lower triangle and j r, of n unknowns, to `products` and `gradient`. */
-static inline __attribute__((always_inline)) void
-add_normal(const SpBundleObservation *o, int from, int n, double *gradient, double *products)
+/* Adds j_a j_b^T's lower triangle and j r of the point's unknowns. */
+static inline void add_point(const SpBundleObservation *o, double gradient[3], double products[6])
 {
-    const double *u = o->jacobian[0] + from, *v = o->jacobian[1] + from;
-    for (int i = 0; i < n; i++) {
+    const double *u = o->jacobian[0] + POSE, *v = o->jacobian[1] + POSE;
+    for (int i = 0; i < 3; i++) {
         gradient[i] += u[i] * o->residual[0] + v[i] * o->residual[1];
         for (int k = 0; k <= i; k++)
             products[i * (i + 1) / 2 + k] += u[i] * u[k] + v[i] * v[k];
     }
 }
 
+/* Adds j r, and then j_a j_b^T, of the pose's unknowns. */
+static inline void add_pose(const SpBundleObservation *o, SpBundleVector sums[ROWS])
+{
+    const double *u = o->jacobian[0], *v = o->jacobian[1];
+    SpBundleVector all_u, all_v;
+    memcpy(&all_u, u, sizeof all_u);
+    memcpy(&all_v, v, sizeof all_v);
+    sums[0] += o->residual[0] * all_u + o->residual[1] * all_v;
+#pragma GCC unroll 6
+    for (int i = 0; i < POSE; i++)
+        sums[1 + i] += u[i] * all_u + v[i] * all_v;
+}
+
 /* Linearises the points of a chunk and forms their blocks and gradients, and the chunk's sums. */
 static void linearise_chunk(SpBundleSolver *s, int64_t chunk)
 {
-    double(*sums)[SUMS] = s->sums + chunk * s->frames;
+    SpBundleVector(*sums)[ROWS] = s->sums + chunk * s->frames;
     memset(sums, 0, (size_t)s->frames * sizeof *sums);
     for (int64_t p = sp_bundle_chunk(s, chunk); p < sp_bundle_chunk(s, chunk + 1); p++) {
-        double *gradient = s->gradient + s->pose_unknowns + 3 * p;
-        memset(gradient, 0, 3 * sizeof *gradient);
-        memset(s->normal[p], 0, sizeof s->normal[p]);
+        double gradient[3] = {0}, normal[6] = {0};
         for (int64_t i = s->first[p]; i < s->first[p + 1]; i++) {
             SpBundleObservation *o = &s->obs[i];
             linearise(s, o);
-            add_normal(o, POSE, 3, gradient, s->normal[p]);
-            add_normal(o, 0, POSE, sums[o->frame], sums[o->frame] + POSE);
+            add_point(o, gradient, normal);
+            add_pose(o, sums[o->frame]);
         }
+        memcpy(s->gradient + s->pose_unknowns + 3 * p, gradient, sizeof gradient);
+        memcpy(s->normal[p], normal, sizeof normal);
     }
 }
 
@@ -206,16 +222,16 @@ static void linearise_all(SpBundleSolver *s)
 #pragma omp parallel for schedule(static) num_threads(s->threads)
     for (int64_t chunk = 0; chunk < CHUNKS; chunk++)
         linearise_chunk(s, chunk);
-    double(*total)[SUMS] = s->sums + CHUNKS * s->frames;
+    SpBundleVector(*total)[ROWS] = s->sums + CHUNKS * s->frames;
     for (int64_t t = 1; t < s->frames; t++) {
-        for (int i = 0; i < SUMS; i++) {
-            total[t][i] = 0;
-            for (int64_t chunk = 0; chunk < CHUNKS; chunk++)
+        for (int i = 0; i < ROWS; i++) {
+            total[t][i] = s->sums[t][i];
+            for (int64_t chunk = 1; chunk < CHUNKS; chunk++)
                 total[t][i] += s->sums[chunk * s->frames + t][i];
         }
         for (int i = 0; i < POSE; i++) {
-            s->gradient[POSE * (t - 1) + i] = total[t][i];
-            s->diagonal[POSE * (t - 1) + i] = total[t][POSE + i * (i + 3) / 2];
+            s->gradient[POSE * (t - 1) + i] = total[t][0][i];
+            s->diagonal[POSE * (t - 1) + i] = total[t][1 + i][i];
         }
     }
     for (int64_t p = 0; p < s->points; p++)
@@ -366,6 +382,8 @@ SpBundleStats SP_FN(sp_bundle_solve)(const SpBundleProblem *problem, void *works
 {
     SpBundleSolver s = {.frames = problem->frames, .pose_unknowns = POSE * (problem->frames - 1)};
     SpBundleStats stats = {0};
+    if (!workspace) /* else, to lay_out, only the size would be asked */
+        return stats;
     s.threads = problem->threads > 1 ? problem->threads : 1;
     lay_out(&s, workspace, problem->frames, problem->points);
     memcpy(c2w, problem->c2w, (size_t)(16 * problem->frames) * sizeof *c2w);

@@ -14,7 +14,7 @@ enum {
     LANES = 8,         /* a pose's unknowns with padding: two or one vector of doubles */
     BLOCK_POINTS = 64, /* points eliminated together: a bit each of a word */
     CHUNKS = 16, /* of points that are summed over by themselves, whatever the number of threads */
-    SUMS = 27    /* of a frame: gradient, J^T J's lower triangle */
+    ROWS = 1 + POSE /* of a frame's sums: gradient, J^T J */
 };
 
 /* x_cam = R x + t of one frame. */
@@ -25,7 +25,11 @@ typedef struct SpBundlePose {
 typedef struct SpBundleObservation {
     int32_t frame, point;
     double xy[2], residual[2], jacobian[2][UNKNOWNS];
+    double along[2]; /* J_pose times the pose's step */
 } SpBundleObservation;
+
+/* A pose's unknowns; what stands in the last two lanes is of no account. */
+typedef double SpBundleVector __attribute__((vector_size(LANES * sizeof(double)), aligned(8)));
 
 /* The transposed of a block of 6 x 6 between two poses, or of 6 x 3 between a pose and a point. */
 typedef double SpBundleBlock[POSE][LANES];
@@ -42,7 +46,7 @@ typedef struct SpBundleSolver {
     double (*rotation)[9]; /* [T] of the poses at hand */
     double (*point)[3], (*next_point)[3];
     double *scale, *diagonal, *gradient, *step; /* [unknowns] */
-    double (*sums)[SUMS];                       /* [CHUNKS + 1, T], the last of all points */
+    SpBundleVector (*sums)[ROWS];               /* [CHUNKS + 1, T], the last of all points */
     double (*normal)[6];                        /* [P] J^T J of the points, lower triangle */
     double (*inverse)[9];                       /* [P] inverse factors of the points' blocks */
     SpBundleBlock *schur;   /* frames 1 .. i and 1 .. j <= i at i (i - 1) / 2 + j - 1 */
@@ -50,19 +54,6 @@ typedef struct SpBundleSolver {
     double (*right)[3];     /* [BLOCK_POINTS] L^-1 times the point's gradient */
     uint64_t *seen;         /* [T] which points of the block a frame sees */
 } SpBundleSolver;
-
-/* Whether unknown j of an observation is solved for: frame 0 is fixed. */
-static inline bool sp_bundle_free(const SpBundleObservation *o, int j)
-{
-    return o->frame || j >= POSE;
-}
-
-/* Where unknown j of an observation is among the solver's. */
-static inline int64_t sp_bundle_unknown(const SpBundleSolver *s, const SpBundleObservation *o,
-                                        int j)
-{
-    return j < POSE ? POSE * (o->frame - 1) + j : s->pose_unknowns + 3 * o->point + j - POSE;
-}
 
 /* One damped step: solves (J^T J + diagonal / radius) d = -J^T r of the scaled Jacobian into
  * `step` by eliminating the points (Schur complement, Cholesky). *decrease: that of the linear

@@ -4,7 +4,7 @@
 #include "base/minmax.h"
 #include "geometry/bundle_internal.h"
 
-typedef double Vector __attribute__((vector_size(LANES * sizeof(double)), aligned(8)));
+typedef SpBundleVector Vector;
 
 /* L^-1 [3, 3] lower of the Cholesky factor of the point's damped block. */
 static bool invert_point(const SpBundleSolver *s, int64_t p, double radius, double inverse[9])
@@ -72,13 +72,12 @@ static void begin_schur(SpBundleSolver *s, double radius)
 {
     memset(s->schur, 0, (size_t)(s->frames * (s->frames - 1) / 2) * sizeof *s->schur);
     for (int64_t t = 1; t < s->frames; t++) {
-        const double *products = s->sums[CHUNKS * s->frames + t] + POSE;
+        const Vector *products = s->sums[CHUNKS * s->frames + t] + 1;
         double(*block)[LANES] = s->schur[block_at(t, t)];
-        for (int i = 0; i < POSE; i++)
-            for (int k = 0; k < POSE; k++)
-                block[k][i] = i < k ? products[k * (k + 1) / 2 + i] : products[i * (i + 1) / 2 + k];
-        for (int i = 0; i < POSE; i++)
+        for (int i = 0; i < POSE; i++) {
+            memcpy(block[i], &products[i], POSE * sizeof(double));
             block[i][i] += s->diagonal[POSE * (t - 1) + i] / radius;
+        }
     }
     for (int64_t j = 0; j < s->pose_unknowns; j++)
         s->step[j] = -s->gradient[j];
@@ -97,16 +96,16 @@ static bool factor_point(SpBundleSolver *s, double radius, int64_t first, int64_
         double(*out)[LANES] = s->factor[o->frame * BLOCK_POINTS + at];
         if (!o->frame)
             continue;
-        memset(out, 0, sizeof(SpBundleFactor));
-        for (int j = 0; j < POSE; j++) {
-            double w[3], y[3];
-            for (int k = 0; k < 3; k++)
-                w[k] = o->jacobian[0][j] * o->jacobian[0][POSE + k] +
-                       o->jacobian[1][j] * o->jacobian[1][POSE + k];
-            lower(l, w, y);
-            for (int k = 0; k < 3; k++)
-                out[k][j] = y[k];
-        }
+        Vector u, v, w[3];
+        memcpy(&u, o->jacobian[0], sizeof u);
+        memcpy(&v, o->jacobian[1], sizeof v);
+        for (int k = 0; k < 3; k++)
+            w[k] = o->jacobian[0][POSE + k] * u + o->jacobian[1][POSE + k] * v;
+        const Vector y[3] = {l[0] * w[0], l[3] * w[0] + l[4] * w[1],
+                             l[6] * w[0] + l[7] * w[1] + l[8] * w[2]};
+        memcpy(out, y, sizeof y);
+        for (int k = 0; k < 3; k++)
+            memset(out[k] + POSE, 0, (LANES - POSE) * sizeof out[k][0]);
     }
     return true;
 }
@@ -234,48 +233,44 @@ static void substitute_cameras(SpBundleSolver *s)
     }
 }
 
-/* The points' steps from the cameras'. */
-static void substitute_points(SpBundleSolver *s)
+/* A point's steps from the cameras'. Returns the decrease of its share of the linear model: -(J
+ * d).(r + J d / 2). */
+static double substitute_point(SpBundleSolver *s, int64_t p)
 {
-#pragma omp parallel for schedule(static) num_threads(s->threads)
-    for (int64_t p = 0; p < s->points; p++) {
-        const int64_t at = s->pose_unknowns + 3 * p;
-        double right[3], half[3];
-        for (int k = 0; k < 3; k++)
-            right[k] = -s->gradient[at + k];
-        for (int64_t i = s->first[p]; i < s->first[p + 1]; i++) {
-            const SpBundleObservation *o = &s->obs[i];
-            for (int a = 0; a < 2 && o->frame; a++) {
-                double along = 0;
-                for (int j = 0; j < POSE; j++)
-                    along += o->jacobian[a][j] * s->step[sp_bundle_unknown(s, o, j)];
-                for (int k = 0; k < 3; k++)
-                    right[k] -= o->jacobian[a][POSE + k] * along;
-            }
+    double right[3], half[3], *step = s->step + s->pose_unknowns + 3 * p, decrease = 0;
+    for (int k = 0; k < 3; k++)
+        right[k] = -s->gradient[s->pose_unknowns + 3 * p + k];
+    for (int64_t i = s->first[p]; i < s->first[p + 1]; i++) {
+        SpBundleObservation *o = &s->obs[i];
+        const double *pose = s->step + POSE * (o->frame - 1);
+        for (int a = 0; a < 2; a++) {
+            o->along[a] = 0;
+            for (int j = 0; j < POSE && o->frame; j++)
+                o->along[a] += o->jacobian[a][j] * pose[j];
+            for (int k = 0; k < 3; k++)
+                right[k] -= o->jacobian[a][POSE + k] * o->along[a];
         }
-        lower(s->inverse[p], right, half);
-        lower_transposed(s->inverse[p], half, s->step + at);
     }
+    lower(s->inverse[p], right, half);
+    lower_transposed(s->inverse[p], half, step);
+    for (int64_t i = s->first[p]; i < s->first[p + 1]; i++) {
+        const SpBundleObservation *o = &s->obs[i];
+        for (int a = 0; a < 2; a++) {
+            const double *j = o->jacobian[a] + POSE;
+            const double along = o->along[a] + j[0] * step[0] + j[1] * step[1] + j[2] * step[2];
+            decrease -= along * (o->residual[a] + along / 2);
+        }
+    }
+    return decrease;
 }
 
-/* The decrease of the linear model: -(J d).(r + J d / 2). */
-static double model_decrease(const SpBundleSolver *s)
+static double substitute_points(SpBundleSolver *s)
 {
-    double part[CHUNKS], sum = 0;
+    double part[CHUNKS] = {0}, sum = 0;
 #pragma omp parallel for schedule(static) num_threads(s->threads)
-    for (int64_t chunk = 0; chunk < CHUNKS; chunk++) {
-        const int64_t end = s->first[sp_bundle_chunk(s, chunk + 1)];
-        part[chunk] = 0;
-        for (int64_t i = s->first[sp_bundle_chunk(s, chunk)]; i < end; i++) {
-            const SpBundleObservation *o = &s->obs[i];
-            for (int a = 0; a < 2; a++) {
-                double along = 0;
-                for (int j = o->frame ? 0 : POSE; j < UNKNOWNS; j++)
-                    along += o->jacobian[a][j] * s->step[sp_bundle_unknown(s, o, j)];
-                part[chunk] -= along * (o->residual[a] + along / 2);
-            }
-        }
-    }
+    for (int64_t chunk = 0; chunk < CHUNKS; chunk++)
+        for (int64_t p = sp_bundle_chunk(s, chunk); p < sp_bundle_chunk(s, chunk + 1); p++)
+            part[chunk] += substitute_point(s, p);
     for (int i = 0; i < CHUNKS; i++)
         sum += part[i];
     return sum;
@@ -290,7 +285,6 @@ bool sp_bundle_step(SpBundleSolver *s, double radius, double *decrease)
     if (!factor_cameras(s))
         return false;
     substitute_cameras(s);
-    substitute_points(s);
-    *decrease = model_decrease(s);
+    *decrease = substitute_points(s);
     return *decrease > 0 && isfinite(*decrease);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_LIMIT = 4096 };
+enum { LINE_LIMIT = 4096, MOST_QUERIES = 1 << 20 };
 
 /* Where reading is, and what it found. */
 typedef struct Reader {
@@ -59,14 +59,22 @@ static bool is_heading(const char *at)
     return *at == 0;
 }
 
+static SpStatus check_frame(const char *path, long long line, double t, int64_t frames)
+{
+    char last[24] = "";
+    if (t == floor(t) && t >= 0 && t <= (double)(frames - 1))
+        return sp_ok();
+    if (frames < SP_ANY_FRAMES)
+        snprintf(last, sizeof last, "%lld", (long long)frames - 1);
+    return sp_error(SP_USAGE,
+                    "%.300s:%lld: t is %.9g; it must be the number of a used frame, 0..%s", path,
+                    line, t, last);
+}
+
 static SpStatus check_query(const Reader *reader, const double query[3])
 {
     const int64_t extent[] = {reader->plan->input_width, reader->plan->input_height};
-    if (query[0] != floor(query[0]) || query[0] < 0 || query[0] > (double)(reader->frames - 1))
-        return sp_error(SP_USAGE,
-                        "%.300s:%lld: t is %.9g; it must be the number of a used frame, "
-                        "0..%lld",
-                        reader->path, reader->line, query[0], (long long)reader->frames - 1);
+    SP_TRY(check_frame(reader->path, reader->line, query[0], reader->frames));
     for (int i = 0; i < 2; i++)
         if (!sp_frame_has(query[1 + i], extent[i]))
             return sp_error(SP_USAGE,
@@ -88,17 +96,22 @@ static SpStatus check_query(const Reader *reader, const double query[3])
 static SpStatus add_query(Reader *reader, const double query[3])
 {
     SpQueries *out = reader->out;
+    if (out->count == MOST_QUERIES)
+        return sp_error(SP_USAGE, "%.300s:%lld: more than %d queries", reader->path, reader->line,
+                        MOST_QUERIES);
     if (out->count == reader->capacity) {
         const int64_t capacity = out->count ? 2 * out->count : 256;
         float *grown = realloc(out->query, (size_t)capacity * 3 * sizeof *grown);
-        if (!grown)
+        out->query = grown ? grown : out->query;
+        int64_t *lines = realloc(out->line, (size_t)capacity * sizeof *lines);
+        out->line = lines ? lines : out->line;
+        if (!grown || !lines)
             return sp_no_memory(reader->path);
-        out->query = grown;
         reader->capacity = capacity;
     }
     for (int i = 0; i < 3; i++)
         out->query[3 * out->count + i] = (float)query[i];
-    out->count++;
+    out->line[out->count++] = reader->line;
     return sp_ok();
 }
 
@@ -178,6 +191,13 @@ static SpStatus read_file(Reader *reader)
     return status;
 }
 
+SpStatus sp_queries_check(const char *path, const SpQueries *queries, int64_t frames)
+{
+    for (int64_t n = 0; n < queries->count; n++)
+        SP_TRY(check_frame(path, queries->line[n], (double)queries->query[3 * n], frames));
+    return sp_ok();
+}
+
 SpStatus sp_queries_read(const char *path, int64_t frames, const SpFramePlan *plan, SpQueries *out)
 {
     Reader reader = {.path = path, .frames = frames, .plan = plan, .out = out};
@@ -230,8 +250,23 @@ SpStatus sp_queries_grid(int64_t n, int64_t frame, const SpFramePlan *plan, cons
                      : sp_no_memory("the queries");
 }
 
+SpStatus sp_queries_add(SpQueries *queries, const float query[3])
+{
+    const size_t count = (size_t)queries->count + 1;
+    float *more = realloc(queries->query, 3 * count * sizeof *more);
+    queries->query = more ? more : queries->query;
+    uint8_t *object = realloc(queries->object, count);
+    queries->object = object ? object : queries->object;
+    if (!more || !object)
+        return sp_no_memory("the queries");
+    memcpy(more + 3 * queries->count, query, 3 * sizeof *more);
+    object[queries->count++] = 1;
+    return sp_ok();
+}
+
 void sp_queries_free(SpQueries *queries)
 {
+    free(queries->line);
     free(queries->query);
     free(queries->object);
     *queries = (SpQueries){0};

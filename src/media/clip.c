@@ -3,91 +3,204 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/minmax.h"
 
-/* Allocates for one more frame. */
-static SpStatus grow(SpClip *clip, int64_t *capacity)
+struct SpClipReader {
+    SpReader *reader;
+    SpClipSettings settings;
+    SpClip *clip;
+    uint8_t *rgb;
+    int64_t room, listed; /* frames that `video` and the other arrays have memory for */
+    double first_time;    /* that stands in the timestamps */
+};
+
+/* Floats of a prepared frame. */
+static int64_t size_of(const SpClip *clip)
 {
-    if (clip->frames < *capacity)
-        return sp_ok();
-    const int64_t more = *capacity ? 2 * *capacity : 16;
-    const size_t frame = (size_t)(3 * clip->plan.height * clip->plan.width) * sizeof(float);
-    float *video = realloc(clip->video, (size_t)more * frame);
-    clip->video = video ? video : clip->video;
-    double *timestamps = realloc(clip->timestamps, (size_t)more * sizeof *timestamps);
-    clip->timestamps = timestamps ? timestamps : clip->timestamps;
-    int64_t *index = realloc(clip->index, (size_t)more * sizeof *index);
-    clip->index = index ? index : clip->index;
-    if (!video || !timestamps || !index)
-        return sp_no_memory("the clip's frames; use fewer with --max-frames");
-    *capacity = more;
-    return sp_ok();
+    return 3 * clip->plan.height * clip->plan.width;
 }
 
-static SpStatus read_frames(SpReader *reader, const SpClipSettings *settings,
-                            const SpProgress *progress, uint8_t *rgb, SpClip *clip)
+/* Whether there is memory for one more frame, asked each time that 64 MiB are full: the system
+ * promises more than it has. */
+static bool has_memory(const SpClip *clip)
 {
-    const int64_t size = 3 * clip->plan.height * clip->plan.width;
-    const int64_t input = 3 * clip->plan.input_height * clip->plan.input_width;
-    const int64_t expected = sp_reader_video(reader).expected;
-    int64_t capacity = 0;
-    for (;;) {
-        SpFrameInfo info;
-        bool end;
-        SP_TRY(sp_reader_next(reader, rgb, &info, &end));
-        if (end)
-            break;
-        SP_TRY(grow(clip, &capacity));
-        if (settings->keep_original && settings->original_frame == clip->frames) {
-            if (!(clip->original = malloc((size_t)input)))
-                return sp_no_memory("a frame");
-            memcpy(clip->original, rgb, (size_t)input);
-        }
-        SP_TRY(sp_frame_resize(&clip->plan, rgb, clip->video + clip->frames * size));
-        clip->timestamps[clip->frames] = info.timestamp;
-        clip->index[clip->frames++] = info.index;
-        sp_progress(progress, (double)clip->frames, (double)sp_max(expected, clip->frames));
+    const size_t frame = (size_t)size_of(clip) * sizeof *clip->video;
+    const size_t step = 64 << 20, used = (size_t)(clip->frames - clip->first) * frame;
+    if (used / step == (used + frame) / step)
+        return true;
+    return sp_memory_available() > (frame > step ? frame : step);
+}
+
+static SpStatus no_memory(void)
+{
+    return sp_no_memory("the clip's frames; use fewer with --max-frames");
+}
+
+/* Allocates for one more frame: twice as much as before. */
+static SpStatus grow(SpClipReader *r)
+{
+    SpClip *clip = r->clip;
+    if (clip->frames == r->listed) {
+        const int64_t more = r->listed ? 2 * r->listed : 16;
+        double *timestamps = realloc(clip->timestamps, (size_t)more * sizeof *timestamps);
+        clip->timestamps = timestamps ? timestamps : clip->timestamps;
+        int64_t *index = realloc(clip->index, (size_t)more * sizeof *index);
+        clip->index = index ? index : clip->index;
+        if (!timestamps || !index)
+            return no_memory();
+        r->listed = more;
     }
-    SP_TRY(sp_reader_left_out(reader, &clip->left_out));
-    clip->losses = sp_reader_losses(reader);
-    clip->gap = sp_reader_gap(reader);
-    for (int64_t t = 0; t < clip->frames; t++)
-        clip->timestamps[t] += sp_reader_first_time(reader);
+    if (r->settings.no_video)
+        return sp_ok();
+    if (!has_memory(clip))
+        return no_memory();
+    if (clip->frames - clip->first < r->room)
+        return sp_ok();
+    const int64_t first = r->settings.room ? r->settings.room : 16;
+    const int64_t more = r->room ? 2 * r->room : first;
+    float *video = realloc(clip->video, (size_t)(more * size_of(clip)) * sizeof *video);
+    if (!video)
+        return no_memory();
+    clip->video = video;
+    r->room = more;
     return sp_ok();
 }
 
-static SpStatus read_with(const char *path, SpReader *reader, const SpClipSettings *settings,
-                          const SpProgress *progress, SpClip *clip)
+static SpStatus keep_original(const SpClipReader *r)
 {
-    const SpVideoInfo video = sp_reader_video(reader);
+    const SpFramePlan *plan = &r->clip->plan;
+    const size_t bytes = (size_t)(3 * plan->input_height * plan->input_width);
+    if (!r->settings.keep_original || r->settings.original_frame != r->clip->frames)
+        return sp_ok();
+    if (!(r->clip->original = malloc(bytes)))
+        return sp_no_memory("a frame");
+    memcpy(r->clip->original, r->rgb, bytes);
+    return sp_ok();
+}
+
+static SpStatus read_frame(SpClipReader *r, bool *end)
+{
+    SpClip *clip = r->clip;
+    const SpClipSettings *settings = &r->settings;
+    const bool passed = settings->no_video && !settings->keep_original && !settings->see;
+    SpFrameInfo info;
+    SP_TRY(sp_reader_next(r->reader, passed ? NULL : r->rgb, &info, end));
+    if (*end)
+        return sp_ok();
+    SP_TRY(grow(r));
+    SP_TRY(keep_original(r));
+    if (settings->see)
+        settings->see(settings->self, clip->frames, r->rgb);
+    if (!settings->no_video)
+        SP_TRY(sp_frame_resize(&clip->plan, r->rgb,
+                               clip->video + (clip->frames - clip->first) * size_of(clip)));
+    clip->timestamps[clip->frames] = info.timestamp + r->first_time;
+    clip->index[clip->frames++] = info.index;
+    return sp_ok();
+}
+
+static SpStatus find_losses(SpClipReader *r)
+{
+    SP_TRY(sp_reader_left_out(r->reader, &r->clip->left_out));
+    r->clip->losses = sp_reader_losses(r->reader);
+    r->clip->gap = sp_reader_gap(r->reader);
+    r->clip->ended = true;
+    return sp_ok();
+}
+
+/* The first frame's time is known for sure at the end. */
+static void settle_times(SpClipReader *r)
+{
+    const double time = sp_reader_first_time(r->reader);
+    for (int64_t t = 0; t < r->clip->frames && time != r->first_time; t++)
+        r->clip->timestamps[t] += time - r->first_time;
+    r->first_time = time;
+}
+
+SpStatus sp_clip_read_to(SpClipReader *r, int64_t frames, const SpProgress *progress)
+{
+    SpClip *clip = r->clip;
+    while (clip->frames < frames && !clip->ended) {
+        bool end;
+        SP_TRY(read_frame(r, &end));
+        if (end)
+            SP_TRY(find_losses(r));
+        else
+            sp_progress(progress, (double)clip->frames,
+                        (double)sp_max(clip->expected, clip->frames));
+    }
+    settle_times(r);
+    return sp_ok();
+}
+
+void sp_clip_drop(SpClip *clip, int64_t first)
+{
+    const int64_t kept = clip->frames - first;
+    if (first <= clip->first)
+        return;
+    if (clip->video)
+        memmove(clip->video, clip->video + (first - clip->first) * size_of(clip),
+                (size_t)(kept * size_of(clip)) * sizeof *clip->video);
+    clip->first = first;
+}
+
+static SpStatus look(const char *path, SpClipReader *r)
+{
+    const SpClipSettings *settings = &r->settings;
+    const SpVideoInfo video = sp_reader_video(r->reader);
     const int64_t height = video.height, width = video.width;
+    SpClip *clip = r->clip;
     clip->rate = video.rate;
     clip->pixel = video.pixel;
     clip->streams = video.streams;
     clip->stream = video.stream;
     clip->rotation = video.rotation;
+    clip->expected = video.expected;
     SP_TRY(sp_frame_plan(height, width, settings->size, settings->patch, settings->portrait,
                          settings->max_short_side, &clip->plan));
     if (height < settings->patch || width < settings->patch)
         return sp_error(SP_INPUT, "%.300s: frames of %lldx%lld are too small; at least %lldx%lld",
                         path, (long long)width, (long long)height, (long long)settings->patch,
                         (long long)settings->patch);
-    uint8_t *rgb = malloc((size_t)(3 * height * width));
-    if (!rgb)
+    r->rgb = malloc((size_t)(3 * height * width));
+    return r->rgb ? sp_ok() : sp_no_memory("a frame");
+}
+
+SpStatus sp_clip_open(const char *path, const SpClipSettings *settings, SpClip *clip,
+                      SpClipReader **out)
+{
+    SpClipReader *r = *out = calloc(1, sizeof *r);
+    *clip = (SpClip){0};
+    if (!r)
         return sp_no_memory("a frame");
-    const SpStatus status = read_frames(reader, settings, progress, rgb, clip);
-    free(rgb);
+    *r = (SpClipReader){.settings = *settings, .clip = clip};
+    SpStatus status = sp_reader_open(path, &settings->reader, &r->reader);
+    if (status.code == SP_OK)
+        status = look(path, r);
+    if (status.code == SP_OK)
+        return status;
+    sp_clip_close(r);
+    *out = NULL;
     return status;
+}
+
+void sp_clip_close(SpClipReader *r)
+{
+    if (!r)
+        return;
+    sp_reader_close(r->reader);
+    free(r->rgb);
+    free(r);
 }
 
 SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const SpProgress *progress,
                       SpClip *clip)
 {
-    SpReader *reader;
-    *clip = (SpClip){0};
-    SP_TRY(sp_reader_open(path, &settings->reader, &reader));
-    const SpStatus status = read_with(path, reader, settings, progress, clip);
-    sp_reader_close(reader);
+    SpClipReader *reader;
+    SP_TRY(sp_clip_open(path, settings, clip, &reader));
+    const SpStatus status = sp_clip_read_to(reader, INT64_MAX, progress);
+    sp_clip_close(reader);
     if (status.code != SP_OK)
         sp_clip_free(clip);
     return status;

@@ -14,14 +14,22 @@ typedef struct SpClipSettings {
     int64_t size, patch; /* pixels across, and of one patch */
     SpPortrait portrait;
     int64_t max_short_side; /* 0: no first reduction */
+    bool no_video;          /* frames are counted, and not prepared */
     bool keep_original;     /* one used frame is stored as it was decoded as well */
     int64_t original_frame; /* its number among the used ones */
+    int64_t room;           /* frames that memory is had for at first; 0: a few */
+    void (*see)(void *self, int64_t t, const uint8_t *rgb); /* who looks at each frame as it was
+                                                               decoded; NULL: nobody */
+    void *self;
 } SpClipSettings;
 
 /* T prepared frames; the arrays are the clip's. */
 typedef struct SpClip {
     SpFramePlan plan;
-    int64_t frames;      /* T */
+    int64_t frames;      /* T; of a clip that is still being read, as many as have been */
+    int64_t first;       /* frame with which `video` begins: those before it were dropped */
+    int64_t expected;    /* frames by the container's word, 0 unknown */
+    bool ended;          /* there are no more */
     int64_t left_out;    /* frames beyond max_frames */
     SpLosses losses;     /* what of the file could not be read */
     SpGap gap;           /* of a pattern of images */
@@ -29,7 +37,7 @@ typedef struct SpClip {
     SpPixelAspect pixel; /* of the video */
     int streams, stream; /* of the file, as in SpVideoInfo */
     double rotation;
-    float *video;       /* [T, 3, H, W] RGB 0..255, not clamped */
+    float *video;       /* [T - first, 3, H, W] RGB 0..255, not clamped; NULL: not wanted */
     double *timestamps; /* [T] seconds */
     int64_t *index;     /* [T] number in the file */
     bool timeless;      /* the timestamps are no file's */
@@ -41,6 +49,21 @@ typedef struct SpClip {
  * SP_INPUT naming the file; SP_MEMORY. The caller releases it with sp_clip_free. */
 SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const SpProgress *progress,
                       SpClip *clip);
+
+/* The same a part at a time: nothing but what the file says of its frames is known at first. `path`
+ * is a view. The caller releases the reader with sp_clip_close (NULL allowed), the clip with
+ * sp_clip_free. Errors as there. */
+typedef struct SpClipReader SpClipReader;
+SpStatus sp_clip_open(const char *path, const SpClipSettings *settings, SpClip *clip,
+                      SpClipReader **out);
+void sp_clip_close(SpClipReader *reader);
+
+/* Reads until the clip has `frames` frames or has ended. Once it has, what was left out and lost is
+ * known. */
+SpStatus sp_clip_read_to(SpClipReader *reader, int64_t frames, const SpProgress *progress);
+
+/* Forgets the pictures of the frames before `first`. */
+void sp_clip_drop(SpClip *clip, int64_t first);
 
 /* Frees the arrays and zeroes the clip; `original` may be freed and NULL before. */
 void sp_clip_free(SpClip *clip);

@@ -52,6 +52,7 @@
     F(util, av_frame_make_writable)                                                                \
     F(util, av_dict_get)                                                                           \
     F(util, av_dict_set)                                                                           \
+    F(util, av_dict_set_int)                                                                       \
     F(util, av_dict_parse_string)                                                                  \
     F(util, av_dict_free)                                                                          \
     F(util, av_strerror)                                                                           \

@@ -13,7 +13,8 @@ bool sp_length_count(SpLength *length, const AVFormatContext *format, const AVSt
     const int64_t time = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
     const bool ours = packet->stream_index == video->index;
     if (time != AV_NOPTS_VALUE && base.den) {
-        const double end = (double)(time + sp_max(packet->duration, 0)) * base.num / base.den;
+        const double end =
+            ((double)time + (double)sp_max(packet->duration, 0)) * base.num / base.den;
         length->all_reached = fmax(length->all_reached, end);
         length->reached = ours ? fmax(length->reached, end) : length->reached;
     }

@@ -19,10 +19,12 @@
 static const double IMAGE_RATE = 30;
 static const double MAX_RATE = 1000; /* of frames without a time; what is beyond is no rate */
 static const double NEW_CLOCK = 1;   /* seconds back: the clock began again */
+static const double MAX_TIME = 1e12; /* seconds; what is beyond, either way, is no time */
 
 enum {
     MAX_SIDE = 16384,
     MAX_PIXELS = 100000000,
+    MAX_CODED_PIXELS = MAX_PIXELS + 2 * 64 * MAX_SIDE, /* of whole blocks */
     DECODER_THREADS = 2,
     MAX_FAILURES = 100,
     MAX_UNDATED = 64
@@ -181,6 +183,7 @@ static SpStatus open_decoder(SpReader *r, const AVCodec *codec)
     int code = ff->avcodec_parameters_to_context(r->codec, r->stream->codecpar);
     r->codec->pkt_timebase = r->stream->time_base;
     r->codec->thread_count = DECODER_THREADS;
+    r->codec->max_pixels = MAX_CODED_PIXELS; /* before memory is taken for a frame */
     /* With a thread a frame, what is damaged may be noted after the frame was handed over. */
     r->codec->thread_type = FF_THREAD_SLICE | (r->settings.ahead ? FF_THREAD_FRAME : 0);
     if (code >= 0)
@@ -190,14 +193,36 @@ static SpStatus open_decoder(SpReader *r, const AVCodec *codec)
     return code < 0 ? unreadable(r, code) : sp_ok();
 }
 
+/* Looks into the streams; FFmpeg decodes frames for that, none of which may be larger than is read
+ * here. */
+static SpStatus probe_streams(SpReader *r)
+{
+    const unsigned count = r->format->nb_streams;                    /* others may turn up */
+    for (unsigned i = 0; i < count && r->settings.stream < 0; i++) { /* the largest is read */
+        const AVStream *stream = r->format->streams[i];
+        const AVCodecParameters *is = stream->codecpar;
+        const bool cover = stream->disposition & AV_DISPOSITION_ATTACHED_PIC;
+        if (is->codec_type == AVMEDIA_TYPE_VIDEO && !cover && is->width > 0)
+            SP_TRY(check_size(r, is->width, is->height));
+    }
+    AVDictionary **settings = calloc(count + 1, sizeof *settings);
+    if (!settings)
+        return sp_no_memory("opening the video");
+    for (unsigned i = 0; i < count; i++)
+        ff->av_dict_set_int(&settings[i], "max_pixels", MAX_CODED_PIXELS, 0);
+    const int code = ff->avformat_find_stream_info(r->format, settings);
+    for (unsigned i = 0; i < count; i++)
+        ff->av_dict_free(&settings[i]);
+    free(settings);
+    return code < 0 ? unreadable(r, code) : sp_ok();
+}
+
 static SpStatus open_video(SpReader *r)
 {
     const AVCodec *codec = NULL;
     SP_TRY(open_container(r));
-    int code = ff->avformat_find_stream_info(r->format, NULL);
-    if (code < 0)
-        return unreadable(r, code);
-    code = best_video(r, &codec);
+    SP_TRY(probe_streams(r));
+    int code = best_video(r, &codec);
     if (code == AVERROR_DECODER_NOT_FOUND)
         return sp_error(SP_INPUT, "%.300s: this FFmpeg has no decoder for its video", current(r));
     if (code < 0 && r->settings.stream >= 0)
@@ -303,9 +328,12 @@ static void set_time(SpReader *r, double previous)
     const bool known = r->video.rate > 0 && r->video.rate <= MAX_RATE;
     const double rate = known ? r->video.rate : IMAGE_RATE;
     const double step = r->decoded > 1 ? r->info.timestamp / (double)(r->decoded - 1) : 1 / rate;
-    const AVRational base = r->images.count ? (AVRational){0} : r->stream->time_base;
-    const int64_t ticks = base.den ? r->frame->best_effort_timestamp : AV_NOPTS_VALUE;
-    double time = (double)ticks * base.num / (base.den ? base.den : 1) + r->clock;
+    AVRational base = {0};
+    if (!r->images.count)
+        base = r->stream->time_base;
+    const int64_t stamp = base.den ? r->frame->best_effort_timestamp : AV_NOPTS_VALUE;
+    double time = (double)stamp * base.num / (base.den ? base.den : 1) + r->clock;
+    const int64_t ticks = fabs(time) < MAX_TIME ? stamp : AV_NOPTS_VALUE;
     if (!r->dated && ticks == AV_NOPTS_VALUE) {
         time = (double)r->decoded / rate;
     } else if (!r->dated) {
@@ -321,7 +349,9 @@ static void set_time(SpReader *r, double previous)
     }
     if (ticks != AV_NOPTS_VALUE)
         r->ticks = ticks;
-    r->info = (SpFrameInfo){r->decoded, time - r->first_time};
+    /* Where a step is lost in the digits of the time, it grows by the least there is. */
+    const double after = r->decoded ? nextafter(r->info.timestamp, INFINITY) : -INFINITY;
+    r->info = (SpFrameInfo){r->decoded, fmax(time - r->first_time, after)};
 }
 
 /* The display matrix of the frame decoded last: its own, else its stream's; NULL: none. */
@@ -451,6 +481,7 @@ static int64_t expected_frames(const SpReader *r)
         const double guess = fmax((double)r->format->duration / AV_TIME_BASE, 0) * rate;
         frames = guess < 1e9 ? llrint(guess) : 0;
     }
+    frames = sp_min(frames, INT32_MAX);
     const int64_t from = frames - (int64_t)fmin(r->settings.start * rate, (double)frames);
     return sp_min((from + stride - 1) / stride, r->settings.max_frames);
 }

@@ -47,12 +47,18 @@ static SpStatus changed(const SpReread *what)
                           what->video);
 }
 
+/* A reader of frames that were read before. */
+typedef struct Again {
+    const SpReread *what;
+    SpReader *reader;
+    double start; /* of the clip's first frame on the reader's clock, seconds */
+} Again;
+
 /* Frames on their way from the thread that decodes them to the one that looks at them. */
 typedef struct Queue {
     const SpReread *what;
-    SpReader *reader;
+    Again again;
     uint8_t *rgb[HELD]; /* frame t lies in t % HELD */
-    double start;       /* of the clip's first frame on the reader's clock, seconds */
 
     /* Under the lock. */
     pthread_mutex_t lock;
@@ -69,28 +75,32 @@ static bool is_wanted(const SpReread *what, int64_t t)
 
 /* Whether the frame is the clip's number t, by its number and, as far as that is known, its time.
  */
-static bool is_frame(Queue *queue, int64_t t, const SpFrameInfo *info)
+static bool is_frame(Again *again, int64_t t, const SpFrameInfo *info)
 {
-    const SpClip *clip = queue->what->clip;
+    const SpClip *clip = again->what->clip;
     if (t == 0)
-        queue->start = info->timestamp;
+        again->start = info->timestamp;
     return info->index == clip->index[t] &&
-           (clip->timeless || fabs(info->timestamp - queue->start -
+           (clip->timeless || fabs(info->timestamp - again->start -
                                    (clip->timestamps[t] - clip->timestamps[0])) < SAME_TIME);
 }
 
-static SpStatus decode(Queue *queue, int64_t t)
+/* rgb NULL: the frame is passed over. */
+static SpStatus decode(Again *again, int64_t t, uint8_t *rgb)
 {
-    const SpReread *what = queue->what;
     SpFrameInfo info;
     bool end;
     do {
-        SP_TRY(sp_reader_next(queue->reader, is_wanted(what, t) ? queue->rgb[t % HELD] : NULL,
-                              &info, &end));
+        SP_TRY(sp_reader_next(again->reader, rgb, &info, &end));
         if (end)
-            return changed(what);
-    } while (info.index < what->clip->index[t]);
-    return is_frame(queue, t, &info) ? sp_ok() : changed(what);
+            return changed(again->what);
+    } while (info.index < again->what->clip->index[t]);
+    return is_frame(again, t, &info) ? sp_ok() : changed(again->what);
+}
+
+static SpStatus decode_into(Queue *queue, int64_t t)
+{
+    return decode(&queue->again, t, is_wanted(queue->what, t) ? queue->rgb[t % HELD] : NULL);
 }
 
 static void *decode_all(void *argument)
@@ -105,7 +115,7 @@ static void *decode_all(void *argument)
         pthread_mutex_unlock(&queue->lock);
         if (stops)
             break;
-        status = decode(queue, t);
+        status = decode_into(queue, t);
         pthread_mutex_lock(&queue->lock);
         queue->decoded += status.code == SP_OK;
         queue->status = status;
@@ -147,7 +157,7 @@ static SpStatus one_by_one(Queue *queue)
 {
     const SpReread *what = queue->what;
     for (int64_t t = 0; t < what->frames; t++) {
-        SP_TRY(decode(queue, t));
+        SP_TRY(decode_into(queue, t));
         if (is_wanted(what, t))
             SP_TRY(what->each(what->self, t, queue->rgb[t % HELD]));
         sp_progress(what->progress, (double)(t + 1), (double)what->frames);
@@ -175,37 +185,93 @@ size_t sp_reread_bytes(int64_t height, int64_t width)
 }
 
 /* With the reader open. */
-static SpStatus read_frames(const SpReread *what, SpReader *reader)
+static SpStatus read_frames(const Again *again)
 {
-    const int64_t height = what->clip->plan.input_height, width = what->clip->plan.input_width;
-    const SpVideoInfo now = sp_reader_video(reader);
-    Queue queue = {.what = what,
-                   .reader = reader,
+    const SpFramePlan *plan = &again->what->clip->plan;
+    const int64_t bytes = 3 * plan->input_height * plan->input_width;
+    Queue queue = {.what = again->what,
+                   .again = *again,
                    .lock = PTHREAD_MUTEX_INITIALIZER,
                    .changed = PTHREAD_COND_INITIALIZER};
-    if (now.height != height || now.width != width)
-        return changed(what);
-    uint8_t *rgb = malloc(HELD * (size_t)(3 * height * width));
+    uint8_t *rgb = malloc((size_t)(HELD * bytes));
     if (!rgb)
         return sp_no_memory("a frame");
     for (int i = 0; i < HELD; i++)
-        queue.rgb[i] = rgb + i * 3 * height * width;
+        queue.rgb[i] = rgb + i * bytes;
     const SpStatus status = run(&queue);
     free(rgb);
     return status;
 }
 
-SpStatus sp_reread(const SpReread *what)
+static SpStatus open_again(const SpReread *what, Again *again)
 {
     const SpLosses *losses = &what->clip->losses;
+    const SpFramePlan *plan = &what->clip->plan;
     SpReaderSettings settings = what->settings;
-    SpReader *reader;
+    *again = (Again){.what = what};
     if (strcmp(what->video, "-") == 0)
         SP_TRY(sp_spool_rewind());
     /* What is damaged is decoded in the same way again, so that it looks the same. */
-    settings.ahead = losses->damaged == 0 && losses->declared == losses->read;
-    SP_TRY(sp_reader_open(what->video, &settings, &reader));
-    const SpStatus status = read_frames(what, reader);
-    sp_reader_close(reader);
+    settings.ahead = what->clip->ended && losses->damaged == 0 && losses->declared == losses->read;
+    SP_TRY(sp_reader_open(what->video, &settings, &again->reader));
+    const SpVideoInfo now = sp_reader_video(again->reader);
+    if (now.height == plan->input_height && now.width == plan->input_width)
+        return sp_ok();
+    sp_reader_close(again->reader);
+    return changed(what);
+}
+
+SpStatus sp_reread(const SpReread *what)
+{
+    Again again;
+    SP_TRY(open_again(what, &again));
+    const SpStatus status = read_frames(&again);
+    sp_reader_close(again.reader);
     return status;
+}
+
+struct SpRereader {
+    SpReread what;
+    Again again;
+    uint8_t *rgb;
+};
+
+SpStatus sp_rereader_open(const SpReread *what, SpRereader **out)
+{
+    const SpFramePlan *plan = &what->clip->plan;
+    SpRereader *r = calloc(1, sizeof *r);
+    *out = NULL;
+    if (!r || !(r->rgb = malloc((size_t)(3 * plan->input_height * plan->input_width)))) {
+        free(r);
+        return sp_no_memory("a frame");
+    }
+    r->what = *what;
+    const SpStatus status = open_again(&r->what, &r->again);
+    if (status.code == SP_OK) {
+        *out = r;
+        return status;
+    }
+    free(r->rgb);
+    free(r);
+    return status;
+}
+
+void sp_rereader_close(SpRereader *r)
+{
+    if (!r)
+        return;
+    sp_reader_close(r->again.reader);
+    free(r->rgb);
+    free(r);
+}
+
+SpStatus sp_rereader_next(SpRereader *r, int64_t t, uint8_t **rgb)
+{
+    *rgb = r->rgb;
+    return decode(&r->again, t, r->rgb);
+}
+
+bool sp_reread_beside(const char *video)
+{
+    return strcmp(video, "-") != 0;
 }

@@ -33,6 +33,19 @@ typedef struct SpReread {
  * numbers or the times of its frames; SP_MEMORY; what `each` gives. */
 SpStatus sp_reread(const SpReread *reread);
 
+/* The same frame by frame, in the thread that asks; of a clip that is still being read, too. Of
+ * `what`, which is copied, `wants`, `each`, `frames` and `progress` are not looked at. Release with
+ * sp_rereader_close (NULL allowed). */
+typedef struct SpRereader SpRereader;
+SpStatus sp_rereader_open(const SpReread *what, SpRereader **out);
+void sp_rereader_close(SpRereader *rereader);
+
+/* Frame t, which follows the one before: RGB bytes of the rereader, until the next call. */
+SpStatus sp_rereader_next(SpRereader *rereader, int64_t t, uint8_t **rgb);
+
+/* Whether the two readings may go on at the same time: standard input has one place alone. */
+bool sp_reread_beside(const char *video);
+
 /* Bytes of the frames that it holds at a time, in RGB, beside those of FFmpeg's decoder. */
 size_t sp_reread_bytes(int64_t height, int64_t width);
 

@@ -3,10 +3,10 @@
 #include "media/spool.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/scratch.h"
 
 static off_t start; /* standard input belongs to the process, and so does this */
 
@@ -35,15 +35,13 @@ static SpStatus cannot_spool(const char *folder, int why)
 
 SpStatus sp_spool_stdin(void)
 {
-    const char *folder = getenv("TMPDIR");
+    const char *folder;
     int reading = 0;
     start = lseek(STDIN_FILENO, 0, SEEK_CUR);
     if (start >= 0)
         return sp_ok();
     start = 0; /* of the file that takes the pipe's place */
-    if (!folder || !*folder)
-        folder = "/var/tmp";
-    const int file = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    const int file = sp_scratch_open(NULL, &folder);
     if (file < 0)
         return cannot_spool(folder, errno);
     int why = copy(STDIN_FILENO, file, &reading);

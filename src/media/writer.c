@@ -40,9 +40,10 @@ struct SpWriter {
     const struct Encoder *encoder;
     uint8_t *padded; /* a frame padded to even sides, when they are odd */
     int64_t height, width;
-    int64_t frames, added;
-    int64_t *pts; /* [frames] ticks of base */
-    int64_t last; /* ticks the last frame is shown */
+    double start;  /* timestamp of the first frame */
+    int64_t next;  /* the earliest tick for the next frame */
+    int64_t last;  /* ticks that the last frame is shown */
+    bool constant; /* the rate: a frame a tick, unless times break away from it */
     AVRational base, pixel;
 };
 
@@ -66,7 +67,7 @@ static bool keeps_rate(const SpWriterSettings *settings, double rate)
     return true;
 }
 
-/* Ticks of each frame: one a frame where the rate is constant. */
+/* One tick a frame where the rate is constant. */
 static void set_times(SpWriter *writer, const SpWriterSettings *settings)
 {
     const int64_t last = settings->frames - 1;
@@ -74,16 +75,25 @@ static void set_times(SpWriter *writer, const SpWriterSettings *settings)
     double rate = settings->rate > 0 ? settings->rate : IMAGE_RATE;
     if (!(settings->rate > 0) && length > 0)
         rate = (double)last / length;
-    const bool constant = rate >= 1e-3 && rate <= 1e4 && keeps_rate(settings, rate);
+    writer->constant = rate >= 1e-3 && rate <= 1e4 && keeps_rate(settings, rate);
     const AVRational exact = ff->av_d2q(rate, MAX_TICKS);
-    writer->base = constant ? (AVRational){exact.den, exact.num} : (AVRational){1, MAX_TICKS};
-    for (int64_t t = 0; t <= last; t++) {
-        const double ticks = (settings->timestamps[t] - settings->timestamps[0]) * MAX_TICKS;
-        const int64_t at = ticks >= 0 && ticks < 1e15 ? llrint(ticks) : 0;
-        const int64_t min = t ? writer->pts[t - 1] + 1 : 0; /* time never stands still */
-        writer->pts[t] = constant ? t : at > min ? at : min;
-    }
-    writer->last = last ? writer->pts[last] - writer->pts[last - 1] : 1;
+    writer->base =
+        writer->constant ? (AVRational){exact.den, exact.num} : (AVRational){1, MAX_TICKS};
+    writer->start = settings->timestamps[0];
+    writer->last = 1;
+}
+
+/* The tick of a frame: time never stands still. */
+static int64_t tick_of(SpWriter *writer, double timestamp)
+{
+    const AVRational rate = {writer->base.den, writer->base.num};
+    const double time = timestamp - writer->start, ticks = time * av_q2d(rate);
+    const int64_t at = ticks >= 0 && ticks < 1e15 ? llrint(ticks) : 0, next = writer->next;
+    const bool kept = writer->constant && fabs(time - (double)next / av_q2d(rate)) < SAME_TIME;
+    const int64_t tick = at > next && !kept ? at : next;
+    writer->last = next ? tick - (next - 1) : 1;
+    writer->next = tick + 1;
+    return tick;
 }
 
 static void set_codec(SpWriter *writer)
@@ -199,10 +209,8 @@ static SpStatus start(SpWriter *writer, const char *path, const char *label,
 {
     const int64_t h = writer->height = settings->height, w = writer->width = settings->width;
     const SpPixelAspect pixel = settings->pixel;
-    writer->frames = settings->frames;
     writer->label = strdup(label);
-    writer->pts = malloc((size_t)settings->frames * sizeof *writer->pts);
-    if (!writer->label || !writer->pts)
+    if (!writer->label)
         return sp_no_memory("the video to write");
     if (sp_min(h, w) < 1 || sp_max(h, w) > MAX_SIDE)
         return sp_error(SP_OUTPUT, "cannot write %.300s: frames of %lldx%lld; 1 to %d a side",
@@ -243,7 +251,6 @@ void sp_writer_close(SpWriter *writer)
     ff->av_packet_free(&writer->packet);
     ff->sws_freeContext(writer->scaler);
     free(writer->padded);
-    free(writer->pts);
     free(writer->label);
     free(writer);
 }
@@ -280,18 +287,15 @@ static const uint8_t *padded(const SpWriter *writer, const uint8_t *rgb)
     return writer->padded;
 }
 
-SpStatus sp_writer_add(SpWriter *writer, const uint8_t *rgb)
+SpStatus sp_writer_add(SpWriter *writer, double timestamp, const uint8_t *rgb)
 {
-    if (writer->added >= writer->frames)
-        return sp_error(SP_OUTPUT, "cannot write %.300s: more than %lld frames", writer->label,
-                        (long long)writer->frames);
     const int code = ff->av_frame_make_writable(writer->frame); /* the encoder may hold it */
     if (code < 0)
         return failed(writer, code);
     ff->sws_scale(writer->scaler, (const uint8_t *const[]){padded(writer, rgb), NULL, NULL, NULL},
                   (const int[]){3 * writer->codec->width, 0, 0, 0}, 0, writer->codec->height,
                   writer->frame->data, writer->frame->linesize);
-    writer->frame->pts = writer->pts[writer->added++];
+    writer->frame->pts = tick_of(writer, timestamp);
     return write_packets(writer, ff->avcodec_send_frame(writer->codec, writer->frame));
 }
 

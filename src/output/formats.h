@@ -57,9 +57,25 @@ typedef struct SpOutput {
     bool compress;
     double viewer_size; /* most bytes of the viewer's page, in millions */
     bool usd_cloud;     /* the first frame's depth in the scene, too */
+    bool grows;         /* more tracks may come from frame to frame, behind the others */
     const char *omit;   /* "video,depths": arrays of the .npz to leave out; NULL: none */
     SpConsole *console; /* for progress and notes */
 } SpOutput;
+
+/* How a format is written while frames come one by one, in order, of a clip whose end is not known.
+ * Errors as of SpFormat's `write`. */
+typedef struct SpFrameFormat {
+    /* `output` must outlive the stream; of its result nothing is there yet but what does not change
+     * from frame to frame, and which arrays there will be. *stream may be set when this fails. */
+    SpStatus (*begin)(const SpAtomicFile *file, const SpOutput *output, void **stream);
+    /* Frame t, as a result of one frame; rgb: its picture in the video's own size, which may be
+     * drawn on, where `from_video` says that it is looked at, else NULL. */
+    SpStatus (*add)(void *stream, int64_t t, const SpResult *frame, uint8_t *rgb);
+    /* What is small of all frames: their number, indices and times, `dynamic`, `chunks`. */
+    SpStatus (*end)(void *stream, const SpResult *whole);
+    /* Releases the stream, ended or not; NULL is not allowed. */
+    void (*discard)(void *stream);
+} SpFrameFormat;
 
 /* What a format's files are called, what must hold before any work, and how one is written. */
 typedef struct SpFormat {
@@ -80,6 +96,8 @@ typedef struct SpFormat {
     /* Writes `file`, which stays the caller's to commit or abandon. SP_OUTPUT; SP_MEMORY; where the
      * video is read again SP_INPUT. */
     SpStatus (*write)(const SpAtomicFile *file, const SpOutput *output);
+    /* NULL: it needs the whole result at once. */
+    const SpFrameFormat *frames;
     /* In place of `write`, of a format that is a folder of files: writes them into `folder`, which
      * stays the caller's to commit or abandon. Errors: as of `write`. */
     SpStatus (*write_all)(const SpAtomicFolder *folder, const char *const *names,

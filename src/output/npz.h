@@ -51,6 +51,27 @@ SpStatus sp_npz_text(SpNpzWriter *writer, const char *name, const char *utf8);
 SpStatus sp_npz_texts(SpNpzWriter *writer, const char *name, int64_t count, const char *utf8,
                       size_t stride);
 
+/* Arrays that grow side by side, before their first extents are known: what is written of each
+ * waits in a nameless file of its own, until the array takes its place in the archive. The bytes
+ * are those of an array that is written there at once. `beside`: where those files may stand, as
+ * for sp_scratch_open. */
+typedef struct SpNpzGrowing SpNpzGrowing;
+
+/* Starts one; dims as for sp_npz_begin, but for the first, which is not looked at. *out is owned by
+ * the caller: sp_npz_growing_discard (NULL allowed). It is NULL where the array is left out of the
+ * archive; writing to it then does nothing, as does adding it. */
+SpStatus sp_npz_grow(SpNpzWriter *writer, const char *beside, const char *name, SpDtype dtype,
+                     int rank, const int64_t *dims, SpNpzGrowing **out);
+
+/* Before anything is written: rows of float32 get longer on the way, along the second extent. In
+ * the archive all are as long as the last one, and `pad` stands where they end earlier. */
+void sp_npz_growing_widens(SpNpzGrowing *array, float pad);
+
+/* The next bytes; of an array that widens, a whole row. */
+SpStatus sp_npz_growing_write(SpNpzGrowing *array, const void *data, size_t bytes);
+SpStatus sp_npz_growing_add(SpNpzWriter *writer, SpNpzGrowing *array);
+void sp_npz_growing_discard(SpNpzGrowing *array);
+
 /* Writes the directory that ends the archive and flushes the stream. */
 SpStatus sp_npz_finish(SpNpzWriter *writer);
 
@@ -90,7 +111,8 @@ bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii);
  * dims[rank]: in, the extent each axis must have, -1 for any; out, the extents found.
  * *out is malloc'ed and the caller's (never NULL on success, even for an empty array).
  * Errors: SP_INPUT naming file and array: missing; another rank or shape ("expected shape 24,*,*,
- * found 3,4"); objects and other types; damaged or truncated; more than 16 GiB. SP_MEMORY. */
+ * found 3,4"); objects and other types; damaged or truncated; more than 16 GiB. SP_MEMORY, before
+ * any is taken, for more than there is. */
 SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, float **out);
 
 /* As sp_npz_read_f32, as float64 into out [count], which is the caller's, and of any shape with so

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "base/memory.h"
 #include "base/utf8.h"
 #include "output/npy.h"
 #include "output/npz_internal.h"
@@ -16,6 +17,7 @@ enum {
     DEFLATE_RATIO_LIMIT = 1032, /* deflate cannot pack tighter (zlib's technical notes) */
 };
 static const uint64_t ARRAY_LIMIT = 16ull << 30, TEXT_LIMIT = 16 << 20;
+static const uint64_t WORTH_ASKING = 64 << 20; /* bytes */
 
 /* One array's bytes on their way to the caller. */
 typedef struct Pipe {
@@ -264,12 +266,25 @@ static SpStatus read_shape(Pipe *pipe, SpNpy *npy)
     return parse_header(pipe, npy);
 }
 
+/* A small file may hold an array of zeros of any size, and malloc promises more than there is. */
+static SpStatus check_memory(const Pipe *pipe, uint64_t bytes)
+{
+    const size_t available = bytes > WORTH_ASKING ? sp_memory_available() : SIZE_MAX;
+    if (bytes <= available)
+        return sp_ok();
+    return sp_error(SP_MEMORY, "%.300s: array %.80s takes %.1f MB of memory, %.1f MB are available",
+                    pipe->npz->path, pipe->name, (double)bytes / 0x1p20,
+                    (double)available / 0x1p20);
+}
+
 static SpStatus read_array(Pipe *pipe, int rank, int64_t *dims, float **out)
 {
     SpNpy npy = {0};
     SP_TRY(read_shape(pipe, &npy));
     SP_TRY(check_shape(pipe, &npy, rank, dims));
-    *out = malloc(pipe->bytes / npy.element * sizeof **out + 1);
+    const uint64_t bytes = pipe->bytes / npy.element * sizeof **out;
+    SP_TRY(check_memory(pipe, bytes));
+    *out = malloc(bytes + 1);
     if (!*out)
         return sp_no_memory(pipe->npz->path);
     SP_TRY(read_elements(pipe, &npy, *out, NULL));

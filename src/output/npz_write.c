@@ -1,20 +1,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "base/utf8.h"
 #include "output/atomic.h"
 #include "output/npz_internal.h"
 
 enum {
-    CHUNK = 1 << 16,
     HEADER_LIMIT = 512, /* of an .npy header: SP_MAX_RANK extents of 19 digits fit */
     HEADER_PREFIX = 10,
     HEADER_ALIGN = 64,
-    /* On float32 tracks and depth levels 1 to 6 end within 1 % of each other's size, and 6 takes
-     * up to three times as long: only clean synthetic depth gains. */
-    DEFLATE_LEVEL = 1,
     VERSION_PLAIN = 20,
     VERSION_ZIP64 = 45,
     MADE_ON_UNIX = 3 << 8,
@@ -24,44 +19,20 @@ enum {
 };
 static const uint32_t FILE_MODE = 0100644u << 16;
 
-typedef struct Member {
-    char *name; /* with .npy */
-    uint64_t offset, size, packed;
-    uint32_t crc;
-    bool wide; /* ZIP64 sizes behind the data */
-} Member;
-
-struct SpNpzWriter {
-    FILE *stream;
-    char *label;
-    bool compress;
-    uint32_t zip64_from;
-    uint64_t written;
-    Member *member;
-    size_t count;
-    uint64_t missing; /* bytes of the last member still to come, */
-    bool skipping;    /* which is not written: it is one of */
-    const char *omitted;
-    z_stream deflate;
-    SpStatus failed;
-    unsigned char chunk[CHUNK];
-};
-
-/* Keeps the first failure, after which nothing is written. */
-static SpStatus fail(SpNpzWriter *writer, SpStatus status)
+SpStatus sp_npz_fail(SpNpzWriter *writer, SpStatus status)
 {
     if (writer->failed.code == SP_OK)
         writer->failed = status;
     return writer->failed;
 }
 
-static void emit(SpNpzWriter *writer, const void *data, size_t bytes)
+void sp_npz_emit(SpNpzWriter *writer, const void *data, size_t bytes)
 {
     errno = 0;
     if (writer->failed.code != SP_OK)
         return;
     if (bytes && fwrite(data, 1, bytes, writer->stream) != bytes)
-        fail(writer, sp_cannot_write(writer->label));
+        sp_npz_fail(writer, sp_cannot_write(writer->label));
     writer->written += bytes;
 }
 
@@ -77,7 +48,7 @@ typedef struct Field {
 static void emit_fields(SpNpzWriter *writer, const Field *field)
 {
     for (; field->bytes; field++)
-        emit(writer, &field->value, field->bytes);
+        sp_npz_emit(writer, &field->value, field->bytes);
 }
 
 /* The value of a 32-bit field whose ZIP64 extra field may hold the real one. */
@@ -96,10 +67,7 @@ SpStatus sp_npz_create_limited(FILE *stream, const char *label, bool compress, u
     writer->compress = compress;
     writer->zip64_from = zip64_from;
     writer->label = strdup(label);
-    /* Negative window bits: a raw deflate stream, as ZIP has it. */
-    if (writer->label &&
-        (!compress || deflateInit2(&writer->deflate, DEFLATE_LEVEL, Z_DEFLATED, -MAX_WBITS,
-                                   MAX_MEM_LEVEL - 1, Z_DEFAULT_STRATEGY) == Z_OK))
+    if (writer->label && sp_packer_open(stream, compress, &writer->packer))
         return sp_ok();
     sp_npz_discard(writer);
     *out = NULL;
@@ -131,7 +99,7 @@ void sp_npz_discard(SpNpzWriter *writer)
 {
     if (!writer)
         return;
-    deflateEnd(&writer->deflate); /* does nothing to a zeroed one */
+    sp_packer_close(&writer->packer);
     for (size_t i = 0; i < writer->count; i++)
         free(writer->member[i].name);
     free(writer->member);
@@ -141,7 +109,7 @@ void sp_npz_discard(SpNpzWriter *writer)
 
 static SpStatus add_member(SpNpzWriter *writer, const char *name, uint64_t size)
 {
-    Member *grown = realloc(writer->member, (writer->count + 1) * sizeof *grown);
+    SpNpzWritten *grown = realloc(writer->member, (writer->count + 1) * sizeof *grown);
     if (!grown)
         return sp_no_memory(writer->label);
     writer->member = grown;
@@ -156,13 +124,13 @@ static SpStatus add_member(SpNpzWriter *writer, const char *name, uint64_t size)
     /* Deflate grows what it cannot pack by 5 bytes in 16 KiB. */
     const bool wide = size + (size >> 10) + 64 >= writer->zip64_from;
     writer->member[writer->count++] =
-        (Member){.name = file, .offset = writer->written, .size = size, .wide = wide};
+        (SpNpzWritten){.name = file, .offset = writer->written, .size = size, .wide = wide};
     return sp_ok();
 }
 
 /* What local and central header share, from "version needed" to the name; crc and sizes as `shown`
  * has them. */
-static void emit_common(SpNpzWriter *writer, const Member *shown, bool wide, size_t extra)
+static void emit_common(SpNpzWriter *writer, const SpNpzWritten *shown, bool wide, size_t extra)
 {
     emit_fields(writer,
                 FIELDS({wide ? VERSION_ZIP64 : VERSION_PLAIN, 2}, {FLAG_DESCRIPTOR | FLAG_UTF8, 2},
@@ -171,25 +139,25 @@ static void emit_common(SpNpzWriter *writer, const Member *shown, bool wide, siz
                        {strlen(shown->name), 2}, {extra, 2}));
 }
 
-static void emit_local(SpNpzWriter *writer, const Member *member)
+static void emit_local(SpNpzWriter *writer, const SpNpzWritten *member)
 {
     const uint64_t unknown = member->wide ? UINT32_MAX : 0;
-    const Member shown = {.name = member->name, .packed = unknown, .size = unknown};
+    const SpNpzWritten shown = {.name = member->name, .packed = unknown, .size = unknown};
     emit_fields(writer, FIELDS({ZIP_LOCAL, 4}));
     emit_common(writer, &shown, member->wide, member->wide ? 20 : 0);
-    emit(writer, member->name, strlen(member->name));
+    sp_npz_emit(writer, member->name, strlen(member->name));
     if (member->wide)
         emit_fields(writer, FIELDS({ZIP64_EXTRA, 2}, {16, 2}, {0, 8}, {0, 8}));
 }
 
-static void emit_descriptor(SpNpzWriter *writer, const Member *member)
+static void emit_descriptor(SpNpzWriter *writer, const SpNpzWritten *member)
 {
     const size_t bytes = member->wide ? 8 : 4;
     emit_fields(writer, FIELDS({ZIP_DESCRIPTOR, 4}, {member->crc, 4}, {member->packed, bytes},
                                {member->size, bytes}));
 }
 
-static void emit_central(SpNpzWriter *writer, const Member *member)
+static void emit_central(SpNpzWriter *writer, const SpNpzWritten *member)
 {
     const uint64_t value[] = {member->size, member->packed, member->offset};
     Field wide[4] = {{0, 0}};
@@ -197,14 +165,14 @@ static void emit_central(SpNpzWriter *writer, const Member *member)
     for (int i = 0; i < 3; i++)
         if (value[i] >= writer->zip64_from)
             wide[count++] = (Field){value[i], 8};
-    Member shown = *member;
+    SpNpzWritten shown = *member;
     shown.packed = narrow(writer, member->packed);
     shown.size = narrow(writer, member->size);
     emit_fields(writer, FIELDS({ZIP_CENTRAL, 4}, {MADE_ON_UNIX | VERSION_ZIP64, 2}));
     emit_common(writer, &shown, member->wide || count, count ? 4 + 8 * count : 0);
     emit_fields(writer, FIELDS({0, 2}, {0, 2}, {0, 2}, /* comment length, disk, attributes */
                                {FILE_MODE, 4}, {narrow(writer, member->offset), 4}));
-    emit(writer, member->name, strlen(member->name));
+    sp_npz_emit(writer, member->name, strlen(member->name));
     if (count)
         emit_fields(writer, FIELDS({ZIP64_EXTRA, 2}, {8 * count, 2}));
     emit_fields(writer, wide);
@@ -226,23 +194,6 @@ static void emit_end(SpNpzWriter *writer, uint64_t start)
                                {narrow(writer, size), 4}, {narrow(writer, start), 4}, {0, 2}));
 }
 
-static void deflate_bytes(SpNpzWriter *writer, Member *member, const void *data, size_t bytes,
-                          int flush)
-{
-    z_stream *z = &writer->deflate;
-    z->next_in = (Bytef *)(uintptr_t)data;
-    z->avail_in = (uInt)bytes;
-    int result;
-    do {
-        z->next_out = writer->chunk;
-        z->avail_out = sizeof writer->chunk;
-        result = deflate(z, flush);
-        const size_t packed = sizeof writer->chunk - z->avail_out;
-        member->packed += packed;
-        emit(writer, writer->chunk, packed);
-    } while (flush == Z_FINISH ? result != Z_STREAM_END : z->avail_out == 0);
-}
-
 /* An .npy header, padded so that the data behind it is aligned to 64 bytes. */
 static size_t make_header(const char *descr, int rank, const int64_t *dims,
                           char header[HEADER_LIMIT])
@@ -262,80 +213,109 @@ static size_t make_header(const char *descr, int rank, const int64_t *dims,
     return length;
 }
 
+void sp_npz_end_file(SpNpzWriter *writer, const SpPacker *packer)
+{
+    SpNpzWritten *member = &writer->member[writer->count - 1];
+    member->crc = packer->crc;
+    member->packed = packer->packed;
+    if (packer->failed)
+        sp_npz_fail(writer, sp_cannot_write(writer->label));
+    emit_descriptor(writer, member);
+}
+
+/* Packs bytes of the array that has begun, and ends it with its last one. */
 static SpStatus write_member(SpNpzWriter *writer, const void *data, size_t bytes)
 {
-    static const size_t piece = 1u << 30; /* zlib counts in 32 bits */
+    SpPacker *packer = &writer->packer;
+    const uint64_t before = packer->packed;
     if (bytes > writer->missing)
         return sp_error(SP_OUTPUT, "%.300s: more bytes than the array has", writer->label);
-    if (writer->skipping || bytes == 0) {
-        writer->missing -= bytes;
+    writer->missing -= bytes;
+    if (writer->skipping) {
         writer->skipping = writer->missing > 0;
         return sp_ok();
     }
-    Member *member = &writer->member[writer->count - 1];
-    const unsigned char *at = data;
-    member->crc = (uint32_t)crc32_z(member->crc, at, bytes);
-    writer->missing -= bytes;
-    if (!writer->compress) {
-        member->packed += bytes;
-        emit(writer, at, bytes);
-    } else {
-        for (; bytes > piece; at += piece, bytes -= piece)
-            deflate_bytes(writer, member, at, piece, Z_NO_FLUSH);
-        deflate_bytes(writer, member, at, bytes, Z_NO_FLUSH);
-        if (writer->missing == 0) {
-            deflate_bytes(writer, member, NULL, 0, Z_FINISH);
-            deflateReset(&writer->deflate);
-        }
-    }
+    sp_packer_add(packer, data, bytes, SP_PACK_MORE);
+    if (writer->missing == 0) /* by itself, as growing arrays end: that may decide a byte */
+        sp_packer_add(packer, NULL, 0, SP_PACK_LAST);
+    writer->written += packer->packed - before;
+    if (packer->failed)
+        sp_npz_fail(writer, sp_cannot_write(writer->label));
     if (writer->missing == 0)
-        emit_descriptor(writer, member);
+        sp_npz_end_file(writer, packer);
     return writer->failed;
+}
+
+SpStatus sp_npz_begin_file(SpNpzWriter *writer, const char *name, const char *descr, int rank,
+                           const int64_t *dims, uint64_t bytes)
+{
+    char header[HEADER_LIMIT];
+    SpPacker *packer = &writer->packer;
+    const size_t length = make_header(descr, rank, dims, header);
+    SP_TRY(add_member(writer, name, bytes + length));
+    emit_local(writer, &writer->member[writer->count - 1]);
+    sp_packer_reset(packer);
+    sp_packer_add(packer, header, length, SP_PACK_ANOTHER);
+    writer->written += packer->packed;
+    return packer->failed ? sp_cannot_write(writer->label) : writer->failed;
+}
+
+SpStatus sp_npz_check_shape(const SpNpzWriter *writer, const char *name, size_t element, int rank,
+                            const int64_t *dims, uint64_t *bytes)
+{
+    bool fits = rank >= 0 && rank <= SP_MAX_RANK;
+    *bytes = element;
+    for (int i = 0; fits && i < rank; i++)
+        fits = dims[i] >= 0 && !__builtin_mul_overflow(*bytes, (uint64_t)dims[i], bytes);
+    if (writer->missing)
+        return sp_error(SP_OUTPUT, "%.200s: array %.100s begins before the one ahead of it ends",
+                        writer->label, name);
+    return fits && *bytes <= INT64_MAX - HEADER_LIMIT
+               ? sp_ok()
+               : sp_error(SP_OUTPUT, "%.200s: array %.100s has an impossible shape", writer->label,
+                          name);
 }
 
 static SpStatus begin_member(SpNpzWriter *writer, const char *name, const char *descr,
                              size_t element, int rank, const int64_t *dims)
 {
-    uint64_t bytes = element;
-    char header[HEADER_LIMIT];
-    if (writer->missing)
-        return sp_error(SP_OUTPUT, "%.200s: array %.100s begins before the one ahead of it ends",
-                        writer->label, name);
-    bool fits = rank >= 0 && rank <= SP_MAX_RANK;
-    for (int i = 0; fits && i < rank; i++)
-        fits = dims[i] >= 0 && !__builtin_mul_overflow(bytes, (uint64_t)dims[i], &bytes);
-    if (!fits || bytes > INT64_MAX - HEADER_LIMIT)
-        return sp_error(SP_OUTPUT, "%.200s: array %.100s has an impossible shape", writer->label,
-                        name);
-    if (sp_npz_names_hold(writer->omitted, name)) {
-        writer->missing = bytes;
+    uint64_t bytes;
+    SP_TRY(sp_npz_check_shape(writer, name, element, rank, dims, &bytes));
+    writer->missing = bytes;
+    writer->skipping = sp_npz_names_hold(writer->omitted, name);
+    if (writer->skipping) {
         writer->skipping = bytes > 0;
         return sp_ok();
     }
-    const size_t length = make_header(descr, rank, dims, header);
-    SP_TRY(add_member(writer, name, bytes + length));
-    emit_local(writer, &writer->member[writer->count - 1]);
-    writer->missing = bytes + length;
-    return write_member(writer, header, length);
+    SP_TRY(sp_npz_begin_file(writer, name, descr, rank, dims, bytes));
+    return bytes ? sp_ok() : write_member(writer, NULL, 0);
+}
+
+SpStatus sp_npz_descr(const SpNpzWriter *writer, const char *name, SpDtype dtype,
+                      const char **descr)
+{
+    static const char *const names[] = {
+        [SP_F32] = "<f4", [SP_F16] = "<f2", [SP_BF16] = NULL, [SP_F64] = "<f8",
+        [SP_I32] = "<i4", [SP_I64] = "<i8", [SP_U8] = "|u1",  [SP_BOOL] = "|b1"};
+    *descr = names[dtype];
+    return *descr ? sp_ok()
+                  : sp_error(SP_OUTPUT, "%.200s: array %.100s: numpy has no bfloat16",
+                             writer->label, name);
 }
 
 SpStatus sp_npz_begin(SpNpzWriter *writer, const char *name, SpDtype dtype, int rank,
                       const int64_t *dims)
 {
-    static const char *const descr[] = {
-        [SP_F32] = "<f4", [SP_F16] = "<f2", [SP_BF16] = NULL, [SP_F64] = "<f8",
-        [SP_I32] = "<i4", [SP_I64] = "<i8", [SP_U8] = "|u1",  [SP_BOOL] = "|b1"};
+    const char *descr;
     SP_TRY(writer->failed);
-    if (!descr[dtype])
-        return fail(writer, sp_error(SP_OUTPUT, "%.200s: array %.100s: numpy has no bfloat16",
-                                     writer->label, name));
-    return fail(writer, begin_member(writer, name, descr[dtype], sp_dtype_size(dtype), rank, dims));
+    SP_TRY(sp_npz_fail(writer, sp_npz_descr(writer, name, dtype, &descr)));
+    return sp_npz_fail(writer, begin_member(writer, name, descr, sp_dtype_size(dtype), rank, dims));
 }
 
 SpStatus sp_npz_write(SpNpzWriter *writer, const void *data, size_t bytes)
 {
     SP_TRY(writer->failed);
-    return fail(writer, write_member(writer, data, bytes));
+    return bytes ? sp_npz_fail(writer, write_member(writer, data, bytes)) : sp_ok();
 }
 
 SpStatus sp_npz_array(SpNpzWriter *writer, const char *name, SpDtype dtype, int rank,
@@ -364,7 +344,7 @@ static SpStatus write_texts(SpNpzWriter *writer, const char *name, int rank, int
         length = own > length ? own : length;
     }
     const size_t bytes = (size_t)count * length * sizeof(uint32_t);
-    uint32_t *text = calloc((size_t)count, length * sizeof *text);
+    uint32_t *text = calloc(1, bytes ? bytes : 1);
     if (!text)
         return sp_no_memory(name);
     for (int64_t i = 0; i < count; i++) {
@@ -376,7 +356,7 @@ static SpStatus write_texts(SpNpzWriter *writer, const char *name, int rank, int
     char descr[32];
     snprintf(descr, sizeof descr, "<U%zu", length);
     SpStatus status = begin_member(writer, name, descr, length * sizeof *text, rank, &count);
-    if (status.code == SP_OK)
+    if (status.code == SP_OK && bytes)
         status = write_member(writer, text, bytes);
     free(text);
     return status;
@@ -385,25 +365,27 @@ static SpStatus write_texts(SpNpzWriter *writer, const char *name, int rank, int
 SpStatus sp_npz_text(SpNpzWriter *writer, const char *name, const char *utf8)
 {
     SP_TRY(writer->failed);
-    return fail(writer, write_texts(writer, name, 0, 1, utf8, 0));
+    return sp_npz_fail(writer, write_texts(writer, name, 0, 1, utf8, 0));
 }
 
 SpStatus sp_npz_texts(SpNpzWriter *writer, const char *name, int64_t count, const char *utf8,
                       size_t stride)
 {
     SP_TRY(writer->failed);
-    return fail(writer, write_texts(writer, name, 1, count, utf8, stride));
+    return sp_npz_fail(writer, write_texts(writer, name, 1, count, utf8, stride));
 }
 
 SpStatus sp_npz_finish(SpNpzWriter *writer)
 {
     const uint64_t start = writer->written;
     if (writer->missing)
-        fail(writer, sp_error(SP_OUTPUT, "%.300s: the last array is not complete", writer->label));
+        sp_npz_fail(writer,
+                    sp_error(SP_OUTPUT, "%.300s: the last array is not complete", writer->label));
     for (size_t i = 0; i < writer->count; i++)
         emit_central(writer, &writer->member[i]);
     emit_end(writer, start);
     SP_TRY(writer->failed);
     errno = 0;
-    return fflush(writer->stream) == 0 ? sp_ok() : fail(writer, sp_cannot_write(writer->label));
+    return fflush(writer->stream) == 0 ? sp_ok()
+                                       : sp_npz_fail(writer, sp_cannot_write(writer->label));
 }

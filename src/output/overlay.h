@@ -14,13 +14,20 @@
 /* Before any work: the video, if there is one, can be read twice (media/reread.h). */
 SpStatus sp_overlay_check(const char *video);
 
-/* What draws a run's tracks; the arrays are its own. */
+/* How a track is shown in a frame, visible or not; not at all where it is not followed. */
+typedef enum SpShown { SP_SHOWN_NOT, SP_SHOWN_RING, SP_SHOWN_DISC } SpShown;
+
+/* What draws a run's tracks; the arrays are its own. Frame t of the places that trails still reach
+ * lies in row t % (trail + 1). */
 typedef struct SpOverlay {
     const SpOutput *output;
-    float *xy;           /* [T, N, 2] tracks in pixels of the video */
-    SpColour *colours;   /* [N] */
-    SpLinePoint *points; /* [trail + 1] */
-    uint8_t *mask;       /* [pixels], for sp_draw_line */
+    const float *queries; /* [N, 3] of the last frame placed, a view */
+    int64_t tracks;       /* N */
+    float *xy;            /* [trail + 1, N, 2] tracks in pixels of the video */
+    SpShown *shown;       /* [trail + 1, N] */
+    SpColour *colours;    /* [N] */
+    SpLinePoint *points;  /* [trail + 1] */
+    uint8_t *mask;        /* [pixels], for sp_draw_line */
 } SpOverlay;
 
 /* Gets ready for images of up to `pixels` pixels. SP_MEMORY. Released by sp_overlay_close, also
@@ -28,7 +35,11 @@ typedef struct SpOverlay {
 SpStatus sp_overlay_open(const SpOutput *output, int64_t pixels, SpOverlay *overlay);
 void sp_overlay_close(SpOverlay *overlay);
 
-/* Draws frame t's background and tracks on that frame, given in any size. */
+/* Frame t, of one of which `frame` is the result, comes after t - 1: its places. It may have more
+ * tracks, which get colours among themselves. SP_MEMORY. */
+SpStatus sp_overlay_place(SpOverlay *overlay, int64_t t, const SpResult *frame);
+
+/* Draws the background and tracks of frame t, the last one placed, on it, given in any size. */
 void sp_overlay_draw(const SpOverlay *overlay, int64_t t, const SpImage *image);
 
 /* The used frames, read again, or, where the output has no video, as the clip has them: each(self,

@@ -194,6 +194,32 @@ static bool is_own(const char *path)
     return own;
 }
 
+static void at_least(size_t *most, size_t bytes)
+{
+    *most = *most > bytes ? *most : bytes;
+}
+
+void sp_report_add_stage(SpReport *report, const SpStageReport *stage)
+{
+    SpStageReport *one = report->stages;
+    while (one < report->stages + report->stage_count && strcmp(one->name, stage->name) != 0)
+        one++;
+    if (one == report->stages + report->stage_count) {
+        report->stage_count++;
+        *one = *stage;
+        return;
+    }
+    one->mode = stage->mode;
+    one->seconds += stage->seconds;
+    one->moved_bytes += stage->moved_bytes;
+    one->moving_seconds += stage->moving_seconds;
+    one->hidden_seconds += stage->hidden_seconds;
+    at_least(&one->peak_host_bytes, stage->peak_host_bytes);
+    at_least(&one->planned_device_bytes, stage->planned_device_bytes);
+    at_least(&one->peak_device_bytes, stage->peak_device_bytes);
+    at_least(&one->weight_bytes, stage->weight_bytes);
+}
+
 SpStatus sp_report_check_append(const char *path)
 {
     struct stat info;

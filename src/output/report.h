@@ -65,6 +65,10 @@ typedef struct SpReport {
     SpLibraryVersion libraries[SP_REPORT_LIBRARIES];
 } SpReport;
 
+/* Adds a stage; where there is one of that name, which ran before, the seconds and bytes moved of
+ * both, and the more of their memory. */
+void sp_report_add_stage(SpReport *report, const SpStageReport *stage);
+
 /* Whether lines may be appended to what is at `path`: nothing yet, or what reports have begun.
  * SP_OUTPUT. */
 SpStatus sp_report_check_append(const char *path);

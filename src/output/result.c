@@ -55,7 +55,7 @@ void sp_result_place(const SpResult *r, float *points, float *track)
     }
 }
 
-float sp_result_unshade(float saved)
+float sp_result_find_shaded(float saved)
 {
     const float value = saved * 255;
     float above = value, below = value;
@@ -76,4 +76,36 @@ void sp_result_w2c(const SpResult *r, int64_t t, float w2c[16])
         memcpy(w2c, r->w2c + 16 * t, 16 * sizeof *w2c);
     else
         sp_pose_invert(r->c2w + 16 * t, w2c);
+}
+
+static const float *row_of(const float *array, int64_t t, int64_t row)
+{
+    return array ? array + t * row : NULL;
+}
+
+void sp_result_frame(const SpResult *r, int64_t t, SpResultFrame *frame)
+{
+    const int64_t area = r->clip->plan.height * r->clip->plan.width, n = r->tracks;
+    SpClip *clip = &frame->clip;
+    SpResult *one = &frame->result;
+    *clip = *r->clip;
+    clip->frames = 1;
+    clip->video = clip->video ? clip->video + 3 * t * area : NULL;
+    clip->timestamps = clip->timestamps ? clip->timestamps + t : NULL;
+    clip->index = clip->index ? clip->index + t : NULL;
+    *one = *r;
+    one->clip = clip;
+    one->depth = row_of(r->depth, t, area);
+    one->confidence = row_of(r->confidence, t, area);
+    one->c2w = row_of(r->c2w, t, 16);
+    one->w2c = row_of(r->w2c, t, 16);
+    one->intrinsics = row_of(r->intrinsics, t, 9);
+    one->input_intrinsics = row_of(r->input_intrinsics, t, 9);
+    one->track = row_of(r->track, t, 3 * n);
+    one->points = row_of(r->points, t, 3 * n);
+    one->coords = row_of(r->coords, t, 3 * n);
+    one->tracks2d = row_of(r->tracks2d, t, 2 * n);
+    one->visibility = row_of(r->visibility, t, n);
+    one->confs = row_of(r->confs, t, n);
+    one->sigma = row_of(r->sigma, t, n);
 }

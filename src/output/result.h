@@ -69,20 +69,43 @@ void sp_result_w2c(const SpResult *result, int64_t t, float w2c[16]);
  * the H x W frames and z. Without cameras points and z are 0. */
 void sp_result_place(const SpResult *result, float *points, float *track);
 
+/* One frame of a result, as a result of one frame; the views are those of the whole. */
+typedef struct SpResultFrame {
+    SpClip clip;
+    SpResult result; /* whose `clip` is that one */
+} SpResultFrame;
+
+/* Frame t, counted in the result's arrays. `frame` must not move while it is used. */
+void sp_result_frame(const SpResult *result, int64_t t, SpResultFrame *frame);
+
 /* A value of the clip's frames, 0..255 and beyond, as `video` holds it: 0..1. */
 static inline float sp_result_shade(float value)
 {
-    return fminf(fmaxf(value * (1.0f / 255), 0), 1);
+    const float share = value * (1.0f / 255);
+    return share > 0 ? (share < 1 ? share : 1) : 0; /* also where it is not a number */
 }
 
 /* The way back: a value of 0..255 that sp_result_shade makes the saved one of, where there is one,
  * else 255 times it. */
-float sp_result_unshade(float saved);
+float sp_result_find_shaded(float saved);
+
+static inline float sp_result_unshade(float saved)
+{
+    const float value = saved * 255;
+    return sp_result_shade(value) == saved ? value : sp_result_find_shaded(saved);
+}
 
 /* Whether track n is visible at frame t (src/output/README.md, "The arrays"). */
 static inline bool sp_result_visible(const SpResult *result, int64_t t, int64_t n)
 {
     return result->visibility[t * result->tracks + n] > 0.5f;
+}
+
+/* Whether it is followed there at all: before its window, and once it is given up, it is not. */
+static inline bool sp_result_is_there(const SpResult *result, int64_t t, int64_t n)
+{
+    const int64_t i = t * result->tracks + n;
+    return result->visibility[i] != 0 || !result->confs || result->confs[i] != 0;
 }
 
 #endif

@@ -121,11 +121,14 @@ static SpStatus look_at(SpResultArrays *arrays, SpArrayId id)
     const bool rows = id != SP_ARRAY_EXTRINSICS || array->dim[1] == 3 || array->dim[1] == 4;
     if (!fits(array, shape) || !rows)
         return bad_shape(arrays, array, shape);
-    array->count = 1;
+    bool empty = false;
     for (int i = 0; i < array->rank; i++) {
-        array->count *= array->dim[i];
+        empty |= array->dim[i] == 0;
         SP_TRY(agree(arrays, array, shape[i], array->dim[i]));
     }
+    array->count = !empty; /* beside an extent of 0 others may be of any size */
+    for (int i = 0; i < array->rank && !empty; i++)
+        array->count *= array->dim[i];
     return sp_ok();
 }
 

@@ -32,6 +32,9 @@ static SpStatus find_parts(SpResultFile *file)
                         arrays->path);
     if (arrays->frames > MOST_FRAMES)
         return sp_error(SP_INPUT, "%.300s has more than %d frames", arrays->path, MOST_FRAMES);
+    if (arrays->height > MOST_SIDE || arrays->width > MOST_SIDE)
+        return sp_error(SP_INPUT, "%.300s has maps of more than %d pixels a side", arrays->path,
+                        MOST_SIDE);
     if (sp_result_file_has(file, SP_ARRAY_COORDS))
         file->has |= SP_PART_TRACKS;
     if (sp_result_file_has(file, SP_ARRAY_EXTRINSICS) &&
@@ -102,6 +105,7 @@ static SpStatus read_times(SpResultFile *file)
 {
     SpClip *clip = &file->clip;
     clip->frames = file->arrays.frames;
+    clip->ended = true;
     clip->timestamps = calloc((size_t)clip->frames, sizeof *clip->timestamps);
     clip->index = calloc((size_t)clip->frames, sizeof *clip->index);
     if (!clip->timestamps || !clip->index)
@@ -239,10 +243,9 @@ static void make_plan(SpResultFile *file, int64_t input_height, int64_t input_wi
                           .width = w};
     if (h != w || !(whole > (double)h * (1 + SAME_SHAPE)))
         return;
-    plan->resized_height = (int64_t)rint(whole);
-    if (k && in && sp_result_file_has(file, SP_ARRAY_SIZE))
-        plan->resized_height =
-            sp_max((int64_t)rint((double)input_height * (double)k[4] / (double)in[4]), h);
+    const bool told = k && in && sp_result_file_has(file, SP_ARRAY_SIZE);
+    const double rows = told ? (double)input_height * (double)k[4] / (double)in[4] : whole;
+    plan->resized_height = sp_max((int64_t)fmin(rint(rows), MOST_SIDE), h);
     plan->first_row = (plan->resized_height - h) / 2;
 }
 
@@ -274,6 +277,8 @@ static SpStatus set_size(SpResultFile *file)
     SP_TRY(read_positive(file, SP_ARRAY_SIZE, size));
     if (size[0] > MOST_SIDE || size[1] > MOST_SIDE)
         return sp_result_file_bad_array(file, SP_ARRAY_SIZE, "is too large");
+    if (size[0] < 1 || size[1] < 1)
+        return sp_result_file_bad_array(file, SP_ARRAY_SIZE, "is less than a pixel");
     make_plan(file, (int64_t)size[1], (int64_t)size[0]);
     set_intrinsics(file);
     return sp_ok();

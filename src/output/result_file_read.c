@@ -224,7 +224,7 @@ static void make_own(SpResultFile *file, float *tracks2d, float *queries)
     file->own = *r;
     file->own.clip = &file->own_clip;
     file->own.input_intrinsics = r->intrinsics;
-    if (!r->tracks)
+    if (!r->tracks || !queries)
         return;
     for (int64_t i = 0; i < file->clip.frames * r->tracks; i++)
         memcpy(tracks2d + 2 * i, r->track + 3 * i, 2 * sizeof *tracks2d);

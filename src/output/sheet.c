@@ -157,7 +157,10 @@ static void place_cell(const Sheet *sheet, int cell)
 
 static SpStatus add_frame(void *self, int64_t t, const SpImage *image)
 {
-    const Sheet *sheet = self;
+    Sheet *sheet = self;
+    SpResultFrame frame;
+    sp_result_frame(sheet->output->result, t, &frame);
+    SP_TRY(sp_overlay_place(&sheet->overlay, t, &frame.result));
     for (int i = 0; i < DEPTH; i++)
         if (t == frame_of(sheet->clip, i)) {
             SP_TRY(reduce(sheet, image));

@@ -318,6 +318,63 @@ SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *outp
     return sp_atomic_settle(&file->written);
 }
 
+/* Written frame by frame where the run streams: not what is made of something else. */
+static bool has_frames(const SpRunFile files[], SpFileRole role)
+{
+    return sp_file_is_written(files, role) && role != SP_FILE_REPORT && role != SP_FILE_MASK_OUT;
+}
+
+bool sp_files_stream(const SpRunFile files[])
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
+        if (has_frames(files, role) && !(files[role].format && files[role].format->frames))
+            return false;
+    return true;
+}
+
+SpStatus sp_files_begin(SpRunFile files[], const SpOutput *output)
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        SpRunFile *file = &files[role];
+        if (!has_frames(files, role))
+            continue;
+        file->awaited = false;
+        if (!file->written.stream)
+            SP_TRY(sp_atomic_open(file->path, sp_file_table[role].flag, &file->written));
+        SP_TRY(file->format->frames->begin(&file->written, output, &file->stream));
+    }
+    return sp_ok();
+}
+
+SpStatus sp_files_add(SpRunFile files[], int64_t t, const SpResult *frame, uint8_t *rgb)
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
+        if (files[role].stream)
+            SP_TRY(files[role].format->frames->add(files[role].stream, t, frame, rgb));
+    return sp_ok();
+}
+
+/* Nothing more is written. */
+static void close_stream(SpRunFile *file)
+{
+    if (file->stream)
+        file->format->frames->discard(file->stream);
+    file->stream = NULL;
+}
+
+SpStatus sp_files_end(SpRunFile files[], const SpResult *whole)
+{
+    for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
+        SpRunFile *file = &files[role];
+        if (!file->stream)
+            continue;
+        SP_TRY(file->format->frames->end(file->stream, whole));
+        close_stream(file);
+        SP_TRY(sp_atomic_settle(&file->written));
+    }
+    return sp_ok();
+}
+
 SpStatus sp_files_commit(SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
@@ -332,6 +389,7 @@ void sp_files_abandon(SpRunFile files[])
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         SpRunFile *file = &files[role];
+        close_stream(file);
         sp_atomic_abandon(&file->written);
         sp_atomic_folder_abandon(&file->folder);
         if (file->awaited &&

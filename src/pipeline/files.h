@@ -39,6 +39,7 @@ typedef struct SpRunFile {
         format; /* of what is written; NULL: a folder, which who writes it opens, or what is read */
     SpAtomicFile written;  /* beside its place until sp_files_commit */
     SpAtomicFolder folder; /* likewise, of a format that is a folder of files */
+    void *stream;          /* what is written frame by frame, see SpFrameFormat; NULL: not begun */
     bool awaited;          /* a pipe whose reader may come and wait for its end */
     bool appended;         /* the report of several videos: a line for each, see report.h */
 } SpRunFile;
@@ -89,6 +90,15 @@ size_t sp_files_bytes(const SpRunFile files[], const SpFramePlan *plan, int64_t 
 /* Writes one of them that has a format, whole but not yet in its place. SP_OUTPUT; SP_MEMORY;
  * SP_INPUT. */
 SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output);
+
+/* Whether all that is written can be while frames come and go. */
+bool sp_files_stream(const SpRunFile files[]);
+
+/* The same frame by frame: sp_files_begin, then each frame, then sp_files_end; of those whose
+ * format can. As SpFrameFormat has it; errors as above. */
+SpStatus sp_files_begin(SpRunFile files[], const SpOutput *output);
+SpStatus sp_files_add(SpRunFile files[], int64_t t, const SpResult *frame, uint8_t *rgb);
+SpStatus sp_files_end(SpRunFile files[], const SpResult *whole);
 
 /* Puts what was written into its place, the result last, or removes it (also after a commit) and
  * ends the pipes that it would have gone into. SP_OUTPUT. */

@@ -132,7 +132,7 @@ SpStatus sp_from_result_read(SpRun *run)
 {
     SP_TRY(sp_result_file_read(run->from, parts_of(run)));
     run->clip.plan = run->from->clip.plan; /* what the report tells */
-    run->clip.frames = run->from->clip.frames;
+    run->length = run->clip.frames = run->from->clip.frames;
     run->clip.rate = run->from->clip.rate;
     return sp_ok();
 }

@@ -8,15 +8,16 @@
 #include "nn/dump.h"
 #include "pipeline/chunks.h"
 
-/* What a chunk is computed with, and what part of the whole it is. */
-typedef struct Source {
+struct SpFrontChunks {
     SpRun *run;
+    SpChunkSource from;
+    SpChunks *chunks;
+    float *encoding; /* [frames of a chunk, 9] */
     SpNn *nn;
-    float *encoding;         /* [frames of a chunk, 9] */
     const SpProgress *whole; /* progress of all chunks */
     const SpDump *dump;      /* as without chunks */
-    int64_t chunk, chunks;
-} Source;
+    int64_t chunk, count;    /* `count` as far as the clip's length is known */
+};
 
 size_t sp_front_chunks_bytes(const SpRun *run, int64_t frames)
 {
@@ -29,14 +30,18 @@ size_t sp_front_chunks_bytes(const SpRun *run, int64_t frames)
 
 bool sp_front_chunks_text(const SpRun *run, char *text, size_t size)
 {
-    const SpChunking chunking = sp_chunking_of(run->job, run->clip.frames);
+    const SpChunking chunking = sp_chunking_of(run->job, run->length);
     int64_t last;
     *text = 0;
     if (!run->has[SP_STAGE_FRONT] || !chunking.frames)
         return false;
-    snprintf(text, size, "%lld chunks of %lld frames, %lld of them shared",
-             (long long)sp_chunking_count(&chunking, run->clip.frames, &last),
-             (long long)chunking.frames, (long long)chunking.overlap);
+    if (run->streams && !run->clip.expected) /* how many there will be is not known */
+        snprintf(text, size, "chunks of %lld frames, %lld of them shared",
+                 (long long)chunking.frames, (long long)chunking.overlap);
+    else
+        snprintf(text, size, "%lld chunks of %lld frames, %lld of them shared",
+                 (long long)sp_chunking_count(&chunking, run->length, &last),
+                 (long long)chunking.frames, (long long)chunking.overlap);
     return true;
 }
 
@@ -44,53 +49,92 @@ static SpStatus run_network(const SpRun *run, SpNn *nn, int64_t first, int64_t f
                             const SpFrontOutput *out)
 {
     const SpFramePlan *plan = &run->clip.plan;
-    const SpFrontInput input = {
-        .frames = frames,
-        .height = plan->height,
-        .width = plan->width,
-        .video = nn->dry ? NULL : run->clip.video + first * 3 * plan->height * plan->width,
-        .first = first};
+    const SpFrontInput input = {.frames = frames,
+                                .height = plan->height,
+                                .width = plan->width,
+                                .video = nn->dry ? NULL
+                                                 : run->clip.video + (first - run->clip.first) * 3 *
+                                                                         plan->height * plan->width,
+                                .first = first};
     return sp_front_run(run->models->model[SP_STAGE_FRONT].front, nn, &input, out);
 }
 
 static void report_chunk(void *self, double done, double total)
 {
-    const Source *source = self;
-    sp_progress(source->whole, (double)source->chunk + done / total, (double)source->chunks);
+    const SpFrontChunks *chunks = self;
+    sp_progress(chunks->whole, (double)chunks->chunk + done / total, (double)chunks->count);
 }
 
 /* "front/..." as "chunk3/front/...". */
 static void dump_chunk(void *self, const char *name, int rank, const int64_t *dims,
                        const float *data)
 {
-    const Source *source = self;
+    const SpFrontChunks *chunks = self;
     char labelled[160];
-    snprintf(labelled, sizeof labelled, "chunk%lld/%s", (long long)source->chunk, name);
-    source->dump->tensor(source->dump->self, labelled, rank, dims, data);
+    snprintf(labelled, sizeof labelled, "chunk%lld/%s", (long long)chunks->chunk, name);
+    chunks->dump->tensor(chunks->dump->self, labelled, rank, dims, data);
 }
 
 static SpStatus count(void *self, int64_t first, int64_t most, int64_t *frames)
 {
-    const Source *source = self;
-    *frames = sp_min(source->run->clip.frames - first, most);
+    const SpFrontChunks *chunks = self;
+    *frames = sp_min(chunks->run->clip.frames - first, most);
     return sp_ok();
 }
 
 static SpStatus compute(void *self, int64_t first, int64_t frames, const SpGeometry *out)
 {
-    Source *source = self;
-    SpNn *nn = source->nn;
-    const SpProgress progress = {report_chunk, source};
-    const SpDump dump = {dump_chunk, source};
-    const SpFrontOutput output = {out->depth, out->confidence, source->encoding, out->c2w,
+    SpFrontChunks *chunks = self;
+    SpNn *nn = chunks->nn;
+    const SpProgress progress = {report_chunk, chunks};
+    const SpDump dump = {dump_chunk, chunks};
+    const SpFrontOutput output = {out->depth, out->confidence, chunks->encoding, out->c2w,
                                   out->intrinsics};
     nn->progress = &progress;
-    nn->dump = source->dump ? &dump : NULL;
-    const SpStatus status = run_network(source->run, nn, first, frames, &output);
-    nn->progress = source->whole;
-    nn->dump = source->dump;
-    source->chunk++;
+    nn->dump = chunks->dump ? &dump : NULL;
+    const SpStatus status = run_network(chunks->run, nn, first, frames, &output);
+    nn->progress = chunks->whole;
+    nn->dump = chunks->dump;
+    chunks->chunk++;
     return status;
+}
+
+SpStatus sp_front_chunks_open(SpRun *run, const SpChunking *chunking, SpFrontChunks **out)
+{
+    const SpFramePlan *plan = &run->clip.plan;
+    int64_t last;
+    SpFrontChunks *chunks = *out = calloc(1, sizeof *chunks);
+    if (!chunks)
+        return sp_no_memory("the front's chunks");
+    chunks->run = run;
+    chunks->from = (SpChunkSource){chunks, plan->height, plan->width, count, compute};
+    chunks->count = sp_chunking_count(chunking, run->length, &last);
+    chunks->encoding = malloc((size_t)(9 * chunking->frames) * sizeof *chunks->encoding);
+    const SpStatus status = chunks->encoding
+                                ? sp_chunks_open(&chunks->from, chunking, &chunks->chunks)
+                                : sp_no_memory("the camera encodings");
+    if (status.code == SP_OK)
+        return status;
+    sp_front_chunks_close(chunks);
+    *out = NULL;
+    return status;
+}
+
+void sp_front_chunks_close(SpFrontChunks *chunks)
+{
+    if (!chunks)
+        return;
+    sp_chunks_close(chunks->chunks);
+    free(chunks->encoding);
+    free(chunks);
+}
+
+SpStatus sp_front_chunks_next(SpFrontChunks *chunks, SpNn *nn, SpChunkPiece *piece)
+{
+    chunks->nn = nn;
+    chunks->whole = nn->progress;
+    chunks->dump = nn->dump;
+    return sp_chunks_next(chunks->chunks, piece);
 }
 
 static void keep(SpRun *run, const SpChunkPiece *piece)
@@ -105,10 +149,12 @@ static void keep(SpRun *run, const SpChunkPiece *piece)
     memcpy(to->c2w + 16 * piece->first, g->c2w, (size_t)(16 * piece->count) * sizeof(float));
 }
 
-static SpStatus keep_list(SpRun *run, const SpChunks *chunks)
+SpStatus sp_front_chunks_list(const SpFrontChunks *chunks)
 {
-    const SpResultChunk *list = sp_chunks_list(chunks, &run->chunks);
+    SpRun *run = chunks->run;
+    const SpResultChunk *list = sp_chunks_list(chunks->chunks, &run->chunks);
     const size_t bytes = (size_t)run->chunks * sizeof *list;
+    free(run->chunk);
     run->chunk = malloc(bytes);
     if (!run->chunk)
         return sp_no_memory("the list of chunks");
@@ -116,32 +162,22 @@ static SpStatus keep_list(SpRun *run, const SpChunks *chunks)
     return sp_ok();
 }
 
-static SpStatus collect(SpRun *run, SpChunks *chunks)
+static SpStatus collect(SpRun *run, SpNn *nn, SpFrontChunks *chunks)
 {
     SpChunkPiece piece;
     do {
-        SP_TRY(sp_chunks_next(chunks, &piece));
+        SP_TRY(sp_front_chunks_next(chunks, nn, &piece));
         keep(run, &piece);
     } while (piece.count);
-    return keep_list(run, chunks);
+    return sp_front_chunks_list(chunks);
 }
 
-static SpStatus run_chunks(SpRun *run, SpNn *nn, const SpChunking *chunking, float *encoding)
+static SpStatus run_chunks(SpRun *run, SpNn *nn, const SpChunking *chunking)
 {
-    int64_t last;
-    Source source = {run,
-                     nn,
-                     encoding,
-                     nn->progress,
-                     nn->dump,
-                     0,
-                     sp_chunking_count(chunking, run->clip.frames, &last)};
-    const SpChunkSource from = {&source, run->clip.plan.height, run->clip.plan.width, count,
-                                compute};
-    SpChunks *chunks;
-    SP_TRY(sp_chunks_open(&from, chunking, &chunks));
-    const SpStatus status = collect(run, chunks);
-    sp_chunks_close(chunks);
+    SpFrontChunks *chunks;
+    SP_TRY(sp_front_chunks_open(run, chunking, &chunks));
+    const SpStatus status = collect(run, nn, chunks);
+    sp_front_chunks_close(chunks);
     return status;
 }
 
@@ -156,11 +192,16 @@ static SpStatus count_chunks(const SpRun *run, SpNn *nn, const SpChunking *chunk
     return status.code == SP_OK ? run_network(run, nn, 0, last, NULL) : status;
 }
 
-static SpStatus run_whole(const SpRun *run, SpNn *nn, float *encoding)
+static SpStatus run_whole(const SpRun *run, SpNn *nn)
 {
     const SpGeometry *g = &run->geometry;
+    float *encoding = malloc((size_t)(9 * run->clip.frames) * sizeof *encoding);
+    if (!encoding)
+        return sp_no_memory("the camera encodings");
     const SpFrontOutput output = {g->depth, g->confidence, encoding, g->c2w, g->intrinsics};
-    return run_network(run, nn, 0, run->clip.frames, &output);
+    const SpStatus status = run_network(run, nn, 0, run->clip.frames, &output);
+    free(encoding);
+    return status;
 }
 
 SpStatus sp_front_chunks_run(SpRun *run, SpNn *nn, int64_t frames)
@@ -169,12 +210,5 @@ SpStatus sp_front_chunks_run(SpRun *run, SpNn *nn, int64_t frames)
     if (nn->dry)
         return chunking.frames ? count_chunks(run, nn, &chunking, frames)
                                : run_network(run, nn, 0, frames, NULL);
-    const int64_t at_once = chunking.frames ? chunking.frames : frames;
-    float *encoding = malloc((size_t)(9 * at_once) * sizeof *encoding);
-    if (!encoding)
-        return sp_no_memory("the camera encodings");
-    const SpStatus status =
-        chunking.frames ? run_chunks(run, nn, &chunking, encoding) : run_whole(run, nn, encoding);
-    free(encoding);
-    return status;
+    return chunking.frames ? run_chunks(run, nn, &chunking) : run_whole(run, nn);
 }

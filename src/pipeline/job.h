@@ -46,10 +46,12 @@ typedef struct SpJob {
     double start;              /* seconds */
     double fov, focal;         /* degrees across, pixels of the video; 0: as the front says */
     double scale_to, scale_by; /* median depth of the first frame, factor; 0: not given */
-    int64_t stride, max_frames, max_input_side;
-    int64_t stream; /* number in the file; below 0: the largest video */
+    int64_t stride, max_input_side;
+    int64_t max_frames; /* 0: all */
+    int64_t stream;     /* number in the file; below 0: the largest video */
     SpPortrait portrait;
     int64_t grid;          /* points a side; 0: the default, 10, or 50 with a mask */
+    int64_t grid_every;    /* frames; 0: one grid alone */
     int64_t vo_points;     /* below 0: as many as the weights say */
     int64_t front_chunk;   /* frames; 0: all at once; below 0: as pipeline/chunks.h says */
     int64_t front_overlap; /* frames; 0: half a chunk */
@@ -103,7 +105,7 @@ static inline SpReaderSettings sp_job_reader(const SpJob *job)
 {
     return (SpReaderSettings){.start = job->start,
                               .stride = job->stride,
-                              .max_frames = job->max_frames,
+                              .max_frames = job->max_frames ? job->max_frames : INT64_MAX,
                               .stream = job->stream};
 }
 

@@ -14,7 +14,7 @@
 
 #include "media/images.h"
 
-enum { PIECE = 64 << 10 };
+enum { PIECE = 64 << 10, MOST_ENTRY = 64 << 10 };
 
 SpStatus sp_names_add(SpNames *names, const char *name)
 {
@@ -161,9 +161,13 @@ SpStatus sp_list_take(SpList *list, char **video, const char **output)
     *output = NULL;
     while (!*video && list->used) {
         const char *end = memchr(list->text, list->end, list->used);
+        const size_t length = end ? (size_t)(end - list->text) : list->used;
+        if (length > MOST_ENTRY)
+            return sp_error(SP_INPUT, "%.400s: an entry of more than %d bytes (--list)", list->path,
+                            MOST_ENTRY);
         if (!end && !list->ended)
             break;
-        SP_TRY(take_one(list, end ? (size_t)(end - list->text) : list->used, video, output));
+        SP_TRY(take_one(list, length, video, output));
     }
     return sp_ok();
 }

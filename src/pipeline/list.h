@@ -53,7 +53,8 @@ SpStatus sp_list_read(SpList *list);
 
 /* Takes the next entry that has been read whole: `video`, or `video<TAB>output`, cut at its last
  * tab; empty ones are passed over. *video is the caller's to free and NULL where there is none yet,
- * or, once `ended`, any more; *output is a view in it, or NULL. SP_MEMORY. */
+ * or, once `ended`, any more; *output is a view in it, or NULL. SP_INPUT for an entry of more than
+ * 64 KiB, which is no path; SP_MEMORY. */
 SpStatus sp_list_take(SpList *list, char **video, const char **output);
 
 #endif

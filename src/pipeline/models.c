@@ -54,8 +54,6 @@ SpStatus sp_models_open_device(SpModels *models)
     if (fell_back.code != SP_OK && !models->reported)
         sp_console_note(models->console, "%s; using the CPU", fell_back.text);
     models->reported = true;
-    if (job->precision == SP_WANT_BF16 && !models->device->has_bf16)
-        return sp_error(SP_USAGE, "--precision bf16: the %s computes in f32", models->device->name);
     return sp_ok();
 }
 
@@ -92,8 +90,10 @@ void sp_models_close(SpModels *models)
 
 static SpPrecision precision_of(const SpModels *models)
 {
-    return models->job->precision != SP_WANT_F32 && models->device->has_bf16 ? SP_PRECISION_BF16
-                                                                             : SP_PRECISION_F32;
+    const SpPrecisionChoice choice = models->job->precision;
+    return choice == SP_WANT_BF16 || (choice == SP_WANT_BEST && models->device->prefers_bf16)
+               ? SP_PRECISION_BF16
+               : SP_PRECISION_F32;
 }
 
 static SpStatus open_model(SpModels *models, SpStage stage, SpModel *model)
@@ -296,7 +296,8 @@ SpStatus sp_models_run(SpModels *models, SpStage stage, const SpFootprint *footp
         nn.moved_bytes += (double)footprint->weights;
         nn.moving_seconds += loading;
     }
-    report->stages[report->stage_count++] = report_of(models, stage, footprint, &nn);
+    const SpStageReport one = report_of(models, stage, footprint, &nn);
+    sp_report_add_stage(report, &one);
     sp_nn_close(&nn);
     model->used = sp_clock();
     model->idle = true;

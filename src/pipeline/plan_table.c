@@ -8,6 +8,7 @@
 #include "pipeline/front_chunks.h"
 #include "pipeline/refinement.h"
 #include "pipeline/stages.h"
+#include "pipeline/stream_plan.h"
 
 /* What is printed and does not stand in SpRun. */
 typedef struct Facts {
@@ -75,19 +76,22 @@ static void print_refinement(const SpRun *run, const Facts *facts)
 {
     char seconds[32];
     duration(facts->refine_seconds, seconds, sizeof seconds);
-    print_row("refine", sp_refinement_bytes(run, run->clip.frames, facts->queries), seconds);
+    print_row("refine",
+              sp_refinement_bytes(run, sp_stream_frames(run, run->length), facts->queries),
+              seconds);
 }
 
 static size_t export_bytes(const SpRun *run, const Facts *facts)
 {
-    return sp_files_bytes(run->file, &run->clip.plan, run->clip.frames, facts->queries);
+    return sp_files_bytes(run->file, &run->clip.plan, sp_stream_frames(run, run->length),
+                          facts->queries);
 }
 
 static void print_head(const SpRun *run, int64_t queries, const SpMemoryLimits *limits)
 {
     const SpDevice *device = run->models->device;
     const SpFramePlan *plan = &run->clip.plan;
-    printf("%s: %lld frames of %lldx%lld", run->job->video, (long long)run->clip.frames,
+    printf("%s: %lld frames of %lldx%lld", run->job->video, (long long)run->length,
            (long long)plan->width, (long long)plan->height);
     if (run->has[SP_STAGE_TRACKER])
         printf(", %s%lld points and %lld support points", run->has[SP_STAGE_SAM] ? "up to " : "",
@@ -152,18 +156,19 @@ static void add_row(const char *stage, size_t host, cJSON *out, bool *whole)
 
 static void add_refinement(const SpRun *run, const Facts *facts, cJSON *out, bool *whole)
 {
-    add_row("refine", sp_refinement_bytes(run, run->clip.frames, facts->queries), out, whole);
+    add_row("refine", sp_refinement_bytes(run, sp_stream_frames(run, run->length), facts->queries),
+            out, whole);
     add_number(out, "seconds", facts->refine_seconds, whole);
 }
 
 /* Where the front does not take all frames at once. */
 static void add_chunks(const SpRun *run, cJSON *out, bool *whole)
 {
-    const SpChunking chunking = sp_chunking_of(run->job, run->clip.frames);
+    const SpChunking chunking = sp_chunking_of(run->job, run->length);
     int64_t last;
     if (!run->has[SP_STAGE_FRONT] || !chunking.frames)
         return;
-    const int64_t count = sp_chunking_count(&chunking, run->clip.frames, &last);
+    const int64_t count = sp_chunking_count(&chunking, run->length, &last);
     add_number(out, "front_chunks", (double)count, whole);
     add_number(out, "front_chunk_frames", (double)chunking.frames, whole);
     add_number(out, "front_chunk_overlap", (double)chunking.overlap, whole);
@@ -174,7 +179,7 @@ static void add_head(const SpRun *run, const Facts *facts, cJSON *out, bool *who
     const SpDevice *device = run->models->device;
     add_text(out, "video", run->job->video, whole);
     *whole = *whole && cJSON_AddBoolToObject(out, "fits", facts->fits);
-    add_number(out, "frames", (double)run->clip.frames, whole);
+    add_number(out, "frames", (double)run->length, whole);
     add_number(out, "width", (double)run->clip.plan.width, whole);
     add_number(out, "height", (double)run->clip.plan.height, whole);
     if (run->has[SP_STAGE_TRACKER]) {

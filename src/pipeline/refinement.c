@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "media/reread.h"
-#include "refine/refine.h"
 
 SpStatus sp_refinement_prepare(SpRun *run)
 {
@@ -27,7 +26,7 @@ SpStatus sp_refinement_prepare(SpRun *run)
 size_t sp_refinement_bytes(const SpRun *run, int64_t frames, int64_t queries)
 {
     const SpFramePlan *plan = &run->clip.plan;
-    const size_t tracks = (size_t)(frames * queries) * 3 * sizeof(float); /* positions, sigma */
+    const size_t tracks = (size_t)(frames * queries) * 2 * sizeof(float); /* positions */
     const int64_t height = plan->input_height, width = plan->input_width;
     return run->refines ? tracks + sp_reread_bytes(height, width) +
                               sp_refiner_bytes(queries, height, width, run->report.threads)
@@ -39,9 +38,9 @@ SpStatus sp_refinement_seconds(const SpRun *run, int64_t queries, double *second
     const SpFramePlan *plan = &run->clip.plan;
     SpRefinerPace pace;
     SP_TRY(sp_refiner_measure(run->models->device->threads, &pace));
-    *seconds = (double)run->clip.frames *
-               (pace.point * (double)queries +
-                pace.pixel * (double)plan->input_height * (double)plan->input_width);
+    *seconds =
+        (double)run->length * (pace.point * (double)queries +
+                               pace.pixel * (double)plan->input_height * (double)plan->input_width);
     return sp_ok();
 }
 
@@ -62,23 +61,51 @@ static SpStatus refine(void *self, int64_t t, uint8_t *rgb)
     return sp_ok();
 }
 
-/* Both readings of the frames: the first as far as there are queries. */
-static SpStatus read_frames(SpRun *run, SpRefiner *refiner)
+static SpRefineTracks tracks_of(const SpRun *run, float *xy)
 {
-    SpReread reread = {.video = run->job->video,
-                       .settings = sp_job_reader(run->job),
-                       .clip = &run->clip,
-                       .frames = sp_refiner_cut_frames(refiner),
-                       .wants = has_queries,
-                       .each = cut,
-                       .self = refiner};
-    if (reread.frames > 0)
-        SP_TRY(sp_reread(&reread));
-    reread.frames = run->clip.frames;
-    reread.wants = NULL;
-    reread.each = refine;
-    reread.progress = &run->console->progress;
-    return sp_reread(&reread);
+    return (SpRefineTracks){.frames = run->clip.frames,
+                            .tracks = run->queries.count,
+                            .height = run->clip.plan.input_height,
+                            .width = run->clip.plan.input_width,
+                            .queries = run->queries.query,
+                            .xy = xy,
+                            .visibility = run->tracks.visibility,
+                            .confidence = run->tracks.confidence,
+                            .sigma = run->sigma,
+                            .threads = run->report.threads, /* the device may be closed */
+                            .first = run->first};
+}
+
+SpStatus sp_refinement_open(SpRun *run)
+{
+    const SpRefineTracks tracks = tracks_of(run, NULL);
+    return run->refines ? sp_refiner_open(&tracks, &run->refiner) : sp_ok();
+}
+
+SpStatus sp_refinement_grow(SpRun *run)
+{
+    const SpRefineTracks tracks = tracks_of(run, NULL);
+    return sp_refiner_grow(run->refiner, &tracks);
+}
+
+void sp_refinement_see(void *self, int64_t t, const uint8_t *rgb)
+{
+    const SpRun *run = self;
+    if (run->refiner && sp_refiner_has_queries(run->refiner, t))
+        sp_refiner_cut(run->refiner, t, rgb);
+}
+
+/* Reads the frames as far as there are queries. */
+static SpStatus cut_patches(SpRun *run)
+{
+    const SpReread reread = {.video = run->job->video,
+                             .settings = sp_job_reader(run->job),
+                             .clip = &run->clip,
+                             .frames = sp_refiner_cut_frames(run->refiner),
+                             .wants = has_queries,
+                             .each = cut,
+                             .self = run->refiner};
+    return reread.frames > 0 ? sp_reread(&reread) : sp_ok();
 }
 
 /* Whether the tracker has point i of [T, N] at all: not in the frames before its window. */
@@ -112,31 +139,39 @@ static void from_video(const SpRun *run, const float *xy)
     }
 }
 
+void sp_refinement_frame(SpRun *part, int64_t t, const uint8_t *rgb, float *xy)
+{
+    const SpRefineTracks tracks = tracks_of(part, xy);
+    to_video(part, xy);
+    sp_refiner_set_tracks(part->refiner, &tracks);
+    sp_refiner_frame(part->refiner, t, rgb);
+    from_video(part, xy);
+}
+
+static SpStatus refine_all(SpRun *run, float *xy)
+{
+    const SpRefineTracks tracks = tracks_of(run, xy);
+    const SpReread reread = {.video = run->job->video,
+                             .settings = sp_job_reader(run->job),
+                             .clip = &run->clip,
+                             .frames = run->clip.frames,
+                             .each = refine,
+                             .self = run->refiner,
+                             .progress = &run->console->progress};
+    to_video(run, xy);
+    sp_refiner_set_tracks(run->refiner, &tracks);
+    SP_TRY(sp_reread(&reread));
+    from_video(run, xy);
+    return sp_ok();
+}
+
 SpStatus sp_refinement_run(SpRun *run)
 {
-    const SpFramePlan *plan = &run->clip.plan;
-    const int64_t frames = run->clip.frames, count = run->queries.count;
-    float *xy = malloc((size_t)(2 * frames * count) * sizeof *xy);
-    const SpRefineTracks tracks = {.frames = frames,
-                                   .tracks = count,
-                                   .height = plan->input_height,
-                                   .width = plan->input_width,
-                                   .queries = run->queries.query,
-                                   .xy = xy,
-                                   .visibility = run->tracks.visibility,
-                                   .confidence = run->tracks.confidence,
-                                   .sigma = run->sigma,
-                                   .threads = run->report.threads}; /* the device may be closed */
-    SpRefiner *refiner = NULL;
-    if (!xy)
-        return sp_no_memory("the refinement");
-    to_video(run, xy);
-    SpStatus status = sp_refiner_open(&tracks, &refiner);
-    if (status.code == SP_OK)
-        status = read_frames(run, refiner);
-    if (status.code == SP_OK)
-        from_video(run, xy);
-    sp_refiner_close(refiner);
+    SP_TRY(cut_patches(run));
+    float *xy = malloc((size_t)(2 * run->clip.frames * run->queries.count) * sizeof *xy);
+    const SpStatus status = xy ? refine_all(run, xy) : sp_no_memory("the refinement");
     free(xy);
+    sp_refiner_close(run->refiner);
+    run->refiner = NULL;
     return status;
 }

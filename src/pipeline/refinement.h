@@ -17,8 +17,22 @@ size_t sp_refinement_bytes(const SpRun *run, int64_t frames, int64_t queries);
 /* About how long it takes, without decoding; measured here. SP_MEMORY. */
 SpStatus sp_refinement_seconds(const SpRun *run, int64_t queries, double *seconds);
 
+/* Opens run->refiner for the run's queries, where tracks are refined. SP_MEMORY. */
+SpStatus sp_refinement_open(SpRun *run);
+
+/* The run has more queries. SP_MEMORY. */
+SpStatus sp_refinement_grow(SpRun *run);
+
+/* Takes the patches of frame t's queries from its picture, where the `run` has a refiner. */
+void sp_refinement_see(void *run, int64_t t, const uint8_t *rgb);
+
+/* As sp_refinement_run, of a part of one frame t, with its picture. xy: [N, 2] of work. Frames come
+ * in order; the patches of queries in later frames are there. */
+void sp_refinement_frame(SpRun *part, int64_t t, const uint8_t *rgb, float *xy);
+
 /* Refines the tracker's positions, and lifts every point along its ray at its own depth, so that
- * points project onto positions. run->sigma holds its [T, N] floats. SP_INPUT where the video
+ * points project onto positions. For queries whose patches have not been seen the frames are read
+ * once more. run->sigma holds its [T, N] floats. SP_INPUT where the video
  * changed; SP_MEMORY. */
 SpStatus sp_refinement_run(SpRun *run);
 

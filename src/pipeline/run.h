@@ -14,6 +14,7 @@
 #include "pipeline/done.h"
 #include "pipeline/files.h"
 #include "pipeline/models.h"
+#include "refine/refine.h"
 
 /* Everything a run holds; video.c frees it. */
 typedef struct SpRun {
@@ -28,13 +29,21 @@ typedef struct SpRun {
     int64_t width, patch;             /* of the working frames, pixels */
     int64_t support;                  /* points that the tracker adds */
     SpClip clip;
+    SpClipReader *reader; /* NULL: the clip is there */
+    int64_t
+        length;    /* of the clip in frames; while it is read, by the container's word, 0 unknown */
     uint8_t *mask; /* of the input video's size: what to track; NULL: everything */
     SpQueries queries;
     float *working;                 /* [N, 3] the queries in pixels of the working frame */
-    float *memory;                  /* behind geometry and tracks */
+    float *memory;                  /* behind geometry and tracks (pipeline/arrays.h) */
+    int64_t first;                  /* frame with which they begin */
+    int64_t room;                   /* frames that they have memory for */
     SpGeometry geometry;            /* from the front or the user */
     SpResultChunk *chunk;           /* [chunks] of the front */
     int64_t chunks;                 /* 0: all frames at once */
+    bool may_stream;                /* a longer clip would: see pipeline/stream_plan.h */
+    bool streams;                   /* frames come and go one by one: nothing is held of all */
+    SpRefiner *refiner;             /* once queries are known; NULL: none yet */
     bool refines;                   /* tracks are refined on the video's own frames */
     float *sigma;                   /* [T, N] of the refinement, in `memory` */
     SpTrackerOutput tracks;         /* its depth and validity stand in those of `geometry` */

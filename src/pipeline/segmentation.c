@@ -67,7 +67,7 @@ static SpStatus make_call(const SpRun *run, Call *call)
     if (!clip->original)
         return sp_error(SP_USAGE,
                         "--prompt-frame is %lld; it must be one of the used frames 0..%lld",
-                        (long long)job->prompt_frame, (long long)clip->frames - 1);
+                        (long long)job->prompt_frame, (long long)run->length - 1);
     return sp_prompts_fit(job->prompts, call->input.height, call->input.width, call->prompt,
                           call->box);
 }

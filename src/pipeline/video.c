@@ -14,17 +14,17 @@
 #include "nn/dump.h"
 #include "pipeline/chunks.h"
 #include "pipeline/done.h"
+#include "pipeline/frames.h"
 #include "pipeline/from_result.h"
 #include "pipeline/inputs.h"
 #include "pipeline/libraries.h"
 #include "pipeline/plan_table.h"
 #include "pipeline/refinement.h"
+#include "pipeline/results.h"
 #include "pipeline/segmentation.h"
 #include "pipeline/stages.h"
-
-static const double SLANT = 0.1; /* degrees that a quarter turn may be off, silently */
-
-enum { GRID = 10, GRID_WITH_MASK = 50 };
+#include "pipeline/stream.h"
+#include "pipeline/stream_plan.h"
 
 static void report_weights(const SpRun *run)
 {
@@ -90,109 +90,8 @@ static SpStatus open_models(SpRun *run)
 /* A stage without a network, for the report. */
 static void add_stage(SpRun *run, const char *name, double seconds)
 {
-    run->report.stages[run->report.stage_count++] =
-        (SpStageReport){.name = name, .seconds = seconds};
-}
-
-/* What of the input is not used, one line each. */
-static void warn_of_losses(const SpRun *run)
-{
-    const SpClip *clip = &run->clip;
-    const SpLosses *losses = &clip->losses;
-    const char *video = run->job->video;
-    const long long read = losses->read, declared = losses->declared, damaged = losses->damaged;
-    if (clip->left_out > 0 && run->job->stop_after != SP_STOP_SAM)
-        sp_console_warn(run->console,
-                        "%lld frames left out: used the first %lld (--max-frames, --stride)",
-                        (long long)clip->left_out, (long long)clip->frames);
-    if (clip->gap.behind > 0)
-        sp_console_warn(run->console,
-                        "%.300s: number %lld is missing, so that only %lld of %lld images are "
-                        "read; give the folder to read all",
-                        video, (long long)clip->gap.missing, read, read + clip->gap.behind);
-    if (declared > read && damaged > 0)
-        sp_console_warn(run->console,
-                        "%.300s: only %lld of %lld frames can be read, %lld of them with damage; "
-                        "the file is damaged or cut off",
-                        video, read, declared, damaged);
-    else if (declared > read)
-        sp_console_warn(
-            run->console,
-            "%.300s: only %lld of %lld frames can be read; the file is damaged or cut off", video,
-            read, declared);
-    else if (damaged > 0)
-        sp_console_warn(run->console, "%.300s: %lld of %lld frames are damaged", video, damaged,
-                        read);
-}
-
-static SpStatus read_clip(SpRun *run)
-{
-    const SpJob *job = run->job;
-    SpClipSettings settings = {.size = run->width,
-                               .patch = run->patch,
-                               .reader = sp_job_reader(job),
-                               .portrait = job->portrait,
-                               .max_short_side = job->max_input_side,
-                               .keep_original = run->has[SP_STAGE_SAM],
-                               .original_frame = job->prompt_frame};
-    if (job->stop_after == SP_STOP_SAM)
-        settings.reader.max_frames = job->prompt_frame + 1;
-    sp_console_begin(run->console, "frames", 0);
-    const SpStatus status =
-        sp_clip_read(job->video, &settings, &run->console->progress, &run->clip);
-    add_stage(run, "frames", sp_console_end(run->console));
-    if (status.code != SP_OK)
-        return status;
-    const SpClip *clip = &run->clip;
-    if (clip->streams > 1)
-        sp_console_warn(run->console, "%d videos are in the file; stream %d is read (--stream)",
-                        clip->streams, clip->stream);
-    if (fabs(remainder(clip->rotation, 90)) > SLANT)
-        sp_console_warn(run->console,
-                        "rotated by %.4g degrees clockwise; frames are turned by %.4g only",
-                        clip->rotation, 90 * rint(clip->rotation / 90));
-    warn_of_losses(run);
-    if (clip->plan.height < clip->plan.resized_height)
-        sp_console_note(
-            run->console,
-            "frames taller than wide: %lld of %lld rows are used (--portrait fit uses all)",
-            (long long)(clip->plan.height * clip->plan.input_height / clip->plan.resized_height),
-            (long long)clip->plan.input_height);
-    return sp_ok();
-}
-
-static SpResult result_of(const SpRun *run)
-{
-    if (run->from)
-        return run->from->result;
-    const SpGeometry *geometry = &run->geometry;
-    const SpTrackerOutput *tracks = &run->tracks;
-    const SpPrompts *prompts = run->job->prompts;
-    const bool tracked = run->has[SP_STAGE_TRACKER];
-    return (SpResult){.clip = &run->clip,
-                      .depth = tracked ? tracks->depth : geometry->depth,
-                      .confidence = tracked ? tracks->valid : geometry->confidence,
-                      .c2w = tracked ? tracks->c2w : geometry->c2w,
-                      .w2c = run->w2c,
-                      .coords = run->coords,
-                      .tracks2d = run->tracks2d,
-                      .intrinsics = tracked ? tracks->intrinsics : geometry->intrinsics,
-                      .tracks = run->queries.count,
-                      .queries = run->queries.query,
-                      .track = tracks->tracks,
-                      .points = tracks->camera_points,
-                      .visibility = tracks->visibility,
-                      .confs = tracks->confidence,
-                      .dynamic = tracks->dynamic,
-                      .sigma = run->refines ? run->sigma : NULL,
-                      .object = prompts->named ? run->queries.object : NULL,
-                      .objects = prompts->objects,
-                      .object_names = prompts->name[0],
-                      .object_name_size = sizeof prompts->name[0],
-                      .chunks = run->chunks,
-                      .chunk = run->chunk,
-                      .scale = run->scale,
-                      .version = run->version};
+    const SpStageReport stage = {.name = name, .seconds = seconds};
+    sp_report_add_stage(&run->report, &stage);
 }
 
 static SpStatus write_file(SpRun *run, SpFileRole role)
@@ -200,21 +99,8 @@ static SpStatus write_file(SpRun *run, SpFileRole role)
     const SpJob *job = run->job;
     const SpFormat *format = run->file[role].format;
     const bool own = run->from && !job->original && format && format->from_video;
-    const SpResult result = own ? run->from->own : result_of(run);
-    const SpOutput output = {.result = &result,
-                             .input = job->video,
-                             .mask = run->mask,
-                             .report = &run->report,
-                             .video = sp_job_frames(job),
-                             .reader = run->from ? sp_from_result_reader(run) : sp_job_reader(job),
-                             .trail = job->trail,
-                             .background = job->background,
-                             .max_side = run->from ? job->result_max_side : job->max_side,
-                             .compress = !job->no_compress,
-                             .viewer_size = job->viewer_size,
-                             .usd_cloud = job->usd_cloud,
-                             .omit = job->omit,
-                             .console = run->console};
+    const SpResult result = own ? run->from->own : sp_run_result(run);
+    const SpOutput output = sp_run_output(run, &result);
     return sp_files_write(run->file, role, &output);
 }
 
@@ -236,11 +122,11 @@ static SpStatus make_queries(SpRun *run)
 {
     const SpJob *job = run->job;
     const SpFramePlan *plan = &run->clip.plan;
-    const int64_t side = job->grid ? job->grid : run->mask ? GRID_WITH_MASK : GRID;
+    const int64_t side = job->grid ? job->grid : run->mask ? SP_GRID_WITH_MASK : SP_GRID;
     SpQueries *queries = &run->queries;
     if (!run->has[SP_STAGE_TRACKER])
         return sp_ok();
-    SP_TRY(job->queries ? sp_queries_read(job->queries, run->clip.frames, plan, queries)
+    SP_TRY(job->queries ? sp_queries_read(job->queries, SP_ANY_FRAMES, plan, queries)
                         : sp_queries_grid(side, job->prompt_frame, plan, run->mask, queries));
     run->working = malloc((size_t)(3 * queries->count) * sizeof *run->working);
     if (!run->working)
@@ -254,6 +140,33 @@ static SpStatus make_queries(SpRun *run)
     return sp_ok();
 }
 
+/* Before SAM has run, and after it. */
+static SpStatus find_queries(SpRun *run)
+{
+    if (!run->has[SP_STAGE_SAM])
+        SP_TRY(find_mask(run));
+    SP_TRY(make_queries(run));
+    return run->job->plan ? sp_ok() : sp_refinement_open(run);
+}
+
+/* Once the clip's length is known as well as it will be before any work. */
+static SpStatus check_queries(const SpRun *run)
+{
+    return run->queries.line ? sp_queries_check(run->job->queries, &run->queries, run->length)
+                             : sp_ok();
+}
+
+/* What is to be tracked, unless SAM has to find that first, and the frames: while they are read for
+ * the first time, the refinement takes the patches of queries that are known. */
+static SpStatus read_inputs(SpRun *run)
+{
+    SP_TRY(sp_frames_open(run));
+    if (!run->has[SP_STAGE_SAM])
+        SP_TRY(find_queries(run));
+    SP_TRY(sp_frames_read(run));
+    return check_queries(run);
+}
+
 /* The front's cameras relative to the first one, as --stop-after front gives them. */
 static void to_first_camera(SpRun *run)
 {
@@ -261,57 +174,6 @@ static void to_first_camera(SpRun *run)
     sp_pose_invert(run->geometry.c2w, to_first);
     for (int64_t t = 0; t < run->clip.frames; t++)
         sp_pose_multiply(to_first, run->geometry.c2w + 16 * t, run->geometry.c2w + 16 * t);
-}
-
-/* Whether the result's cameras are the built-in front's, which does not estimate any. */
-static bool has_still_cameras(const SpRun *run)
-{
-    return run->place[SP_STAGE_FRONT].embedded &&
-           (!run->has[SP_STAGE_TRACKER] || run->job->fixed_camera);
-}
-
-/* What is saved is what counts: all else is made of it again, so that every file is the same from a
- * finished result. */
-static void settle(SpRun *run)
-{
-    const bool tracked = run->has[SP_STAGE_TRACKER];
-    const int64_t values = 3 * run->clip.frames * run->clip.plan.height * run->clip.plan.width;
-    float *c2w = tracked ? run->tracks.c2w : run->geometry.c2w;
-    for (int64_t t = 0; t < run->clip.frames; t++) {
-        sp_pose_invert(c2w + 16 * t, run->w2c + 16 * t);
-        sp_pose_invert(run->w2c + 16 * t, c2w + 16 * t);
-    }
-    for (int64_t i = 0; i < 3 * run->chunks; i++)
-        run->chunk[i / 3].similarity[4 * (i % 3) + 3] *= run->scale;
-    for (int64_t i = 0; i < values; i++)
-        run->clip.video[i] = sp_result_unshade(sp_result_shade(run->clip.video[i]));
-    if (!tracked)
-        return;
-    SpResult result = result_of(run);
-    result.coords = result.tracks2d = NULL;
-    sp_result_coords(&result, run->coords);
-    sp_result_tracks2d(&result, run->tracks2d);
-    result = result_of(run);
-    sp_result_place(&result, run->tracks.camera_points, run->tracks.tracks);
-}
-
-static SpStatus make_version(SpRun *run)
-{
-    static const char form[] =
-        "{\"program\":\"spatrack %s\",\"format\":%d,%s%s%s%s\"settings\":%s}";
-    const char *settings = run->job->settings;
-    const char *cameras = has_still_cameras(run)
-                              ? "\"cameras\":\"still: the built-in front gives the identity\","
-                              : "";
-    const size_t capacity = sizeof form + strlen(SP_VERSION) + strlen(settings) + strlen(cameras) +
-                            (run->input.json ? strlen(run->input.json) : 0) + 32;
-    run->version = malloc(capacity);
-    if (!run->version)
-        return sp_no_memory("the result");
-    snprintf(run->version, capacity, form, SP_VERSION, SP_FORMAT_VERSION, cameras,
-             run->input.json ? "\"input\":" : "", run->input.json ? run->input.json : "",
-             run->input.json ? "," : "", settings);
-    return sp_ok();
 }
 
 /* As a stage of its own, of `frames` frames on the console. */
@@ -348,14 +210,10 @@ static SpStatus write_files(SpRun *run)
 
 static SpStatus write_result(SpRun *run)
 {
-    SP_TRY(make_version(run));
-    if (has_still_cameras(run))
-        sp_console_note(run->console,
-                        "using the built-in front's cameras, which stand still: every pose is the "
-                        "identity");
+    SP_TRY(sp_run_version(run));
     if (!run->has[SP_STAGE_TRACKER])
         to_first_camera(run);
-    settle(run);
+    sp_run_settle(run);
     return write_files(run);
 }
 
@@ -376,7 +234,7 @@ static SpStatus write_report(SpRun *run, double seconds)
     report->seconds = seconds;
     report->peak_rss_bytes = sp_memory_peak();
     if (run->chunks) {
-        const SpChunking chunking = sp_chunking_of(run->job, run->clip.frames);
+        const SpChunking chunking = sp_chunking_of(run->job, run->length);
         report->chunk_frames = chunking.frames;
         report->chunk_overlap = chunking.overlap;
     }
@@ -442,13 +300,11 @@ static SpStatus begin(SpRun *run, SpOutcome *outcome)
 /* --plan: of a mask that is not known yet, as if it held every point of the grid. */
 static SpStatus print_plan(SpRun *run)
 {
-    const int64_t side = run->job->grid ? run->job->grid : GRID_WITH_MASK;
+    const int64_t side = run->job->grid ? run->job->grid : SP_GRID_WITH_MASK;
     if (run->has[SP_STAGE_SAM]) {
         SP_TRY(sp_segmentation_plan(run));
         return sp_plan_table_print(run, run->has[SP_STAGE_TRACKER] ? side * side : 0);
     }
-    SP_TRY(find_mask(run));
-    SP_TRY(make_queries(run));
     return sp_plan_table_print(run, run->queries.count);
 }
 
@@ -456,13 +312,20 @@ static SpStatus print_plan(SpRun *run)
  * again once SAM has found how many there are. */
 static SpStatus compute(SpRun *run)
 {
-    if (run->has[SP_STAGE_SAM])
+    if (run->has[SP_STAGE_SAM]) {
         SP_TRY(sp_stages_plan(run, run->has[SP_STAGE_TRACKER]));
-    SP_TRY(find_mask(run));
-    if (run->job->stop_after == SP_STOP_SAM)
-        return sp_ok();
-    SP_TRY(make_queries(run));
+        SP_TRY(find_mask(run));
+        if (run->job->stop_after == SP_STOP_SAM)
+            return sp_ok();
+        SP_TRY(find_queries(run));
+    }
     SP_TRY(sp_stages_plan(run, run->queries.count));
+    if (sp_run_has_still_cameras(run))
+        sp_console_note(run->console,
+                        "using the built-in front's cameras, which stand still: every pose is the "
+                        "identity");
+    if (run->streams)
+        return sp_stream_run(run);
     SP_TRY(sp_stages_run(run));
     return write_result(run);
 }
@@ -511,7 +374,12 @@ static SpStatus run_all(SpRun *run, SpOutcome *outcome)
     run->report.device = run->models->device->name;
     run->report.isa = run->models->device->isa;
     run->report.threads = run->models->device->threads;
-    SP_TRY(read_clip(run));
+    run->may_stream = sp_stream_may(run);
+    if (run->job->grid_every && !run->may_stream)
+        return sp_error(SP_USAGE,
+                        "--grid-every: of a video that can be read twice, -o and an --overlay that "
+                        "is a video can be written; write the rest from the finished result");
+    SP_TRY(read_inputs(run));
     if (run->job->plan)
         return print_plan(run);
     SP_TRY(compute(run));
@@ -528,7 +396,9 @@ static void free_run(SpRun *run)
 {
     if (run->from)
         sp_from_result_close(run);
+    sp_clip_close(run->reader);
     sp_clip_free(&run->clip);
+    sp_refiner_close(run->refiner);
     free(run->mask);
     sp_queries_free(&run->queries);
     free(run->working);
@@ -557,6 +427,7 @@ SpStatus sp_video_run(const SpJob *job, SpModels *models, SpConsole *console, Sp
                  .console = console,
                  .from = job->from_result ? &result : NULL};
     const SpDump dump = {dump_tensor, &run};
+    sp_console_settle(console);
     models->events = 0;
     models->dump = job->dump ? &dump : NULL;
     const SpStatus status = run_all(&run, outcome);

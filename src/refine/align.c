@@ -1,11 +1,9 @@
-#include "refine/align.h"
-
 #include <math.h>
 #include <string.h>
 
-#include "refine/pyramid.h"
+#include "refine/align_internal.h"
 
-enum { REACH = SP_WINDOW / 2 };
+enum { REACH = SP_WINDOW / 2, CUT_PIXELS = SP_CUT * SP_CUT };
 
 /* Pixels of the window's Gaussian, and gray levels below whose deviation nothing can be found. */
 static const float SPREAD = 6, MIN_CONTRAST = 1.5f;
@@ -33,27 +31,70 @@ static const double CONVERGED = 0.01;
 
 static const double MIN_GAIN = 0.2, MAX_GAIN = 5, MAX_STEP = 4;
 
-void sp_patch_cut(SpGray image, float x, float y, uint8_t *cut)
+/* Bilinear, of the pixels up to `reach` about a warp's middle; outside, the border goes on. In
+ * several passes, of which the compiler makes vectors. */
+static void sample(SpGray image, const SpWarp *warp, int reach, float *restrict out)
 {
-    for (int v = -REACH - 1; v <= REACH + 1; v++)
-        for (int u = -REACH - 1; u <= REACH + 1; u++)
-            *cut++ = (uint8_t)(sp_pyramid_sample(image.pixel, image.height, image.width,
-                                                 x + (float)u, y + (float)v) +
-                               0.5f);
+    float x[CUT_PIXELS], y[CUT_PIXELS], above[CUT_PIXELS][2], below[CUT_PIXELS][2];
+    int32_t at[CUT_PIXELS];
+    const int side = 2 * reach + 1, pixels = side * side;
+    const int width = (int)image.width, height = (int)image.height;
+    const float *a = warp->a, right = (float)(width - 1), bottom = (float)(height - 1);
+    for (int v = 0; v < side; v++)
+        for (int u = 0; u < side; u++) {
+            const float du = (float)(u - reach), dv = (float)(v - reach);
+            x[v * side + u] = warp->x + a[0] * du + a[1] * dv;
+            y[v * side + u] = warp->y + a[2] * du + a[3] * dv;
+        }
+    for (int i = 0; i < pixels; i++) {
+        float px = x[i] > 0 ? x[i] : 0, py = y[i] > 0 ? y[i] : 0; /* also where not a number */
+        px = px < right ? px : right;
+        py = py < bottom ? py : bottom;
+        const int32_t column = (int32_t)px < width - 2 ? (int32_t)px : width - 2;
+        const int32_t row = (int32_t)py < height - 2 ? (int32_t)py : height - 2;
+        x[i] = px - (float)column;
+        y[i] = py - (float)row;
+        at[i] = row * width + column;
+    }
+    for (int i = 0; i < pixels; i++) {
+        memcpy(above[i], image.pixel + at[i], sizeof above[i]);
+        memcpy(below[i], image.pixel + at[i] + width, sizeof below[i]);
+    }
+    for (int i = 0; i < pixels; i++) {
+        const float upper = above[i][0] + x[i] * (above[i][1] - above[i][0]);
+        const float lower = below[i][0] + x[i] * (below[i][1] - below[i][0]);
+        out[i] = upper + y[i] * (lower - upper);
+    }
 }
 
-/* Sum of a b over the window; eight sums let the compiler use vectors. */
+/* The image under the warped window, [SP_WINDOW_PADDED]. */
+static void sample_window(SpGray image, const SpWarp *warp, float *out)
+{
+    sample(image, warp, REACH, out);
+    memset(out + SP_WINDOW_PIXELS, 0, (SP_WINDOW_PADDED - SP_WINDOW_PIXELS) * sizeof *out);
+}
+
+void SP_FN(sp_align_copy_cut)(SpGray image, float x, float y, uint8_t *cut)
+{
+    const SpWarp warp = {{1, 0, 0, 1}, x, y};
+    float pixel[CUT_PIXELS];
+    sample(image, &warp, SP_CUT / 2, pixel);
+    for (int i = 0; i < CUT_PIXELS; i++)
+        cut[i] = (uint8_t)(int32_t)(pixel[i] + 0.5f);
+}
+
+/* Sum of a b over the window; several sums let the compiler use vectors. */
 static double dot(const float *restrict a, const float *restrict b)
 {
-    float sum[8] = {0};
-    int i = 0;
-    for (; i + 8 <= SP_WINDOW_PIXELS; i += 8)
-        for (int k = 0; k < 8; k++)
+    enum { SUMS = 32 };
+    float sum[SUMS] = {0};
+    for (int i = 0; i < SP_WINDOW_PADDED; i += SUMS)
+        for (int k = 0; k < SUMS; k++)
             sum[k] += a[i + k] * b[i + k];
-    for (; i < SP_WINDOW_PIXELS; i++)
-        sum[0] += a[i] * b[i];
-    return (double)((sum[0] + sum[4]) + (sum[1] + sum[5])) +
-           (double)((sum[2] + sum[6]) + (sum[3] + sum[7]));
+    for (int n = SUMS / 2; n > 1; n /= 2)
+        for (int k = 0; k < n; k++)
+            sum[k] += sum[k + n];
+    return (double)sum[0] + (double)sum[1];
 }
 
 /* Solves a x = b of n rows, a symmetric positive definite, by Cholesky's factors; false where it is
@@ -84,38 +125,55 @@ static bool solve(int n, double a[SP_WARP_PARAMETERS][SP_WARP_PARAMETERS],
     return true;
 }
 
-/* The patch's derivatives by the parameters: dx, dy, and a's four entries. */
+/* The patch's weights, values and derivatives by the parameters: dx, dy, and a's four entries. */
 static void derivatives(const uint8_t *cut, const float *trust, SpTemplate *t)
 {
     float gaussian[SP_WINDOW];
-    int i = 0;
     for (int u = -REACH; u <= REACH; u++)
         gaussian[u + REACH] = expf(-(float)(u * u) / (2 * SPREAD * SPREAD));
-    for (int v = -REACH; v <= REACH; v++)
-        for (int u = -REACH; u <= REACH; u++, i++) {
-            const uint8_t *at = cut + (v + REACH + 1) * SP_CUT + u + REACH + 1;
-            const float gx = 0.5f * (float)(at[1] - at[-1]);
-            const float gy = 0.5f * (float)(at[SP_CUT] - at[-SP_CUT]);
-            const float x = (float)u / ARM, y = (float)v / ARM;
-            const float all[] = {gx, gy, gx * x, gx * y, gy * x, gy * y};
-            t->weight[i] = gaussian[u + REACH] * gaussian[v + REACH] * (trust ? trust[i] : 1);
-            t->value[i] = (float)*at;
-            for (int p = 0; p < t->parameters; p++)
-                t->descent[p][i] = all[p];
+    for (int v = 0; v < SP_WINDOW; v++) {
+        const uint8_t *at = cut + (v + 1) * SP_CUT + 1;
+        const int row = v * SP_WINDOW;
+        const float y = (float)(v - REACH) / ARM;
+        for (int u = 0; u < SP_WINDOW; u++) {
+            t->weight[row + u] = gaussian[u] * gaussian[v];
+            t->value[row + u] = (float)at[u];
+            t->descent[0][row + u] = 0.5f * (float)(at[u + 1] - at[u - 1]);
+            t->descent[1][row + u] = 0.5f * (float)(at[u + SP_CUT] - at[u - SP_CUT]);
         }
+        for (int p = 0; p < 2 && t->parameters > 2; p++)
+            for (int u = 0; u < SP_WINDOW; u++) {
+                const float slope = t->descent[p][row + u];
+                t->descent[2 + 2 * p][row + u] = slope * ((float)(u - REACH) / ARM);
+                t->descent[3 + 2 * p][row + u] = slope * y;
+            }
+    }
+    for (int i = 0; trust && i < SP_WINDOW_PIXELS; i++)
+        t->weight[i] *= trust[i];
 }
 
-bool sp_template_make(const uint8_t *cut, int parameters, const float *trust, SpTemplate *t)
+/* Zeros where the window's arrays have no pixels. */
+static void pad(SpTemplate *t)
 {
-    float plain[SP_WARP_PARAMETERS][SP_WINDOW_PIXELS];
+    static const size_t BYTES = (SP_WINDOW_PADDED - SP_WINDOW_PIXELS) * sizeof(float);
+    memset(t->weight + SP_WINDOW_PIXELS, 0, BYTES);
+    memset(t->value + SP_WINDOW_PIXELS, 0, BYTES);
+    for (int p = 0; p < t->parameters; p++)
+        memset(t->descent[p] + SP_WINDOW_PIXELS, 0, BYTES);
+}
+
+bool SP_FN(sp_align_copy_template)(const uint8_t *cut, int parameters, const float *trust,
+                                   SpTemplate *t)
+{
+    float plain[SP_WARP_PARAMETERS][SP_WINDOW_PADDED], weighted[SP_WINDOW_PADDED];
     t->parameters = parameters;
     derivatives(cut, trust, t);
-    t->total = 0;
-    for (int i = 0; i < SP_WINDOW_PIXELS; i++)
-        t->total += (double)t->weight[i];
+    pad(t);
+    for (int i = 0; i < SP_WINDOW_PADDED; i++)
+        plain[0][i] = 1;
+    t->total = dot(t->weight, plain[0]);
     const float mean = (float)(dot(t->weight, t->value) / t->total);
-    float weighted[SP_WINDOW_PIXELS];
-    for (int i = 0; i < SP_WINDOW_PIXELS; i++) {
+    for (int i = 0; i < SP_WINDOW_PADDED; i++) {
         t->value[i] -= mean;
         weighted[i] = t->value[i] * t->weight[i];
     }
@@ -125,63 +183,17 @@ bool sp_template_make(const uint8_t *cut, int parameters, const float *trust, Sp
     for (int p = 0; p < parameters; p++) {
         const float offset = (float)(dot(t->weight, t->descent[p]) / t->total);
         const float gain = (float)(dot(weighted, t->descent[p]) / t->energy);
-        for (int i = 0; i < SP_WINDOW_PIXELS; i++) {
+        for (int i = 0; i < SP_WINDOW_PADDED; i++) {
             plain[p][i] = t->descent[p][i] - offset - gain * t->value[i];
             t->descent[p][i] = plain[p][i] * t->weight[i];
         }
     }
     memcpy(t->value, weighted, sizeof weighted);
     for (int p = 0; p < parameters; p++)
-        for (int q = 0; q < parameters; q++)
-            t->hessian[p][q] = dot(t->descent[p], plain[q]) + (p == q && p > 1 ? AFFINE_PRIOR : 0);
+        for (int q = 0; q <= p; q++)
+            t->hessian[p][q] = t->hessian[q][p] =
+                dot(t->descent[p], plain[q]) + (p == q && p > 1 ? AFFINE_PRIOR : 0);
     return true;
-}
-
-/* One row of the window, from x, y on by dx, dy, all of it inside the image. */
-static void sample_row(SpGray image, float x, float y, float dx, float dy, float *restrict out)
-{
-    float fx[SP_WINDOW], fy[SP_WINDOW], corner[4][SP_WINDOW];
-    const int width = (int)image.width;
-    int at[SP_WINDOW];
-    for (int u = 0; u < SP_WINDOW; u++) {
-        const float px = x + dx * (float)u, py = y + dy * (float)u;
-        const int i = (int)px, j = (int)py;
-        fx[u] = px - (float)i;
-        fy[u] = py - (float)j;
-        at[u] = j * width + i;
-    }
-    for (int u = 0; u < SP_WINDOW; u++) {
-        const float *pixel = image.pixel + at[u];
-        corner[0][u] = pixel[0];
-        corner[1][u] = pixel[1];
-        corner[2][u] = pixel[width];
-        corner[3][u] = pixel[width + 1];
-    }
-    for (int u = 0; u < SP_WINDOW; u++) {
-        const float above = corner[0][u] + fx[u] * (corner[1][u] - corner[0][u]);
-        const float below = corner[2][u] + fx[u] * (corner[3][u] - corner[2][u]);
-        out[u] = above + fy[u] * (below - above);
-    }
-}
-
-/* The image under the warped window. */
-static void sample(SpGray image, const SpWarp *warp, float *out)
-{
-    const float *a = warp->a;
-    const float reach_x = (float)REACH * (fabsf(a[0]) + fabsf(a[1])) + 1;
-    const float reach_y = (float)REACH * (fabsf(a[2]) + fabsf(a[3])) + 1;
-    const bool inside = warp->x - reach_x >= 0 && warp->y - reach_y >= 0 &&
-                        warp->x + reach_x < (float)(image.width - 1) &&
-                        warp->y + reach_y < (float)(image.height - 1);
-    for (int v = -REACH; v <= REACH; v++, out += SP_WINDOW) {
-        const float x = warp->x - a[0] * (float)REACH + a[1] * (float)v;
-        const float y = warp->y - a[2] * (float)REACH + a[3] * (float)v;
-        if (inside)
-            sample_row(image, x, y, a[0], a[2], out);
-        for (int u = 0; u < SP_WINDOW && !inside; u++)
-            out[u] = sp_pyramid_sample(image.pixel, image.height, image.width, x + a[0] * (float)u,
-                                       y + a[2] * (float)u);
-    }
 }
 
 /* warp o (id + step)^-1 */
@@ -228,12 +240,13 @@ static bool find_step(const SpTemplate *t, const float *pixel, const SpPrior *pr
     return solve(t->parameters, h, slope, step);
 }
 
-bool sp_align(const SpTemplate *t, SpGray image, const SpPrior *prior, int iterations, SpWarp *warp)
+bool SP_FN(sp_align_copy_warp)(const SpTemplate *t, SpGray image, const SpPrior *prior,
+                               int iterations, SpWarp *warp)
 {
-    float pixel[SP_WINDOW_PIXELS];
+    float pixel[SP_WINDOW_PADDED];
     for (int k = 0; k < iterations; k++) {
         double step[SP_WARP_PARAMETERS] = {0};
-        sample(image, warp, pixel);
+        sample_window(image, warp, pixel);
         if (!find_step(t, pixel, prior, warp, step))
             return false;
         const double length = sqrt(step[0] * step[0] + step[1] * step[1]);
@@ -248,10 +261,10 @@ bool sp_align(const SpTemplate *t, SpGray image, const SpPrior *prior, int itera
            warp->y <= (float)image.height - 0.5f;
 }
 
-SpFit sp_align_fit(const SpTemplate *t, SpGray image, const SpWarp *warp)
+SpFit SP_FN(sp_align_copy_fit)(const SpTemplate *t, SpGray image, const SpWarp *warp)
 {
-    float pixel[SP_WINDOW_PIXELS], weighted[SP_WINDOW_PIXELS];
-    sample(image, warp, pixel);
+    float pixel[SP_WINDOW_PADDED], weighted[SP_WINDOW_PADDED];
+    sample_window(image, warp, pixel);
     const float mean = (float)(dot(t->weight, pixel) / t->total);
     for (int i = 0; i < SP_WINDOW_PIXELS; i++) {
         pixel[i] -= mean;
@@ -273,10 +286,11 @@ SpFit sp_align_fit(const SpTemplate *t, SpGray image, const SpWarp *warp)
     return (SpFit){(float)c, (float)(SIGMA_FACTOR * sqrt(noise * var / 2))};
 }
 
-float sp_align_trust(const SpTemplate *t, SpGray image, const SpWarp *warp, float *trust)
+float SP_FN(sp_align_copy_trust)(const SpTemplate *t, SpGray image, const SpWarp *warp,
+                                 float *trust)
 {
-    float pixel[SP_WINDOW_PIXELS];
-    sample(image, warp, pixel);
+    float pixel[SP_WINDOW_PADDED];
+    sample_window(image, warp, pixel);
     const double gain = dot(t->value, pixel) / t->energy;
     const double mean = dot(t->weight, pixel) / t->total;
     const double scale = OUTLIER * (NOISE + NOISE_SHARE * t->energy / t->total);

@@ -13,6 +13,7 @@ enum {
     SP_WINDOW = 21,         /* pixels a side that are compared */
     SP_CUT = SP_WINDOW + 2, /* with what its gradient needs */
     SP_WINDOW_PIXELS = SP_WINDOW * SP_WINDOW,
+    SP_WINDOW_PADDED = (SP_WINDOW_PIXELS + 31) / 32 * 32, /* a window's arrays: then zeros */
     SP_WARP_PARAMETERS = 6
 };
 
@@ -31,9 +32,9 @@ typedef struct SpGray {
 /* A patch ready to be found, and what its pixels weigh: a Gaussian about the middle. */
 typedef struct SpTemplate {
     int parameters; /* 2: only moved; 6: affine */
-    float weight[SP_WINDOW_PIXELS];
-    float value[SP_WINDOW_PIXELS];                       /* weighted, less the mean */
-    float descent[SP_WARP_PARAMETERS][SP_WINDOW_PIXELS]; /* weighted; gain and offset taken out */
+    float weight[SP_WINDOW_PADDED];
+    float value[SP_WINDOW_PADDED];                       /* weighted, less the mean */
+    float descent[SP_WARP_PARAMETERS][SP_WINDOW_PADDED]; /* weighted; gain and offset taken out */
     double hessian[SP_WARP_PARAMETERS][SP_WARP_PARAMETERS];
     double total, energy; /* sum of the weights; of the weighted squares */
 } SpTemplate;

@@ -34,7 +34,8 @@ static SpStatus run(Trial *trial, int64_t points, int threads, double *seconds)
                                    trial->visibility,
                                    trial->confidence,
                                    trial->sigma,
-                                   threads};
+                                   threads,
+                                   0};
     SpRefiner *refiner;
     for (int64_t i = 0; i < FRAMES * points; i++) {
         const int64_t n = i % points;

@@ -32,21 +32,4 @@ void sp_pyramid_free(SpPyramid *pyramid);
  * the filter 1 4 6 4 1 / 16 in both directions. */
 void sp_pyramid_fill(SpPyramid *pyramid, const uint8_t *rgb);
 
-/* Bilinear; outside, the border goes on. Both sides have 2 pixels or more. */
-static inline float sp_pyramid_sample(const float *gray, int64_t height, int64_t width, float x,
-                                      float y)
-{
-    x = x > 0 ? x : 0; /* also where it is not a number */
-    y = y > 0 ? y : 0;
-    x = x < (float)(width - 1) ? x : (float)(width - 1);
-    y = y < (float)(height - 1) ? y : (float)(height - 1);
-    const int64_t i = (int64_t)x < width - 1 ? (int64_t)x : width - 2;
-    const int64_t j = (int64_t)y < height - 1 ? (int64_t)y : height - 2;
-    const float fx = x - (float)i, fy = y - (float)j;
-    const float *at = gray + j * width + i;
-    const float above = at[0] + fx * (at[1] - at[0]);
-    const float below = at[width] + fx * (at[width + 1] - at[width]);
-    return above + fy * (below - above);
-}
-
 #endif

@@ -108,8 +108,6 @@ SpStatus sp_refiner_open(const SpRefineTracks *tracks, SpRefiner **out)
     r->patches = malloc((size_t)(tracks->tracks * PATCHES * r->pyramid.levels) * PATCH);
     if (!r->track || !r->patches)
         return sp_no_memory("the refinement");
-    for (int64_t i = 0; i < tracks->frames * tracks->tracks; i++)
-        tracks->sigma[i] = NAN;
     return sp_ok();
 }
 
@@ -128,13 +126,41 @@ int64_t sp_refiner_cut_frames(const SpRefiner *r)
 {
     int64_t last = 0;
     for (int64_t n = 0; n < r->tracks.tracks; n++)
-        last = sp_max(last, (int64_t)r->tracks.queries[3 * n]);
+        if (!r->track[n].cut)
+            last = sp_max(last, (int64_t)r->tracks.queries[3 * n]);
     return last > 0 ? last + 1 : 0;
 }
 
 static uint8_t *patch(const SpRefiner *r, int64_t n, Which which, int level)
 {
     return r->patches + ((PATCHES * n + which) * r->pyramid.levels + level) * PATCH;
+}
+
+void sp_refiner_set_tracks(SpRefiner *r, const SpRefineTracks *tracks)
+{
+    const int threads = r->tracks.threads;
+    r->tracks = *tracks;
+    r->tracks.threads = threads;
+}
+
+SpStatus sp_refiner_grow(SpRefiner *r, const SpRefineTracks *tracks)
+{
+    const size_t before = (size_t)r->tracks.tracks, count = (size_t)tracks->tracks;
+    Track *more = realloc(r->track, count * sizeof *more);
+    r->track = more ? more : r->track;
+    uint8_t *patches = realloc(r->patches, count * (size_t)(PATCHES * r->pyramid.levels) * PATCH);
+    r->patches = patches ? patches : r->patches;
+    if (!more || !patches)
+        return sp_no_memory("the refinement");
+    memset(r->track + before, 0, (count - before) * sizeof *more);
+    sp_refiner_set_tracks(r, tracks);
+    return sp_ok();
+}
+
+/* Where the arrays have point n of frame t. */
+static int64_t index_of(const SpRefiner *r, int64_t t, int64_t n)
+{
+    return (t - r->tracks.first) * r->tracks.tracks + n;
 }
 
 static SpGray level_of(const SpPyramid *pyramid, int k)
@@ -157,6 +183,13 @@ static void cut(SpRefiner *r, int64_t n, Which which, float x, float y)
 }
 
 /* The patches of the queries on frame t, which is in the pyramid. */
+static void swap_pyramids(SpRefiner *r)
+{
+    const SpPyramid previous = r->previous;
+    r->previous = r->pyramid;
+    r->pyramid = previous;
+}
+
 static void cut_queries(SpRefiner *r, int64_t t)
 {
     for (int64_t n = 0; n < r->tracks.tracks; n++) {
@@ -185,8 +218,10 @@ void sp_refiner_cut(SpRefiner *r, int64_t t, const uint8_t *rgb)
 {
     if (!sp_refiner_has_queries(r, t))
         return;
+    swap_pyramids(r); /* of the last two frames the later one is still looked at */
     sp_pyramid_fill(&r->pyramid, rgb);
     cut_queries(r, t);
+    swap_pyramids(r);
 }
 
 /* A patch found on a level: its warp and sigma in pixels of the video. */
@@ -325,7 +360,7 @@ static bool find_by_network(const SpRefiner *r, int64_t t, int64_t n, Place *pla
 {
     const SpRefineTracks *all = &r->tracks;
     const Track *track = r->track + n;
-    const int64_t at = t * all->tracks + n;
+    const int64_t at = index_of(r, t, n);
     const float x = all->xy[2 * at], y = all->xy[2 * at + 1];
     const bool visible = all->visibility[at] > 0.5f;
     const float sigma = network_sigma(r, at);
@@ -378,7 +413,7 @@ static bool find_by_itself(const SpRefiner *r, int64_t t, int64_t n, Place *plac
 static void keep(SpRefiner *r, int64_t t, int64_t n)
 {
     const SpRefineTracks *all = &r->tracks;
-    const int64_t at = t * all->tracks + n;
+    const int64_t at = index_of(r, t, n);
     const float expected = network_sigma(r, at);
     Track *track = r->track + n;
     track->found = true;
@@ -396,14 +431,14 @@ static bool is_sure(const SpRefiner *r, int64_t t, int64_t n, const Place *place
     const SpFit *fit = &place->match[QUERY].fit;
     return place->found[QUERY] &&
            ((fit->sigma < SURE_SIGMA * r->unit && fit->correlation > SURE_CORRELATION) ||
-            r->tracks.confidence[t * r->tracks.tracks + n] >= SURE_CONFIDENCE);
+            r->tracks.confidence[index_of(r, t, n)] >= SURE_CONFIDENCE);
 }
 
 /* Sets the visibility of point n, which has a picture, at frame t: where it is not surely there and
  * the network is not sure of its place either, it is called hidden. */
 static void judge(const SpRefiner *r, int64_t t, int64_t n, bool sure)
 {
-    const int64_t at = t * r->tracks.tracks + n;
+    const int64_t at = index_of(r, t, n);
     float *visibility = r->tracks.visibility + at;
     if (sure)
         *visibility = fmaxf(*visibility, FOUND_VISIBILITY);
@@ -447,13 +482,13 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
 
 void sp_refiner_frame(SpRefiner *r, int64_t t, const uint8_t *rgb)
 {
-    const SpPyramid previous = r->previous;
-    r->previous = r->pyramid;
-    r->pyramid = previous;
+    swap_pyramids(r);
     sp_pyramid_fill(&r->pyramid, rgb);
     cut_queries(r, t);
+    for (int64_t n = 0; n < r->tracks.tracks; n++)
+        r->tracks.sigma[index_of(r, t, n)] = NAN;
 #pragma omp parallel for schedule(dynamic, 4) num_threads(r->tracks.threads)
     for (int64_t n = 0; n < r->tracks.tracks; n++)
-        if (r->track[n].cut && isfinite(r->tracks.xy[2 * (t * r->tracks.tracks + n)]))
+        if (r->track[n].cut && isfinite(r->tracks.xy[2 * index_of(r, t, n)]))
             refine_point(r, t, n);
 }

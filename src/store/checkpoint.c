@@ -2,6 +2,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +34,15 @@ struct SpCheckpoint {
 static SpStatus read_json(const char *path, cJSON **out)
 {
     *out = NULL;
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return sp_error(SP_CHECKPOINT, "%s: %s", path, strerror(errno));
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* waits for no pipe's writer */
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "rb");
+    if (!file) {
+        const int why = errno;
+        if (fd >= 0)
+            close(fd);
+        return why == ENOMEM ? sp_no_memory(path)
+                             : sp_error(SP_CHECKPOINT, "%s: %s", path, strerror(why));
+    }
     struct stat info;
     const bool sane =
         fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) && info.st_size <= JSON_LIMIT;
@@ -78,6 +85,17 @@ static bool seen_before(const cJSON *map, const cJSON *item)
     return false;
 }
 
+/* Whether `path`, of a file in `folder`, leads to one that is in it, or to none. */
+static bool stays_in(const char *folder, const char *path)
+{
+    char *root = realpath(folder, NULL), *file = realpath(path, NULL);
+    const size_t length = root ? strlen(root) : 0;
+    const bool stays = root && (!file || (strncmp(file, root, length) == 0 && file[length] == '/'));
+    free(root);
+    free(file);
+    return stays;
+}
+
 /* Opens each shard of an index's weight_map and checks that its tensors are where it says. */
 static SpStatus add_shards(SpCheckpoint *checkpoint, const char *folder, const char *index_path)
 {
@@ -96,6 +114,9 @@ static SpStatus add_shards(SpCheckpoint *checkpoint, const char *folder, const c
             (size_t)snprintf(path, sizeof path, "%s/%s", folder, item->valuestring) >= sizeof path)
             status = sp_error(SP_CHECKPOINT, "%s: tensor %.100s names no shard of this folder",
                               index_path, item->string);
+        else if (!seen_before(map, item) && !stays_in(folder, path))
+            status = sp_error(SP_CHECKPOINT,
+                              "%s: it is a link out of its folder; put the file there", path);
         else if (!seen_before(map, item))
             status = add_file(checkpoint, path, NULL, 0);
     }

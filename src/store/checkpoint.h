@@ -13,8 +13,9 @@
 
 typedef struct SpCheckpoint SpCheckpoint;
 
-/* Maps the checkpoint in `folder`; takes milliseconds at any size. SP_CHECKPOINT naming file and
- * tensor; SP_MEMORY. The caller closes it. */
+/* Maps the checkpoint in `folder`; takes milliseconds at any size. An index's shards are files of
+ * that folder, also where links lead. SP_CHECKPOINT naming file and tensor; SP_MEMORY. The caller
+ * closes it. */
 SpStatus sp_checkpoint_open(const char *folder, SpCheckpoint **out);
 
 /* From now on tensors are found in the compact copy beside the folder's file (store/compact.h)

@@ -187,7 +187,8 @@ SpStatus sp_safetensors_open_memory(const void *data, size_t size, const char *l
 SpStatus sp_safetensors_open(const char *path, SpCode kind, SpSafetensors **out)
 {
     *out = NULL;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd =
+        open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe's writer is not waited for */
     if (fd < 0)
         return sp_error(kind, "%s: %s", path, strerror(errno));
     struct stat info;
@@ -196,7 +197,8 @@ SpStatus sp_safetensors_open(const char *path, SpCode kind, SpSafetensors **out)
         return sp_error(kind, "%s: not a regular file", path);
     }
     const size_t size = (size_t)info.st_size;
-    void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
+    static char nothing[1];
+    void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : nothing;
     close(fd);
     if (data == MAP_FAILED)
         return sp_error(kind, "%s: cannot map it: %s", path, strerror(errno));

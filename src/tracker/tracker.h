@@ -15,7 +15,8 @@ typedef struct SpTracker SpTracker;
  * memory does not grow with the clip. */
 typedef enum SpTrackerMode { SP_TRACKER_OFFLINE, SP_TRACKER_ONLINE } SpTrackerMode;
 
-/* A clip with its geometry; host arrays. */
+/* A clip with its geometry; host arrays. Of a clip that goes through in parts they hold frames
+ * `first` .. `frames` - 1 of those that are known so far. */
 typedef struct SpTrackerInput {
     int64_t frames, height, width;
     const float *video;      /* [T, 3, H, W], RGB 0..255, unclamped */
@@ -25,6 +26,9 @@ typedef struct SpTrackerInput {
     const float *c2w;        /* [T, 4, 4] camera to world */
     int64_t queries;
     const float *query; /* [N, 3] frame, x, y: pixels of the H x W frames, any order, any frame */
+    int64_t first;
+    bool more;       /* the clip goes on after `frames` */
+    int64_t at_once; /* most queries that are followed at the same time; 0: all */
 } SpTrackerInput;
 
 typedef struct SpTrackerSettings {
@@ -33,11 +37,14 @@ typedef struct SpTrackerSettings {
     uint64_t seed;        /* of the splitmix64 stream */
     bool fixed_camera;    /* keep the input's cameras: no refinement, no bundle adjustment */
     double replace_ratio; /* 0.2 as published */
+    bool retires; /* a track that is seen in no frame of a window, not its first, ends there: then
+                     it is 0 in all that follow */
 } SpTrackerSettings;
 
-/* Host arrays of the caller; rows of tracks in the order of the queries. Each window writes what it
- * finds here, so nothing else grows with the clip. `depth` and `valid` may be
- * the input's `depth` and `confident`: a frame is written once no window reads it any more. */
+/* Host arrays of the caller, of the same frames as the input's; rows of tracks in the order of the
+ * queries. Each window writes what it finds here, so nothing else grows with the clip. `depth` and
+ * `valid` may be the input's `depth` and `confident`: a frame is written once no window reads it
+ * any more. */
 typedef struct SpTrackerOutput {
     float *tracks;        /* [T, N, 3] x, y (pixels of the H x W frames), z */
     float *camera_points; /* [T, N, 3] in the frame's camera */
@@ -63,10 +70,41 @@ void sp_tracker_close(SpTracker *tracker);
 /* Support queries a window that the weights were made for: 756 as published. */
 int64_t sp_tracker_support(const SpTracker *tracker);
 
-/* Runs all windows; with a dry `nn` only memory is counted and `output` is not written. That memory
- * is the same for every clip longer than a window. The arenas are back at their height on return.
- */
+/* Runs all windows of a clip that is there whole; with a dry `nn` only memory is counted and
+ * `output` is not written. That memory is the same for every clip longer than a window. The arenas
+ * are back at their height on return. */
 SpStatus sp_tracker_run(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *input,
                         const SpTrackerSettings *settings, const SpTrackerOutput *output);
+
+/* Where a clip is that goes through in parts; host memory that does not depend on the tracker,
+ * which may be closed and opened again between two of them. */
+typedef struct SpTrackerState SpTrackerState;
+
+/* Of so many queries, before the first part. SP_MEMORY. Release with sp_tracker_state_close (NULL
+ * allowed). */
+SpStatus sp_tracker_state_open(int64_t queries, uint64_t seed, SpTrackerState **out);
+void sp_tracker_state_close(SpTrackerState *state);
+
+/* More queries, behind the others, before the next part: none in a frame that is final. SP_MEMORY.
+ */
+SpStatus sp_tracker_state_grow(SpTrackerState *state, int64_t queries);
+
+/* How many are followed at the moment. */
+int64_t sp_tracker_active(const SpTrackerState *state);
+
+/* Frames that are final: the next part may leave them out, and `output` holds what they are. */
+int64_t sp_tracker_final(const SpTrackerState *state);
+
+/* Runs the windows whose frames are all known, as sp_tracker_run does: all parts together give what
+ * that gives, for any cut. Frames in `output` that are not final must be there again in the next
+ * part's. `input->frames` never falls, and rises until there is no `more`. Bytes of host memory
+ * that the state then takes, of so many that are followed: sp_tracker_state_bytes. */
+SpStatus sp_tracker_advance(const SpTracker *tracker, SpNn *nn, const SpTrackerInput *input,
+                            const SpTrackerSettings *settings, SpTrackerState *state,
+                            const SpTrackerOutput *output);
+size_t sp_tracker_state_bytes(const SpTracker *tracker, int64_t queries);
+
+/* Frames of a window: as many as have to be known before any is final. */
+int64_t sp_tracker_window(const SpTracker *tracker);
 
 #endif

@@ -37,10 +37,11 @@ typedef struct SpWindow {
     SpFeatureCache cache;
 } SpWindow;
 
-/* The frame of the clip that is frame t of the window; the last one repeats. */
+/* Where the input's arrays have the frame of the clip that is frame t of the window; the last one
+ * repeats. */
 static inline int64_t sp_window_frame(const SpWindow *window, const SpTrackerInput *in, int64_t t)
 {
-    return window->first + t < in->frames ? window->first + t : in->frames - 1;
+    return (window->first + t < in->frames ? window->first + t : in->frames - 1) - in->first;
 }
 
 /* Nearest sampling, the index along one axis (src/tracker/README.md, "Sampling rules"):
@@ -111,6 +112,15 @@ typedef struct SpWindowCarry {
 
 /* Allocates it from the arenas for `users` tracks, of which none has been in a window. */
 void sp_carry_alloc(const SpTracker *tracker, SpNn *nn, int64_t users, SpWindowCarry *carry);
+
+/* What so many tracks of it take as host memory, in floats, and the way there and back. */
+int64_t sp_carry_floats(const SpTracker *tracker, int64_t tracks);
+void sp_carry_save(const SpTracker *tracker, SpNn *nn, const SpWindowCarry *carry, float *to);
+void sp_carry_restore(const SpTracker *tracker, SpNn *nn, const float *from, SpWindowCarry *carry);
+
+/* Leaves all tracks out but those at keep[0] < keep[1] < ..., [count]. */
+void sp_carry_keep(const SpTracker *tracker, SpNn *nn, const int32_t *keep, int64_t count,
+                   SpWindowCarry *carry);
 
 /* Stores what the next window needs. */
 void sp_window_carry(const SpTracker *tracker, SpNn *nn, const SpWindow *window,

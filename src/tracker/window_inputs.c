@@ -149,7 +149,7 @@ static void cameras(const SpTracker *tracker, const SpTrackerInput *in, SpWindow
     const float sy = (float)window->height / (float)in->height;
     const float model_sx = (float)tracker->model_width / (float)window->width;
     const float model_sy = (float)tracker->model_height / (float)window->height;
-    sp_pose_invert(in->c2w + 16 * window->first, to_first);
+    sp_pose_invert(in->c2w + 16 * sp_window_frame(window, in, 0), to_first);
     for (int64_t t = 0; t < window->frames; t++) {
         const int64_t frame = sp_window_frame(window, in, t);
         sp_pose_multiply(to_first, in->c2w + 16 * frame, window->c2w + 16 * t);

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 
+from arrays import read_npz
 from program import (BALL, FAST as FEW, ROOT, SPATRACK, TEMPORARY, finish, good, place, read, refused, report_of, run,
                      synthetic)
 from tap import Skip, complaints, is_sanitized, skip_when_sanitized
@@ -261,6 +262,26 @@ def prepare_makes_a_copy_once():
     assert "sam-large/model.compact" in good("--prepare", "--weights", folder).stderr
 
 
+def correlation(a, b):
+    a, b = ([value - sum(values) / len(values) for value in values] for values in (a, b))
+    along, left, right = (sum(x * y for x, y in zip(*pair)) for pair in ((a, b), (a, a), (b, b)))
+    return along / (left * right) ** 0.5
+
+
+def bf16_is_close_to_f32_with_any_threads():
+    folder, out = place("bf16"), {}
+    for name, *flags in (("f32",), ("one", "--precision", "bf16", "--threads", 1),
+                         ("three", "--precision", "bf16", "--threads", 3)):
+        file = os.path.join(folder, name + ".npz")
+        good(BALL, "--max-frames", 2, "--stop-after", "front", "--device", "cpu", *flags, "-o", file)
+        out[name] = read_npz(file)
+    for array in ("depths", "confs_depth"):
+        f32, one, three = (out[name][array] for name in ("f32", "one", "three"))
+        assert one == three, array
+        assert one != f32, "bf16 rounds nothing"
+        assert correlation(one.values, f32.values) > 0.999, array
+
+
 def bad_requests_are_refused():
     out = ["-o", os.path.join(place("bad"), "t.npz")]
     both = [BALL, os.path.join(ROOT, "tests", "data", "..", "data", "ball.mp4")]
@@ -275,7 +296,6 @@ def bad_requests_are_refused():
     refused(2, "--sleep-level takes", BALL, "--sleep-level", "3", *out)
     if "cuda: not built in" in good("--info").stdout:
         refused(6, "without CUDA", BALL, "--device", "cuda", *out)
-    refused(2, "the cpu computes in f32", BALL, "--device", "cpu", "--precision", "bf16", *out)
 
 
 finish([the_plan_is_what_is_measured, a_plan_runs_nothing, a_budget_is_kept,
@@ -284,4 +304,4 @@ finish([the_plan_is_what_is_measured, a_plan_runs_nothing, a_budget_is_kept,
         a_model_leaves_where_another_needs_the_room, nothing_grows_over_many_videos,
         a_failure_does_not_stop_the_next, a_folder_takes_the_videos_name, info_tells_what_there_is,
         sam_keeps_the_budget_too, prepare_makes_a_copy_once,
-        bad_requests_are_refused])
+        bf16_is_close_to_f32_with_any_threads, bad_requests_are_refused])

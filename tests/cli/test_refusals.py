@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Bad input to the real program: one line, an exit code, nothing lost. Prints TAP."""
+import json
 import os
 import random
 import shutil
@@ -55,6 +56,8 @@ def bad_cases():
 
     yield "missing file", [at("none.mp4"), *out], 3, "No such file"
     yield "empty file", [file("zero.mp4", b""), *out], 3, "an empty file"
+    yield "a name that a terminal would obey", [at("a\nb\x1b[2J\x9b.mp4"), *out], 3, "a?b?[2J?.mp4: No such"
+    yield "list: no end of an entry", ["--list", "/dev/zero", "-o", place("all") + "/"], 3, "an entry of more than"
     yield "text called mp4", [file("text.mp4", "hello\n" * 50), *out], 3, "text.mp4"
     yield "noise called mp4", [file("noise.mp4", noise), *out], 3, "noise.mp4"
     for share in (10, 100, 1000, 5000):
@@ -125,7 +128,21 @@ def bad_cases():
             ("other config", lambda d: d, '{"agg_num_heads": "two"}', "agg_num_heads")):
         weights = built_in(place("bad-weights-" + name.replace(" ", "-")), "front", change, config)
         yield f"weights: {name}", [BALL, "--weights", weights, *out], 4, message
+    own = json.loads(json.loads(read(os.path.join(ROOT, "src/lite/front.safetensors"))[8:8 + header])
+                     ["__metadata__"]["config"])
+    for name, key, value, code, message in (
+            ("absurd frames", "img_size", 1 << 19, 5, "not enough memory for the clip's frames"),
+            ("absurd heads", "agg_num_heads", 1 << 20, 4, "heads do not divide the width"),
+            ("negative patches", "img_size", -16, 4, "img_size is not a number from 1"),
+            ("endless rounds", "cam_iterations", 1 << 20, 4, "cam_iterations is not a number from 1 to 64")):
+        weights = built_in(place("bad-weights-" + name.replace(" ", "-")), "front",
+                           config=json.dumps({**own, key: value}))
+        yield f"weights: {name}", [BALL, "--weights", weights, "--stop-after", "front", *out], code, message
 
+    for flag in ("queries", "mask", "geometry"):
+        yield f"{flag}: a device without end", [BALL, f"--{flag}", "/dev/zero", *out], 2 if flag == "queries" else 3, \
+            "/dev/zero"
+    yield "video: a device without end", ["/dev/zero", *out], 3, "/dev/zero: not a video"
     yield "output: bad end", [BALL, "-o", at("t.mp4")], 2, ".npz or .csv"
     yield "output: no folder", [BALL, "-o", at("none/t.npz")], 7, "none"
     os.makedirs(at("folder.npz"))

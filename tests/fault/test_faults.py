@@ -27,6 +27,10 @@ def cases(folder):
                    stderr=subprocess.DEVNULL)
     yield "whole run with a report", [ball, *fast, "--report", os.path.join(folder, "r.json")]
     yield "the front in chunks", [ball, "--max-frames", "5", "--front-chunk", "2", "--stop-after", "front", "-q"]
+    yield "a clip that streams", [ball, *fast[2:], "--max-frames", "24", "--front-chunk", "9", "--mode", "online", "--fixed-camera",
+                                  "--overlay", os.path.join(folder, "stream.mp4"), "-q"]
+    yield "new grids on the way", [ball, *fast[2:], "--max-frames", "24", "--front-chunk", "9", "--mode", "online",
+                                   "--fixed-camera", "--grid-every", "7", "--overlay", os.path.join(folder, "grids.mp4"), "-q"]
     yield "streamed weights, sleeping in full", [ball, *fast, "--weight-mode", "streamed", "--sleep-level", "2",
                                                  "--report", os.path.join(folder, "r2.json")]
     yield "resident weights", [ball, *fast, "--weight-mode", "resident"]

@@ -265,7 +265,7 @@ static SpTrackerInput passing(int64_t frames, int64_t h, int64_t w)
             c2w[16 * f + 5 * i] = 1;
         c2w[16 * f + 3] = 0.03f * (float)f;
     }
-    return (SpTrackerInput){frames, h, w, video, depth, ones, k, c2w, 0, NULL};
+    return (SpTrackerInput){frames, h, w, video, depth, ones, k, c2w, 0, NULL, 0, false, 0};
 }
 
 /* The bytes of every array of both results. */
@@ -369,6 +369,71 @@ static void nothing_to_track_at_first(void **state)
         }
 }
 
+/* What `in` and `out` hold from frame `first` on. */
+static void leave_out(int64_t first, SpTrackerInput *in, SpTrackerOutput *out)
+{
+    const int64_t pairs = first * in->queries, area = first * in->height * in->width;
+    in->first = first;
+    in->video += 3 * area, in->depth += area, in->confident += area;
+    in->intrinsics += 9 * first, in->c2w += 16 * first;
+    out->tracks += 3 * pairs, out->camera_points += 3 * pairs;
+    out->visibility += pairs, out->confidence += pairs;
+    out->c2w += 16 * first, out->intrinsics += 9 * first;
+    out->depth += area, out->valid += area;
+}
+
+/* A part of the clip, as if nothing stood before what is final; the device is a new one each time.
+ */
+static void advance(SpTrackerInput in, SpTrackerOutput out, const SpTrackerSettings *settings,
+                    SpTrackerState *state)
+{
+    SpDevice *device;
+    SpNn nn;
+    assert_int_equal(sp_cpu_open(0, &device).code, SP_OK);
+    SpNn dry = sp_nn_dry(device);
+    leave_out(sp_tracker_final(state), &in, &out);
+    assert_int_equal(sp_tracker_advance(lite, &dry, &in, settings, state, NULL).code, SP_OK);
+    assert_int_equal(sp_nn_open(device, dry.arena.peak, dry.host.peak, &nn).code, SP_OK);
+    assert_int_equal(sp_tracker_advance(lite, &nn, &in, settings, state, &out).code, SP_OK);
+    sp_nn_close(&nn);
+    device->close(device);
+}
+
+/* Cut anywhere, also so that a part has no window or the last one only the overlap. */
+static void parts_are_the_whole(void **state)
+{
+    (void)state;
+    const float query[] = {0, 20, 30, 30, 12, 31, 61, 40, 20, 3, 33, 9};
+    const int64_t cuts[][4] = {{7, 20, 41, 62}, {34, 48, 62, 62}, {19, 21, 55, 61}};
+    const SpTrackerSettings settings = {
+        .iterations = 1, .support = 40, .seed = 3, .replace_ratio = 0.2};
+    SpTrackerInput in = passing(62, 48, 64); /* the last window ends with the clip */
+    in.query = query;
+    in.queries = 4;
+    const SpTrackerOutput whole = tracker_output(&in);
+    tracker_run(lite, &in, &settings, &whole);
+    for (int i = 0; i < 3; i++) {
+        SpTrackerState *part;
+        const SpTrackerOutput out = tracker_output(&in);
+        assert_int_equal(sp_tracker_state_open(in.queries, settings.seed, &part).code, SP_OK);
+        SpTrackerInput known = in;
+        known.more = true;
+        for (int k = 0; k < 4; k++) {
+            known.frames = cuts[i][k];
+            advance(known, out, &settings, part);
+            assert_true(sp_tracker_final(part) <= known.frames - (WINDOW - STEP) ||
+                        sp_tracker_final(part) == 0);
+        }
+        advance(in, out, &settings, part);
+        assert_int_equal(sp_tracker_final(part), in.frames);
+        expect_equal(&in, &whole, &out);
+        sp_tracker_state_close(part);
+        tracker_output_free(&out);
+    }
+    tracker_output_free(&whole);
+    free((float *)in.video);
+}
+
 /* With the same weights, a clip of at most one window is the same in both modes. */
 static void short_clips_are_as_offline(void **state)
 {
@@ -404,6 +469,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(maps_in_place),
         cmocka_unit_test(queries_start_in_any_window),
         cmocka_unit_test(nothing_to_track_at_first),
+        cmocka_unit_test(parts_are_the_whole),
         cmocka_unit_test(short_clips_are_as_offline),
     };
     if (argc > 1 && strcmp(argv[1], "whole") == 0)

@@ -400,8 +400,8 @@ static void small_clips(void **state)
             for (int i = 0; i < 4; i++)
                 c2w[16 * f + 5 * i] = 1;
         }
-        const SpTrackerInput in = {frames, H, W, video, depth, ones, k, c2w, kind == 2 ? 1 : 2,
-                                   query};
+        const SpTrackerInput in = {frames, H, W,     video, depth, ones, k, c2w, kind == 2 ? 1 : 2,
+                                   query,  0, false, 0};
         const SpTrackerOutput out = tracker_output(&in);
         SpNn nn = model_context(512);
         assert_int_equal(sp_tracker_run(tracker, &nn, &in, &settings, &out).code, SP_OK);

@@ -241,9 +241,9 @@ static SpStatus run_tracker(const Case *c, SpNn *nn)
             k[9 * t + 2] = (float)c->width / 2;
             k[9 * t + 5] = (float)c->height / 2;
         }
-    const SpTrackerInput in = {c->frames, c->height, c->width, c->video,  c->depth,
-                               confident, k,         c2w,      c->points, c->query};
-    const SpTrackerSettings settings = {1, c->support, 7, false, 0.2};
+    const SpTrackerInput in = {c->frames, c->height, c->width, c->video, c->depth, confident, k,
+                               c2w,       c->points, c->query, 0,        false,    0};
+    const SpTrackerSettings settings = {1, c->support, 7, false, 0.2, false};
     SpTrackerOutput out;
     float **const part[] = {&out.tracks,     &out.camera_points, &out.visibility,
                             &out.confidence, &out.dynamic,       &out.c2w,

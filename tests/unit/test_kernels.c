@@ -7,10 +7,11 @@
 
 #include <cmocka.h>
 
+#include "base/half.h"
 #include "kernels/cpu/cpu.h"
 #include "support/synth.h"
 
-static const char *const ISAS[] = {"baseline", "avx2", "avx512"};
+static const char *const ISAS[] = {"baseline", "avx2", "avx512", "avx512_bf16"};
 
 static float *noise(const char *name, int64_t count)
 {
@@ -91,6 +92,45 @@ static void check_linear(SpDevice *device)
         assert_true(y[OUTS] == before[OUTS]); /* nothing between the rows is touched */
     }
     free(x), free(w), free(b), free(gain), free(y), free(before), free(exact);
+}
+
+/* Operands rounded to bf16, sums not; an odd number of inputs in several blocks. */
+static void check_linear_bf16(SpDevice *device)
+{
+    enum { ROWS = 131, IN = 1601, OUTS = 77 };
+    float *x = noise("x", ROWS * IN), *w = noise("w", OUTS * IN), *y = noise("y", ROWS * OUTS);
+    double exact[OUTS], off = 0;
+    x[5] = NAN;
+    for (int halves = 0; halves < 2; halves++) {
+        uint16_t *half = malloc(OUTS * IN * sizeof *half);
+        for (int i = 0; i < OUTS * IN; i++)
+            half[i] = sp_f32_to_bf16(w[i]);
+        const SpTensor weights = {
+            halves ? (void *)half : (void *)w, halves ? SP_BF16 : SP_F32, 2, {OUTS, IN}};
+        device->set_precision(device, SP_PRECISION_BF16);
+        device->ops.linear(
+            device,
+            &(SpLinear){.x = x, .rows = ROWS, .ldx = IN, .w = weights, .y = y, .ldy = OUTS});
+        device->set_precision(device, SP_PRECISION_F32);
+        for (int o = 0; o < OUTS; o++)
+            assert_true(isnan(y[o]));
+        for (int r = 1; r < ROWS; r++) {
+            for (int o = 0; o < OUTS; o++) {
+                double plain = exact[o] = 0;
+                for (int i = 0; i < IN; i++) {
+                    const float a = x[r * IN + i], b = w[o * IN + i];
+                    plain += (double)a * (double)b;
+                    exact[o] += (double)sp_bf16_to_f32(sp_f32_to_bf16(a)) *
+                                (double)sp_bf16_to_f32(sp_f32_to_bf16(b));
+                }
+                off = fmax(off, fabs((double)y[r * OUTS + o] - plain));
+            }
+            close_to(y + r * OUTS, exact, OUTS, 2e-5);
+        }
+        free(half);
+    }
+    assert_true(off > 1e-3); /* unrounded they would be closer */
+    free(x), free(w), free(y);
 }
 
 /* 1 in half precision is 0x3c00, in bfloat16 0x3f80: both weight types are exact here. */
@@ -176,6 +216,13 @@ static void check_attention(SpDevice *device)
     check_attention_shape(device, 40, 16, 16, 8, 16);
     check_attention_shape(device, 5, 1, 16, 8, 16);
     check_attention_shape(device, 1, 1, 1, 2, 20);
+    check_attention_shape(device, 9, 2, 2, 8, 4); /* several heads in a vector */
+    check_attention_shape(device, 3, 5, 4, 7, 2);
+    check_attention_shape(device, 4, 1, 3, 3, 8);
+    check_attention_shape(device, 2, 3, 1, 5, 1);
+    check_attention_shape(device, 6, 1, 16, 8, 16);
+    check_attention_shape(device, 6, 2, 13, 3, 12);
+    check_attention_shape(device, 2, 200, 64, 2, 48);
 }
 
 /* Scores of query (qy, qx) against every key of its window, then their softmax, into p. */
@@ -419,6 +466,7 @@ static void check_row_split(SpDevice *device)
     }
 TEST_OF(linear)
 TEST_OF(linear_halves)
+TEST_OF(linear_bf16)
 TEST_OF(attention)
 TEST_OF(window_attention)
 TEST_OF(layer_norm)
@@ -477,11 +525,17 @@ static void threads_change_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        cmocka_unit_test(linear_agrees),          cmocka_unit_test(linear_halves_agrees),
-        cmocka_unit_test(attention_agrees),       cmocka_unit_test(window_attention_agrees),
-        cmocka_unit_test(layer_norm_agrees),      cmocka_unit_test(conv_agrees),
-        cmocka_unit_test(deconv_agrees),          cmocka_unit_test(instance_norm_agrees),
-        cmocka_unit_test(elementwise_agrees),     cmocka_unit_test(row_split_agrees),
+        cmocka_unit_test(linear_agrees),
+        cmocka_unit_test(linear_halves_agrees),
+        cmocka_unit_test(linear_bf16_agrees),
+        cmocka_unit_test(attention_agrees),
+        cmocka_unit_test(window_attention_agrees),
+        cmocka_unit_test(layer_norm_agrees),
+        cmocka_unit_test(conv_agrees),
+        cmocka_unit_test(deconv_agrees),
+        cmocka_unit_test(instance_norm_agrees),
+        cmocka_unit_test(elementwise_agrees),
+        cmocka_unit_test(row_split_agrees),
         cmocka_unit_test(threads_change_nothing),
     };
     return cmocka_run_group_tests_name("kernels", cases, NULL, NULL);

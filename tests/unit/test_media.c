@@ -394,6 +394,49 @@ static void bad_files_are_named(void **state)
     expect_error(&seen, "no video stream");
 }
 
+/* Sets the size in every frame header of a file of JPEG images from the `from`-th on. */
+static void enlarge(const char *name, int from, int h, int w)
+{
+    size_t size;
+    unsigned char *bytes = (unsigned char *)file_read(scratch_path(name), &size);
+    int frames = 0;
+    for (size_t at = 0; at + 9 < size; at++)
+        if (bytes[at] == 0xff && bytes[at + 1] == 0xc0 && frames++ >= from) {
+            bytes[at + 5] = (unsigned char)(h >> 8);
+            bytes[at + 6] = (unsigned char)h;
+            bytes[at + 7] = (unsigned char)(w >> 8);
+            bytes[at + 8] = (unsigned char)w;
+        }
+    assert_true(frames > from);
+    file_write(scratch_path(name), bytes, size);
+    free(bytes);
+}
+
+/* A frame of 120 million pixels is refused before there is memory for it, whoever names it. */
+static void absurd_frames_are_refused(void **state)
+{
+    (void)state;
+    enum { H = 6000, W = 20000 };
+    SpReader *reader;
+    ffmpeg("-f lavfi -i testsrc=s=32x24:r=25 -frames:v 3 -c:v mjpeg -f mjpeg @/some.mjpeg");
+    enlarge("some.mjpeg", 0, H, W);
+    Seen seen = see(scratch_path("some.mjpeg"), &all);
+    expect_error(&seen, "larger than can be read");
+    ffmpeg("-f lavfi -i testsrc=s=32x24:r=25 -frames:v 3 -c:v mjpeg -f mjpeg @/some.mjpeg");
+    enlarge("some.mjpeg", 2, H, W);
+    seen = see(scratch_path("some.mjpeg"), &all);
+    expect(&seen, 2, 24, 32);
+    assert_int_equal(sp_reader_open(scratch_path("some.mjpeg"), &all, &reader).code, SP_OK);
+    sp_reader_close(reader);
+    ffmpeg("-f lavfi -i testsrc=s=32x24:r=25 -frames:v 1 @/large.jpg");
+    enlarge("large.jpg", 0, 65535, 65535);
+    seen = see(scratch_path("large.jpg"), &all);
+    expect_error(&seen, "large.jpg");
+    ffmpeg("-f lavfi -i color=s=16400x16:r=25 -frames:v 1 -c:v mjpeg @/broad.mkv");
+    seen = see(scratch_path("broad.mkv"), &all);
+    expect_error(&seen, "frames of 16400x16; at most 16384 a side");
+}
+
 /* Cut anywhere, a clip gives the frames that are whole or one line of error. */
 static void cut_clips_end_well(void **state)
 {
@@ -506,6 +549,7 @@ int main(void)
         cmocka_unit_test(images_are_read),
         cmocka_unit_test(a_pipe_is_read),
         cmocka_unit_test(bad_files_are_named),
+        cmocka_unit_test(absurd_frames_are_refused),
         cmocka_unit_test(cut_clips_end_well),
         cmocka_unit_test(image_headers_are_read_within_their_bytes),
         cmocka_unit_test(masks_are_read),

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -217,6 +218,85 @@ static void each_way_in_python(const char *script)
             skip();
         assert_int_equal(result, 0);
     }
+}
+
+/* Two arrays row by row in turn, of which one is left out and one has rows of nothing, with the
+ * header of a third between them; or all at once. */
+static void write_growing(FILE *stream, const Way *way, bool grows, const float *value)
+{
+    enum { ROWS = 40, ROW = 700 };
+    static const char *const names[] = {"a", "b", "left", "empty"};
+    const int64_t dims[][2] = {{ROWS, ROW}, {ROWS / 2, ROW}, {ROWS, ROW}, {0, 0}};
+    SpNpzGrowing *array[4] = {NULL};
+    SpNpzWriter *npz;
+    assert_ok(sp_npz_create_limited(stream, "out.npz", way->compress, way->zip64_from, &npz));
+    sp_npz_omit(npz, "left");
+    for (int k = 0; k < 4 && grows; k++)
+        assert_ok(
+            sp_npz_grow(npz, scratch_path("beside"), names[k], SP_F32, 2, dims[k], &array[k]));
+    assert_true(array[2] == NULL);
+    for (int64_t t = 0; t < ROWS && grows; t++)
+        for (int k = 0; k < 3; k++)
+            if (t < dims[k][0])
+                assert_ok(sp_npz_growing_write(array[k], value + t * ROW, ROW * sizeof *value));
+    assert_ok(sp_npz_array(npz, "first", SP_F32, 0, NULL, value));
+    for (int k = 0; k < 4; k++) {
+        if (grows) {
+            assert_ok(sp_npz_growing_add(npz, array[k]));
+            continue;
+        }
+        assert_ok(sp_npz_begin(npz, names[k], SP_F32, 2, dims[k]));
+        for (int64_t t = 0; t < dims[k][0]; t++)
+            assert_ok(sp_npz_write(npz, value + t * ROW, ROW * sizeof *value));
+    }
+    assert_ok(sp_npz_finish(npz));
+    for (int k = 0; k < 4; k++)
+        sp_npz_growing_discard(array[k]);
+    sp_npz_discard(npz);
+}
+
+static void growing_arrays_give_the_same_bytes(void **state)
+{
+    (void)state;
+    static float value[40 * 700];
+    for (int i = 0; i < 40 * 700; i++)
+        value[i] = sinf((float)i / 9) * 100;
+    for (int i = 0; i < WAY_COUNT; i++) {
+        char *bytes[2];
+        size_t size[2];
+        for (int grows = 0; grows < 2; grows++) {
+            FILE *stream = open_memstream(&bytes[grows], &size[grows]);
+            assert_non_null(stream);
+            write_growing(stream, &WAYS[i], grows, value);
+            fclose(stream);
+        }
+        assert_int_equal(size[0], size[1]);
+        assert_memory_equal(bytes[0], bytes[1], size[0]);
+        free(bytes[0]);
+        free(bytes[1]);
+    }
+}
+
+static void a_growing_array_ends_with_a_row(void **state)
+{
+    (void)state;
+    const int64_t dims[] = {0, 3};
+    const float value[4] = {0};
+    char *bytes;
+    size_t size;
+    SpNpzWriter *npz;
+    SpNpzGrowing *array;
+    FILE *stream = open_memstream(&bytes, &size);
+    assert_ok(sp_npz_create(stream, "out.npz", true, &npz));
+    assert_ok(sp_npz_grow(npz, NULL, "a", SP_F32, 2, dims, &array));
+    assert_ok(sp_npz_growing_write(array, value, sizeof value));
+    const SpStatus status = sp_npz_growing_add(npz, array);
+    assert_int_equal(status.code, SP_OUTPUT);
+    assert_non_null(strstr(status.text, "array a does not end with a row"));
+    sp_npz_growing_discard(array);
+    sp_npz_discard(npz);
+    fclose(stream);
+    free(bytes);
 }
 
 static void zipfile_reads_it(void **state)
@@ -483,12 +563,52 @@ static void damaged_archives_do_no_harm(void **state)
     scratch_empty();
 }
 
+/* 400 MB from a file of 400 kB: refused before it is taken. */
+static void what_memory_does_not_hold_is_not_taken(void **state)
+{
+    (void)state;
+    const int64_t count = 100 << 20;
+    const size_t piece = 1 << 20;
+    uint8_t *zeros = calloc(piece, 1);
+    const char *path = scratch_path("zeros.npz");
+    FILE *stream = fopen(path, "wb");
+    SpNpzWriter *writer;
+    SpNpz *npz;
+    float *value;
+    int64_t dim = -1;
+    size_t size;
+    assert_non_null(stream);
+    assert_ok(sp_npz_create(stream, "zeros", true, &writer));
+    assert_ok(sp_npz_begin(writer, "x", SP_U8, 1, &count));
+    for (int64_t at = 0; at < count; at += (int64_t)piece)
+        assert_ok(sp_npz_write(writer, zeros, piece));
+    assert_ok(sp_npz_finish(writer));
+    sp_npz_discard(writer);
+    fclose(stream);
+    free(zeros);
+    free(file_read(path, &size));
+    assert_true(size < 1000000);
+    assert_ok(sp_npz_open(path, &npz));
+    struct rlimit before, little;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    little = (struct rlimit){256 << 20, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_AS, &little), 0);
+    const SpStatus status = sp_npz_read_f32(npz, "x", 1, &dim, &value);
+    setrlimit(RLIMIT_AS, &before);
+    assert_error(status, SP_MEMORY, "array x takes 400.0 MB of memory");
+    assert_null(value);
+    sp_npz_close(npz);
+    scratch_empty();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(arrays_come_back),
         cmocka_unit_test(the_same_arrays_give_the_same_bytes),
         cmocka_unit_test(arrays_may_come_in_pieces),
+        cmocka_unit_test(growing_arrays_give_the_same_bytes),
+        cmocka_unit_test(a_growing_array_ends_with_a_row),
         cmocka_unit_test(zipfile_reads_it),
         cmocka_unit_test(numpy_reads_it),
         cmocka_unit_test(numpys_own_files_are_read),
@@ -496,6 +616,7 @@ int main(void)
         cmocka_unit_test(wrong_use_of_the_writer_is_reported),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(damaged_archives_do_no_harm),
+        cmocka_unit_test(what_memory_does_not_hold_is_not_taken),
     };
     return cmocka_run_group_tests_name("npz", cases, scratch_make, scratch_remove);
 }

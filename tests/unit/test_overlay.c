@@ -158,6 +158,17 @@ static void markers_are_where_the_truth_is(void **state)
     free_truth(&truth);
 }
 
+/* Draws the frame after those before it. */
+static void draw_up_to(int64_t t, SpOverlay *overlay, const SpImage *image)
+{
+    for (int64_t i = 0; i <= t; i++) {
+        SpResultFrame frame;
+        sp_result_frame(overlay->output->result, i, &frame);
+        assert_ok(sp_overlay_place(overlay, i, &frame.result));
+    }
+    sp_overlay_draw(overlay, t, image);
+}
+
 /* A frame with one visible and one hidden track. */
 static void hidden_markers_are_hollow(void **state)
 {
@@ -174,7 +185,7 @@ static void hidden_markers_are_hollow(void **state)
     SpImage image = black(720, 1280);
     memset(image.rgb, 100, 3 * 720 * 1280);
     assert_ok(sp_overlay_open(&drawing.output, 720 * 1280, &overlay));
-    sp_overlay_draw(&overlay, 0, &image);
+    draw_up_to(0, &overlay, &image);
     assert_memory_equal(image.rgb + 3 * (50 * 1280 + 40), overlay.colours[0].rgb, 3);
     assert_int_equal(image.rgb[3 * (50 * 1280 + 120)], 100);
     assert_memory_equal(image.rgb + 3 * (50 * 1280 + 126), overlay.colours[1].rgb, 3);
@@ -195,7 +206,7 @@ static void backgrounds_dim_or_lose_colour(void **state)
         const SpImage image = {2, 2, pixels};
         drawing.output.background = (SpBackground)i;
         assert_ok(sp_overlay_open(&drawing.output, 4, &overlay));
-        sp_overlay_draw(&overlay, 0, &image);
+        draw_up_to(0, &overlay, &image);
         assert_memory_equal(pixels + 9, expected[i], 3);
         sp_overlay_close(&overlay);
     }
@@ -221,14 +232,16 @@ static void a_trail_fades_behind_the_marker(void **state)
     SpOverlay overlay;
     SpImage image = black(60, 140);
     assert_ok(sp_overlay_open(&drawing.output, 60 * 140, &overlay));
-    sp_overlay_draw(&overlay, 11, &image);
+    draw_up_to(11, &overlay, &image);
     const uint8_t *row = image.rgb + 3 * 30 * 140;
     for (int x = 25; x < 95; x += 5)
         assert_true(row[3 * x] > 0 && row[3 * x] < row[3 * (x + 5)]);
     assert_int_equal(row[3 * 15], 0); /* before its query frame */
+    sp_overlay_close(&overlay);
     drawing.output.trail = 3;
     memset(image.rgb, 0, 3 * 60 * 140);
-    sp_overlay_draw(&overlay, 11, &image);
+    assert_ok(sp_overlay_open(&drawing.output, 60 * 140, &overlay));
+    draw_up_to(11, &overlay, &image);
     assert_int_equal(row[3 * 75], 0);
     assert_true(row[3 * 90] > 0);
     sp_overlay_close(&overlay);

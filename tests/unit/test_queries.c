@@ -210,13 +210,35 @@ static void cropped_queries_are_refused(void **state)
     assert_non_null(strstr(status.text, ":2: y is 100, which is cropped"));
 }
 
+/* As many as the finest grid has, and no more, however long the file is. */
+static void too_many_queries_are_refused(void **state)
+{
+    (void)state;
+    enum { MOST = 1 << 20 };
+    static char text[6 * (MOST + 1)];
+    SpQueries queries;
+    for (int i = 0; i <= MOST; i++)
+        memcpy(text + 6 * i, "0,1,1\n", 6);
+    assert_int_equal(read_text(text, 6 * MOST, &queries).code, SP_OK);
+    assert_int_equal(queries.count, MOST);
+    sp_queries_free(&queries);
+    const SpStatus status = read_text(text, 6 * (MOST + 1), &queries);
+    assert_int_equal(status.code, SP_USAGE);
+    assert_non_null(strstr(status.text, ":1048577: more than 1048576 queries"));
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        cmocka_unit_test(files_are_read),          cmocka_unit_test(many_queries_are_read),
-        cmocka_unit_test(bad_lines_are_named),     cmocka_unit_test(unreadable_files_are_named),
-        cmocka_unit_test(a_grid_has_its_margin),   cmocka_unit_test(cropped_queries_are_refused),
-        cmocka_unit_test(a_mask_keeps_its_points), cmocka_unit_test(edges_belong_to_the_frame),
+        cmocka_unit_test(files_are_read),
+        cmocka_unit_test(many_queries_are_read),
+        cmocka_unit_test(bad_lines_are_named),
+        cmocka_unit_test(unreadable_files_are_named),
+        cmocka_unit_test(a_grid_has_its_margin),
+        cmocka_unit_test(cropped_queries_are_refused),
+        cmocka_unit_test(a_mask_keeps_its_points),
+        cmocka_unit_test(edges_belong_to_the_frame),
+        cmocka_unit_test(too_many_queries_are_refused),
     };
     return cmocka_run_group_tests_name("queries", cases, make_file, remove_file);
 }

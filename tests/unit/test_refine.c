@@ -108,10 +108,17 @@ static void made_free(Made *made)
 static void refine(Made *made, int threads)
 {
     SpRefiner *refiner;
-    const SpRefineTracks tracks = {
-        FRAMES,           POINTS,         made->look.height,   made->look.width,
-        made->queries[0], made->xy[0][0], made->visibility[0], made->confidence[0],
-        made->sigma[0],   threads};
+    const SpRefineTracks tracks = {FRAMES,
+                                   POINTS,
+                                   made->look.height,
+                                   made->look.width,
+                                   made->queries[0],
+                                   made->xy[0][0],
+                                   made->visibility[0],
+                                   made->confidence[0],
+                                   made->sigma[0],
+                                   threads,
+                                   0};
     assert_ok(sp_refiner_open(&tracks, &refiner));
     assert_int_equal(sp_refiner_cut_frames(refiner), MIDDLE + 1);
     for (int t = 0; t <= MIDDLE; t++)
@@ -231,8 +238,8 @@ static void its_memory_is_as_planned(void **state)
         skip();
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const int64_t height = sizes[i][0], width = sizes[i][1];
-        const SpRefineTracks tracks = {1,      POINTS, height, width,  queries,
-                                       values, values, values, values, 3};
+        const SpRefineTracks tracks = {1,      POINTS, height, width, queries, values,
+                                       values, values, values, 3,     0};
         SpRefiner *refiner;
         const size_t before = allocated();
         assert_ok(sp_refiner_open(&tracks, &refiner));

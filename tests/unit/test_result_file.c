@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <zlib.h>
 
 #include <cmocka.h>
 
@@ -125,7 +126,9 @@ static void what_does_not_fit_together_is_told(void **state)
     static const float zeros[T * N * 16] = {0}, late[N * 3] = {0, 1, 1, 2, 1, 1, 0, 1, 1};
     static const float mirrored[32] = {-1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1,
                                        1,  0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
-    static const double back[] = {1, 1}, none[] = {0, 5};
+    static const double back[] = {1, 1}, none[] = {0, 5}, little[] = {640, 0.25};
+    static const double huge[] = {1e300, 480};
+    static const uint8_t wide[T << 21];
     const struct {
         const char *part;
         Given given;
@@ -142,10 +145,14 @@ static void what_does_not_fit_together_is_told(void **state)
         {"array timestamps does not grow", {"timestamps", SP_F64, 1, {T}, back}},
         {"array frame_index does not grow", {"frame_index", SP_F64, 1, {T}, back}},
         {"array size holds a value", {"size", SP_F64, 1, {2}, none}},
+        {"array size is less than a pixel", {"size", SP_F64, 1, {2}, little}},
+        {"array size is too large", {"size", SP_F64, 1, {2}, huge}},
+        {"maps of more than 1048576 pixels a side", {"depths", SP_U8, 3, {T, 1 << 21, 1}, wide}},
         {"array scale: expected shape ()", {"scale", SP_F64, 1, {2}, none}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const Given given[MOST] = {coords, frames, cases[i].given};
+        const Given given[MOST] = {coords, cases[i].given.dtype == SP_U8 ? visibs : frames,
+                                   cases[i].given};
         SpResultFile file;
         SpStatus status = sp_result_file_open(write_file("r.npz", given), &file);
         if (status.code == SP_OK)
@@ -208,6 +215,43 @@ static void what_memory_does_not_hold_is_not_begun(void **state)
     assert_non_null(strstr(status.text, "big.npz needs 1024.0 MB of memory"));
     assert_null(file.value[SP_ARRAY_DEPTHS]);
     sp_result_file_close(&file);
+}
+
+/* Beside an extent of 0 others of any size multiply to nothing, without running over. */
+static void extents_of_nothing_are_refused(void **state)
+{
+    (void)state;
+    static const int64_t big = INT64_C(1) << 62;
+    const int64_t dims[][3] = {{big, big, 0}, {0, big, big}, {big, 0, INT64_MAX}, {0, 0, 0}};
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
+        /* by hand: the writer does not lie */
+        char header[128];
+        unsigned char bytes[512] = {0}, *central = bytes + 256;
+        const int length =
+            snprintf(header, sizeof header,
+                     "{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld, %lld), }",
+                     (long long)dims[i][0], (long long)dims[i][1], (long long)dims[i][2]);
+        const size_t size = 10 + (size_t)length;
+        memcpy(bytes, "PK\3\4", 4);
+        bytes[26] = 10;
+        memcpy(bytes + 30, "depths.npy\x93NUMPY\1", 17);
+        bytes[48] = (unsigned char)length;
+        memcpy(bytes + 50, header, (size_t)length);
+        const uint32_t crc = (uint32_t)crc32_z(0, bytes + 40, size);
+        memcpy(central, "PK\1\2", 4);
+        memcpy(central + 16, &crc, 4);
+        central[20] = central[24] = (unsigned char)size;
+        central[28] = 10;
+        memcpy(central + 46, "depths.npy", 10);
+        memcpy(central + 56, "PK\5\6", 4);
+        central[66] = 1;
+        central[68] = 56;
+        central[72 + 1] = 1; /* 256 */
+        file_write(scratch_path("n.npz"), bytes, 256 + 56 + 22);
+        SpResultFile file;
+        assert_error(sp_result_file_open(scratch_path("n.npz"), &file), SP_INPUT, "is empty");
+        sp_result_file_close(&file);
+    }
 }
 
 static void texts_come_back(void **state)
@@ -279,6 +323,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_together_is_told),
         cmocka_unit_test(every_end_of_a_file_is_needed),
         cmocka_unit_test(what_memory_does_not_hold_is_not_begun),
+        cmocka_unit_test(extents_of_nothing_are_refused),
         cmocka_unit_test(texts_come_back),
         cmocka_unit_test(a_cropped_frame_is_where_it_was),
     };

@@ -225,6 +225,63 @@ static void shards_are_found(void **state)
     unlink(scratch_path("model/model.safetensors.index.json"));
 }
 
+/* An index names files of its folder: a link may lead to another one there, and nowhere else. */
+static void shards_stay_in_their_folder(void **state)
+{
+    (void)state;
+    SpCheckpoint *checkpoint;
+    static const struct {
+        const char *link, *to, *text; /* text NULL: it is followed */
+    } cases[] = {{"inside", "1.safetensors", NULL},
+                 {"round", "../model/1.safetensors", NULL},
+                 {"beside", "../shard.safetensors", "a link out of its folder"},
+                 {"neighbour", "../model-2/1.safetensors", "a link out of its folder"},
+                 {"program", "/proc/self/exe", "a link out of its folder"},
+                 {"device", "/dev/zero", "a link out of its folder"},
+                 {"itself", "itself", "itself"},
+                 {"nothing", "nowhere", "nothing"}};
+    write_tensors("shard.safetensors", shard_a, 4);
+    assert_int_equal(mkdir(scratch_path("model-2"), 0777), 0);
+    write_tensors("model-2/1.safetensors", shard_a, 4);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[64], text[200];
+        snprintf(path, sizeof path, "model/%s", cases[i].link);
+        snprintf(text, sizeof text, "{\"weight_map\":{\"a\":\"%s\"}}", cases[i].link);
+        write_text("model/model.safetensors.index.json", text);
+        assert_int_equal(symlink(cases[i].to, scratch_path(path)), 0);
+        if (cases[i].text) {
+            refuse_checkpoint(cases[i].text);
+        } else {
+            assert_int_equal(open_checkpoint(&checkpoint).code, SP_OK);
+            sp_checkpoint_close(checkpoint);
+        }
+        unlink(scratch_path(path));
+    }
+    static const char *const names[] = {"..", ".", "", "./1.safetensors", "/etc/passwd", "a/../1"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "{\"weight_map\":{\"a\":\"%s\"}}", names[i]);
+        write_text("model/model.safetensors.index.json", text);
+        refuse_checkpoint(i < 2 ? "" : "names no shard");
+    }
+    unlink(scratch_path("model/model.safetensors.index.json"));
+}
+
+/* A pipe without a writer is not waited for. */
+static void pipes_are_no_checkpoints(void **state)
+{
+    (void)state;
+    SpSafetensors *file;
+    assert_int_equal(mkdir(scratch_path("pipes"), 0777), 0);
+    assert_int_equal(mkfifo(scratch_path("pipes/model.safetensors"), 0666), 0);
+    assert_int_equal(
+        sp_safetensors_open(scratch_path("pipes/model.safetensors"), SP_CHECKPOINT, &file).code,
+        SP_CHECKPOINT);
+    assert_int_equal(mkfifo(scratch_path("model/model.safetensors.index.json"), 0666), 0);
+    refuse_checkpoint("not a JSON object");
+    unlink(scratch_path("model/model.safetensors.index.json"));
+}
+
 static void models_bind_what_they_need(void **state)
 {
     (void)state;
@@ -342,6 +399,8 @@ int main(void)
         cmocka_unit_test(damaged_headers_do_no_harm),
         cmocka_unit_test(not_a_number_is_data),
         cmocka_unit_test(shards_are_found),
+        cmocka_unit_test(shards_stay_in_their_folder),
+        cmocka_unit_test(pipes_are_no_checkpoints),
         cmocka_unit_test(models_bind_what_they_need),
         cmocka_unit_test(the_nearest_weights_are_taken),
         cmocka_unit_test(built_in_weights_open),

@@ -22,14 +22,16 @@ static void paint(SpImage *image, int64_t t)
     memset(image->rgb, (int)(60 + 20 * t), (size_t)(3 * image->height * image->width));
 }
 
-static SpStatus write_clip(const char *path, const SpWriterSettings *settings, char codec[16])
+/* Frames at `times`, of which `settings` may know only some. */
+static SpStatus write_frames(const char *path, const SpWriterSettings *settings,
+                             const double *times, int64_t frames, char codec[16])
 {
     SpWriter *writer;
     SpImage image = black(settings->height, settings->width);
     SpStatus status = sp_writer_open(path, path, settings, &writer);
-    for (int64_t t = 0; t < settings->frames && status.code == SP_OK; t++) {
+    for (int64_t t = 0; t < frames && status.code == SP_OK; t++) {
         paint(&image, t);
-        status = sp_writer_add(writer, image.rgb);
+        status = sp_writer_add(writer, times[t], image.rgb);
     }
     if (status.code == SP_OK)
         status = sp_writer_finish(writer);
@@ -38,6 +40,11 @@ static SpStatus write_clip(const char *path, const SpWriterSettings *settings, c
     sp_writer_close(writer);
     free(image.rgb);
     return status;
+}
+
+static SpStatus write_clip(const char *path, const SpWriterSettings *settings, char codec[16])
+{
+    return write_frames(path, settings, settings->timestamps, settings->frames, codec);
 }
 
 /* Reads a clip back and expects the frames of `paint` at those times. */
@@ -92,6 +99,22 @@ static void rates_and_timestamps_are_kept(void **state)
         times[t] = 1; /* a broken container */
     settings.timestamps = times;
     assert_ok(write_clip(scratch_path("still.mp4"), &settings, codec));
+}
+
+/* Those of which only the first few are known at first keep to their rate, or break away from it.
+ */
+static void times_may_be_told_later(void **state)
+{
+    (void)state;
+    static const double even[] = {2, 2.1, 2.2, 2.3, 2.4, 2.5}, late[] = {2, 2.1, 2.2, 2.3, 3, 3.6};
+    char codec[16];
+    SpWriterSettings settings = {.height = 48, .width = 64, .frames = 3, .rate = 10};
+    for (int i = 0; i < 2; i++) {
+        const double *times = i ? late : even;
+        settings.timestamps = times;
+        assert_ok(write_frames(scratch_path("later.mp4"), &settings, times, FRAMES, codec));
+        expect_clip(scratch_path("later.mp4"), 48, 64, times, i ? 0 : 10);
+    }
 }
 
 static void odd_sizes_grow_by_one(void **state)
@@ -196,6 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates_and_timestamps_are_kept),
+        cmocka_unit_test(times_may_be_told_later),
         cmocka_unit_test(odd_sizes_grow_by_one),
         cmocka_unit_test(other_codecs_are_fallen_back_on),
         cmocka_unit_test(write_failures_name_the_file),

@@ -79,7 +79,7 @@ SpDevice *count_open(int major, int processors, size_t available)
     for (size_t i = 0; i < STAGED; i += sizeof half)
         memcpy(downloads + i, &half, sizeof half);
     cuda->device = (SpDevice){.name = "counting",
-                              .has_bf16 = true,
+                              .prefers_bf16 = true,
                               .ops = sp_cuda_ops,
                               .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
                               .available_memory = available_memory,

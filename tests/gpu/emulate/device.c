@@ -64,7 +64,7 @@ SpDevice *emulated_open(int major)
     if (!cuda)
         abort();
     cuda->device = (SpDevice){.name = "emulated",
-                              .has_bf16 = true,
+                              .prefers_bf16 = true,
                               .ops = sp_cuda_ops,
                               .workspace_bytes = SP_CUDA_SCRATCH + SP_CUDA_LIBRARY,
                               .available_memory = available_memory,

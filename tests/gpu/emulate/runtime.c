@@ -43,18 +43,29 @@ enum { STREAMS = sizeof streams / sizeof *streams };
 
 void runtime_fail_at(long call)
 {
+    pthread_mutex_lock(&lock);
     fail_at = call;
     calls = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+/* As it stands between two calls. */
+static long read_locked(const long *value)
+{
+    pthread_mutex_lock(&lock);
+    const long read = *value;
+    pthread_mutex_unlock(&lock);
+    return read;
 }
 
 long runtime_calls(void)
 {
-    return calls;
+    return read_locked(&calls);
 }
 
 long runtime_held(void)
 {
-    return held;
+    return read_locked(&held);
 }
 
 /* Begins a call; true when it is to fail. The caller ends it by leave(). */
