@@ -47,12 +47,17 @@ static bool would_stream(const SpRun *run, int64_t frames)
     return run->may_stream && (frames > sp_chunking_whole(run->job) || run->job->grid_every);
 }
 
+/* What the front takes at once of so many frames. */
+static int64_t chunk_of(const SpRun *run, int64_t frames)
+{
+    return frames > sp_chunking_whole(run->job) ? sp_stream_chunking(run).frames : frames;
+}
+
 /* Of those that the front knows, fewer than a window's wait for the next chunk. */
 int64_t sp_stream_frames(const SpRun *run, int64_t frames)
 {
-    return would_stream(run, frames)
-               ? sp_min(frames, sp_stream_window(run) + sp_stream_chunking(run).frames)
-               : frames;
+    return would_stream(run, frames) ? sp_min(frames, sp_stream_window(run) + chunk_of(run, frames))
+                                     : frames;
 }
 
 /* One frame more than a chunk tells whether the clip goes on. */
@@ -71,5 +76,5 @@ size_t sp_stream_bytes(const SpRun *run, int64_t frames, int64_t queries)
         run->has[SP_STAGE_TRACKER]
             ? sp_tracker_state_bytes(run->models->model[SP_STAGE_TRACKER].tracker, queries)
             : 0;
-    return (size_t)sp_stream_room(run) * frame + state;
+    return (size_t)(sp_stream_window(run) + chunk_of(run, frames) + 1) * frame + state;
 }
