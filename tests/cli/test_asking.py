@@ -9,7 +9,7 @@ import shutil
 import subprocess
 
 from arrays import read_npz
-from tap import complaints, is_sanitized
+from tap import complaints, is_sanitized, skip_when_sanitized
 from program import (BALL, ENVIRONMENT, FAST, SPATRACK, TEMPORARY, built_in, ffmpeg, files, finish, good, limited,
                      place, read, run, write)
 
@@ -101,6 +101,7 @@ def piped(*arguments, **more):
 
 
 def the_result_goes_to_standard_output():
+    skip_when_sanitized(SPATRACK)
     folder = place("pipe")
     for name, more in (("t.npz", []), ("t.csv", ["--format", "csv"]), ("t.npz", ["--format", "npz", "-n"]),
                        ("t.npz", ["--no-compress"])):
@@ -127,6 +128,7 @@ def standard_output_is_appended_to_never_replaced():
 
 
 def from_pipe_to_pipe():
+    skip_when_sanitized(SPATRACK)
     with open(BALL, "rb") as video:
         done = subprocess.run([SPATRACK, "-", "-q", *FAST, "-o", "-"], stdin=video, capture_output=True,
                               env=ENVIRONMENT, check=True)
@@ -198,6 +200,7 @@ def info_is_json_too():
 
 
 def plan_is_json_too():
+    skip_when_sanitized(SPATRACK)
     # What there is to have does not change between two runs where it is the process's own limit.
     limit = None if is_sanitized(SPATRACK) else limited(resource.RLIMIT_AS, 2 << 30)
     for more in ([], ["--grid", 3], ["--stop-after", "front"], ["--vram-budget", "1G"], ["--vram-budget", "10M"],
@@ -227,6 +230,7 @@ def plan_is_json_too():
 # Notes -------------------------------------------------------------------------------------------
 
 def a_note_about_the_weights_comes_once():
+    skip_when_sanitized(SPATRACK)
     folder = place("notes")
     names = [shutil.copy(BALL, os.path.join(folder, f"{i}.mp4")) for i in range(3)]
     out = place("notes-out") + "/"

@@ -216,6 +216,7 @@ def a_file_with_the_name_of_a_lock_stays():
 
 
 def two_processes_do_each_video_once():
+    skip_when_sanitized(SPATRACK)
     names = videos("share", 10)
     both = [subprocess.Popen([SPATRACK, "--list", "-", *FAST, "--skip-done", "--report", "share/r.json", "--threads", "1"],
                              stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=TEMPORARY, env=ENVIRONMENT)
@@ -298,6 +299,7 @@ def a_worker_that_dies_costs_its_video_alone():
 
 
 def shards_share_the_videos_out():
+    skip_when_sanitized(SPATRACK)
     names = videos("shard", 8)
 
     def shard(name, count):
@@ -317,6 +319,7 @@ def shards_share_the_videos_out():
 # Side by side ------------------------------------------------------------------------------------
 
 def thirty_clips_take_the_memory_of_ten():
+    skip_when_sanitized(SPATRACK)
     names = videos("thirty", 30)
     expected = {i: single(names[i]) for i in range(3)}
     for jobs in (1, 2):
@@ -377,17 +380,20 @@ def all_are_there(folder):
 
 
 def the_example_of_a_list_works():
+    skip_when_sanitized(SPATRACK)
     start("byfind", ["sh", "-c", example("--report runs.jsonl")])()
     all_are_there("byfind")
     assert len(lines_of("byfind/runs.jsonl")) == 4
 
 
 def the_example_of_xargs_works():
+    skip_when_sanitized(SPATRACK)
     start("byxargs", ["sh", "-c", example("xargs -0 -P")])()
     all_are_there("byxargs")
 
 
 def the_example_of_parallel_works():
+    skip_when_sanitized(SPATRACK)
     if not shutil.which("parallel"):
         raise Skip("there is no parallel")
     start("byparallel", ["sh", "-c", example("parallel -j")])()
@@ -395,6 +401,7 @@ def the_example_of_parallel_works():
 
 
 def the_example_of_make_works():
+    skip_when_sanitized(SPATRACK)
     if not shutil.which("make"):
         raise Skip("there is no make")
     make = start("bymake", ["make", "-j", "2"])

@@ -85,6 +85,7 @@ def longer_clips_are_chunked_by_themselves():
 
 
 def threads_change_no_byte():
+    skip_when_sanitized(SPATRACK)
     place("threads")
     for threads in (1, 2, 3):
         good(BALL, *FRONT, *TEN, "--threads", threads, "-o", f"threads/{threads}.npz")
@@ -92,6 +93,7 @@ def threads_change_no_byte():
 
 
 def budgets_change_no_byte():
+    skip_when_sanitized(SPATRACK)
     place("budget")
     for name, flags in (("easy", []), ("lean", ["--weight-mode", "streamed"])):
         good(BALL, *FRONT, *TEN, *flags, "-o", f"budget/{name}.npz")
@@ -99,6 +101,7 @@ def budgets_change_no_byte():
 
 
 def tracks_follow_in_both_modes():
+    skip_when_sanitized(SPATRACK)
     place("tracks")
     for mode in ("offline", "online"):
         good(BALL, *TEN, *FAST[2:], "--mode", mode, "-o", f"tracks/{mode}.npz")
@@ -121,6 +124,7 @@ def still_cameras_stay_still():
 
 def moving_cameras_stay_rigid():
     """Those of a checkpoint with cameras, made up: rotations stay rotations, and lengths follow --scale-by."""
+    skip_when_sanitized(SPATRACK)
     place("moving")
     weights, results = path("moving/weights"), []
     synthetic("front_tiny", "moving/weights/front")

@@ -108,6 +108,7 @@ def tracks_come_nearer_the_truth():
 
 
 def sigma_tells_what_is_found():
+    skip_when_sanitized(SPATRACK)
     rows = [(0, 100, 100), (2, 200.5, 120.25), (1, 160, 30), (0, 3, 3)]
     common = [moving("move.mkv"), "--queries", queries_of("few.csv", rows), *QUICK]
     good(*common, "-o", "on.npz")
@@ -153,6 +154,7 @@ def a_result_without_sigma_or_as_text_is_refined_too():
 # When it is on -----------------------------------------------------------------------------------
 
 def automatic_is_on_with_the_built_in_weights():
+    skip_when_sanitized(SPATRACK)
     for refine in ("auto", "on"):
         good(BALL, *FAST, "--refine", refine, "-o", refine + ".npz", "--report", refine + ".json")
     assert arrays_of("auto.npz") == arrays_of("on.npz")
@@ -187,6 +189,7 @@ def the_front_alone_has_nothing_to_refine():
 
 
 def quiet_is_quiet():
+    skip_when_sanitized(SPATRACK)
     done = good(BALL, "-q", "--max-frames", 24, "--stride", 8, *FAST[2:], "-o", "quiet.npz", "--refine", "on")
     assert done.stderr == "" and done.stdout == "", done.stderr
     assert "refine" in good(BALL, "-v", *FAST, "-o", "loud.npz").stderr
@@ -277,6 +280,7 @@ def the_same_frames_are_read_again():
 
 
 def images_and_pipes_are_as_good_as_files():
+    skip_when_sanitized(SPATRACK)
     video, rows = moving("move.mkv"), grid(0, 320, 240)
     common = ["--queries", queries_of("grid.csv", rows), *QUICK, "-o", "some.npz"]
     good(video, *common)
