@@ -266,7 +266,7 @@ SpFit SP_FN(sp_align_copy_fit)(const SpTemplate *t, SpGray image, const SpWarp *
     float pixel[SP_WINDOW_PADDED], weighted[SP_WINDOW_PADDED];
     sample_window(image, warp, pixel);
     const float mean = (float)(dot(t->weight, pixel) / t->total);
-    for (int i = 0; i < SP_WINDOW_PIXELS; i++) {
+    for (int i = 0; i < SP_WINDOW_PADDED; i++) { /* behind the window weights are 0 */
         pixel[i] -= mean;
         weighted[i] = pixel[i] * t->weight[i];
     }

@@ -318,6 +318,35 @@ static void nothing_is_read_beyond_the_border(void **state)
     release(image);
 }
 
+/* Leaves numbers that are none where the next function's arrays will be. */
+static __attribute__((noinline)) float spoil_the_stack(void)
+{
+    volatile float spoilt[1 << 14];
+    for (int i = 0; i < 1 << 14; i++)
+        spoilt[i] = NAN;
+    return spoilt[7];
+}
+
+static void what_the_stack_holds_changes_nothing(void **state)
+{
+    (void)state;
+    const Texture texture = texture_of(5);
+    const SpGray from = image_of(&texture, (Pose){{1, 0, 0, 1}, {0, 0}}, 1, 0);
+    for (int parameters = 2; parameters <= 6; parameters += 4) {
+        spoil_the_stack();
+        const SpTemplate t = template_of(from, 60, 50, parameters);
+        SpWarp warp = {{1, 0, 0, 1}, 61, 50};
+        float trust[SP_WINDOW_PIXELS];
+        spoil_the_stack();
+        assert_true(sp_align(&t, from, &anywhere, 8, &warp));
+        spoil_the_stack();
+        assert_true(sp_align_fit(&t, from, &warp).correlation > 0.99f);
+        spoil_the_stack();
+        assert_true(sp_align_trust(&t, from, &warp, trust) > 0.5f);
+    }
+    release(from);
+}
+
 static void what_covers_half_of_a_patch_gets_no_trust(void **state)
 {
     (void)state;
@@ -367,6 +396,7 @@ int main(void)
         cmocka_unit_test(a_patch_without_texture_is_refused),
         cmocka_unit_test(the_prior_decides_what_the_texture_does_not),
         cmocka_unit_test(nothing_is_read_beyond_the_border),
+        cmocka_unit_test(what_the_stack_holds_changes_nothing),
         cmocka_unit_test(what_covers_half_of_a_patch_gets_no_trust),
     };
     return cmocka_run_group_tests_name("align", tests, NULL, NULL);
