@@ -268,12 +268,12 @@ static __global__ void __launch_bounds__(THREADS)
     const int64_t copy = which * a.nk * HEAD;
     const bool direct = OPERAND && COPIED && !k_copy;
     const Rows q = {h.q, o.q, OPERAND ? 2 * a.q_row : a.q_row, a.nq};
-    const Rows k = {h.k, direct ? o.k : k_copy + copy,
+    const Rows k = {h.k, COPIED && !direct ? k_copy + copy : o.k,
                     direct   ? 2 * a.k_row
                     : COPIED ? HEAD
                              : a.k_row,
                     a.nk};
-    const Rows v = {h.v, direct ? o.v : v_copy + copy,
+    const Rows v = {h.v, COPIED && !direct ? v_copy + copy : o.v,
                     direct   ? 2 * a.v_row
                     : COPIED ? HEAD
                              : a.v_row,

@@ -37,7 +37,8 @@ static SpStatus add_tracks(SpOverlay *overlay, const SpResult *result)
         overlay->xy = xy;
         overlay->shown = shown;
         overlay->tracks = tracks;
-        return sp_palette_tracks(result->queries + 3 * before, tracks - before, colours + before);
+        const float *fresh = result->queries ? result->queries + 3 * before : NULL;
+        return sp_palette_tracks(fresh, tracks - before, colours + before);
     }
     free(xy);
     free(shown);
