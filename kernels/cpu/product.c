@@ -299,7 +299,7 @@ static void compute_unit(const SpProduct *p, const Unit *u, const Work *work)
                 round_rows(work->a, rows, count);
             multiply(&(SpMultiply){work->a, rows, count, work->b, u->outs, first > 0, sums,
                                    UNIT_LEAD, 0},
-                     u->rounded ? tiles_rounded : tiles);
+                     u->rounded ? tiles_rounded : tiles); /* NOLINT(bugprone-branch-clone) */
             if (last)
                 p->finish(p->of, u->row + row, rows, u->out, u->outs, sums, UNIT_LEAD);
         }

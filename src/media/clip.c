@@ -198,7 +198,9 @@ SpStatus sp_clip_read(const char *path, const SpClipSettings *settings, const Sp
                       SpClip *clip)
 {
     SpClipReader *reader;
-    SP_TRY(sp_clip_open(path, settings, clip, &reader));
+    const SpStatus opened = sp_clip_open(path, settings, clip, &reader);
+    if (opened.code != SP_OK || !reader)
+        return opened;
     const SpStatus status = sp_clip_read_to(reader, INT64_MAX, progress);
     sp_clip_close(reader);
     if (status.code != SP_OK)

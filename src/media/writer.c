@@ -178,6 +178,8 @@ static SpStatus open_container(SpWriter *writer, const char *path)
 
 static SpStatus make_frame(SpWriter *writer)
 {
+    if (!writer->codec)
+        return sp_no_memory("encoding");
     const int w = writer->codec->width, h = writer->codec->height;
     AVFrame *frame = writer->frame = ff->av_frame_alloc();
     writer->packet = ff->av_packet_alloc();

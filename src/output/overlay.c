@@ -26,23 +26,23 @@ static SpStatus add_tracks(SpOverlay *overlay, const SpResult *result)
     SpShown *shown = malloc((size_t)(kept * tracks + 1) * sizeof *shown);
     SpColour *colours = realloc(overlay->colours, (size_t)(tracks + 1) * sizeof *colours);
     overlay->colours = colours ? colours : overlay->colours;
-    for (int64_t row = 0; row < kept && xy && shown; row++) {
+    if (!xy || !shown || !colours) {
+        free(xy);
+        free(shown);
+        return sp_no_memory("the overlay");
+    }
+    for (int64_t row = 0; row < kept; row++) {
         memcpy(xy + row * 2 * tracks, overlay->xy + row * 2 * before,
                (size_t)(2 * before) * sizeof *xy);
         memcpy(shown + row * tracks, overlay->shown + row * before, (size_t)before * sizeof *shown);
     }
-    if (xy && shown && colours) {
-        free(overlay->xy);
-        free(overlay->shown);
-        overlay->xy = xy;
-        overlay->shown = shown;
-        overlay->tracks = tracks;
-        const float *fresh = result->queries ? result->queries + 3 * before : NULL;
-        return sp_palette_tracks(fresh, tracks - before, colours + before);
-    }
-    free(xy);
-    free(shown);
-    return sp_no_memory("the overlay");
+    free(overlay->xy);
+    free(overlay->shown);
+    overlay->xy = xy;
+    overlay->shown = shown;
+    overlay->tracks = tracks;
+    const float *fresh = result->queries ? result->queries + 3 * before : NULL;
+    return sp_palette_tracks(fresh, tracks - before, colours + before);
 }
 
 SpStatus sp_overlay_open(const SpOutput *output, int64_t pixels, SpOverlay *overlay)

@@ -175,7 +175,9 @@ static SpStatus collect(SpRun *run, SpNn *nn, SpFrontChunks *chunks)
 static SpStatus run_chunks(SpRun *run, SpNn *nn, const SpChunking *chunking)
 {
     SpFrontChunks *chunks;
-    SP_TRY(sp_front_chunks_open(run, chunking, &chunks));
+    const SpStatus opened = sp_front_chunks_open(run, chunking, &chunks);
+    if (opened.code != SP_OK || !chunks)
+        return opened;
     const SpStatus status = collect(run, nn, chunks);
     sp_front_chunks_close(chunks);
     return status;
