@@ -53,7 +53,7 @@ typedef struct SpCuda {
      * our kernels are many times slower. Products, shapes of convolutions, attentions. */
     int64_t own_gemms, refused_convs, refused_attentions;
     struct SpCudaBlas *blas;         /* blas.c; NULL: none */
-    struct SpCudaDnn *dnn;           /* dnn.c; NULL: none */
+    struct SpCudaDnn *dnn;           /* dnn_graph.h; NULL: none */
     struct SpCudaCopies *copies;     /* copy.c */
     struct SpCudaPrefetch *prefetch; /* prefetch.c */
 } SpCuda;

@@ -274,6 +274,14 @@ static SpStatus read_all(const File *file, const SpGeometry *out)
     return status;
 }
 
+void sp_geometry_copy(const SpGeometry *to, const SpGeometry *from, int64_t frames, int64_t area)
+{
+    memcpy(to->depth, from->depth, (size_t)(frames * area) * sizeof *to->depth);
+    memcpy(to->confidence, from->confidence, (size_t)(frames * area) * sizeof *to->confidence);
+    memcpy(to->intrinsics, from->intrinsics, (size_t)(9 * frames) * sizeof *to->intrinsics);
+    memcpy(to->c2w, from->c2w, (size_t)(16 * frames) * sizeof *to->c2w);
+}
+
 SpStatus sp_geometry_file_read(const char *path, int64_t frames, int64_t height, int64_t width,
                                const SpGeometry *out)
 {

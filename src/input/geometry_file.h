@@ -16,6 +16,9 @@ typedef struct SpGeometry {
     float *c2w;        /* [T, 4, 4] camera to world */
 } SpGeometry;
 
+/* Of `frames` frames of `area` pixels, what `from` has. */
+void sp_geometry_copy(const SpGeometry *to, const SpGeometry *from, int64_t frames, int64_t area);
+
 /* Reads `depths` [T, h, w], `intrinsics` [T, 3, 3] (pixels of those depths), `extrinsics`
  * [T, 4, 4] (w2c) and, when there, `confs_depth` [T, h, w] of the .npz at `path`, or other forms
  * of them (src/output/README.md, "Geometry files"), into `out`'s arrays: depth and confidence by

@@ -1,7 +1,3 @@
-#define _GNU_SOURCE /* asprintf */
-
-#include "media/reader.h"
-
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -10,235 +6,14 @@
 #include <sys/stat.h>
 
 #include "base/minmax.h"
-#include "media/exif.h"
-#include "media/ffmpeg.h"
-#include "media/images.h"
-#include "media/length.h"
-#include "media/scaler.h"
+#include "media/reader_internal.h"
 
 static const double IMAGE_RATE = 30;
 static const double MAX_RATE = 1000; /* of frames without a time; what is beyond is no rate */
 static const double NEW_CLOCK = 1;   /* seconds back: the clock began again */
 static const double MAX_TIME = 1e12; /* seconds; what is beyond, either way, is no time */
 
-enum {
-    MAX_SIDE = 16384,
-    MAX_PIXELS = 100000000,
-    MAX_CODED_PIXELS = MAX_PIXELS + 2 * 64 * MAX_SIDE, /* of whole blocks */
-    DECODER_THREADS = 2,
-    MAX_FAILURES = 100,
-    MAX_UNDATED = 64
-};
-
-static const SpFfmpeg *ff; /* since the first reader was opened */
-
-struct SpReader {
-    SpReaderSettings settings;
-    char *path;
-    SpImages images; /* none: the path is one container */
-    int64_t next_image;
-    AVIOContext *io; /* bytes of the open container */
-    AVFormatContext *format;
-    AVStream *stream; /* its video */
-    AVCodecContext *codec;
-    bool drained; /* the decoder knows that no more comes */
-    AVPacket *packet;
-    AVFrame *frame;
-    SpScaler scaler;
-    SpOrientation orientation; /* of the frame decoded last */
-    SpVideoInfo video;
-    int64_t decoded;    /* frames so far */
-    int64_t candidates; /* of them, those from `start` on */
-    int64_t all;        /* frames of the file; known at its end */
-    int64_t used;       /* of them, those that sp_reader_next returned */
-    bool dated;         /* a frame had a time */
-    double first_time;  /* of the first frame; 0 until then */
-    int64_t ticks;      /* the time of the file that came last */
-    double clock;       /* seconds added to the times of the file */
-    SpFrameInfo info;   /* of the frame decoded last; sp_reader_open decodes the first used one */
-    int exif;           /* the orientation that an image's file names, 0 none */
-    SpLength length;    /* of the container, as read so far */
-    int64_t refused;    /* errors of the decoder */
-    int64_t damaged;    /* frames with damage that the decoder has covered up */
-};
-
-/* The file that is being read: of a list the image. */
-static const char *current(const SpReader *r)
-{
-    return r->next_image > 0 ? r->images.path[r->next_image - 1] : r->path;
-}
-
-static SpStatus check_size(const SpReader *r, int w, int h)
-{
-    if (w < 1 || h < 1 || w > MAX_SIDE || h > MAX_SIDE || (int64_t)w * h > MAX_PIXELS)
-        return sp_error(SP_INPUT, "%.300s: frames of %dx%d; at most %d a side and %d in all",
-                        current(r), w, h, MAX_SIDE, MAX_PIXELS);
-    return sp_ok();
-}
-
-static SpStatus unreadable(const SpReader *r, int code)
-{
-    char why[128] = "";
-    ff->av_strerror(code, why, sizeof why);
-    if (code == AVERROR(ENOMEM))
-        return sp_no_memory("decoding");
-    return sp_error(SP_INPUT, "%.300s: not a video that FFmpeg can read (%s)", current(r), why);
-}
-
-static void close_container(SpReader *r)
-{
-    ff->avcodec_free_context(&r->codec);
-    ff->avformat_close_input(&r->format);
-    ff->avio_closep(&r->io);
-    r->drained = false;
-}
-
-/* Formats that name other files or hosts, or run as scripts: never opened. */
-static bool is_playlist(const char *format)
-{
-    static const char *const names[] = {"hls", "concat", "dash",     "sdp",        "rtsp",
-                                        "imf", "rtp",    "avisynth", "vapoursynth"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strstr(format, names[i]))
-            return true;
-    return false;
-}
-
-/* Finds the format by the first bytes and the name, and opens the container. */
-static SpStatus open_url(SpReader *r, const char *url, const char *protocol)
-{
-    AVDictionary *settings = NULL;
-    const AVInputFormat *format = NULL;
-    ff->av_dict_set(&settings, "protocol_whitelist", protocol, 0);
-    int code = ff->avio_open2(&r->io, url, AVIO_FLAG_READ, NULL, &settings);
-    ff->av_dict_free(&settings);
-    if (code >= 0)
-        code = ff->av_probe_input_buffer2(r->io, &format, url, NULL, 0, 0);
-    if (code < 0)
-        return unreadable(r, code);
-    if (is_playlist(format->name))
-        return sp_error(SP_INPUT, "%.300s: a playlist (%.40s), not a video; give the video itself",
-                        current(r), format->name);
-    r->format = ff->avformat_alloc_context();
-    if (!r->format)
-        return sp_no_memory("opening the video");
-    r->format->pb = r->io;
-    ff->av_dict_set(&settings, "protocol_whitelist", protocol, 0);
-    ff->av_dict_set(&settings, "pattern_type", "none", 0); /* % and * of a name stand for itself */
-    code = ff->avformat_open_input(&r->format, url, format, &settings);
-    ff->av_dict_free(&settings);
-    return code < 0 ? unreadable(r, code) : sp_ok();
-}
-
-static SpStatus open_container(SpReader *r)
-{
-    char *url;
-    if (strcmp(current(r), "-") == 0)
-        return open_url(r, "pipe:0", "pipe");
-    if (asprintf(&url, "file:%s", current(r)) < 0)
-        return sp_no_memory("opening the video");
-    const SpStatus status = open_url(r, url, "file");
-    free(url);
-    return status;
-}
-
-/* The stream to read and its decoder: the one that is asked for or else the largest, of equal ones
- * the default; a cover picture only where nothing else is. Counts those there are to choose from.
- */
-static int best_video(SpReader *r, const AVCodec **codec)
-{
-    const int64_t wanted = r->settings.stream;
-    int best = AVERROR_STREAM_NOT_FOUND;
-    int64_t best_rank = -1;
-    r->video.streams = 0;
-    for (unsigned i = 0; i < r->format->nb_streams; i++) {
-        const AVStream *stream = r->format->streams[i];
-        const AVCodecParameters *is = stream->codecpar;
-        const bool cover = stream->disposition & AV_DISPOSITION_ATTACHED_PIC;
-        const AVCodec *found = NULL;
-        if (is->codec_type != AVMEDIA_TYPE_VIDEO || (wanted >= 0 && i != wanted))
-            continue;
-        r->video.streams += !cover;
-        const int64_t rank = cover ? 0
-                                   : 2 * (int64_t)is->width * is->height + 1 +
-                                         !!(stream->disposition & AV_DISPOSITION_DEFAULT);
-        const int code =
-            ff->av_find_best_stream(r->format, AVMEDIA_TYPE_VIDEO, (int)i, -1, (void *)&found, 0);
-        if (code < 0 && best < 0)
-            best = code;
-        if (code < 0 || rank <= best_rank)
-            continue;
-        best = r->video.stream = code;
-        best_rank = rank;
-        *codec = found;
-    }
-    return best;
-}
-
-static SpStatus open_decoder(SpReader *r, const AVCodec *codec)
-{
-    r->codec = ff->avcodec_alloc_context3(codec);
-    if (!r->codec)
-        return sp_no_memory("the decoder");
-    int code = ff->avcodec_parameters_to_context(r->codec, r->stream->codecpar);
-    r->codec->pkt_timebase = r->stream->time_base;
-    r->codec->thread_count = DECODER_THREADS;
-    r->codec->max_pixels = MAX_CODED_PIXELS; /* before memory is taken for a frame */
-    /* With a thread a frame, what is damaged may be noted after the frame was handed over. */
-    r->codec->thread_type = FF_THREAD_SLICE | (r->settings.ahead ? FF_THREAD_FRAME : 0);
-    if (code >= 0)
-        code = ff->avcodec_open2(r->codec, codec, NULL);
-    if (code == AVERROR(EAGAIN))
-        return sp_no_memory("the decoder's threads");
-    return code < 0 ? unreadable(r, code) : sp_ok();
-}
-
-/* Looks into the streams; FFmpeg decodes frames for that, none of which may be larger than is read
- * here. */
-static SpStatus probe_streams(SpReader *r)
-{
-    const unsigned count = r->format->nb_streams;                    /* others may turn up */
-    for (unsigned i = 0; i < count && r->settings.stream < 0; i++) { /* the largest is read */
-        const AVStream *stream = r->format->streams[i];
-        const AVCodecParameters *is = stream->codecpar;
-        const bool cover = stream->disposition & AV_DISPOSITION_ATTACHED_PIC;
-        if (is->codec_type == AVMEDIA_TYPE_VIDEO && !cover && is->width > 0)
-            SP_TRY(check_size(r, is->width, is->height));
-    }
-    AVDictionary **settings = calloc(count + 1, sizeof *settings);
-    if (!settings)
-        return sp_no_memory("opening the video");
-    for (unsigned i = 0; i < count; i++)
-        ff->av_dict_set_int(&settings[i], "max_pixels", MAX_CODED_PIXELS, 0);
-    const int code = ff->avformat_find_stream_info(r->format, settings);
-    for (unsigned i = 0; i < count; i++)
-        ff->av_dict_free(&settings[i]);
-    free(settings);
-    return code < 0 ? unreadable(r, code) : sp_ok();
-}
-
-static SpStatus open_video(SpReader *r)
-{
-    const AVCodec *codec = NULL;
-    SP_TRY(open_container(r));
-    SP_TRY(probe_streams(r));
-    int code = best_video(r, &codec);
-    if (code == AVERROR_DECODER_NOT_FOUND)
-        return sp_error(SP_INPUT, "%.300s: this FFmpeg has no decoder for its video", current(r));
-    if (code < 0 && r->settings.stream >= 0)
-        return sp_error(SP_INPUT, "%.300s: its stream %lld is no video (--stream counts from 0)",
-                        current(r), (long long)r->settings.stream);
-    if (code < 0)
-        return sp_error(SP_INPUT, "%.300s: there is no video stream in it", current(r));
-    r->stream = r->format->streams[code];
-    if (r->stream->codecpar->width > 0) /* else only decoding shows it */
-        SP_TRY(check_size(r, r->stream->codecpar->width, r->stream->codecpar->height));
-    /* Where the file names no number of frames, each stream shows how far the file reaches. */
-    for (unsigned i = 0; i < r->format->nb_streams && r->stream->nb_frames > 0; i++)
-        if (r->format->streams[i] != r->stream)
-            r->format->streams[i]->discard = AVDISCARD_ALL;
-    return open_decoder(r, codec);
-}
+enum { MAX_FAILURES = 100, MAX_UNDATED = 64 };
 
 /* Whether the open container is an image, and no video. */
 static bool is_image(const SpReader *r)
@@ -262,20 +37,20 @@ static void look_at_image(SpReader *r)
 static SpStatus feed(SpReader *r)
 {
     int code;
-    while ((code = ff->av_read_frame(r->format, r->packet)) >= 0) {
+    while ((code = r->ff->av_read_frame(r->format, r->packet)) >= 0) {
         const bool ours = sp_length_count(&r->length, r->format, r->stream, r->packet);
         if (ours && is_image(r))
             look_at_image(r);
         if (ours) /* a damaged packet is the decoder's to refuse: the next ones may be good */
-            code = ff->avcodec_send_packet(r->codec, r->packet);
+            code = r->ff->avcodec_send_packet(r->codec, r->packet);
         r->refused += code < 0 && r->packet->size > 0;
-        ff->av_packet_unref(r->packet);
+        r->ff->av_packet_unref(r->packet);
         if (code == AVERROR(ENOMEM))
             return sp_no_memory("decoding");
         if (ours)
             return sp_ok();
     }
-    ff->avcodec_send_packet(r->codec, NULL);
+    r->ff->avcodec_send_packet(r->codec, NULL);
     r->drained = true;
     return sp_ok();
 }
@@ -285,7 +60,7 @@ static SpStatus decode(SpReader *r, bool *end)
 {
     *end = false;
     for (int failures = 0;;) { /* damaged frames at the end do not hide the good ones after them */
-        const int code = ff->avcodec_receive_frame(r->codec, r->frame);
+        const int code = r->ff->avcodec_receive_frame(r->codec, r->frame);
         if (code >= 0) {
             r->damaged += (r->frame->flags & AV_FRAME_FLAG_CORRUPT) || r->frame->decode_error_flags;
             return sp_ok();
@@ -312,12 +87,13 @@ static SpStatus decode_any(SpReader *r, bool *end)
     if (*end)
         return sp_ok();
     r->next_image++;
-    close_container(r);
+    sp_reader_close_container(r);
     r->exif = 0;
-    SP_TRY(open_video(r));
+    SP_TRY(sp_reader_open_video(r));
     SP_TRY(decode(r, end));
     if (*end)
-        return sp_error(SP_INPUT, "%.400s: not an image that FFmpeg can read", current(r));
+        return sp_error(SP_INPUT, "%.400s: not an image that FFmpeg can read",
+                        sp_reader_current(r));
     return sp_ok();
 }
 
@@ -357,7 +133,8 @@ static void set_time(SpReader *r, double previous)
 /* The display matrix of the frame decoded last: its own, else its stream's; NULL: none. */
 static const int32_t *display_matrix(const SpReader *r)
 {
-    const AVFrameSideData *own = ff->av_frame_get_side_data(r->frame, AV_FRAME_DATA_DISPLAYMATRIX);
+    const AVFrameSideData *own =
+        r->ff->av_frame_get_side_data(r->frame, AV_FRAME_DATA_DISPLAYMATRIX);
     if (own && own->size >= 9 * sizeof(int32_t))
         return (const void *)own->data;
 #if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 16, 100) /* FFmpeg 6.1 */
@@ -377,7 +154,7 @@ static const int32_t *display_matrix(const SpReader *r)
  */
 static SpOrientation image_orientation(const SpReader *r)
 {
-    const AVDictionaryEntry *text = ff->av_dict_get(r->frame->metadata, "Orientation", NULL, 0);
+    const AVDictionaryEntry *text = r->ff->av_dict_get(r->frame->metadata, "Orientation", NULL, 0);
     return sp_orientation_of_exif(text && is_image(r) ? strtol(text->value, NULL, 10) : r->exif);
 }
 
@@ -385,7 +162,7 @@ static SpOrientation image_orientation(const SpReader *r)
  * each image speaks for itself. */
 static void set_orientation(SpReader *r)
 {
-    const bool own = ff->av_frame_get_side_data(r->frame, AV_FRAME_DATA_DISPLAYMATRIX);
+    const bool own = r->ff->av_frame_get_side_data(r->frame, AV_FRAME_DATA_DISPLAYMATRIX);
     const int32_t *matrix = display_matrix(r);
     if (r->decoded > 0 && !own && !r->images.count)
         return;
@@ -428,10 +205,10 @@ static SpStatus convert(SpReader *r, uint8_t *rgb)
     const int high = sideways ? r->frame->width : r->frame->height; /* as shown */
     const int wide = sideways ? r->frame->height : r->frame->width;
     if (r->images.count && (wide != w || high != h))
-        return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d", current(r), wide,
-                        high, w, h);
-    SP_TRY(check_size(r, r->frame->width, r->frame->height));
-    return sp_scaler_run(&r->scaler, r->frame, r->orientation, h, w, current(r), rgb);
+        return sp_error(SP_INPUT, "%.300s: %dx%d; the images before it are %dx%d",
+                        sp_reader_current(r), wide, high, w, h);
+    SP_TRY(sp_reader_check_size(r, r->frame->width, r->frame->height));
+    return sp_scaler_run(&r->scaler, r->frame, r->orientation, h, w, sp_reader_current(r), rgb);
 }
 
 /* Opens the video, or lists the images. */
@@ -439,7 +216,7 @@ static SpStatus find_source(SpReader *r)
 {
     struct stat info;
     if (strcmp(r->path, "-") == 0)
-        return open_video(r);
+        return sp_reader_open_video(r);
     if (stat(r->path, &info) != 0) {
         const int why = errno;
         if (sp_images_is_pattern(r->path))
@@ -450,7 +227,7 @@ static SpStatus find_source(SpReader *r)
         return sp_images_of_folder(r->path, &r->images);
     if (S_ISREG(info.st_mode) && info.st_size == 0)
         return sp_error(SP_INPUT, "%.400s: an empty file", r->path);
-    return open_video(r);
+    return sp_reader_open_video(r);
 }
 
 /* What the container and the first frame say: size and rotation, and the pixel aspect ratio, of
@@ -461,7 +238,7 @@ static SpStatus read_first_frame(SpReader *r)
     const int w = r->frame->width, h = r->frame->height;
     const AVRational ratio[] = {r->stream->codecpar->sample_aspect_ratio,
                                 r->stream->sample_aspect_ratio};
-    SP_TRY(check_size(r, w, h));
+    SP_TRY(sp_reader_check_size(r, w, h));
     r->video.width = sideways ? h : w;
     r->video.height = sideways ? w : h;
     for (int i = 0; i < 2 && !r->images.count; i++) /* the later one stands */
@@ -490,8 +267,8 @@ static int64_t expected_frames(const SpReader *r)
 static SpStatus start(SpReader *r)
 {
     bool end;
-    r->packet = ff->av_packet_alloc();
-    r->frame = ff->av_frame_alloc();
+    r->packet = r->ff->av_packet_alloc();
+    r->frame = r->ff->av_frame_alloc();
     if (!r->packet || !r->frame)
         return sp_no_memory("decoding");
     SP_TRY(find_source(r));
@@ -518,6 +295,7 @@ static SpStatus start(SpReader *r)
 SpStatus sp_reader_open(const char *path, const SpReaderSettings *settings, SpReader **out)
 {
     *out = NULL;
+    const SpFfmpeg *ff;
     SP_TRY(sp_ffmpeg_load(&ff));
     SpReader *r = calloc(1, sizeof *r);
     if (!r || !(r->path = strdup(path))) {
@@ -525,7 +303,7 @@ SpStatus sp_reader_open(const char *path, const SpReaderSettings *settings, SpRe
         return sp_no_memory("the reader");
     }
     r->settings = *settings;
-    r->scaler.ff = ff;
+    r->ff = r->scaler.ff = ff;
     const SpStatus status = start(r);
     if (status.code == SP_OK)
         *out = r;
@@ -538,9 +316,9 @@ void sp_reader_close(SpReader *r)
 {
     if (!r)
         return;
-    close_container(r);
-    ff->av_packet_free(&r->packet);
-    ff->av_frame_free(&r->frame);
+    sp_reader_close_container(r);
+    r->ff->av_packet_free(&r->packet);
+    r->ff->av_frame_free(&r->frame);
     sp_scaler_close(&r->scaler);
     sp_images_free(&r->images);
     free(r->path);
@@ -573,10 +351,10 @@ SpStatus sp_reader_next(SpReader *r, uint8_t *rgb, SpFrameInfo *info, bool *end)
 static int64_t packets_left(SpReader *r)
 {
     int64_t count = 0;
-    while (ff->av_read_frame(r->format, r->packet) >= 0) {
+    while (r->ff->av_read_frame(r->format, r->packet) >= 0) {
         count += sp_length_count(&r->length, r->format, r->stream, r->packet) &&
                  r->packet->size > 0 && !(r->packet->flags & AV_PKT_FLAG_DISCARD);
-        ff->av_packet_unref(r->packet);
+        r->ff->av_packet_unref(r->packet);
     }
     return count;
 }
@@ -599,7 +377,7 @@ SpStatus sp_reader_left_out(SpReader *r, int64_t *count)
         rest = r->images.count - r->next_image;
     } else if (!r->drained) {
         rest += packets_left(r);
-        ff->avcodec_send_packet(r->codec, NULL);
+        r->ff->avcodec_send_packet(r->codec, NULL);
         r->drained = true;
     }
     for (; !end; rest += !end) /* frames the decoder still holds */
@@ -614,7 +392,7 @@ SpLosses sp_reader_losses(const SpReader *r)
     SpLosses losses = {r->all, r->all, r->damaged};
     if (r->images.count)
         return losses;
-    const SpDeclared declared = sp_length_declared(&r->length, ff, r->format, r->stream,
+    const SpDeclared declared = sp_length_declared(&r->length, r->ff, r->format, r->stream,
                                                    r->video.rate > 0 ? r->video.rate : IMAGE_RATE);
     if (declared.is_short || r->refused || r->damaged)
         losses.declared = sp_max(declared.frames, r->all + (declared.counted ? 0 : r->refused));

@@ -327,14 +327,6 @@ static void fade(SpChunks *chunks, int64_t t)
 
 /* The order ------------------------------------------------------------------------------------ */
 
-static void copy_geometry(const SpGeometry *to, const SpGeometry *g, int64_t frames, int64_t area)
-{
-    memcpy(to->depth, g->depth, (size_t)(frames * area) * sizeof *g->depth);
-    memcpy(to->confidence, g->confidence, (size_t)(frames * area) * sizeof *g->confidence);
-    memcpy(to->intrinsics, g->intrinsics, (size_t)(9 * frames) * sizeof *g->intrinsics);
-    memcpy(to->c2w, g->c2w, (size_t)(16 * frames) * sizeof *g->c2w);
-}
-
 /* The chunk's first camera, before the fade, in the world of the result, which is the camera of the
  * clip's first frame. */
 static SpStatus list(SpChunks *chunks, double scale)
@@ -404,7 +396,7 @@ SpStatus sp_chunks_next(SpChunks *chunks, SpChunkPiece *piece)
     if (!chunks->ended) {
         piece->count -= overlap;
         const SpGeometry end = from(chunks, &chunks->chunk, piece->count);
-        copy_geometry(&chunks->tail, &end, overlap, area_of(chunks));
+        sp_geometry_copy(&chunks->tail, &end, overlap, area_of(chunks));
     }
     chunks->next += piece->count;
     return sp_ok();

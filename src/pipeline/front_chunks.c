@@ -6,6 +6,7 @@
 
 #include "base/minmax.h"
 #include "nn/dump.h"
+#include "pipeline/arrays.h"
 #include "pipeline/chunks.h"
 
 struct SpFrontChunks {
@@ -137,16 +138,12 @@ SpStatus sp_front_chunks_next(SpFrontChunks *chunks, SpNn *nn, SpChunkPiece *pie
     return sp_chunks_next(chunks->chunks, piece);
 }
 
-static void keep(SpRun *run, const SpChunkPiece *piece)
+static void keep(const SpRun *run, const SpChunkPiece *piece)
 {
-    const int64_t area = run->clip.plan.height * run->clip.plan.width;
-    const SpGeometry *to = &run->geometry, *g = &piece->geometry;
-    const size_t maps = (size_t)(piece->count * area) * sizeof(float);
-    memcpy(to->depth + piece->first * area, g->depth, maps);
-    memcpy(to->confidence + piece->first * area, g->confidence, maps);
-    memcpy(to->intrinsics + 9 * piece->first, g->intrinsics,
-           (size_t)(9 * piece->count) * sizeof(float));
-    memcpy(to->c2w + 16 * piece->first, g->c2w, (size_t)(16 * piece->count) * sizeof(float));
+    SpRun part;
+    sp_arrays_part(run, piece->first, piece->count, &part);
+    sp_geometry_copy(&part.geometry, &piece->geometry, piece->count,
+                     run->clip.plan.height * run->clip.plan.width);
 }
 
 SpStatus sp_front_chunks_list(const SpFrontChunks *chunks)

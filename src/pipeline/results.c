@@ -66,6 +66,12 @@ bool sp_run_has_still_cameras(const SpRun *run)
            (!run->has[SP_STAGE_TRACKER] || run->job->fixed_camera);
 }
 
+void sp_run_settle_chunks(SpRun *run)
+{
+    for (int64_t i = 0; i < 3 * run->chunks; i++)
+        run->chunk[i / 3].similarity[4 * (i % 3) + 3] *= run->scale;
+}
+
 void sp_run_settle(SpRun *run)
 {
     const bool tracked = run->has[SP_STAGE_TRACKER];
@@ -75,8 +81,7 @@ void sp_run_settle(SpRun *run)
         sp_pose_invert(c2w + 16 * t, run->w2c + 16 * t);
         sp_pose_invert(run->w2c + 16 * t, c2w + 16 * t);
     }
-    for (int64_t i = 0; i < 3 * run->chunks; i++)
-        run->chunk[i / 3].similarity[4 * (i % 3) + 3] *= run->scale;
+    sp_run_settle_chunks(run);
     for (int64_t i = 0; i < values; i++)
         run->clip.video[i] = sp_result_unshade(sp_result_shade(run->clip.video[i]));
     if (!tracked)

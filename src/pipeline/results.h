@@ -16,6 +16,9 @@ SpOutput sp_run_output(const SpRun *run, const SpResult *result);
  * finished result. */
 void sp_run_settle(SpRun *run);
 
+/* The part of that which is about the chunks: their translations are in the result's unit. */
+void sp_run_settle_chunks(SpRun *run);
+
 /* Makes run->version. SP_MEMORY. */
 SpStatus sp_run_version(SpRun *run);
 

@@ -83,8 +83,7 @@ SpStatus sp_stages_acquire(SpRun *run, SpStage stage)
 }
 
 /* Plans of both stages for that many frames and points within `limits`, less the results and what
- * writing them takes; *failing
- * is the first stage that does not fit, or SP_STAGES. */
+ * writing them takes; *failing is the first stage that does not fit, or SP_STAGES. */
 static SpStatus plan_both(SpRun *run, int64_t frames, int64_t queries, const SpMemoryLimits *limits,
                           SpFootprint footprint[SP_STAGES], SpStage *failing)
 {
@@ -275,8 +274,8 @@ SpStatus sp_stages_run(SpRun *run)
     SP_TRY(sp_stages_acquire(run, SP_STAGE_TRACKER));
     if (tracks) {
         SP_TRY(run_tracker(run));
-        sp_world_fix_intrinsics(run,
-                                run->tracks.intrinsics); /* bundle adjustment has only one focal */
+        /* Bundle adjustment has only one focal. */
+        sp_world_fix_intrinsics(run, run->tracks.intrinsics);
         SP_TRY(refine(run));
     }
     sp_world_scale(run, 1 / unit);

@@ -45,15 +45,10 @@ static SpStatus call_front(void *self, SpNn *nn)
 /* Copies what the front found to the run's arrays, behind what is known. */
 static void keep_piece(Stream *s)
 {
-    const SpGeometry *g = &s->piece.geometry;
-    const int64_t area = s->run->clip.plan.height * s->run->clip.plan.width;
-    const size_t frames = (size_t)s->piece.count, maps = frames * (size_t)area * sizeof(float);
     SpRun part;
     sp_arrays_part(s->run, s->known, s->piece.count, &part);
-    memcpy(part.geometry.depth, g->depth, maps);
-    memcpy(part.geometry.confidence, g->confidence, maps);
-    memcpy(part.geometry.intrinsics, g->intrinsics, 9 * frames * sizeof(float));
-    memcpy(part.geometry.c2w, g->c2w, 16 * frames * sizeof(float));
+    sp_geometry_copy(&part.geometry, &s->piece.geometry, s->piece.count,
+                     part.clip.plan.height * part.clip.plan.width);
     sp_world_fix_intrinsics(&part, part.geometry.intrinsics);
     if (s->state)
         sp_stages_threshold(&part);
@@ -87,14 +82,6 @@ static void add_seconds(Stream *s, const char *stage, double seconds)
     sp_report_add_stage(&s->run->report, &one);
 }
 
-/* The cameras relative to the first one, as --stop-after front gives them. */
-static void to_first_camera(Stream *s, SpRun *part, int64_t t)
-{
-    if (t == 0)
-        sp_pose_invert(part->geometry.c2w, s->to_first);
-    sp_pose_multiply(s->to_first, part->geometry.c2w, part->geometry.c2w);
-}
-
 /* What sp_stages_run does with all frames after the tracker, and the files with what it gives. */
 static SpStatus write_frame(Stream *s, int64_t t)
 {
@@ -113,8 +100,10 @@ static SpStatus write_frame(Stream *s, int64_t t)
         SP_TRY(sp_world_choose_scale(run));
     part.scale = run->scale;
     sp_world_scale(&part, run->scale);
+    if (!s->state && t == 0)
+        sp_pose_invert(part.geometry.c2w, s->to_first);
     if (!s->state)
-        to_first_camera(s, &part, t);
+        sp_world_move(&part, s->to_first);
     sp_run_settle(&part);
     const SpResult result = sp_run_result(&part);
     SP_TRY(sp_files_add(run->file, t, &result, rgb));
@@ -254,8 +243,7 @@ static SpStatus finish(Stream *s)
     warn_of_late_queries(run);
     if (!s->whole)
         SP_TRY(sp_front_chunks_list(s->front));
-    for (int64_t i = 0; i < 3 * run->chunks; i++)
-        run->chunk[i / 3].similarity[4 * (i % 3) + 3] *= run->scale;
+    sp_run_settle_chunks(run);
     const SpResult whole = sp_run_result(run);
     const double began = sp_clock();
     SP_TRY(sp_files_end(run->file, &whole));

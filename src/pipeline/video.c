@@ -25,6 +25,7 @@
 #include "pipeline/stages.h"
 #include "pipeline/stream.h"
 #include "pipeline/stream_plan.h"
+#include "pipeline/world.h"
 
 static void report_weights(const SpRun *run)
 {
@@ -167,15 +168,6 @@ static SpStatus read_inputs(SpRun *run)
     return check_queries(run);
 }
 
-/* The front's cameras relative to the first one, as --stop-after front gives them. */
-static void to_first_camera(SpRun *run)
-{
-    float to_first[16];
-    sp_pose_invert(run->geometry.c2w, to_first);
-    for (int64_t t = 0; t < run->clip.frames; t++)
-        sp_pose_multiply(to_first, run->geometry.c2w + 16 * t, run->geometry.c2w + 16 * t);
-}
-
 /* As a stage of its own, of `frames` frames on the console. */
 static SpStatus write_stage(SpRun *run, SpFileRole role, const char *name, double frames)
 {
@@ -211,8 +203,11 @@ static SpStatus write_files(SpRun *run)
 static SpStatus write_result(SpRun *run)
 {
     SP_TRY(sp_run_version(run));
-    if (!run->has[SP_STAGE_TRACKER])
-        to_first_camera(run);
+    if (!run->has[SP_STAGE_TRACKER]) { /* then the world is not yet the first camera */
+        float to_first[16];
+        sp_pose_invert(run->geometry.c2w, to_first);
+        sp_world_move(run, to_first);
+    }
     sp_run_settle(run);
     return write_files(run);
 }

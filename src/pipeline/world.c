@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "geometry/camera.h"
+
 void sp_world_fix_intrinsics(const SpRun *run, float *intrinsics)
 {
     const SpJob *job = run->job;
@@ -97,4 +99,10 @@ SpStatus sp_world_choose_scale(SpRun *run)
         return sp_error(SP_INPUT, "--scale-to: the first frame has no depth");
     run->scale = job->scale_to / median;
     return sp_ok();
+}
+
+void sp_world_move(const SpRun *run, const float to[16])
+{
+    for (int64_t t = 0; t < run->clip.frames; t++)
+        sp_pose_multiply(to, run->geometry.c2w + 16 * t, run->geometry.c2w + 16 * t);
 }

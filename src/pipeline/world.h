@@ -23,4 +23,7 @@ SpStatus sp_world_choose_unit(const SpRun *run, double *unit);
 void sp_world_scale_geometry(const SpRun *run, double factor);
 void sp_world_scale(const SpRun *run, double factor);
 
+/* The first cameras, c2w, as seen from another world: `to` [4, 4] times each. */
+void sp_world_move(const SpRun *run, const float to[16]);
+
 #endif

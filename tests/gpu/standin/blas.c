@@ -189,7 +189,7 @@ static float element(const void *data, cudaDataType type, int64_t i)
     if (type == CUDA_R_32F)
         return ((const float *)data)[i];
     const uint16_t half = ((const uint16_t *)data)[i];
-    return type == CUDA_R_16BF ? standin_from_bf16(half) : standin_from_f16(half);
+    return type == CUDA_R_16BF ? sp_bf16_to_f32(half) : sp_f16_to_f32(half);
 }
 
 static void store(void *data, cudaDataType type, int64_t i, float value)
@@ -197,8 +197,7 @@ static void store(void *data, cudaDataType type, int64_t i, float value)
     if (type == CUDA_R_32F)
         ((float *)data)[i] = value;
     else
-        ((uint16_t *)data)[i] =
-            type == CUDA_R_16BF ? standin_to_bf16(value) : standin_to_f16(value);
+        ((uint16_t *)data)[i] = type == CUDA_R_16BF ? sp_f32_to_bf16(value) : standin_to_f16(value);
 }
 
 /* Columns of `rows` numbers as float32, as the products read them; NULL without memory. */

@@ -298,7 +298,7 @@ static float element(const Tensor *t, int64_t at)
     if (t->type == CUDNN_DATA_FLOAT)
         return ((const float *)(const void *)t->data)[at];
     const uint16_t half = ((const uint16_t *)(const void *)t->data)[at];
-    return t->type == CUDNN_DATA_BFLOAT16 ? standin_from_bf16(half) : standin_from_f16(half);
+    return t->type == CUDNN_DATA_BFLOAT16 ? sp_bf16_to_f32(half) : sp_f16_to_f32(half);
 }
 
 static void store(const Tensor *t, int64_t at, float value)
@@ -307,7 +307,7 @@ static void store(const Tensor *t, int64_t at, float value)
         ((float *)(void *)t->data)[at] = value;
     else
         ((uint16_t *)(void *)t->data)[at] =
-            t->type == CUDNN_DATA_BFLOAT16 ? standin_to_bf16(value) : standin_to_f16(value);
+            t->type == CUDNN_DATA_BFLOAT16 ? sp_f32_to_bf16(value) : standin_to_f16(value);
 }
 
 typedef struct Convolution {
