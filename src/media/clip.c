@@ -97,6 +97,7 @@ static SpStatus read_frame(SpClipReader *r, bool *end)
                                clip->video + (clip->frames - clip->first) * size_of(clip)));
     clip->timestamps[clip->frames] = info.timestamp + r->first_time;
     clip->index[clip->frames++] = info.index;
+    clip->damage = sp_reader_damage(r->reader);
     return sp_ok();
 }
 
@@ -104,6 +105,7 @@ static SpStatus find_losses(SpClipReader *r)
 {
     SP_TRY(sp_reader_left_out(r->reader, &r->clip->left_out));
     r->clip->losses = sp_reader_losses(r->reader);
+    r->clip->damage = sp_reader_damage(r->reader);
     r->clip->gap = sp_reader_gap(r->reader);
     r->clip->ended = true;
     return sp_ok();

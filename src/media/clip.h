@@ -32,6 +32,7 @@ typedef struct SpClip {
     bool ended;          /* there are no more */
     int64_t left_out;    /* frames beyond max_frames */
     SpLosses losses;     /* what of the file could not be read */
+    int64_t damage;      /* damaged frames and refused packets so far */
     SpGap gap;           /* of a pattern of images */
     double rate;         /* frames a second of the file, 0 unknown */
     SpPixelAspect pixel; /* of the video */

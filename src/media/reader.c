@@ -401,6 +401,11 @@ SpLosses sp_reader_losses(const SpReader *r)
     return losses;
 }
 
+int64_t sp_reader_damage(const SpReader *r)
+{
+    return r->damaged + r->refused;
+}
+
 SpGap sp_reader_gap(const SpReader *r)
 {
     return (SpGap){r->images.matching - r->images.count, r->images.missing};

@@ -81,6 +81,9 @@ SpStatus sp_reader_left_out(SpReader *reader, int64_t *count);
  * names, the decoder's errors, and JPEG files without an end. */
 SpLosses sp_reader_losses(const SpReader *reader);
 
+/* Damaged frames and refused packets as far as the file has been read. */
+int64_t sp_reader_damage(const SpReader *reader);
+
 /* Of a pattern of images: what its first gap leaves out. */
 SpGap sp_reader_gap(const SpReader *reader);
 

@@ -95,7 +95,10 @@ static SpStatus decode(Again *again, int64_t t, uint8_t *rgb)
         if (end)
             return changed(again->what);
     } while (info.index < again->what->clip->index[t]);
-    return is_frame(again, t, &info) ? sp_ok() : changed(again->what);
+    /* A frame that came out whole at first may not do so now; nobody knows what a result's did. */
+    const bool worse = !again->what->clip->result &&
+                       sp_reader_damage(again->reader) > again->what->clip->damage;
+    return is_frame(again, t, &info) && !worse ? sp_ok() : changed(again->what);
 }
 
 static SpStatus decode_into(Queue *queue, int64_t t)

@@ -96,9 +96,11 @@ SpStatus sp_scaler_run(SpScaler *s, const AVFrame *frame, SpOrientation orientat
     const int stride = 3 * ((wide + ALIGNED - 1) / ALIGNED * ALIGNED);
     SP_TRY(open_context(s, frame, wide, high, label));
     SP_TRY(grow(s, (size_t)stride * (size_t)(high + 1)));
-    s->ff->sws_scale(s->context, (const uint8_t *const *)frame->data, frame->linesize, 0,
-                     frame->height, (uint8_t *const[]){s->unrotated, NULL, NULL, NULL},
-                     (const int[]){stride, 0, 0, 0});
+    const int rows = s->ff->sws_scale(
+        s->context, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height,
+        (uint8_t *const[]){s->unrotated, NULL, NULL, NULL}, (const int[]){stride, 0, 0, 0});
+    if (rows < 0)
+        return sp_error(SP_INPUT, "%.300s: FFmpeg failed to convert a frame to RGB", label);
     sp_orient(s->unrotated, stride, h, w, orientation, rgb);
     return sp_ok();
 }

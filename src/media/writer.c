@@ -291,12 +291,14 @@ static const uint8_t *padded(const SpWriter *writer, const uint8_t *rgb)
 
 SpStatus sp_writer_add(SpWriter *writer, double timestamp, const uint8_t *rgb)
 {
-    const int code = ff->av_frame_make_writable(writer->frame); /* the encoder may hold it */
+    int code = ff->av_frame_make_writable(writer->frame); /* the encoder may hold it */
+    if (code >= 0)
+        code = ff->sws_scale(writer->scaler,
+                             (const uint8_t *const[]){padded(writer, rgb), NULL, NULL, NULL},
+                             (const int[]){3 * writer->codec->width, 0, 0, 0}, 0,
+                             writer->codec->height, writer->frame->data, writer->frame->linesize);
     if (code < 0)
         return failed(writer, code);
-    ff->sws_scale(writer->scaler, (const uint8_t *const[]){padded(writer, rgb), NULL, NULL, NULL},
-                  (const int[]){3 * writer->codec->width, 0, 0, 0}, 0, writer->codec->height,
-                  writer->frame->data, writer->frame->linesize);
     writer->frame->pts = tick_of(writer, timestamp);
     return write_packets(writer, ff->avcodec_send_frame(writer->codec, writer->frame));
 }

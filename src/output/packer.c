@@ -70,7 +70,11 @@ static void deflate_bytes(SpPacker *packer, const void *data, uint32_t bytes, Sp
     do {
         z->next_out = chunk;
         z->avail_out = sizeof chunk;
-        isal_deflate(z);
+        if (isal_deflate(z) != COMP_OK) {
+            packer->failed = true;
+            errno = EIO;
+            return;
+        }
         put(packer, chunk, sizeof chunk - z->avail_out);
     } while (z->avail_out == 0 || z->avail_in > 0 ||
              (end == SP_PACK_LAST && z->internal_state.state != ZSTATE_END));

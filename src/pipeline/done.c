@@ -1,5 +1,6 @@
 #include "pipeline/done.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,52 +27,67 @@ static bool is_after(struct timespec a, struct timespec b)
     return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec);
 }
 
-static void add_piece(FILE *file, Record *record)
+static bool add_piece(FILE *file, Record *record)
 {
     unsigned char bytes[PIECE];
     const size_t count = fread(bytes, 1, sizeof bytes, file);
     record->hash = sp_fnv(record->hash, bytes, count);
+    return !ferror(file);
 }
 
-static bool add_file(const char *path, Record *record)
+static SpStatus add_file(const char *path, const struct stat *info, Record *record)
 {
-    struct stat info;
     FILE *file = fopen(path, "re");
-    const bool regular = file && fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode);
-    if (regular) {
-        add_piece(file, record);
-        if (info.st_size > PIECE && fseeko(file, info.st_size - PIECE, SEEK_SET) == 0)
-            add_piece(file, record);
-    }
+    const bool whole =
+        file && add_piece(file, record) &&
+        (info->st_size <= PIECE ||
+         (fseeko(file, info->st_size - PIECE, SEEK_SET) == 0 && add_piece(file, record)));
+    const int number = errno;
     if (file)
         fclose(file);
-    if (!regular)
-        return false;
-    record->size += info.st_size;
-    if (is_after(info.st_mtim, record->time))
-        record->time = info.st_mtim;
-    return true;
+    if (!whole)
+        return sp_error(SP_INPUT, "cannot read %.300s: %s", path, strerror(number));
+    record->size += info->st_size;
+    if (is_after(info->st_mtim, record->time))
+        record->time = info->st_mtim;
+    return sp_ok();
 }
 
-/* False: it is nothing that can be looked at twice. */
-static bool look_at(const char *path, Record *record)
+/* The images, as far as each is a file; *known: whether all are. */
+static SpStatus add_images(const SpImages *images, Record *record, bool *known)
+{
+    for (int64_t i = 0; i < images->count; i++) {
+        struct stat info;
+        *known = stat(images->path[i], &info) == 0 && S_ISREG(info.st_mode);
+        if (!*known)
+            break;
+        SP_TRY(add_file(images->path[i], &info, record));
+    }
+    record->files = images->count;
+    return sp_ok();
+}
+
+/* *known becomes false for what cannot be looked at twice, and for what is not there, which is
+ * found when it is read. SP_INPUT. */
+static SpStatus look_at(const char *path, Record *record, bool *known)
 {
     struct stat info;
     SpImages images = {0};
     const bool exists = stat(path, &info) == 0;
     *record = (Record){.hash = SP_FNV};
-    if (exists && S_ISREG(info.st_mode))
-        return add_file(path, record);
+    *known = exists && S_ISREG(info.st_mode);
+    if (*known)
+        return add_file(path, &info, record);
     if (strcmp(path, "-") == 0 || (exists && !S_ISDIR(info.st_mode)))
-        return false;
-    const SpStatus status =
+        return sp_ok();
+    SpStatus status =
         exists ? sp_images_of_folder(path, &images) : sp_images_of_pattern(path, &images);
-    bool all = status.code == SP_OK;
-    for (int64_t i = 0; all && i < images.count; i++)
-        all = add_file(images.path[i], record);
-    record->files = images.count;
+    if (status.code == SP_OK)
+        status = add_images(&images, record, known);
+    else if (!exists)
+        status = sp_ok();
     sp_images_free(&images);
-    return all;
+    return status;
 }
 
 static bool add_record(cJSON *object, const Record *record)
@@ -83,37 +99,33 @@ static bool add_record(cJSON *object, const Record *record)
            (!record->files || cJSON_AddNumberToObject(object, "files", (double)record->files));
 }
 
-/* *known becomes false where an input cannot be looked at; the result where memory is short. */
-static bool add_inputs(cJSON *root, const SpJob *job, bool *known, struct timespec *changed)
+/* An input's record in `object`, NULL where memory was short. */
+static SpStatus add_input(cJSON *object, const char *path, SpInputRecord *record, bool *known)
 {
-    const char *const key[] = {"geometry", "queries", "mask"};
-    const char *const path[] = {job->geometry, job->queries, job->mask};
-    Record record;
-    bool added = true;
-    *known = look_at(job->video, &record);
-    if (*known)
-        added = add_record(root, &record);
-    *changed = record.time;
-    for (int i = 0; i < 3 && added && *known; i++) {
-        if (!path[i])
-            continue;
-        *known = look_at(path[i], &record);
-        cJSON *object = *known ? cJSON_AddObjectToObject(root, key[i]) : NULL;
-        added = !*known || (object && add_record(object, &record));
-        if (is_after(record.time, *changed))
-            *changed = record.time;
-    }
-    return added;
+    Record found;
+    SP_TRY(look_at(path, &found, known));
+    if (is_after(found.time, record->changed))
+        record->changed = found.time;
+    return !*known || (object && add_record(object, &found)) ? sp_ok() : sp_no_memory("the result");
 }
 
 SpStatus sp_input_record(const SpJob *job, SpInputRecord *record)
 {
+    const char *const key[] = {"geometry", "queries", "mask"};
+    const char *const path[] = {job->geometry, job->queries, job->mask};
     bool known = true;
+    *record = (SpInputRecord){0};
     cJSON *root = cJSON_CreateObject();
-    const bool added = root && add_inputs(root, job, &known, &record->changed);
-    record->json = added && known ? cJSON_PrintUnformatted(root) : NULL;
+    SpStatus status = add_input(root, job->video, record, &known);
+    for (int i = 0; i < 3 && status.code == SP_OK && known; i++)
+        if (path[i])
+            status = add_input(cJSON_AddObjectToObject(root, key[i]), path[i], record, &known);
+    if (status.code == SP_OK && known) {
+        record->json = cJSON_PrintUnformatted(root);
+        status = record->json ? sp_ok() : sp_no_memory("the result");
+    }
     cJSON_Delete(root);
-    return record->json || (added && !known) ? sp_ok() : sp_no_memory("the result");
+    return status;
 }
 
 /* Whether the arrays of the archive are those that the job would write, as far as each run has

@@ -19,7 +19,7 @@ typedef struct SpInputRecord {
 /* The video, and the geometry, the queries and the mask where they are given, as they are now:
  * {"size": bytes, "ends": "0123456789abcdef", "queries": {"size": ..., "ends": ...}}, where `ends`
  * is FNV-1a of 64 bits over the first and the last 4 KiB; of images, over those of each, with their
- * bytes together and how many "files" they are. SP_MEMORY. */
+ * bytes together and how many "files" they are. SP_INPUT: one cannot be read; SP_MEMORY. */
 SpStatus sp_input_record(const SpJob *job, SpInputRecord *record);
 
 /* Whether everything that the job would write is there already: its .npz whole, no older than

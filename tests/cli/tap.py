@@ -1,4 +1,7 @@
 """What the command-line tests share: cases printed as TAP, and which of the program's lines complain."""
+import time
+
+LONG = 5  # seconds of a case that are worth a line
 NOTES = ("using the built-in", "left out", "using the CPU")
 
 
@@ -30,9 +33,12 @@ def run_cases(cases, only=""):
         if only not in name:
             continue
         count += 1
+        begun = time.monotonic()
         try:
             case()
             print(f"ok {count} - {name}", flush=True)
+            if time.monotonic() - begun > LONG:
+                print(f"# {time.monotonic() - begun:.0f} s", flush=True)
         except Skip as reason:
             print(f"ok {count} - {name} # SKIP {reason}", flush=True)
         except Exception as error:  # a failed case is reported and the others go on

@@ -263,7 +263,8 @@ def prepare_makes_a_copy_once():
 
 
 def correlation(a, b):
-    a, b = ([value - sum(values) / len(values) for value in values] for values in (a, b))
+    means = [sum(values) / len(values) for values in (a, b)]
+    a, b = ([value - mean for value in values] for values, mean in zip((a, b), means))
     along, left, right = (sum(x * y for x, y in zip(*pair)) for pair in ((a, b), (a, a), (b, b)))
     return along / (left * right) ** 0.5
 

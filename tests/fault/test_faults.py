@@ -1,127 +1,192 @@
 #!/usr/bin/env python3
-"""Every allocation of a run fails once. Prints TAP.
+"""Every call of a run fails once, kind by kind. Prints TAP.
 
-    tests/fault/test_faults.py SPATRACK_FAILING SOURCE_ROOT SYNTH MOST [part of a case's name]
+    tests/fault/test_faults.py SPATRACK_FAILING SOURCE_ROOT SYNTH ALLOCATIONS OTHERS [part of a case's name [KIND]]
 
-MOST calls are tried a case, evenly spread when there are more.
+So many calls of each kind (failing.c) are tried a case, evenly spread when there are more; 0: all of them.
 
-Whatever call fails, the program ends with exit code 5 and one line, the old result stays, and
-nothing is left behind (built with AddressSanitizer: not even memory).
+Whatever call fails, the program ends with an exit status of the man page and one line (allocations: 5), or
+goes on with a warning or the same bytes. Every output is the old one or whole, and nothing is left behind
+(built with AddressSanitizer: not even memory).
 """
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 PROGRAM, ROOT, SYNTH = map(os.path.abspath, sys.argv[1:4])
-MOST = int(sys.argv[4])
+ALLOCATIONS, OTHERS = (int(count) or 1 << 30 for count in sys.argv[4:6])
+CASE, KIND = (sys.argv[6:] + ["", ""])[:2]
+KINDS = ("alloc", "open", "read", "write", "sync", "close", "rename", "map", "start", "ffmpeg", "png", "deflate")
+NO_MEMORY = 5
+STATUSES = {1, 2, 3, 4, 5, 6, 7}  # man/spatrack.1, "EXIT STATUS"
+NOTES = ("using the built-in", "left out", "using the CPU", " done, ", " tracks, ", "no track stands still")
+FEW = ["--vo-points", "20", "--grid", "2", "--iters", "1"]
+FAST = ["--max-frames", "2", *FEW]
+LONG = ["--max-frames", "24", *FEW, "--front-chunk", "9", "--mode", "online", "--fixed-camera"]
+
+
+def make(*arguments):
+    subprocess.run([PROGRAM, *arguments, "-q"], check=True, stderr=subprocess.DEVNULL)
 
 
 def cases(folder):
-    ball = os.path.join(ROOT, "tests/data/ball.mp4")
-    fast = ["--max-frames", "2", "--vo-points", "20", "--grid", "2", "--iters", "1"]
-    queries, geometry = os.path.join(folder, "q.csv"), os.path.join(folder, "g.npz")
-    with open(queries, "w") as file:
-        file.write("0,1,1\n" * 300)
-    subprocess.run([PROGRAM, ball, "--stop-after", "front", "-o", geometry, *fast[:2]], check=True,
-                   stderr=subprocess.DEVNULL)
-    yield "whole run with a report", [ball, *fast, "--report", os.path.join(folder, "r.json")]
-    yield "the front in chunks", [ball, "--max-frames", "5", "--front-chunk", "2", "--stop-after", "front", "-q"]
-    yield "a clip that streams", [ball, *fast[2:], "--max-frames", "24", "--front-chunk", "9", "--mode", "online", "--fixed-camera",
-                                  "--overlay", os.path.join(folder, "stream.mp4"), "-q"]
-    yield "new grids on the way", [ball, *fast[2:], "--max-frames", "24", "--front-chunk", "9", "--mode", "online",
-                                   "--fixed-camera", "--grid-every", "7", "--overlay", os.path.join(folder, "grids.mp4"), "-q"]
-    yield "streamed weights, sleeping in full", [ball, *fast, "--weight-mode", "streamed", "--sleep-level", "2",
-                                                 "--report", os.path.join(folder, "r2.json")]
-    yield "resident weights", [ball, *fast, "--weight-mode", "resident"]
-    late = os.path.join(folder, "late.csv")
-    with open(late, "w") as file:
-        file.write("0,240,180\n1,100,100\n")
-    yield "refinement, which reads the video twice more", [ball, "--geometry", geometry, "--queries", late,
-                                                           "--max-frames", "2", "--vo-points", "0", "--iters", "1",
-                                                           "--refine", "on"]
-    yield "a plan", [ball, *fast, "--plan"]
-    yield "given geometry and queries", [ball, "--geometry", geometry, "--queries", queries,
-                                         "--max-frames", "2", "--vo-points", "0", "--iters", "1"]
-    for name in ("o.mp4", "o.png"):
-        yield "overlay " + name, [ball, *fast, "--overlay", os.path.join(folder, name)]
-    yield "exports", [ball, *fast, "--usd", os.path.join(folder, "s.usda"), "--usd-cloud", "--cameras",
-                      os.path.join(folder, "s.json"), "--ply", os.path.join(folder, "s.ply"), "--viewer",
-                      os.path.join(folder, "s.html")]
-    yield "folders", [ball, "--geometry", geometry, *fast, "--colmap", os.path.join(folder, "m"), "--depth",
-                      os.path.join(folder, "d"), "--ply", os.path.join(folder, "c%d.ply")]
-    yield "depth as PNG", [ball, "--geometry", geometry, *fast, "--depth", os.path.join(folder, "e"), "--depth-format",
-                           "png"]
-    whole = os.path.join(folder, "whole.npz")
-    subprocess.run([PROGRAM, ball, *fast, "-o", whole], check=True, stderr=subprocess.DEVNULL)
-    yield "exports from a finished result", [whole, "--usd", os.path.join(folder, "s2.usda"), "--usd-cloud", "--ply",
-                                             os.path.join(folder, "s2.ply"), "--overlay", os.path.join(folder, "o2.mp4"),
-                                             "--video", ball, "--report", os.path.join(folder, "r3.json")]
-    os.environ["XDG_DATA_HOME"] = folder
-    weights = os.path.join(folder, "spatrack/weights/sam-base")
+    """Name: arguments, and what they write in the working folder."""
+    def at(name, text=None):
+        if text is not None:
+            with open(os.path.join(folder, name), "w") as file:
+                file.write(text)
+        return os.path.join(folder, name)
+    clip, geometry, whole, other = at("clip.mp4"), at("g.npz"), at("whole.npz"), at("other.npz")
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=96x32:r=12", "-frames:v", "24",
+                    "-c:v", "libx264", "-pix_fmt", "yuv420p", clip], check=True, stdin=subprocess.DEVNULL)
+    shutil.copy(clip, at("second.mp4"))
+    make(clip, "--stop-after", "front", "-o", geometry, *FAST[:2])
+    make(clip, *FAST, "--max-side", "32", "-o", whole)
+    make(clip, *FAST, "--seed", "1", "-o", other)
+    queries, late = at("q.csv", "0,1,1\n" * 300), at("late.csv", "0,60,20\n1,30,10\n")
+    weights = at("spatrack/weights/sam-base")
     os.makedirs(weights)
     subprocess.run([SYNTH, os.path.join(ROOT, "tests/golden/manifest/sam_tiny.json"), weights], check=True)
-    yield "a point's mask", [ball, "--geometry", geometry, "--point", "cup=240,180", "--mask-out",
-                             os.path.join(folder, "m.png"), "--grid", "3", "--max-frames", "2",
-                             "--vo-points", "0", "--iters", "1"]
-    yield "front alone", [ball, "--stop-after", "front", "--max-frames", "1"]
+    given = [clip, "--geometry", geometry, "--max-frames", "2", "--vo-points", "0", "--iters", "1"]
+    result = ["-o", "t.npz"]
+    small = [*result, "--max-side", "32"]  # whose files take few calls
+    return {
+        "whole run with a report": ([clip, *FAST, *result, "--report", "r.json"], ["t.npz", "r.json"]),
+        "the front in chunks": ([clip, "--max-frames", "5", "--front-chunk", "2", "--stop-after", "front", "-q", *result],
+                                ["t.npz"]),
+        "a clip that streams": ([clip, *LONG, "--overlay", "o.mp4", "-q", *result], ["t.npz", "o.mp4"]),
+        "new grids on the way": ([clip, *LONG, "--grid-every", "7", "-q", "-o", "t.csv"], ["t.csv"]),
+        "streamed weights, sleeping in full": ([clip, *FAST, "--weight-mode", "streamed", "--sleep-level", "2", "-q",
+                                                *result], ["t.npz"]),
+        "resident weights": ([clip, *FAST, "--weight-mode", "resident", *result], ["t.npz"]),
+        "refinement, which reads the video again": ([*given, "--queries", late, "--refine", "on", *result], ["t.npz"]),
+        "a plan": ([clip, *FAST, "--plan"], []),
+        "given geometry and queries": ([*given, "--queries", queries, *result], ["t.npz"]),
+        "an overlay and a sheet": ([clip, *FAST, "--overlay", "o.png", *result], ["t.npz", "o.png"]),
+        "exports": ([clip, *FAST, *small, "--usd", "s.usda", "--usd-cloud", "--cameras", "s.json", "--ply", "s.ply",
+                     "--viewer", "s.html"], ["t.npz", "s.usda", "s.json", "s.ply", "s.html"]),
+        "folders": ([*given, "--grid", "2", *small, "--colmap", "m", "--depth", "d", "--ply", "c%d.ply"], ["t.npz"]),
+        "depth as PNG": ([*given, "--grid", "2", *small, "--depth", "e", "--depth-format", "png"], ["t.npz"]),
+        "exports from a finished result": ([whole, "--usd", "s.usda", "--usd-cloud", "--ply", "s.ply", "--overlay",
+                                            "o.mp4", "--video", clip, "--report", "r.json"],
+                                           ["s.usda", "s.ply", "o.mp4", "r.json"]),
+        "a point's mask": ([*given, "--point", "cup=50,16", "--mask-out", "m.png", "--grid", "3", *result],
+                           ["t.npz", "m.png"]),
+        "a batch of a list": (["--list", at("list.txt", f"{clip}\ta.npz\n{at('second.mp4')}\tb.npz\n"), *FAST, "-q",
+                               "--skip-done"], ["a.npz", "b.npz"]),
+        "a batch side by side": ([clip, at("second.mp4"), "--jobs", "2", *FAST, "-q", "-o", "./", "--report", "r.jsonl"],
+                                 ["clip.npz", "second.npz", "r.jsonl"]),
+        "a comparison": (["--compare", whole, other], []),
+        "what there is": (["--info"], []),
+    }
 
 
-def run(arguments, out, **settings):
+def run(arguments, folder, **settings):
     # The CUDA runtime, where it is built in, does not survive a failed allocation.
-    device = [] if arguments[0].endswith(".npz") else ["--device", "cpu"]
-    return subprocess.run([PROGRAM, *arguments, *device, "-o", out], capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, timeout=120,
-                          env={**os.environ, **{k: str(v) for k, v in settings.items()}})
+    device = ["--device", "cpu"] if "--iters" in arguments or "--stop-after" in arguments else []
+    return subprocess.run([PROGRAM, *arguments, *device], capture_output=True, text=True, cwd=folder,
+                          stdin=subprocess.DEVNULL, timeout=300,
+                          env={**os.environ, **{"SPATRACK_FAIL_" + k: str(v) for k, v in settings.items()}})
 
 
-def made(count):
-    """The calls that a run made."""
-    with open(count) as file:
-        return int(file.read())
+class Case:
+    def __init__(self, folder, arguments, outputs):
+        self.folder, self.arguments, self.outputs = folder, arguments, outputs
+        self.batch = "--list" in arguments or "--jobs" in arguments
 
+    def start(self, name, kind, old=None, **settings):
+        """One run in a folder of its own: how it ended, how many calls of the kind it made, its files."""
+        folder, count = os.path.join(self.folder, name), os.path.join(self.folder, name + "-count")
+        os.makedirs(folder)
+        for output in self.outputs if old else ():
+            with open(os.path.join(folder, output), "wb") as file:
+                file.write(old)
+        done = run(self.arguments, folder, KIND=kind, COUNT=count, **settings)
+        calls = None
+        if os.path.exists(count):
+            with open(count, "rb") as file:
+                calls = int.from_bytes(file.read(8), "little")
+            os.remove(count)
+        files = {}
+        for at, _, names in os.walk(folder):
+            for each in names:
+                with open(os.path.join(at, each), "rb") as file:
+                    files[os.path.relpath(os.path.join(at, each), folder)] = file.read()
+        shutil.rmtree(folder)
+        return done, calls, files
 
-def check(folder, arguments):
-    """Fails each call in turn; returns how many were tried."""
-    os.makedirs(os.path.join(folder, "out"))
-    out, count = os.path.join(folder, "out", "t.npz"), os.path.join(folder, "count")
-    done = run(arguments, out, SPATRACK_FAIL_COUNT=count)
-    assert done.returncode == 0, done.stderr
-    calls = made(count)
-    tried = sorted({1 + i * (calls - 1) // max(1, min(MOST, calls) - 1)
-                    for i in range(min(MOST, calls))})
-    for call in tried:
-        with open(out, "wb") as file:
-            file.write(b"old")
-        done = run(arguments, out, SPATRACK_FAIL_AT=call, SPATRACK_FAIL_COUNT=count)
-        if done.returncode == 0 and made(count) < call:  # a plan measures for a time, with more or fewer calls
-            continue
-        lines = [line for line in done.stderr.splitlines()
-                 if not any(note in line for note in ("using the built-in", "left out", "using the CPU"))]
-        assert done.returncode == 5 and len(lines) == 1, (call, done.returncode, done.stderr[-3000:])
-        with open(out, "rb") as file:
-            assert file.read() == b"old", call
-        assert os.listdir(os.path.dirname(out)) == ["t.npz"], call
-        beside = [name for _, names, files in os.walk(os.path.dirname(folder)) for name in names + files]
-        assert not [name for name in beside if name.startswith(".")], (call, beside)
-    return calls, len(tried)
+    def known(self, kind):
+        done, calls, files = self.start("whole-" + kind, kind)
+        assert done.returncode in (0, 1 if "--compare" in self.arguments else 0), done.stderr
+        self.whole = files
+        self.status, self.said = done.returncode, done.stdout
+        return calls
+
+    def check(self, kind, call):
+        old = None if self.batch else b"old"
+        done, calls, files = self.start(f"{kind}-{call}", kind, old, AT=call)
+        if calls is not None and calls < call:  # a plan measures for a time, with more or fewer calls
+            return
+        said = f"{kind} {call}: exit status {done.returncode}, files {sorted(files)}, said: {done.stderr[-2500:]}"
+        assert "AddressSanitizer" not in done.stderr and "LeakSanitizer" not in done.stderr, said
+        lines = [line for line in done.stderr.splitlines() if not any(note in line for note in NOTES)]
+        warnings = sum("frames can be read" in line or "are damaged" in line for line in lines)
+        most = (3 if self.batch else 1) + warnings
+        if done.returncode == self.status:
+            assert lines or self.same(files, done), "not the same, and nothing said: " + said
+        else:
+            assert done.returncode in STATUSES and 1 <= len(lines) <= most, said
+            assert kind != "alloc" or done.returncode == NO_MEMORY or self.batch, said
+        warned = done.returncode == self.status and lines
+        for name, data in files.items():
+            assert os.path.basename(name)[0] != ".", "left behind: " + said
+            assert data == old or warned or self.is_whole(name, data), f"{name} is neither old nor whole: {said}"
+        if old:
+            assert set(self.outputs) <= set(files), "an old output is lost: " + said
+
+    def same(self, files, done):
+        lost = [name for name in self.whole if not self.is_whole(name, files.get(name))]
+        return not lost and ("--plan" in self.arguments or "--info" in self.arguments or done.stdout == self.said)
+
+    def is_whole(self, name, data):
+        if data is None or name not in self.whole:
+            return False
+        if name.endswith((".json", ".jsonl")) and "report" in "".join(self.arguments):
+            return all(isinstance(json.loads(line), dict) for line in
+                       (data.decode().splitlines() if name.endswith("l") else [data])) # has times in it
+        return data == self.whole[name] or "--refine" not in self.arguments and name.endswith(".lock")
 
 
 def main():
     failures = count = 0
-    with tempfile.TemporaryDirectory() as root:
-        only = sys.argv[5] if len(sys.argv) > 5 else ""
-        for name, arguments in cases(root):
-            if only not in name:
+    with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(os.cpu_count()) as pool:
+        os.environ["XDG_DATA_HOME"] = root
+        for name, (arguments, outputs) in cases(root).items():
+            if CASE not in name:
                 continue
-            count += 1
-            folder = os.path.join(root, str(count))
-            try:
-                calls, tried = check(folder, arguments)
-                print(f"ok {count} - {name}: {tried} of {calls} allocations failed", flush=True)
-            except AssertionError as error:
-                failures += 1
-                print(f"not ok {count} - {name}\n# {error}", flush=True)
+            for kind in KINDS if not KIND else (KIND,):
+                case = Case(os.path.join(root, "case"), arguments, outputs)
+                calls = case.known(kind)
+                most = min(ALLOCATIONS if kind == "alloc" else OTHERS, calls)
+                tried = sorted({1 + i * (calls - 1) // max(1, most - 1) for i in range(most)})
+
+                def attempt(call):
+                    try:
+                        case.check(kind, call)
+                        return None
+                    except (AssertionError, subprocess.TimeoutExpired) as error:
+                        return str(error)
+                wrong = [error for error in pool.map(attempt, tried) if error]
+                count += 1
+                failures += bool(wrong)
+                print(f"{'not ' if wrong else ''}ok {count} - {name}: {kind}, {len(tried)} of {calls} calls failed",
+                      flush=True)
+                print("".join(f"# {line}\n" for error in wrong for line in error.splitlines()), end="", flush=True)
+                shutil.rmtree(case.folder)
     print(f"1..{count}")
     sys.exit(failures > 0)
 

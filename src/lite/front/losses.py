@@ -1,4 +1,6 @@
 """Losses of log depth, for the front and for its teacher."""
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -27,3 +29,34 @@ def relative_errors(log_depth: Tensor, log_truth: Tensor, clips: int) -> Tensor:
     error = (log_depth - log_truth).reshape(clips, -1)
     error = error - error.median(1, keepdim=True).values
     return error.clamp(max=3).expm1().abs().view_as(log_truth)
+
+
+def agreement_losses(error: Tensor, places: Tensor, points: Tensor, seen: Tensor,
+                     clips: int) -> tuple[Tensor, Tensor]:
+    """What a change of the error from frame to frame does to cameras: log depth's error [T, H, W], points that do
+    not move at places [T, N, 2], whose true points [T, N, 3] have the axes of the clip's first camera, seen [T, N].
+    Returns the mean change of the error at a point, and the mean angle in radians by which a rigid fit of the
+    clip's first frame to another one is off (to first order in the error)."""
+    height, width = error.shape[1:]
+    grid = 2 * places / places.new_tensor([width - 1, height - 1]) - 1
+    at = F.grid_sample(error[:, None], grid[:, None], align_corners=True)[:, 0, 0].unflatten(0, (clips, -1))
+    points, weight = points.unflatten(0, (clips, -1)), seen.unflatten(0, (clips, -1))[:, 0].float()
+    enough = weight.sum(1) > 0.05 * weight.shape[1]
+    total = weight.sum(1).clamp_min(1)[:, None, None]
+    mean = lambda x: (x * weight[:, None]).sum(2, keepdim=True) / total              # over points
+    at = at - mean(at).mean(1, keepdim=True)
+    change = at[:, 1:] - at[:, :1]
+    agrees = (mean(change.abs())[..., 0].mean(1) * enough).mean()
+    # Point i of frame t lies at exp(at) p; its distance from that of frame 0, moved with the camera, turns the fit by
+    # the solution of sum (|x|^2 I - x x^T) w = sum x cross d, x from the centre.
+    def centred(x):
+        return x - (x * weight[:, None, :, None]).sum(2, keepdim=True) / total[..., None]
+    x = centred(points[:, 1:])
+    moved = at.clamp(-1.5, 1.5).expm1()[..., None] * points
+    d = centred(moved[:, 1:] - moved[:, :1])
+    w = weight[:, None, :, None]
+    inertia = (torch.eye(3) * (w * x * x).sum((2, 3))[..., None, None]
+               - torch.einsum("cfni,cfnj->cfij", w * x, x))
+    scale = inertia.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None].clamp_min(1e-6)
+    turn = torch.linalg.solve(inertia + 1e-2 * scale * torch.eye(3), (w * torch.linalg.cross(x, d)).sum(2))
+    return agrees, (turn.norm(dim=-1).clamp(max=0.5).mean(1) * enough).mean()

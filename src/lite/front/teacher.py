@@ -181,7 +181,7 @@ def main() -> int:
     for step in range(state.step, args.steps):
         for group in optimiser.param_groups:
             group["lr"] = args.rate * rate(step, args.steps)
-        video, truth, _ = data.batch(clips, 17, step, BATCH, 1)
+        video, truth = data.batch(clips, 17, step, BATCH, 1)[:2]
         loss, aligned = log_loss(model(video) - truth, BATCH)
         slope = slope_loss(aligned)
         optimiser.zero_grad(set_to_none=True)

@@ -33,16 +33,17 @@ from common.files import replacing
 from common.training import parameter_groups
 from front import data, teacher
 from front.init import grown, initialise
-from front.losses import log_loss, relative_errors, relative_loss, slope_loss
+from front.losses import agreement_losses, log_loss, relative_errors, relative_loss, slope_loss
 from front.model import Front
 
 SIZE = (192, 256)         # training frames, multiples of the patch size
-BATCHES = ((8, 1), (8, 1), (8, 1), (4, 2), (8, 1), (8, 1), (4, 2), (2, 4))  # clips, frames; in turn
+BATCHES = ((4, 2), (8, 1), (2, 4), (4, 2), (8, 1), (2, 4), (4, 2), (2, 4))  # clips, frames; in turn
 PICTURED = (1, 4)         # the turns that have photographs where there is a teacher
 DENSE = 4                 # frames a step that go through the depth head
 TRUE_SHARE = 0.65         # of the pixels are good enough to be confident in
 CONFIDENT_SHARE = 0.75    # of the held-out pixels get a confidence above 0.5
-WEIGHTS = {"token0": 0.5, "token1": 1.0, "depth": 1.0, "slope": 0.5, "confidence": 0.1, "fov": 0.5}
+WEIGHTS = {"token0": 0.5, "token1": 1.0, "depth": 1.0, "slope": 0.5, "confidence": 0.1, "fov": 0.5,
+           "agreement": 1.0, "turn": 3.0}
 
 
 class Readout(nn.Module):
@@ -92,7 +93,7 @@ def losses_of_depth(trainee: Trainee, video: Tensor, truth: Tensor,
 def losses(trainee: Trainee, batch: tuple[Tensor, ...], clips: int,
            threshold: float) -> tuple[dict[str, Tensor], Tensor]:
     """The parts of the loss, and the relative errors that confidence is about."""
-    video, truth, fov = batch
+    video, truth, fov, *still = batch
     frames = len(video) // clips
     groups = DENSE // min(frames, DENSE)
     parts, taps, log_depth, logit = losses_of_depth(trainee, video, truth, clips)
@@ -100,6 +101,9 @@ def losses(trainee: Trainee, batch: tuple[Tensor, ...], clips: int,
     parts["confidence"] = F.binary_cross_entropy_with_logits(logit, (wrong < threshold).float())
     pose = trainee.front.camera_head(taps[-1][:, 0].unflatten(0, (clips, frames)))[-1].flatten(0, 1)
     parts["fov"] = (pose[:, 7:] - fov).abs().mean()
+    if frames > 1:
+        parts["agreement"], parts["turn"] = agreement_losses(log_depth - truth[:DENSE],
+                                                             *(part[:DENSE] for part in still), groups)
     return parts, wrong
 
 
@@ -232,7 +236,7 @@ def train(run: Run, args) -> list[float]:
             print(json.dumps({"step": run.step, "minutes": round((time.time() - start) / 60, 1),
                               "clips": len(clips), "threshold": round(run.threshold, 3), **line}),
                   flush=True)
-            means.append(sum(WEIGHTS[name] * line[name] for name in WEIGHTS))
+            means.append(sum(WEIGHTS[name] * line[name] for name in WEIGHTS if name in line))
             seen = {}
             clips.refresh()
         if run.step % args.check_every == 0 or run.step == args.steps:
