@@ -79,8 +79,10 @@ int __wrap_main(int argc, char **argv)
 /* Whether this call of the kind is to fail, with errno then. */
 static bool fails(const char *kind, int number)
 {
+    if (!in_main) /* before which the sanitizers allocate, and nothing of theirs may be called */
+        return false;
     const char *wanted = getenv("SPATRACK_FAIL_KIND"), *at = getenv("SPATRACK_FAIL_AT");
-    if (!in_main || strcmp(wanted ? wanted : "alloc", kind) != 0)
+    if (strcmp(wanted ? wanted : "alloc", kind) != 0)
         return false;
     if (atomic_fetch_add(calls, 1) + 1 != (at ? atol(at) : 0))
         return false;

@@ -3,7 +3,8 @@
 
     tests/fault/test_faults.py SPATRACK_FAILING SOURCE_ROOT SYNTH ALLOCATIONS OTHERS [part of a case's name [KIND]]
 
-So many calls of each kind (failing.c) are tried a case, evenly spread when there are more; 0: all of them.
+So many calls of each kind (failing.c) are tried a case, evenly spread when there are more; 0: all of them. Where
+no more than a few are, kinds other than allocations are tried in some modes alone.
 
 Whatever call fails, the program ends with an exit status of the man page and one line (allocations: 5), or
 goes on with a warning or the same bytes. Every output is the old one or whole, and nothing is left behind
@@ -21,6 +22,7 @@ PROGRAM, ROOT, SYNTH = map(os.path.abspath, sys.argv[1:4])
 ALLOCATIONS, OTHERS = (int(count) or 1 << 30 for count in sys.argv[4:6])
 CASE, KIND = (sys.argv[6:] + ["", ""])[:2]
 KINDS = ("alloc", "open", "read", "write", "sync", "close", "rename", "map", "start", "ffmpeg", "png", "deflate")
+FEW_OTHERS, SOME = 4, ("whole run", "a clip that streams", "folders", "a batch of a list")
 NO_MEMORY = 5
 STATUSES = {1, 2, 3, 4, 5, 6, 7}  # man/spatrack.1, "EXIT STATUS"
 NOTES = ("using the built-in", "left out", "using the CPU", " done, ", " tracks, ", "no track stands still")
@@ -168,7 +170,8 @@ def main():
         for name, (arguments, outputs) in cases(root).items():
             if CASE not in name:
                 continue
-            for kind in KINDS if not KIND else (KIND,):
+            all_kinds = OTHERS > FEW_OTHERS or name.startswith(SOME)
+            for kind in (KIND,) if KIND else KINDS if all_kinds else KINDS[:1]:
                 case = Case(os.path.join(root, "case"), arguments, outputs)
                 calls = case.known(kind)
                 most = min(ALLOCATIONS if kind == "alloc" else OTHERS, calls)
