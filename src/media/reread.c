@@ -96,8 +96,8 @@ static SpStatus decode(Again *again, int64_t t, uint8_t *rgb)
             return changed(again->what);
     } while (info.index < again->what->clip->index[t]);
     /* A frame that came out whole at first may not do so now; nobody knows what a result's did. */
-    const bool worse = !again->what->clip->result &&
-                       sp_reader_damage(again->reader) > again->what->clip->damage;
+    const bool worse =
+        !again->what->clip->result && sp_reader_damage(again->reader) > again->what->clip->damage;
     return is_frame(again, t, &info) && !worse ? sp_ok() : changed(again->what);
 }
 
