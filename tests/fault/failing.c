@@ -1,8 +1,9 @@
 /*
  * Calls that fail on demand, linked in place of the program's own (ld --wrap): of the kind
- * $SPATRACK_FAIL_KIND the $SPATRACK_FAIL_AT-th call fails as it does in the field. The number of
- * calls of that kind is written to the file $SPATRACK_FAIL_COUNT when the program ends. Calls
- * before main are not counted: they are the CUDA runtime's, where that is built in.
+ * $SPATRACK_FAIL_KIND the $SPATRACK_FAIL_AT-th call fails as it does in the field. The file
+ * $SPATRACK_FAIL_COUNT, 8 bytes, counts the calls of that kind in all processes of a run. With
+ * $SPATRACK_FAIL_SHOW set, standard error says from where the call came that fails. Calls before
+ * main are not counted: they are the CUDA runtime's, where that is built in, or the sanitizers'.
  *
  * | kind    | which calls |
  * |---------|---|
@@ -79,7 +80,7 @@ int __wrap_main(int argc, char **argv)
 /* Whether this call of the kind is to fail, with errno then. */
 static bool fails(const char *kind, int number)
 {
-    if (!in_main) /* before which the sanitizers allocate, and nothing of theirs may be called */
+    if (!in_main) /* before which nothing may be called that the sanitizers watch */
         return false;
     const char *wanted = getenv("SPATRACK_FAIL_KIND"), *at = getenv("SPATRACK_FAIL_AT");
     if (strcmp(wanted ? wanted : "alloc", kind) != 0)

@@ -36,7 +36,7 @@ LITE = SOURCE / "src" / "lite"
 sys.path.insert(0, str(LITE))
 from common import checkpoint, golden, tensorfile  # noqa: E402
 from common.config import FRONT, SAM  # noqa: E402
-from front import init, teacher  # noqa: E402
+from front import data, init, losses, teacher  # noqa: E402
 from front.model import Front  # noqa: E402
 from sam.train import middle  # noqa: E402
 from tracker import check  # noqa: E402
@@ -207,6 +207,24 @@ class Recipe(unittest.TestCase):
         self.assertLess(depth[-1], depth[0])
         python("front.train", run, *clips, "--export", out)
         self.check_agreement("front", out, self.input())
+
+    def test_disagreeing_frames_turn_a_fit_as_the_loss_says(self):
+        """Against Kabsch's rotation between the points that a made error of depth moves; a scale turns nothing."""
+        train = data.Clips([self.clips / "train"], (192, 256))
+        _, depth, _, places, points, seen = data.batch(train, 1, 0, 1, 2)
+        self.assertGreater(int(seen[0].sum()), 40)
+        grid = 2 * places / torch.tensor([depth.shape[2] - 1, depth.shape[1] - 1.0]) - 1
+        ramp = torch.linspace(-0.1, 0.1, depth.shape[2]).expand_as(depth)
+        for error, turns in ((0 * ramp, False), (0 * ramp + torch.tensor([0, 0.3])[:, None, None], False),
+                             (ramp * torch.tensor([0, 1.0])[:, None, None], True)):
+            turn = losses.agreement_losses(error, places, points, seen, 1)[1].item()
+            at = torch.nn.functional.grid_sample(error[:, None], grid[:, None], align_corners=True)[:, 0, 0]
+            first, other = (at.exp()[..., None] * points)[:, seen[0]].double()
+            u, _, v = torch.linalg.svd((first - first.mean(0)).T @ (other - other.mean(0)))
+            trace = (v.T @ torch.diag(torch.tensor([1, 1, torch.det(v.T @ u.T)], dtype=torch.float64)) @ u.T).trace()
+            angle = torch.arccos(((trace - 1) / 2).clamp(-1, 1)).item()
+            self.assertEqual(turns, angle > 0.01)
+            self.assertAlmostEqual(turn, angle, delta=0.15 * angle + 1e-6)
 
     def test_a_grown_front_begins_as_it_was(self):
         torch.manual_seed(0)

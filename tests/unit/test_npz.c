@@ -15,17 +15,8 @@
 #include <cmocka.h>
 
 #include "output/npz_internal.h"
+#include "support/npz_ways.h"
 #include "support/scratch.h"
-
-/* How an archive is written: what each test of the writer goes through. */
-typedef struct Way {
-    bool compress;
-    uint32_t zip64_from;
-} Way;
-
-static const Way WAYS[] = {{false, UINT32_MAX}, {true, UINT32_MAX}, {false, 1},
-                           {true, 1},           {false, 300},       {true, 300}};
-enum { WAY_COUNT = sizeof WAYS / sizeof *WAYS };
 
 enum { CUBE = 2 * 3 * 4, MANY = 70000 };
 static const int64_t cube[] = {2, 3, 4};

@@ -10,17 +10,8 @@
 #include <cmocka.h>
 
 #include "output/npz_internal.h"
+#include "support/npz_ways.h"
 #include "support/scratch.h"
-
-/* How an archive is written: what each test of the writer goes through. */
-typedef struct Way {
-    bool compress;
-    uint32_t zip64_from;
-} Way;
-
-static const Way WAYS[] = {{false, UINT32_MAX}, {true, UINT32_MAX}, {false, 1},
-                           {true, 1},           {false, 300},       {true, 300}};
-enum { WAY_COUNT = sizeof WAYS / sizeof *WAYS };
 
 /* Two arrays row by row in turn, of which one is left out and one has rows of nothing, with the
  * header of a third between them; or all at once. */

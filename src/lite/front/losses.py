@@ -43,18 +43,20 @@ def agreement_losses(error: Tensor, places: Tensor, points: Tensor, seen: Tensor
     points, weight = points.unflatten(0, (clips, -1)), seen.unflatten(0, (clips, -1))[:, 0].float()
     enough = weight.sum(1) > 0.05 * weight.shape[1]
     total = weight.sum(1).clamp_min(1)[:, None, None]
-    mean = lambda x: (x * weight[:, None]).sum(2, keepdim=True) / total              # over points
-    at = at - mean(at).mean(1, keepdim=True)
-    change = at[:, 1:] - at[:, :1]
-    agrees = (mean(change.abs())[..., 0].mean(1) * enough).mean()
-    # Point i of frame t lies at exp(at) p; its distance from that of frame 0, moved with the camera, turns the fit by
-    # the solution of sum (|x|^2 I - x x^T) w = sum x cross d, x from the centre.
-    def centred(x):
-        return x - (x * weight[:, None, :, None]).sum(2, keepdim=True) / total[..., None]
-    x = centred(points[:, 1:])
-    moved = at.clamp(-1.5, 1.5).expm1()[..., None] * points
-    d = centred(moved[:, 1:] - moved[:, :1])
     w = weight[:, None, :, None]
+
+    def mean(x: Tensor) -> Tensor:
+        """Over the points that are seen, [C, T, N, D] to [C, T, 1, D]."""
+        return (x * w).sum(2, keepdim=True) / total[..., None]
+
+    at = at[..., None]
+    at = at - mean(at).mean(1, keepdim=True)
+    agrees = (mean((at[:, 1:] - at[:, :1]).abs())[..., 0, 0].mean(1) * enough).mean()
+    # Point i of frame t lies at exp(at) p; its distance d from that of frame 0, moved with the camera, turns the fit
+    # by the solution of sum (|x|^2 I - x x^T) turn = sum x cross d, x and d from their means.
+    moved = at.clamp(-1.5, 1.5).expm1() * points
+    x, d = points[:, 1:], moved[:, 1:] - moved[:, :1]
+    x, d = x - mean(x), d - mean(d)
     inertia = (torch.eye(3) * (w * x * x).sum((2, 3))[..., None, None]
                - torch.einsum("cfni,cfnj->cfij", w * x, x))
     scale = inertia.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None].clamp_min(1e-6)
