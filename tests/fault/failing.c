@@ -1,9 +1,10 @@
 /*
  * Calls that fail on demand, linked in place of the program's own (ld --wrap): of the kind
  * $SPATRACK_FAIL_KIND the $SPATRACK_FAIL_AT-th call fails as it does in the field. The file
- * $SPATRACK_FAIL_COUNT, 8 bytes, counts the calls of that kind in all processes of a run. With
- * $SPATRACK_FAIL_SHOW set, standard error says from where the call came that fails. Calls before
- * main are not counted: they are the CUDA runtime's, where that is built in, or the sanitizers'.
+ * $SPATRACK_FAIL_COUNT counts the calls of each kind in all processes of a run, 8 bytes a kind.
+ * With $SPATRACK_FAIL_SHOW set, standard error says from where the call came that fails. Calls
+ * before main are not counted: they are the CUDA runtime's, where that is built in, or the
+ * sanitizers'.
  *
  * | kind    | which calls |
  * |---------|---|
@@ -51,7 +52,11 @@ int __real_main(int argc, char **argv);
 int __wrap_main(int argc, char **argv);
 int __real_open64(const char *path, int flags, ...);
 
-static atomic_long own, *calls = &own;
+static const char *const kinds[] = {"alloc",  "open", "read",  "write",  "sync", "close",
+                                    "rename", "map",  "start", "ffmpeg", "png",  "deflate"};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+static atomic_long own[KINDS], *calls = own;
 static bool in_main;
 
 void *__real_mmap64(void *at, size_t size, int protection, int flags, int file, off_t offset);
@@ -83,9 +88,11 @@ static bool fails(const char *kind, int number)
     if (!in_main) /* before which nothing may be called that the sanitizers watch */
         return false;
     const char *wanted = getenv("SPATRACK_FAIL_KIND"), *at = getenv("SPATRACK_FAIL_AT");
-    if (strcmp(wanted ? wanted : "alloc", kind) != 0)
-        return false;
-    if (atomic_fetch_add(calls, 1) + 1 != (at ? atol(at) : 0))
+    int number_of = 0;
+    while (strcmp(kinds[number_of], kind) != 0)
+        number_of++;
+    const long call = atomic_fetch_add(&calls[number_of], 1) + 1;
+    if (strcmp(wanted ? wanted : "", kind) != 0 || call != (at ? atol(at) : 0))
         return false;
     if (getenv("SPATRACK_FAIL_SHOW")) {
         void *places[PLACES];

@@ -13,6 +13,7 @@ goes on with a warning or the same bytes. Every output is the old one or whole, 
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 PROGRAM, ROOT, SYNTH = map(os.path.abspath, sys.argv[1:4])
 ALLOCATIONS, OTHERS = (int(count) or 1 << 30 for count in sys.argv[4:6])
 CASE, KIND = (sys.argv[6:] + ["", ""])[:2]
-KINDS = ("alloc", "open", "read", "write", "sync", "close", "rename", "map", "start", "ffmpeg", "png", "deflate")
+KINDS = ("alloc", "open", "read", "write", "sync", "close", "rename", "map", "start", "ffmpeg", "png", "deflate")  # as in failing.c
 FEW_OTHERS, SOME = 4, ("whole run", "a clip that streams", "folders", "a batch of a list")
 NO_MEMORY = 5
 STATUSES = {1, 2, 3, 4, 5, 6, 7}  # man/spatrack.1, "EXIT STATUS"
@@ -100,19 +101,17 @@ class Case:
         self.folder, self.arguments, self.outputs = folder, arguments, outputs
         self.batch = "--list" in arguments or "--jobs" in arguments
 
-    def start(self, name, kind, old=None, **settings):
-        """One run in a folder of its own: how it ended, how many calls of the kind it made, its files."""
+    def start(self, name, old=None, **settings):
+        """One run in a folder of its own: how it ended, how many calls of each kind it made, its files."""
         folder, count = os.path.join(self.folder, name), os.path.join(self.folder, name + "-count")
         os.makedirs(folder)
         for output in self.outputs if old else ():
             with open(os.path.join(folder, output), "wb") as file:
                 file.write(old)
-        done = run(self.arguments, folder, KIND=kind, COUNT=count, **settings)
-        calls = None
-        if os.path.exists(count):
-            with open(count, "rb") as file:
-                calls = int.from_bytes(file.read(8), "little")
-            os.remove(count)
+        done = run(self.arguments, folder, COUNT=count, **settings)
+        with open(count, "rb") as file:
+            calls = dict(zip(KINDS, struct.unpack(f"={len(KINDS)}q", file.read()), strict=True))
+        os.remove(count)
         files = {}
         for at, _, names in os.walk(folder):
             for each in names:
@@ -121,8 +120,8 @@ class Case:
         shutil.rmtree(folder)
         return done, calls, files
 
-    def known(self, kind):
-        done, calls, files = self.start("whole-" + kind, kind)
+    def known(self):
+        done, calls, files = self.start("whole")
         assert done.returncode == ("--compare" in self.arguments), done.stderr  # of results that differ
         self.whole = files
         self.status, self.said = done.returncode, done.stdout
@@ -130,8 +129,8 @@ class Case:
 
     def check(self, kind, call):
         old = None if self.batch else b"old"
-        done, calls, files = self.start(f"{kind}-{call}", kind, old, AT=call)
-        if calls is not None and calls < call:  # a plan measures for a time, with more or fewer calls
+        done, calls, files = self.start(f"{kind}-{call}", old, KIND=kind, AT=call)
+        if calls[kind] < call:  # a plan measures for a time, with more or fewer calls
             return
         said = f"{kind} {call}: exit status {done.returncode}, files {sorted(files)}, said: {done.stderr[-2500:]}"
         assert "AddressSanitizer" not in done.stderr and "LeakSanitizer" not in done.stderr, said
@@ -171,9 +170,10 @@ def main():
             if CASE not in name:
                 continue
             all_kinds = OTHERS > FEW_OTHERS or name.startswith(SOME)
+            case = Case(os.path.join(root, "case"), arguments, outputs)
+            made = case.known()
             for kind in (KIND,) if KIND else KINDS if all_kinds else KINDS[:1]:
-                case = Case(os.path.join(root, "case"), arguments, outputs)
-                calls = case.known(kind)
+                calls = made[kind]
                 most = min(ALLOCATIONS if kind == "alloc" else OTHERS, calls)
                 tried = sorted({1 + i * (calls - 1) // max(1, most - 1) for i in range(most)})
 
@@ -189,7 +189,7 @@ def main():
                 print(f"{'not ' if wrong else ''}ok {count} - {name}: {kind}, {len(tried)} of {calls} calls failed",
                       flush=True)
                 print("".join(f"# {line}\n" for error in wrong for line in error.splitlines()), end="", flush=True)
-                shutil.rmtree(case.folder)
+            shutil.rmtree(case.folder)
     print(f"1..{count}")
     sys.exit(failures > 0)
 
