@@ -84,16 +84,17 @@ void sp_atomic_remove_tree(int parent, const char *name, int depth)
 {
     if (unlinkat(parent, name, 0) == 0 || errno != EISDIR)
         return;
-    /* Another thread may be making files in it. */
+    /* Another thread may be making files in it, and descriptors may be short for a moment. */
     for (int i = 0; i < TRIES && depth > 0; i++) {
-        const int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-            return;
-        empty_folder(fd, depth);
-        close(fd);
         if (unlinkat(parent, name, AT_REMOVEDIR) == 0)
             return;
+        const int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        empty_folder(fd, depth);
+        close(fd);
     }
+    unlinkat(parent, name, AT_REMOVEDIR);
 }
 
 void sp_atomic_remove_pending(void)

@@ -103,8 +103,9 @@ bool sp_npz_begins(const char *path);
 SpStatus sp_npz_inspect(SpNpz *npz, const char *name, char *type, int *rank,
                         int64_t dims[SP_MAX_RANK]);
 
-/* Whether array `name` is a text (numpy's <U) that begins with `ascii`. */
-bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii);
+/* Whether array `name` is there, a text (numpy's <U), and begins with `ascii`. SP_INPUT: it is
+ * damaged. */
+SpStatus sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii, bool *begins);
 
 /* Reads array `name` as float32, row-major, from numpy's floats of 2, 4 and 8 bytes, integers of 1
  * to 8 and booleans (true is 1), of either byte order, in C or Fortran order.

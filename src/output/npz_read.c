@@ -317,19 +317,26 @@ SpStatus sp_npz_read_f32(SpNpz *npz, const char *name, int rank, int64_t *dims, 
     return status;
 }
 
-bool sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii)
+SpStatus sp_npz_text_begins(const SpNpz *npz, const char *name, const char *ascii, bool *begins)
 {
     Pipe pipe = {.npz = npz, .name = name};
     SpNpy npy = {0};
     char descr[16] = "";
     uint32_t character = 0;
-    bool begins = start_pipe(&pipe).code == SP_OK &&
-                  read_header(&pipe, descr, &npy).code == SP_OK && strncmp(descr, "<U", 2) == 0;
-    for (; begins && *ascii; ascii++)
-        begins = pull(&pipe, &character, sizeof character).code == SP_OK &&
-                 character == (unsigned char)*ascii;
+    *begins = false;
+    if (!sp_npz_has(npz, name))
+        return sp_ok();
+    SpStatus status = start_pipe(&pipe);
+    if (status.code == SP_OK)
+        status = read_header(&pipe, descr, &npy);
+    *begins = status.code == SP_OK && strncmp(descr, "<U", 2) == 0 &&
+              strtoull(descr + 2, NULL, 10) >= strlen(ascii);
+    for (; *begins && *ascii; ascii++) {
+        status = pull(&pipe, &character, sizeof character);
+        *begins = status.code == SP_OK && character == (unsigned char)*ascii;
+    }
     inflateEnd(&pipe.inflate); /* does nothing to a zeroed one */
-    return begins;
+    return status;
 }
 
 bool sp_npz_begins(const char *path)

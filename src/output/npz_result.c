@@ -384,8 +384,10 @@ static const SpFrameFormat frame_by_frame = {begin_frames, add_frame, end_frames
 static bool is_own(const char *path)
 {
     SpNpz *npz;
-    const bool own = sp_npz_open(path, &npz).code == SP_OK &&
-                     sp_npz_text_begins(npz, "version", "{\"program\":\"spatrack ");
+    bool own = false;
+    if (sp_npz_open(path, &npz).code != SP_OK ||
+        sp_npz_text_begins(npz, "version", "{\"program\":\"spatrack ", &own).code != SP_OK)
+        own = false;
     sp_npz_close(npz);
     return own;
 }

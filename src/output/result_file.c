@@ -133,7 +133,9 @@ static SpStatus read_version(SpResultFile *file)
     static const char beginning[] = "{\"program\":\"";
     int64_t count;
     size_t stride;
-    if (!sp_npz_text_begins(file->arrays.npz, "version", beginning))
+    bool begins;
+    SP_TRY(sp_npz_text_begins(file->arrays.npz, "version", beginning, &begins));
+    if (!begins)
         return sp_ok();
     SP_TRY(sp_npz_read_texts(file->arrays.npz, "version", &count, &stride, &file->version));
     cJSON *json = cJSON_ParseWithOpts(file->version, NULL, true);

@@ -159,7 +159,8 @@ static bool has_version(SpNpz *npz, const SpJob *job, const char *record)
     int64_t count;
     size_t stride;
     char *text = NULL, format[16];
-    if (!sp_npz_text_begins(npz, "version", program) ||
+    bool begins;
+    if (sp_npz_text_begins(npz, "version", program, &begins).code != SP_OK || !begins ||
         sp_npz_read_texts(npz, "version", &count, &stride, &text).code != SP_OK)
         return false;
     cJSON *version = cJSON_Parse(text);

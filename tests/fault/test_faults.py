@@ -138,7 +138,8 @@ class Case:
         warnings = sum("frames can be read" in line or "are damaged" in line for line in lines)
         most = (3 if self.batch else 1) + warnings
         if done.returncode == self.status:
-            assert lines or self.same(files, done), "not the same, and nothing said: " + said
+            other = self.others(files, done)
+            assert lines or not other, f"{', '.join(other)}: not the same, and nothing said: {said}"
         else:
             assert done.returncode in STATUSES and 1 <= len(lines) <= most, said
             assert kind != "alloc" or done.returncode == NO_MEMORY or self.batch, said
@@ -149,9 +150,10 @@ class Case:
         if old:
             assert set(self.outputs) <= set(files), "an old output is lost: " + said
 
-    def same(self, files, done):
-        lost = [name for name in self.whole if not self.is_whole(name, files.get(name))]
-        return not lost and ("--plan" in self.arguments or "--info" in self.arguments or done.stdout == self.said)
+    def others(self, files, done):
+        """What is not as it was without a failure; what --plan and --info say depends on the moment."""
+        printed = "--plan" in self.arguments or "--info" in self.arguments or done.stdout == self.said
+        return [name for name in self.whole if not self.is_whole(name, files.get(name))] + ["standard output"] * (not printed)
 
     def is_whole(self, name, data):
         if data is None or name not in self.whole:

@@ -20,7 +20,8 @@ static void ask(SpNpz *npz, const char *name)
     size_t stride = 0;
     float *value = NULL;
     double wide[4];
-    sp_npz_text_begins(npz, name, "{\"program\":\"");
+    bool begins;
+    fuzz_expect(sp_npz_text_begins(npz, name, "{\"program\":\"", &begins), SP_INPUT);
     if (fuzz_expect(sp_npz_read_texts(npz, name, &count, &stride, &texts), SP_INPUT))
         for (int64_t i = 0; i < count; i++)
             if (strlen(texts + (size_t)i * stride) >= stride)
