@@ -3,7 +3,6 @@
 #include "media/images.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -11,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+
+#include "base/folder.h"
 
 #define DIGITS "0123456789"
 
@@ -69,11 +70,15 @@ SpStatus sp_images_of_folder(const char *path, SpImages *out)
     DIR *folder = opendir(path);
     if (!folder)
         return sp_error(SP_INPUT, "cannot open %.400s: %s", path, strerror(errno));
+    int error = 0;
     SpStatus status = sp_ok();
-    for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(folder));)
+    for (const struct dirent *entry;
+         status.code == SP_OK && (entry = sp_folder_next(folder, &error));)
         if (sp_images_is_name(entry->d_name))
             status = add_image(out, path, entry->d_name);
     closedir(folder);
+    if (error)
+        status = sp_error(SP_INPUT, "cannot read %.400s: %s", path, strerror(error));
     if (status.code != SP_OK)
         return status;
     if (out->count == 0)
@@ -166,11 +171,13 @@ static int by_number(const void *a, const void *b)
 static SpStatus list_numbers(const Pattern *pattern, int **numbers, int64_t *count)
 {
     int64_t capacity = 0;
+    int error = 0;
     SpStatus status = sp_ok();
     DIR *folder = opendir(*pattern->folder ? pattern->folder : ".");
     if (!folder)
         return sp_error(SP_INPUT, "cannot open %.400s: %s", pattern->folder, strerror(errno));
-    for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(folder));) {
+    for (const struct dirent *entry;
+         status.code == SP_OK && (entry = sp_folder_next(folder, &error));) {
         const int number = number_of(pattern, entry->d_name);
         if (number < 0)
             continue;
@@ -186,6 +193,8 @@ static SpStatus list_numbers(const Pattern *pattern, int **numbers, int64_t *cou
         (*numbers)[(*count)++] = number;
     }
     closedir(folder);
+    if (error)
+        status = sp_error(SP_INPUT, "cannot read %.400s: %s", pattern->folder, strerror(error));
     if (*count)
         qsort(*numbers, (size_t)*count, sizeof **numbers, by_number);
     return status;

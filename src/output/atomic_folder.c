@@ -2,7 +2,6 @@
 
 #include "output/atomic_folder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/folder.h"
 #include "output/atomic_internal.h"
 
 static bool is_folder(const char *path)
@@ -128,6 +128,12 @@ SpStatus sp_atomic_folder_add_frame(const SpAtomicFolder *folder, const char *pa
 /* What is done with each file and folder of a folder, before what is in it. */
 typedef SpStatus Visit(const char *from, const char *to, const char *label);
 
+static SpStatus failed_with(const char *label, int error)
+{
+    errno = error;
+    return sp_cannot_write(label);
+}
+
 static SpStatus walk(const char *from, const char *to, const char *label, Visit *visit);
 
 static SpStatus walk_into(const char *from, const char *to, const char *label, const char *name,
@@ -152,21 +158,17 @@ static SpStatus walk_into(const char *from, const char *to, const char *label, c
 
 static SpStatus walk(const char *from, const char *to, const char *label, Visit *visit)
 {
+    int error = 0;
     SpStatus status = sp_ok();
     DIR *entries = opendir(from);
     if (!entries)
         return sp_cannot_write(label);
-    for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(entries));)
+    for (const struct dirent *entry;
+         status.code == SP_OK && (entry = sp_folder_next(entries, &error));)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             status = walk_into(from, to, label, entry->d_name, visit);
     closedir(entries);
-    return status;
-}
-
-static SpStatus in_the_way(const char *label, int error)
-{
-    errno = error;
-    return sp_cannot_write(label);
+    return error ? failed_with(label, error) : status;
 }
 
 static SpStatus check_place(const char *from, const char *to, const char *label)
@@ -178,12 +180,13 @@ static SpStatus check_place(const char *from, const char *to, const char *label)
         if (stat(to, &theirs) != 0)
             return sp_ok();
         if (!S_ISDIR(theirs.st_mode))
-            return in_the_way(label, ENOTDIR);
+            return failed_with(label, ENOTDIR);
         if (ours.st_dev != theirs.st_dev)
-            return in_the_way(label, EXDEV);
+            return failed_with(label, EXDEV);
         return access(to, W_OK | X_OK) == 0 ? sp_ok() : sp_cannot_write(label);
     }
-    return lstat(to, &theirs) == 0 && S_ISDIR(theirs.st_mode) ? in_the_way(label, EISDIR) : sp_ok();
+    return lstat(to, &theirs) == 0 && S_ISDIR(theirs.st_mode) ? failed_with(label, EISDIR)
+                                                              : sp_ok();
 }
 
 static SpStatus sync_one(const char *from, const char *to, const char *label)

@@ -1,11 +1,11 @@
 #include "pipeline/collisions.h"
 
-#include <dirent.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/folder.h"
 #include "output/atomic.h"
 
 /* The folder of what a path leads to, and the name there; where that folder does not exist, the
@@ -101,11 +101,15 @@ SpStatus sp_named_files_add_folder(SpNamedFiles *files, const char *folder, bool
                                    bool (*wanted)(const SpNamedFile *file, const char *path),
                                    const SpNamedFile *file)
 {
+    int error = 0;
     SpStatus status = sp_ok();
     DIR *entries = opendir(folder);
+    if (!entries && (errno == ENOENT || errno == ENOTDIR || errno == EACCES))
+        return sp_ok(); /* an error, where something is looked for in it */
     if (!entries)
-        return sp_ok();
-    for (const struct dirent *entry; status.code == SP_OK && (entry = readdir(entries));) {
+        return sp_error(SP_INPUT, "cannot open %.400s: %s", folder, strerror(errno));
+    for (const struct dirent *entry;
+         status.code == SP_OK && (entry = sp_folder_next(entries, &error));) {
         char path[PATH_MAX];
         SpNamedFile one = *file;
         if (entry->d_type == DT_DIR || (links && entry->d_type == DT_REG))
@@ -116,7 +120,7 @@ SpStatus sp_named_files_add_folder(SpNamedFiles *files, const char *folder, bool
             status = sp_named_files_add(files, &one);
     }
     closedir(entries);
-    return status;
+    return error ? sp_error(SP_INPUT, "cannot read %.400s: %s", folder, strerror(error)) : status;
 }
 
 static int same_order(const SpNamedFile *a, const SpNamedFile *b)
