@@ -15,6 +15,7 @@ enum {
 /* A stream's bytes must not depend on what went before: its tables are as new. */
 static void begin_stream(SpPacker *packer)
 {
+    packer->head_bytes = 0;
     memset(packer->work, 0, ISAL_DEF_LVL1_DEFAULT);
     isal_deflate_init(packer->deflate);
     packer->deflate->level = LEVEL;
@@ -58,15 +59,15 @@ static void put(SpPacker *packer, const void *data, size_t bytes)
         packer->failed = fwrite(data, 1, bytes, packer->stream) != bytes;
 }
 
-/* What zlib calls a full flush: nothing before it is looked at again. */
-static void deflate_bytes(SpPacker *packer, const void *data, uint32_t bytes, SpPackerEnd end)
+static void run_deflate(SpPacker *packer, const void *data, uint32_t bytes, uint16_t flush,
+                        bool last)
 {
     unsigned char chunk[CHUNK];
     struct isal_zstream *z = packer->deflate;
     z->next_in = (uint8_t *)(uintptr_t)data;
     z->avail_in = bytes;
-    z->flush = end == SP_PACK_ANOTHER ? FULL_FLUSH : NO_FLUSH;
-    z->end_of_stream = end == SP_PACK_LAST;
+    z->flush = flush;
+    z->end_of_stream = last;
     do {
         z->next_out = chunk;
         z->avail_out = sizeof chunk;
@@ -77,9 +78,24 @@ static void deflate_bytes(SpPacker *packer, const void *data, uint32_t bytes, Sp
         }
         put(packer, chunk, sizeof chunk - z->avail_out);
     } while (z->avail_out == 0 || z->avail_in > 0 ||
-             (end == SP_PACK_LAST && z->internal_state.state != ZSTATE_END));
-    if (end != SP_PACK_MORE)
-        begin_stream(packer);
+             (last && z->internal_state.state != ZSTATE_END));
+}
+
+/* ISA-L's fast body (2.30 and 2.31 at least; igzip_icf_body_h1_gr_bt.asm, .write_first_byte) enters
+ * a stream's third byte into its table by the address of its own state instead of by the bytes, so
+ * that one run in hundreds finds other matches than the rest. Its slow end, where a flush of so
+ * few bytes is done, does not. */
+static size_t begin_with_head(SpPacker *packer, const unsigned char *data, size_t bytes)
+{
+    const size_t room = sizeof packer->head - packer->head_bytes;
+    const size_t taken = bytes < room ? bytes : room;
+    if (taken == 0)
+        return 0;
+    memcpy(packer->head + packer->head_bytes, data, taken);
+    packer->head_bytes += (uint32_t)taken;
+    if (packer->head_bytes == sizeof packer->head)
+        run_deflate(packer, packer->head, sizeof packer->head, SYNC_FLUSH, false);
+    return taken;
 }
 
 void sp_packer_add(SpPacker *packer, const void *data, size_t bytes, SpPackerEnd end)
@@ -95,7 +111,19 @@ void sp_packer_add(SpPacker *packer, const void *data, size_t bytes, SpPackerEnd
         put(packer, at, bytes);
         return;
     }
+    const size_t taken = begin_with_head(packer, at, bytes);
+    at += taken, bytes -= taken;
     for (; bytes > piece; at += piece, bytes -= piece)
-        deflate_bytes(packer, at, (uint32_t)piece, SP_PACK_MORE);
-    deflate_bytes(packer, at, (uint32_t)bytes, end);
+        run_deflate(packer, at, (uint32_t)piece, NO_FLUSH, false);
+    if (end == SP_PACK_MORE) {
+        if (bytes)
+            run_deflate(packer, at, (uint32_t)bytes, NO_FLUSH, false);
+        return;
+    }
+    if (packer->head_bytes < sizeof packer->head)
+        at = packer->head, bytes = packer->head_bytes;
+    /* What zlib calls a full flush: nothing before it is looked at again. */
+    run_deflate(packer, at, (uint32_t)bytes, end == SP_PACK_ANOTHER ? FULL_FLUSH : NO_FLUSH,
+                end == SP_PACK_LAST);
+    begin_stream(packer);
 }
