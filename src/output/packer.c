@@ -112,7 +112,8 @@ void sp_packer_add(SpPacker *packer, const void *data, size_t bytes, SpPackerEnd
         return;
     }
     const size_t taken = begin_with_head(packer, at, bytes);
-    at += taken, bytes -= taken;
+    if (taken > 0)
+        at += taken, bytes -= taken;
     for (; bytes > piece; at += piece, bytes -= piece)
         run_deflate(packer, at, (uint32_t)piece, NO_FLUSH, false);
     if (end == SP_PACK_MORE) {
