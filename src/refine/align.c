@@ -29,6 +29,9 @@ static const double AFFINE_PRIOR = 64;
 /* A step shorter than this, in pixels, is the last. */
 static const double CONVERGED = 0.01;
 
+/* So many steps may be taken through what is not alike. */
+enum { PATIENCE = 4 };
+
 static const double MIN_GAIN = 0.2, MAX_GAIN = 5, MAX_STEP = 4;
 
 /* Bilinear, of the pixels up to `reach` about a warp's middle; outside, the border goes on. In
@@ -217,14 +220,15 @@ static bool compose(SpWarp *warp, const double step[SP_WARP_PARAMETERS])
     return size > 0.2f && size < 5 && isfinite(warp->x) && isfinite(warp->y);
 }
 
-/* The step that the pixels and the prior ask for. */
+/* The step that the pixels and the prior ask for. *alike: the pixels may be the patch's. */
 static bool find_step(const SpTemplate *t, const float *pixel, const SpPrior *prior,
-                      const SpWarp *warp, double step[SP_WARP_PARAMETERS])
+                      const SpWarp *warp, double step[SP_WARP_PARAMETERS], bool *alike)
 {
     double h[SP_WARP_PARAMETERS][SP_WARP_PARAMETERS], slope[SP_WARP_PARAMETERS];
-    const double gain = dot(t->value, pixel) / t->energy;
-    if (!(gain > MIN_GAIN && gain < MAX_GAIN))
-        return false;
+    /* Far from its place a patch says nothing of the gain. */
+    const double fitted = dot(t->value, pixel) / t->energy;
+    *alike = fitted > MIN_GAIN && fitted < MAX_GAIN;
+    const double gain = *alike ? fitted : 1;
     const double noise = NOISE + NOISE_SHARE * t->energy / t->total;
     const double trust = noise / ((double)prior->sigma * (double)prior->sigma);
     const double off[2] = {(double)(warp->x - prior->x), (double)(warp->y - prior->y)};
@@ -244,10 +248,11 @@ bool SP_FN(sp_align_copy_warp)(const SpTemplate *t, SpGray image, const SpPrior 
                                int iterations, SpWarp *warp)
 {
     float pixel[SP_WINDOW_PADDED];
+    bool alike = false;
     for (int k = 0; k < iterations; k++) {
         double step[SP_WARP_PARAMETERS] = {0};
         sample_window(image, warp, pixel);
-        if (!find_step(t, pixel, prior, warp, step))
+        if (!find_step(t, pixel, prior, warp, step, &alike) || (!alike && k >= PATIENCE))
             return false;
         const double length = sqrt(step[0] * step[0] + step[1] * step[1]);
         for (int p = 0; p < t->parameters && length > MAX_STEP; p++)
@@ -257,7 +262,7 @@ bool SP_FN(sp_align_copy_warp)(const SpTemplate *t, SpGray image, const SpPrior 
         if (length < CONVERGED)
             break;
     }
-    return warp->x >= -0.5f && warp->y >= -0.5f && warp->x <= (float)image.width - 0.5f &&
+    return alike && warp->x >= -0.5f && warp->y >= -0.5f && warp->x <= (float)image.width - 0.5f &&
            warp->y <= (float)image.height - 0.5f;
 }
 

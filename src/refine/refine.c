@@ -26,13 +26,14 @@ static const float MIN_ALONE = 0.8f, MIN_QUERY = 0.7f, MIN_RECENT = 0.99f, MIN_H
 static const float MAX_DRIFT = 2;
 
 /* Of a point that is found without the network, from where it was one frame before: how far it may
- * have gone; when it is found exactly; what is enough when the way back leads there, so near. */
-static const float ALONE_SHIFT = 20, EXACT_QUERY = 0.93f, EXACT_RECENT = 0.95f, MAX_SIGMA = 2;
-static const float MIN_RETURN = 0.9f, RETURN = 0.3f;
+ * have gone; when it is found exactly, by both patches; what is enough when the way back leads
+ * there, so near. */
+static const float ALONE_SHIFT = 20, EXACT = 0.9f, MAX_SIGMA = 2;
+static const float MIN_RETURN = 0.8f, RETURN = 0.4f;
 
 /* How much better that must correlate than the place near the network's; it is not looked for where
  * that correlates as well as this, less the gain. */
-static const float ALONE_GAIN = 0.02f, ENOUGH = 0.97f;
+static const float ALONE_GAIN = 0.01f, ENOUGH = 0.98f, EXPECTED = 1;
 
 /* A finer level is expected within so many of its pixels of the one above. */
 static const float LEVEL_SIGMA = 1;
@@ -40,11 +41,13 @@ static const float LEVEL_SIGMA = 1;
 /* The share of a patch that must agree for the rest to be left out. */
 static const float MIN_SHARE = 0.6f;
 
-/* The query's patch is surely found so exactly and with that correlation, or where the network has
- * at least that confidence. Then the point gets FOUND_VISIBILITY at least; else, where the network
- * has less than MIN_CONFIDENCE, LOST_VISIBILITY at most. Visible is above 0.5. */
-static const float SURE_SIGMA = 0.5f, SURE_CORRELATION = 0.85f, SURE_CONFIDENCE = 0.1f;
-static const float MIN_CONFIDENCE = 0.35f;
+/* A point is surely found where the way back leads so near its last place, or its query's patch is
+ * found so exactly and with that correlation, or where the network has at least that confidence.
+ * Then it gets FOUND_VISIBILITY at least; else, where the network has less than MIN_CONFIDENCE,
+ * LOST_VISIBILITY at most. Visible is above 0.5. */
+static const float SURE_RETURN = 0.12f, SURE_SIGMA = 0.5f, SURE_CORRELATION = 0.85f,
+                   SURE_CONFIDENCE = 0.1f;
+static const float MIN_CONFIDENCE = 0.3f;
 static const float FOUND_VISIBILITY = 0.6f, LOST_VISIBILITY = 0.4f;
 
 /* The less the network knows of a place, the more matches there are wrong: sigma grows by this
@@ -52,7 +55,7 @@ static const float FOUND_VISIBILITY = 0.6f, LOST_VISIBILITY = 0.4f;
 static const float SIGMA_SLOPE = 0.7f;
 
 enum {
-    MOVE_STEPS = 6,
+    MOVE_STEPS = 12,
     AFFINE_STEPS = 8,
     LEVELS_ABOVE = 2, /* the one whose short side has 256 pixels or so */
     MAX_LEVEL = 3,    /* the coarsest on which a point may be found last */
@@ -68,6 +71,7 @@ typedef struct Track {
     int64_t frame;    /* of the recent patch */
     SpWarp warp;      /* from the query's patch to that frame */
     float network[2]; /* where the network saw the point there */
+    float step[2];    /* by which it came there from the frame before; 0: it was not found there */
     float sigma;
 } Track;
 
@@ -307,9 +311,11 @@ static void multiply(const float a[4], const float b[4], float out[4])
     memcpy(out, c, sizeof c);
 }
 
-/* A place where a point is found: by the recent patch, and by the query's, which does not drift. */
+/* A place where a point is found: by the recent patch, and by the query's, which does not drift;
+ * and how far the way back from it misses the last place, where that was looked for. */
 typedef struct Place {
     bool found[PATCHES];
+    float missed;
     Match match[PATCHES];
 } Place;
 
@@ -321,6 +327,7 @@ static bool find_place(const SpRefiner *r, int64_t n, float x, float y, const Sp
     const int top = r->pyramid.levels - 1;
     Match *query = place->match + QUERY, *recent = place->match + RECENT;
     int from = top;
+    place->missed = INFINITY;
     recent->warp = (SpWarp){{1, 0, 0, 1}, x, y};
     query->warp =
         (SpWarp){{track->warp.a[0], track->warp.a[1], track->warp.a[2], track->warp.a[3]}, x, y};
@@ -375,8 +382,9 @@ static bool find_by_network(const SpRefiner *r, int64_t t, int64_t n, Place *pla
     return found && (visible || correlation(place) > MIN_HIDDEN);
 }
 
-/* Whether the way back from a place leads to where the point was one frame before. */
-static bool returns(const SpRefiner *r, int64_t n, const Match *there)
+/* How far from where the point was one frame before the way back from a place ends, in units;
+ * INFINITY: nowhere. */
+static float way_back(const SpRefiner *r, int64_t n, const Match *there)
 {
     const Track *track = r->track + n;
     const int top = r->pyramid.levels - 1;
@@ -386,27 +394,32 @@ static bool returns(const SpRefiner *r, int64_t n, const Match *there)
     Match back = {.warp = {{1, 0, 0, 1}, x, y}};
     for (int k = 0; k <= top; k++)
         sp_patch_cut(level_of(&r->pyramid, k), ldexpf(x, -k), ldexpf(y, -k), patches + k * PATCH);
-    return find_patch(&r->previous, patches, top, &prior, &back) &&
-           is_near(&back.warp, track->warp.x, track->warp.y, RETURN * r->unit);
+    if (!find_patch(&r->previous, patches, top, &prior, &back))
+        return INFINITY;
+    return hypotf(back.warp.x - track->warp.x, back.warp.y - track->warp.y) / r->unit;
 }
 
-/* Where the network may have lost the point: near its last place, one frame before. Both patches
- * must be found, almost exactly or so that the way back leads to that place. */
+/* Where the network may have lost the point: from its last place, one frame before, on as it moved
+ * last. Both patches must be found, almost exactly, or the recent one so that the way back leads to
+ * that place. */
 static bool find_by_itself(const SpRefiner *r, int64_t t, int64_t n, Place *place)
 {
     const Track *track = r->track + n;
     const Match *query = place->match + QUERY, *recent = place->match + RECENT;
     const SpPrior prior = {track->warp.x, track->warp.y, ALONE_SHIFT * r->unit};
+    const float max_sigma = MAX_SIGMA * r->unit;
     if (!track->found || track->frame != t - 1)
         return false;
-    find_place(r, n, prior.x, prior.y, &prior, prior.sigma, place);
-    if (!place->found[RECENT] || !place->found[QUERY])
+    find_place(r, n, prior.x + track->step[0], prior.y + track->step[1], &prior, prior.sigma,
+               place);
+    if (!place->found[RECENT])
         return false;
-    const float max_sigma = MAX_SIGMA * r->unit;
-    const bool exact = query->fit.correlation > EXACT_QUERY &&
-                       recent->fit.correlation > EXACT_RECENT && query->fit.sigma < max_sigma;
-    return exact || (recent->fit.correlation > MIN_RETURN && recent->fit.sigma < max_sigma &&
-                     returns(r, n, recent));
+    if (place->found[QUERY] && query->fit.correlation > EXACT && recent->fit.correlation > EXACT &&
+        query->fit.sigma < max_sigma)
+        return true;
+    if (recent->fit.correlation > MIN_RETURN && recent->fit.sigma < max_sigma)
+        place->missed = way_back(r, n, recent);
+    return place->missed < RETURN;
 }
 
 /* Point n was found at frame t, at the track's warp. */
@@ -429,9 +442,10 @@ static void keep(SpRefiner *r, int64_t t, int64_t n)
 static bool is_sure(const SpRefiner *r, int64_t t, int64_t n, const Place *place)
 {
     const SpFit *fit = &place->match[QUERY].fit;
-    return place->found[QUERY] &&
-           ((fit->sigma < SURE_SIGMA * r->unit && fit->correlation > SURE_CORRELATION) ||
-            r->tracks.confidence[index_of(r, t, n)] >= SURE_CONFIDENCE);
+    return place->missed < SURE_RETURN ||
+           (place->found[QUERY] &&
+            ((fit->sigma < SURE_SIGMA * r->unit && fit->correlation > SURE_CORRELATION) ||
+             r->tracks.confidence[index_of(r, t, n)] >= SURE_CONFIDENCE));
 }
 
 /* Sets the visibility of point n, which has a picture, at frame t: where it is not surely there and
@@ -453,20 +467,29 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
     Place place, own;
     if ((int64_t)query[0] == t) {
         track->warp = (SpWarp){{1, 0, 0, 1}, query[1], query[2]};
+        track->step[0] = track->step[1] = 0;
         track->sigma = 0;
         keep(r, t, n);
         judge(r, t, n, true);
         return;
     }
     bool found = find_by_network(r, t, n, &place);
-    const float better = found ? correlation(&place) + ALONE_GAIN : 0;
-    if (better < ENOUGH && find_by_itself(r, t, n, &own) && correlation(&own) > better) {
+    const Match *match = &place.match[place.found[QUERY] ? QUERY : RECENT];
+    const bool expected = found && is_near(&match->warp, track->warp.x + track->step[0],
+                                           track->warp.y + track->step[1], EXPECTED * r->unit);
+    const float better = found ? match->fit.correlation + ALONE_GAIN : 0;
+    if (!expected && better < ENOUGH && find_by_itself(r, t, n, &own) &&
+        (own.found[QUERY] ? correlation(&own) > better : !found)) {
         place = own;
         found = true;
     }
+    const bool follows = track->found && track->frame == t - 1;
+    if (found && follows && place.found[RECENT] && !is_sure(r, t, n, &place))
+        place.missed = way_back(r, n, &place.match[RECENT]);
     judge(r, t, n, found && is_sure(r, t, n, &place));
     if (!found)
         return;
+    const float last[2] = {track->warp.x, track->warp.y};
     if (place.found[QUERY]) {
         track->warp = place.match[QUERY].warp;
         track->sigma = place.match[QUERY].fit.sigma;
@@ -477,6 +500,8 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
         track->warp.y = recent.y;
         track->sigma = hypotf(track->sigma, place.match[RECENT].fit.sigma);
     }
+    track->step[0] = follows ? track->warp.x - last[0] : 0;
+    track->step[1] = follows ? track->warp.y - last[1] : 0;
     keep(r, t, n);
 }
 
