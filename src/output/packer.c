@@ -81,7 +81,8 @@ static void run_deflate(SpPacker *packer, const void *data, uint32_t bytes, uint
              (last && z->internal_state.state != ZSTATE_END));
 }
 
-/* ISA-L's fast body (2.30 and 2.31 at least; igzip_icf_body_h1_gr_bt.asm, .write_first_byte) enters
+/* Gathers a stream's first bytes and deflates them by themselves; returns how many it took.
+ * ISA-L's fast body (2.30 and later; igzip_icf_body_h1_gr_bt.asm, .write_first_byte) enters
  * a stream's third byte into its table by the address of its own state instead of by the bytes, so
  * that one run in hundreds finds other matches than the rest. Its slow end, where a flush of so
  * few bytes is done, does not. */

@@ -12,9 +12,9 @@ typedef struct SpPacker {
     FILE *stream;                 /* a view */
     struct isal_zstream *deflate; /* raw; NULL: bytes stay as they are */
     uint8_t *work;                /* of it */
-    uint8_t head[16];             /* a stream's first bytes, which it is given together */
-    uint32_t head_bytes;
-    uint64_t size, packed; /* bytes so far, and what became of them */
+    uint8_t head[16];             /* a stream's first bytes, deflated by themselves */
+    uint32_t head_bytes;          /* of them so far */
+    uint64_t size, packed;        /* bytes so far, and what became of them */
     uint32_t crc;
     bool failed; /* to write, by errno */
 } SpPacker;

@@ -29,10 +29,12 @@ static const double AFFINE_PRIOR = 64;
 /* A step shorter than this, in pixels, is the last. */
 static const double CONVERGED = 0.01;
 
-/* So many steps may be taken through what is not alike. */
+/* Within these gains the pixels may be the patch's; so many steps may lead through others. */
+static const double MIN_GAIN = 0.2, MAX_GAIN = 5;
 enum { PATIENCE = 4 };
 
-static const double MIN_GAIN = 0.2, MAX_GAIN = 5, MAX_STEP = 4;
+/* The longest step, in pixels. */
+static const double MAX_STEP = 4;
 
 /* Bilinear, of the pixels up to `reach` about a warp's middle; outside, the border goes on. In
  * several passes, of which the compiler makes vectors. */

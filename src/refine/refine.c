@@ -32,7 +32,8 @@ static const float ALONE_SHIFT = 20, EXACT = 0.9f, MAX_SIGMA = 2;
 static const float MIN_RETURN = 0.8f, RETURN = 0.4f;
 
 /* How much better that must correlate than the place near the network's; it is not looked for where
- * that correlates as well as this, less the gain. */
+ * that correlates by ENOUGH, less the gain, or lies so near where the point is expected to have
+ * gone. */
 static const float ALONE_GAIN = 0.01f, ENOUGH = 0.98f, EXPECTED = 1;
 
 /* A finer level is expected within so many of its pixels of the one above. */

@@ -219,6 +219,24 @@ static void turning_and_zoom_are_found(void **state)
     }
 }
 
+/* Where it begins the picture is unlike the patch, brighter where that is darker; a few steps on it
+ * is not. */
+static void a_place_several_pixels_off_is_found(void **state)
+{
+    (void)state;
+    int found = 0;
+    for (uint32_t i = 0; i < 60; i++) {
+        const Texture texture = texture_of(200 + i);
+        const SpGray from = image_of(&texture, turned(0, 1, 0, 0), 1, 0);
+        const SpTemplate t = template_of(from, 60, 50, 2);
+        SpWarp warp = {{1, 0, 0, 1}, i % 2 ? 66 : 54, i % 3 ? 45 : 54};
+        found +=
+            sp_align(&t, from, &anywhere, 20, &warp) && distance(&warp, (double[2]){60, 50}) < 0.05;
+        release(from);
+    }
+    assert_true(found >= 30); /* 11 where a gain out of bounds ends the search at once */
+}
+
 static void light_changes_nothing(void **state)
 {
     (void)state;
@@ -392,6 +410,7 @@ int main(void)
         cmocka_unit_test(samples_are_bilinear_and_the_border_goes_on),
         cmocka_unit_test(a_shift_is_found_to_hundredths_of_a_pixel),
         cmocka_unit_test(turning_and_zoom_are_found),
+        cmocka_unit_test(a_place_several_pixels_off_is_found),
         cmocka_unit_test(light_changes_nothing),
         cmocka_unit_test(a_patch_without_texture_is_refused),
         cmocka_unit_test(the_prior_decides_what_the_texture_does_not),
