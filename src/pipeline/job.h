@@ -55,7 +55,8 @@ typedef struct SpJob {
     int64_t vo_points;     /* below 0: as many as the weights say */
     int64_t front_chunk;   /* frames; 0: all at once; below 0: as pipeline/chunks.h says */
     int64_t front_overlap; /* frames; 0: half a chunk */
-    int64_t iterations, seed, max_side, threads;
+    int64_t iterations;    /* below 0: as many as the weights say */
+    int64_t seed, max_side, threads;
     int64_t result_max_side; /* as max_side, of an .npz from a finished result */
     int64_t trail;           /* frames */
     SpBackground background;

@@ -185,6 +185,7 @@ static void add_head(const SpRun *run, const Facts *facts, cJSON *out, bool *who
     if (run->has[SP_STAGE_TRACKER]) {
         add_number(out, "points", (double)facts->queries, whole);
         add_number(out, "support_points", (double)run->support, whole);
+        add_number(out, "iterations", (double)run->iterations, whole);
     }
     add_chunks(run, out, whole);
     add_text(out, "device", device->name, whole);

@@ -28,6 +28,7 @@ typedef struct SpRun {
     bool planned;                     /* front and tracker are */
     int64_t width, patch;             /* of the working frames, pixels */
     int64_t support;                  /* points that the tracker adds */
+    int64_t iterations;               /* of the tracker */
     SpClip clip;
     SpClipReader *reader; /* NULL: the clip is there */
     int64_t

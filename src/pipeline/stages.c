@@ -53,7 +53,7 @@ static SpStatus call_tracker(void *self, SpNn *nn)
                                   .more = call->more,
                                   .at_once = sp_stream_at_once(run)};
     const bool lite = run->place[SP_STAGE_TRACKER].embedded;
-    const SpTrackerSettings settings = {.iterations = (int)job->iterations,
+    const SpTrackerSettings settings = {.iterations = (int)run->iterations,
                                         .support = run->support,
                                         .seed = (uint64_t)job->seed,
                                         .fixed_camera = job->fixed_camera,

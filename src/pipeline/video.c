@@ -81,8 +81,12 @@ static SpStatus open_models(SpRun *run)
         SP_TRY(sp_models_acquire(run->models, stage, place));
     }
     run->support = job->vo_points;
+    run->iterations = job->iterations;
+    const SpTracker *tracker = run->models->model[SP_STAGE_TRACKER].tracker;
     if (run->has[SP_STAGE_TRACKER] && job->vo_points < 0)
-        run->support = sp_tracker_support(run->models->model[SP_STAGE_TRACKER].tracker);
+        run->support = sp_tracker_support(tracker);
+    if (run->has[SP_STAGE_TRACKER] && job->iterations < 0)
+        run->iterations = sp_tracker_iterations(tracker);
     SP_TRY(working_size(run));
     report_weights(run);
     return sp_refinement_prepare(run);

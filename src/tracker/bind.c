@@ -155,6 +155,7 @@ static void bind_constants(SpBinder *b, SpTracker *t)
     t->patch_side = 2 * bind_int(b, CONFIG "base.corr_radius", 3, 2, 4) + 1;
     t->knn = bind_int(b, CONFIG "base.neighbours", 16, 1, 24);
     t->support = bind_int(b, "model.track_num", 756, 0, 30000);
+    t->iterations = bind_int(b, "model.iters_track", 4, 1, 64);
     sp_bind_numbers(b, CONFIG "base.model_resolution", 2, resolution);
     t->model_height = resolution[0];
     t->model_width = resolution[1];

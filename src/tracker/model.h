@@ -18,7 +18,7 @@ enum {
 struct SpTracker {
     int encoder_group, weight_group;                  /* of the encoder; of what has no other */
     int64_t window, overlap, time_length, resolution; /* S, O, L, 336 */
-    int64_t model_height, model_width, stride, patch_side, knn, channels, support;
+    int64_t model_height, model_width, stride, patch_side, knn, channels, support, iterations;
     int64_t token_width, token3_width, corr_width; /* of the tokens and of one level's features */
     SpEncoder encoder;
     SpMlp corr_mlp, rel_pos_mlp, corr_xyz_mlp, corr_depth_mlp, xyz_mlp, proj_xyz_embed;

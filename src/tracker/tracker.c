@@ -34,6 +34,11 @@ int64_t sp_tracker_support(const SpTracker *tracker)
     return tracker->support;
 }
 
+int64_t sp_tracker_iterations(const SpTracker *tracker)
+{
+    return tracker->iterations;
+}
+
 int64_t sp_tracker_window(const SpTracker *tracker)
 {
     return tracker->window;

@@ -67,8 +67,9 @@ typedef struct SpTrackerOutput {
 SpStatus sp_tracker_open(SpCheckpoint *checkpoint, SpTrackerMode mode, SpTracker **tracker);
 void sp_tracker_close(SpTracker *tracker);
 
-/* Support queries a window that the weights were made for: 756 as published. */
+/* What the weights were made for: support queries a window, 756 as published, and iterations, 4. */
 int64_t sp_tracker_support(const SpTracker *tracker);
+int64_t sp_tracker_iterations(const SpTracker *tracker);
 
 /* Runs all windows of a clip that is there whole; with a dry `nn` only memory is counted and
  * `output` is not written. That memory is the same for every clip longer than a window. The arenas

@@ -11,7 +11,7 @@ import subprocess
 from arrays import read_npz
 from tap import complaints, is_sanitized, skip_when_sanitized
 from program import (BALL, ENVIRONMENT, FAST, SPATRACK, TEMPORARY, built_in, ffmpeg, files, finish, good, limited,
-                     place, read, run, write)
+                     path, place, read, refused, run, write)
 
 ARRAYS = ["coords", "tracks2d", "visibs", "confs", "dynamic", "queries", "extrinsics", "intrinsics", "depths",
           "confs_depth", "video", "frame_index", "timestamps"]
@@ -227,6 +227,31 @@ def plan_is_json_too():
     assert len(lines) == 2 and [json.loads(line)["frames"] for line in lines] == [2, 2]
 
 
+def weights_say_points_and_iterations():
+    def facts(*more):
+        return json.loads(good(BALL, "-q", "--plan", "--json", "--max-frames", 3, *more).stdout)
+
+    def kept(config):
+        folder = built_in("counts", "offline", config=json.dumps(config))
+        found = facts("--weights", folder, "--geometry", geometry)
+        return found["support_points"], found["iterations"]
+
+    geometry = good(BALL, *FAST, "-q", "--stop-after", "front", "-o", path("front.npz")) and path("front.npz")
+    assert facts()["iterations"] == 3
+    assert facts("--iters", 7)["iterations"] == 7
+    with open(os.path.join(built_in("as-it-is", "offline"), "offline", "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    for key, value in (("track_num", 30), ("iters_track", 2)):
+        config["model"][key] = value
+    assert kept(config) == (30, 2)
+    del config["model"]["track_num"], config["model"]["iters_track"]
+    assert kept(config) == (756, 4)
+    for wrong in (0, 65, "three"):
+        config["model"]["iters_track"] = wrong
+        folder = built_in("counts", "offline", config=json.dumps(config))
+        refused(4, "iters_track", BALL, "--plan", "--weights", folder, "--geometry", geometry)
+
+
 # Notes -------------------------------------------------------------------------------------------
 
 def a_note_about_the_weights_comes_once():
@@ -243,4 +268,4 @@ def a_note_about_the_weights_comes_once():
 finish([folders_give_their_real_names, the_result_goes_to_standard_output,
         standard_output_is_appended_to_never_replaced, from_pipe_to_pipe, a_pipe_that_is_closed_is_told,
         a_terminal_gets_no_archive, arrays_are_left_out, info_is_json_too, plan_is_json_too,
-        a_note_about_the_weights_comes_once], bad_cases())
+        weights_say_points_and_iterations, a_note_about_the_weights_comes_once], bad_cases())
