@@ -1,5 +1,6 @@
 #include "output/result.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "geometry/camera.h"
@@ -55,17 +56,25 @@ void sp_result_place(const SpResult *r, float *points, float *track)
     }
 }
 
+/* The i-th float after x > 0, or before it. */
+static float neighbour(float x, int i)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits += (uint32_t)i;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 float sp_result_find_shaded(float saved)
 {
     const float value = saved * 255;
-    float above = value, below = value;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 1; i < 4 && value > 0; i++) {
+        const float above = neighbour(value, i), below = neighbour(value, -i);
         if (sp_result_shade(above) == saved)
             return above;
         if (sp_result_shade(below) == saved)
             return below;
-        above = nextafterf(above, INFINITY);
-        below = nextafterf(below, -INFINITY);
     }
     return value;
 }

@@ -58,6 +58,7 @@ static SpStatus call_tracker(void *self, SpNn *nn)
                                         .seed = (uint64_t)job->seed,
                                         .fixed_camera = job->fixed_camera,
                                         .replace_ratio = lite ? REPLACE_RATIO_LITE : REPLACE_RATIO,
+                                        .adjust_last = lite,
                                         .retires = job->grid_every > 0};
     const SpTracker *tracker = run->models->model[SP_STAGE_TRACKER].tracker;
     if (call->state)

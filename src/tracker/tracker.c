@@ -339,6 +339,7 @@ static void track_window(Run *run, int64_t index, int64_t done, int64_t total)
     for (int64_t i = 0; i < times && w.tracks > 0; i++) {
         part.done++;
         snprintf(w.label, sizeof w.label, "%sit%d.", name, (int)i);
+        w.last = i + 1 == times;
         sp_window_iterate(t, nn, run->settings, &w);
     }
     sp_nn_loop_end(nn, iterations);

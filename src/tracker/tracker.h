@@ -37,6 +37,7 @@ typedef struct SpTrackerSettings {
     uint64_t seed;        /* of the splitmix64 stream */
     bool fixed_camera;    /* keep the input's cameras: no refinement, no bundle adjustment */
     double replace_ratio; /* 0.2 as published */
+    bool adjust_last;     /* bundle adjustment in the last iteration alone */
     bool retires; /* a track that is seen in no frame of a window, not its first, ends there: then
                      it is 0 in all that follow */
 } SpTrackerSettings;

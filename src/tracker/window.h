@@ -18,6 +18,7 @@ typedef struct SpWindow {
     int threads; /* of the host, for what it computes itself; they change no bit */
     int64_t first, frames, tracks, users, continued;
     int64_t height, width;
+    bool last;                        /* the iteration under way is the last one */
     char label[32];                   /* of dumped tensors: "win0.start.", "it2." */
     float *depth;                     /* [T, height, width] */
     uint8_t *valid;                   /* [T, height, width] 1 where the depth can be trusted */
@@ -140,10 +141,10 @@ void sp_window_iterate(const SpTracker *tracker, SpNn *nn, const SpTrackerSettin
 void sp_window_update(const SpTracker *tracker, SpNn *nn, const SpTrackerSettings *settings,
                       const SpUpdates *updates, SpWindow *window);
 
-/* window_cameras.c: refines c2w and intrinsics by rigid fits, whose result is c2w_init, and bundle
- * adjustment over static tracks (src/tracker/README.md, "Camera start" and after). visibility: W
- * [T, N]; dynamic: [N] mean of dp over time. */
+/* window_cameras.c: refines c2w by rigid fits, whose result is c2w_init, and where `adjusted` c2w
+ * and intrinsics by bundle adjustment over static tracks (src/tracker/README.md, "Camera start" and
+ * after). visibility: W [T, N]; dynamic: [N] mean of dp over time. */
 void sp_window_cameras(const SpTracker *tracker, SpNn *nn, const float *visibility,
-                       const float *dynamic, SpWindow *window);
+                       const float *dynamic, bool adjusted, SpWindow *window);
 
 #endif

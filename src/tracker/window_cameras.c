@@ -117,8 +117,11 @@ static void adjust(const SpTracker *t, SpNn *nn, const float *visibility, const 
 }
 
 void sp_window_cameras(const SpTracker *t, SpNn *nn, const float *visibility, const float *dynamic,
-                       SpWindow *w)
+                       bool adjusted, SpWindow *w)
 {
     init_cameras(nn, visibility, dynamic, w);
-    adjust(t, nn, visibility, dynamic, w);
+    if (adjusted)
+        adjust(t, nn, visibility, dynamic, w);
+    else if (sp_nn_live(nn))
+        memcpy(w->c2w, w->c2w_init, (size_t)(16 * w->frames) * sizeof *w->c2w);
 }

@@ -252,7 +252,7 @@ void sp_window_update(const SpTracker *t, SpNn *nn, const SpTrackerSettings *set
         replace(settings, looked_up, w, replaced);
     }
     if (!settings->fixed_camera)
-        sp_window_cameras(t, nn, visibility, dynamic, w);
+        sp_window_cameras(t, nn, visibility, dynamic, w->last || !settings->adjust_last, w);
     for (int64_t i = 0; i < pairs && sp_nn_live(nn); i++) {
         sp_normalise(w, w->point + 3 * i, w->normalised + 3 * i);
         w->track[3 * i + 2] = w->coords[3 * i + 2] = w->point[3 * i + 2];

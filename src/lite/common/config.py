@@ -13,7 +13,7 @@ FRONT = {
 
 STRIDE = 4  # of the tracker's features, model pixels
 TRACKER = {
-    "model": {"resolution": 196, "track_num": 256, "iters_track": 3, "Track_cfg": {"s_wind": 500, "overlap": 4, "base": {
+    "model": {"resolution": 196, "track_num": 192, "iters_track": 3, "Track_cfg": {"s_wind": 500, "overlap": 4, "base": {
         "window_len": 60, "stride": STRIDE, "corr_radius": 2, "neighbours": 2,
         "model_resolution": [192, 256]}}},
     "sizes": {"stages": [16, 32, 48, 64], "mixed": 64, "channels": 32, "corr_hidden": 96, "corr": 32,
