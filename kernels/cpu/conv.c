@@ -96,6 +96,25 @@ static void gather(const void *of, int64_t row, int64_t rows, int64_t first, int
     }
 }
 
+/* Pixels side by side in one line of the dense image, all of whose taps lie inside. */
+static bool lie_inside(const void *of, int64_t row, int64_t rows, SpRows *where)
+{
+    const SpConv2d *a = of;
+    const int64_t wo = conv_size(a->w, a->kw, a->stride, a->pad);
+    const int64_t ho = conv_size(a->h, a->kh, a->stride, a->pad);
+    const int64_t ox = row % wo, line = row / wo, step = a->w * a->cin;
+    const int64_t left = ox * a->stride - a->pad, top = line % ho * a->stride - a->pad;
+    if (a->ldx != a->cin || ox + rows > wo || left < 0 || top < 0 || top + a->kh > a->h ||
+        left + (rows - 1) * a->stride + a->kw > a->w)
+        return false;
+    *where = (SpRows){.a = a->x + (line / ho * a->h + top) * step + left * a->cin,
+                      .lda = a->stride * a->cin,
+                      .runs = a->kh,
+                      .run = a->kw * a->cin,
+                      .apart = step};
+    return true;
+}
+
 static void finish_conv(const void *of, int64_t row, int64_t rows, int64_t out, int64_t n,
                         const float *sums, int64_t lead)
 {
@@ -112,7 +131,7 @@ void SP_FN(sp_cpu_conv2d)(SpDevice *device, const SpConv2d *a)
     if (sp_conv2d_pointwise(a))
         SP_FN(sp_cpu_linear)(device, &rows);
     else
-        sp_product(device, &(SpProduct){rows.rows, rows.w, a, gather, finish_conv});
+        sp_product(device, &(SpProduct){rows.rows, rows.w, a, gather, lie_inside, finish_conv});
 }
 
 /* [cin, cout, s, s] to [s, s, cout, cin]. */
@@ -159,5 +178,5 @@ static void finish_deconv(const void *of, int64_t row, int64_t rows, int64_t out
 void SP_FN(sp_cpu_deconv)(SpDevice *device, const SpDeconv *a)
 {
     const SpTensor w = {a->packed, SP_F32, 2, {a->s * a->s * a->cout, a->cin}};
-    sp_product(device, &(SpProduct){a->n * a->h * a->w, w, a, load_pixels, finish_deconv});
+    sp_product(device, &(SpProduct){a->n * a->h * a->w, w, a, load_pixels, NULL, finish_deconv});
 }

@@ -90,5 +90,5 @@ static void finish(const void *of, int64_t row, int64_t rows, int64_t out, int64
 
 void SP_FN(sp_cpu_linear)(SpDevice *device, const SpLinear *a)
 {
-    sp_product(device, &(SpProduct){a->rows, a->w, a, load, finish});
+    sp_product(device, &(SpProduct){a->rows, a->w, a, load, NULL, finish});
 }

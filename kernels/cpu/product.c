@@ -72,9 +72,9 @@ void sp_pack_rows(const float *w, int64_t ldw, int64_t columns, int64_t depth, f
     }
 }
 
-/* `rows` x `vectors` sums in registers. */
-ALWAYS_INLINE void multiply_tile(const SpMultiply *m, const float *a, const float *b, float *c,
-                                 int rows, int vectors)
+/* `rows` x `vectors` sums in registers, of rows lda apart. */
+ALWAYS_INLINE void multiply_tile(const SpMultiply *m, const float *a, int64_t lda, const float *b,
+                                 float *c, int rows, int vectors)
 {
     vf sum[SP_TILE_ROWS][2];
 #pragma GCC unroll 16
@@ -90,7 +90,7 @@ ALWAYS_INLINE void multiply_tile(const SpMultiply *m, const float *a, const floa
             x[v] = v_load(b + v * SP_VL);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++) {
-            const vf y = v_set(a[r * SP_LEAD]);
+            const vf y = v_set(a[r * lda]);
 #pragma GCC unroll 2
             for (int v = 0; v < vectors; v++)
                 sum[r][v] += y * x[v];
@@ -103,18 +103,31 @@ ALWAYS_INLINE void multiply_tile(const SpMultiply *m, const float *a, const floa
             v_store(c + r * m->ldc + v * SP_VL, sum[r][v]);
 }
 
+/* Rows of a lie SP_LEAD apart, or as said. */
 typedef void Tile(const SpMultiply *m, const float *a, const float *b, float *c);
+typedef void TileOf(const SpMultiply *m, const float *a, int64_t lda, const float *b, float *c);
 
 #define TILE(rows)                                                                                 \
     static void wide_##rows(const SpMultiply *m, const float *a, const float *b, float *c)         \
     {                                                                                              \
-        multiply_tile(m, a, b, c, rows, 2);                                                        \
+        multiply_tile(m, a, SP_LEAD, b, c, rows, 2);                                               \
     }                                                                                              \
     static void narrow_##rows(const SpMultiply *m, const float *a, const float *b, float *c)       \
     {                                                                                              \
-        multiply_tile(m, a, b, c, rows, 1);                                                        \
+        multiply_tile(m, a, SP_LEAD, b, c, rows, 1);                                               \
+    }                                                                                              \
+    static void wide_of_##rows(const SpMultiply *m, const float *a, int64_t lda, const float *b,   \
+                               float *c)                                                           \
+    {                                                                                              \
+        multiply_tile(m, a, lda, b, c, rows, 2);                                                   \
+    }                                                                                              \
+    static void narrow_of_##rows(const SpMultiply *m, const float *a, int64_t lda, const float *b, \
+                                 float *c)                                                         \
+    {                                                                                              \
+        multiply_tile(m, a, lda, b, c, rows, 1);                                                   \
     }
 #define ENTRY(rows) {narrow_##rows, wide_##rows},
+#define ENTRY_OF(rows) {narrow_of_##rows, wide_of_##rows},
 #if defined(__AVX512F__)
 #define EACH_TILE(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #elif defined(__AVX2__)
@@ -124,6 +137,7 @@ typedef void Tile(const SpMultiply *m, const float *a, const float *b, float *c)
 #endif
 EACH_TILE(TILE)
 static Tile *const tiles[SP_TILE_ROWS][2] = {EACH_TILE(ENTRY)};
+static TileOf *const tiles_of[SP_TILE_ROWS][2] = {EACH_TILE(ENTRY_OF)};
 
 static void multiply(const SpMultiply *m, Tile *const table[SP_TILE_ROWS][2])
 {
@@ -282,9 +296,61 @@ static void pack_weights(const SpProduct *p, const Unit *u, int64_t first, int64
     }
 }
 
+enum { GROUP_TILES = SP_GROUP_ROWS / SP_TILE_ROWS };
+
+/* Where each tile of a group's rows is: as it lies, or loaded (lda 0). */
+static void take_rows(const SpProduct *p, int64_t row, int64_t rows, const Work *work,
+                      SpRows where[GROUP_TILES])
+{
+    const int64_t in = p->w.dim[1];
+    for (int64_t at = 0; at < rows; at += SP_TILE_ROWS, where++) {
+        const int64_t n = sp_min(SP_TILE_ROWS, rows - at);
+        if (p->lie(p->of, row + at, n, where))
+            continue;
+        *where = (SpRows){.a = work->a + at * SP_LEAD};
+        p->load(p->of, row + at, n, 0, in, work->a + at * SP_LEAD);
+    }
+}
+
+/* One tile of at most SP_TILE_ROWS rows and a panel b of columns. */
+static inline void multiply_where(const SpMultiply *m, const SpRows *where, int64_t rows, bool wide,
+                                  const float *b, float *c)
+{
+    if (!where->lda)
+        tiles[rows - 1][wide](m, where->a, b, c);
+    SpMultiply part = *m;
+    part.depth = where->run;
+    for (int64_t i = 0; i < where->runs; i++, b += where->run * SP_PANEL) {
+        part.add = i > 0;
+        tiles_of[rows - 1][wide](&part, where->a + i * where->apart, where->lda, b, c);
+    }
+}
+
+/* A unit whose rows need not all be loaded; all inputs are one block. */
+static void compute_lying(const SpProduct *p, const Unit *u, const Work *work)
+{
+    SpRows where[GROUP_TILES];
+    const SpMultiply m = {.depth = p->w.dim[1], .columns = u->outs, .ldc = UNIT_LEAD};
+    pack_weights(p, u, 0, m.depth, work);
+    for (int64_t row = 0; row < u->rows; row += SP_GROUP_ROWS) {
+        const int64_t rows = sp_min(SP_GROUP_ROWS, u->rows - row);
+        const float *b = work->b;
+        take_rows(p, u->row + row, rows, work, where);
+        for (int64_t first = 0; first < u->outs; first += SP_PANEL, b += m.depth * SP_PANEL)
+            for (int64_t at = 0; at < rows; at += SP_TILE_ROWS)
+                multiply_where(&m, where + at / SP_TILE_ROWS, sp_min(SP_TILE_ROWS, rows - at),
+                               u->outs - first > SP_VL, b, work->sums + at * UNIT_LEAD + first);
+        p->finish(p->of, u->row + row, rows, u->out, u->outs, work->sums, UNIT_LEAD);
+    }
+}
+
 static void compute_unit(const SpProduct *p, const Unit *u, const Work *work)
 {
     const int64_t in = p->w.dim[1], depth = sp_block_depth(in);
+    if (p->lie && depth == in && !u->rounded) {
+        compute_lying(p, u, work);
+        return;
+    }
     for (int64_t first = 0; first < in; first += depth) {
         const int64_t count = sp_min(depth, in - first);
         const bool last = first + count == in;

@@ -36,10 +36,34 @@ enum { PATIENCE = 4 };
 /* The longest step, in pixels. */
 static const double MAX_STEP = 4;
 
+/* As `sample` of a warp that only moves; false where it does more, or reaches outside. */
+static bool sample_moved(SpGray image, const SpWarp *warp, int reach, float *restrict out)
+{
+    const int side = 2 * reach + 1;
+    const float *a = warp->a, left = warp->x - (float)reach, top = warp->y - (float)reach;
+    if (!(a[0] == 1 && a[1] == 0 && a[2] == 0 && a[3] == 1 && left >= 0 && top >= 0 &&
+          left < (float)(image.width - side - 1) && top < (float)(image.height - side - 1)))
+        return false;
+    const int32_t column = (int32_t)left, row = (int32_t)top;
+    const float x = left - (float)column, y = top - (float)row;
+    const float *above = image.pixel + row * image.width + column;
+    for (int v = 0; v < side; v++, above += image.width, out += side) {
+        const float *below = above + image.width;
+        for (int u = 0; u < side; u++) {
+            const float upper = above[u] + x * (above[u + 1] - above[u]);
+            const float lower = below[u] + x * (below[u + 1] - below[u]);
+            out[u] = upper + y * (lower - upper);
+        }
+    }
+    return true;
+}
+
 /* Bilinear, of the pixels up to `reach` about a warp's middle; outside, the border goes on. In
  * several passes, of which the compiler makes vectors. */
 static void sample(SpGray image, const SpWarp *warp, int reach, float *restrict out)
 {
+    if (sample_moved(image, warp, reach, out))
+        return;
     float x[CUT_PIXELS], y[CUT_PIXELS], above[CUT_PIXELS][2], below[CUT_PIXELS][2];
     int32_t at[CUT_PIXELS];
     const int side = 2 * reach + 1, pixels = side * side;
