@@ -78,18 +78,31 @@ typedef struct Filter {
     float *rows; /* [h, wo] */
 } Filter;
 
+enum { TOGETHER = 4 };
+
+/* `lines` of a plane along x into rows: one tap serves them all. */
+static inline __attribute__((always_inline)) void along_x(const Filter *f, const float *in,
+                                                          int lines, float *rows)
+{
+    for (int64_t j = 0; j < f->wo; j++) {
+        const Tap *tap = f->x.tap + j * f->x.taps;
+        float sum[TOGETHER] = {0};
+        for (int64_t k = 0; k < f->x.taps; k++)
+            for (int i = 0; i < lines; i++)
+                sum[i] += tap[k].weight * in[i * f->w + tap[k].index];
+        for (int i = 0; i < lines; i++)
+            rows[i * f->wo + j] = sum[i];
+    }
+}
+
 /* One plane: along x into rows, then along y. */
 static void apply(const Filter *f, const float *in, float *out)
 {
-    float *row = f->rows;
-    for (int64_t i = 0; i < f->h; i++, in += f->w)
-        for (int64_t j = 0; j < f->wo; j++) {
-            const Tap *tap = f->x.tap + j * f->x.taps;
-            float sum = 0;
-            for (int64_t k = 0; k < f->x.taps; k++)
-                sum += tap[k].weight * in[tap[k].index];
-            *row++ = sum;
-        }
+    int64_t line = 0;
+    for (; line + TOGETHER <= f->h; line += TOGETHER)
+        along_x(f, in + line * f->w, TOGETHER, f->rows + line * f->wo);
+    for (; line < f->h; line++)
+        along_x(f, in + line * f->w, 1, f->rows + line * f->wo);
     for (int64_t i = 0; i < f->ho; i++, out += f->wo) {
         memset(out, 0, (size_t)f->wo * sizeof *out);
         for (int64_t k = 0; k < f->y.taps; k++) {
