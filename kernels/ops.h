@@ -205,10 +205,10 @@ typedef struct SpElementwise {
 } SpElementwise;
 
 /* Adds an embedding of the column to the first half of the channels and one of the row to the
- * second, in place: x[i, j] += [u[j] | v[i]]. x: [h, w, c]; u: [w, c/2]; v: [h, c/2]. */
+ * second, in place: x[n, i, j] += [u[j] | v[i]]. x: [n, h, w, c]; u: [w, c/2]; v: [h, c/2]. */
 typedef struct SpAxisAdd {
     float *x;
-    int64_t h, w, c;
+    int64_t n, h, w, c;
     const float *u, *v;
 } SpAxisAdd;
 

@@ -39,16 +39,18 @@ void SP_FN(sp_cpu_resize)(SpDevice *device, const SpResize *a)
 void SP_FN(sp_cpu_axis_add)(SpDevice *device, const SpAxisAdd *a)
 {
     const int64_t half = a->c / 2;
-    const int threads = sp_cpu_threads(device, 2 * a->h * a->w * a->c);
+    const int threads = sp_cpu_threads(device, 2 * a->n * a->h * a->w * a->c);
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < a->h; i++)
+    for (int64_t line = 0; line < a->n * a->h; line++) {
+        const float *v = a->v + line % a->h * half;
         for (int64_t j = 0; j < a->w; j++) {
-            float *x = a->x + (i * a->w + j) * a->c;
+            float *x = a->x + (line * a->w + j) * a->c;
             for (int64_t k = 0; k < half; k++) {
                 x[k] += a->u[j * half + k];
-                x[half + k] += a->v[i * half + k];
+                x[half + k] += v[k];
             }
         }
+    }
 }
 
 void SP_FN(sp_cpu_average_pool)(SpDevice *device, const SpAveragePool *a)

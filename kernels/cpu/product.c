@@ -126,7 +126,7 @@ typedef void TileOf(const SpMultiply *m, const float *a, int64_t lda, const floa
     {                                                                                              \
         multiply_tile(m, a, lda, b, c, rows, 1);                                                   \
     }
-#define ENTRY(rows) {narrow_##rows, wide_##rows},
+#define ENTRY(rows)    {narrow_##rows, wide_##rows},
 #define ENTRY_OF(rows) {narrow_of_##rows, wide_of_##rows},
 #if defined(__AVX512F__)
 #define EACH_TILE(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)

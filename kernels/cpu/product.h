@@ -71,8 +71,8 @@ static inline int64_t sp_block_depth(int64_t in)
 #define sp_widen SP_FN(sp_widen)
 void sp_widen(const SpTensor *w, int64_t begin, int64_t count, float *out);
 
-/* Rows that can be multiplied where they lie: lda floats apart, each of so many runs of `run` inputs,
- * which begin `apart` floats from one another. */
+/* Rows that can be multiplied where they lie: lda floats apart, each of so many runs of `run`
+ * inputs, which begin `apart` floats from one another. */
 typedef struct SpRows {
     const float *a;
     int64_t lda, runs, run, apart;
@@ -81,8 +81,8 @@ typedef struct SpRows {
 /* A product of rows that are made as they are needed with weights, whose sums are used as soon as
  * they are whole. `load` writes inputs first .. first + count of `rows` rows to `to`, SP_LEAD
  * apart; `finish` gets the sums [rows, n] from output `out` on, rows `lead` apart; both also get
- * `of`. `lie`, where there is one, says whether `rows` rows, at most SP_TILE_ROWS, can be taken where
- * they lie; then they are not loaded. */
+ * `of`. `lie`, where there is one, says whether `rows` rows, at most SP_TILE_ROWS, can be taken
+ * where they lie; then they are not loaded. */
 typedef struct SpProduct {
     int64_t rows;
     SpTensor w; /* [outs, in] F32, F16 or BF16 */

@@ -23,8 +23,8 @@ static void by_linear(SpCuda *cuda, const SpConv2d *a)
     sp_cuda_linear_rows(cuda, &rows, sp_conv2d_pointwise(a) ? NULL : a);
 }
 
-/* cuDNN writes dense results: directly into y where y is dense, else through the scratch. It gets
- * one image at a time, so that no image's bits depend on the others. */
+/* cuDNN writes dense results: directly into y where y is dense, else through the scratch, as many
+ * images together as fit it. */
 static bool by_library(SpCuda *cuda, const SpConv2d *a)
 {
     const int64_t pixels = pixels_of(a);
@@ -33,24 +33,25 @@ static bool by_library(SpCuda *cuda, const SpConv2d *a)
     if (sp_conv2d_pointwise(a) || cuda->own_kernels || cuda->format != SP_F32 ||
         (!direct && bytes > SP_CUDA_SCRATCH / 2))
         return false;
+    const int64_t together = direct ? a->n : sp_min(a->n, SP_CUDA_SCRATCH / 2 / (int64_t)bytes);
     const size_t mark = cuda->scratch_used;
-    float *tile = direct ? NULL : sp_cuda_scratch(cuda, bytes);
+    float *tile = direct ? NULL : sp_cuda_scratch(cuda, (size_t)together * bytes);
     bool done = true;
-    for (int64_t i = 0; i < a->n && done && sp_cuda_live(cuda); i++) {
-        SpConv2d image = *a;
+    for (int64_t i = 0; i < a->n && done && sp_cuda_live(cuda); i += together) {
+        SpConv2d images = *a;
         float *y = a->y + i * pixels * a->ldy;
-        image.n = 1;
-        image.x += i * a->h * a->w * a->ldx;
-        image.b = image.residual = NULL;
-        image.act = SP_IDENTITY;
-        image.y = direct ? y : tile;
-        image.ldy = a->cout;
-        done = sp_cuda_dnn_conv(cuda, &image, by_linear);
+        images.n = sp_min(together, a->n - i);
+        images.x += i * a->h * a->w * a->ldx;
+        images.b = images.residual = NULL;
+        images.act = SP_IDENTITY;
+        images.y = direct ? y : tile;
+        images.ldy = a->cout;
+        done = sp_cuda_dnn_conv(cuda, &images, by_linear);
         if (done)
             sp_cuda_epilogue(
                 cuda,
-                &(SpEpilogue){.x = image.y,
-                              .rows = pixels,
+                &(SpEpilogue){.x = images.y,
+                              .rows = images.n * pixels,
                               .width = a->cout,
                               .ldx = a->cout,
                               .b = a->b,

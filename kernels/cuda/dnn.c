@@ -44,11 +44,12 @@ static int64_t alignment(const void *at)
     return bytes;
 }
 
-enum { H, WIDTH, CIN, LDX, COUT, KH, KW, STRIDE, PAD, TF32, X_ALIGN, W_ALIGN, Y_ALIGN };
+enum { IMAGES, H, WIDTH, CIN, LDX, COUT, KH, KW, STRIDE, PAD, TF32, X_ALIGN, W_ALIGN, Y_ALIGN };
 
 static SpDnnKey conv_key(const SpCuda *cuda, const SpConv2d *a)
 {
-    return (SpDnnKey){.of = {[H] = a->h,
+    return (SpDnnKey){.of = {[IMAGES] = a->n,
+                             [H] = a->h,
                              [WIDTH] = a->w,
                              [CIN] = a->cin,
                              [LDX] = a->ldx,
@@ -97,9 +98,11 @@ static cudnnBackendDescriptor_t convolution(SpDnnBuild *b, const SpDnnKey *key)
     const int64_t ho = (k[H] + 2 * k[PAD] - k[KH]) / k[STRIDE] + 1;
     const int64_t wo = (k[WIDTH] + 2 * k[PAD] - k[KW]) / k[STRIDE] + 1;
     const float one = 1, zero = 0;
-    const SpDnnArray x = image(X, (int64_t[4]){1, k[CIN], k[H], k[WIDTH]}, k[LDX], k[X_ALIGN]);
+    const SpDnnArray x =
+        image(X, (int64_t[4]){k[IMAGES], k[CIN], k[H], k[WIDTH]}, k[LDX], k[X_ALIGN]);
     const SpDnnArray w = image(W, (int64_t[4]){k[COUT], k[CIN], k[KH], k[KW]}, k[CIN], k[W_ALIGN]);
-    const SpDnnArray y = image(RESULT, (int64_t[4]){1, k[COUT], ho, wo}, k[COUT], k[Y_ALIGN]);
+    const SpDnnArray y =
+        image(RESULT, (int64_t[4]){k[IMAGES], k[COUT], ho, wo}, k[COUT], k[Y_ALIGN]);
     cudnnBackendDescriptor_t c = conv_description(b, k);
     cudnnBackendDescriptor_t op =
         sp_dnn_make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);

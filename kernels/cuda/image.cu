@@ -4,10 +4,11 @@
 static __global__ void axis_add_kernel(SpAxisAdd a)
 {
     const int64_t half = a.c / 2;
-    SP_EACH(at, a.h * a.w * a.c)
+    SP_EACH(at, a.n * a.h * a.w * a.c)
     {
-        int64_t k, j;
-        const int64_t pixel = sp_divide(at, a.c, &k), i = sp_divide(pixel, a.w, &j);
+        int64_t k, j, i;
+        const int64_t pixel = sp_divide(at, a.c, &k), line = sp_divide(pixel, a.w, &j);
+        sp_divide(line, a.h, &i);
         if (k < 2 * half)
             a.x[at] += k < half ? a.u[j * half + k] : a.v[i * half + k - half];
     }
@@ -68,7 +69,7 @@ static __global__ void depth_activation_kernel(SpDepthActivation a)
     }
 }
 
-SP_OP(axis_add, SpAxisAdd, sp_blocks(cuda, a->h * a->w * a->c))
+SP_OP(axis_add, SpAxisAdd, sp_blocks(cuda, a->n * a->h * a->w * a->c))
 SP_OP(average_pool, SpAveragePool, sp_blocks(cuda, a->n *(a->h / 2) * (a->w / 2) * a->c))
 SP_OP(resize, SpResize, sp_blocks(cuda, a->n * a->ho * a->wo * a->c))
 SP_OP(normalize_image, SpNormalizeImage, sp_blocks(cuda, 3 * a->pixels))

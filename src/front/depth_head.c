@@ -1,13 +1,23 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "base/minmax.h"
 #include "front/internal.h"
 #include "nn/dump.h"
 #include "nn/stream.h"
 
+/* Frames that a card with room for the taps takes at a time: the coarsest maps of one fill a tenth
+ * of it. */
+enum { TOGETHER = 4 };
+
 static void resize(SpNn *nn, SpFeatureMap x, SpFeatureMap y)
 {
-    sp_nn_run(nn, resize, &(SpResize){x.x, 1, x.h, x.w, x.c, y.x, y.h, y.w, y.c});
+    sp_nn_run(nn, resize, &(SpResize){x.x, x.n, x.h, x.w, x.c, y.x, y.h, y.w, y.c});
+}
+
+static int64_t count_of(SpFeatureMap x)
+{
+    return x.n * x.h * x.w * x.c;
 }
 
 /* y = conv(x), without stride. */
@@ -23,8 +33,8 @@ _Static_assert(offsetof(SpDepthHead, output2b) ==
 void sp_residual_unit_run(SpNn *nn, const SpResidualUnit *unit, SpFeatureMap x)
 {
     SP_NN_SCOPE(nn);
-    const SpFeatureMap middle = sp_nn_feature_map(nn, x.h, x.w, x.c);
-    sp_nn_run(nn, elementwise, &(SpElementwise){x.x, x.h * x.w * x.c, 1, NULL, 0, SP_RELU, x.x});
+    const SpFeatureMap middle = sp_nn_feature_map(nn, x.n, x.h, x.w, x.c);
+    sp_nn_run(nn, elementwise, &(SpElementwise){x.x, count_of(x), 1, NULL, 0, SP_RELU, x.x});
     sp_nn_convolve(nn, x, &unit->conv1, 1, SP_RELU, NULL, middle);
     sp_nn_convolve(nn, middle, &unit->conv2, 1, SP_IDENTITY, x.x, x);
 }
@@ -64,7 +74,7 @@ SpUvTables sp_uv_tables(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
 
 void sp_uv_add(SpNn *nn, SpUvTables uv, SpFeatureMap x)
 {
-    sp_nn_run(nn, axis_add, &(SpAxisAdd){x.x, x.h, x.w, x.c, uv.u, uv.v});
+    sp_nn_run(nn, axis_add, &(SpAxisAdd){x.x, x.n, x.h, x.w, x.c, uv.u, uv.v});
 }
 
 SpDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn, const SpFrontDims *dims)
@@ -85,20 +95,21 @@ SpDepthHead sp_depth_head_pack(const SpFront *front, SpNn *nn, const SpFrontDims
     return head;
 }
 
-/* Step 1: a tap's tokens as the k-th map of the pyramid, before layer_rn, into `out`. */
+/* Step 1: a tap's tokens as the k-th maps of the pyramid, before layer_rn, into `out`. */
 static void pyramid(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
                     const SpDepthHead *head, const float *tap, int k, SpFeatureMap out)
 {
-    const int64_t width = front->width, n = dims->patches, plane = dims->frames * n * width;
+    const int64_t width = front->width, rows = out.n * dims->patches;
+    const int64_t plane = dims->frames * dims->patches * width;
     SP_NN_SCOPE(nn);
-    SpFeatureMap tokens = sp_nn_feature_map(nn, dims->gh, dims->gw, 2 * width);
+    SpFeatureMap tokens = sp_nn_feature_map(nn, out.n, dims->gh, dims->gw, 2 * width);
     const SpFeatureMap projected =
-        k == 2 ? out : sp_nn_feature_map(nn, dims->gh, dims->gw, head->project[k].w.dim[0]);
+        k == 2 ? out : sp_nn_feature_map(nn, out.n, dims->gh, dims->gw, head->project[k].w.dim[0]);
     for (int64_t half = 0; half < 2; half++)
         sp_nn_copy_rows(nn, nn->plan.taps_on_device ? SP_ON_DEVICE : SP_UPLOAD,
-                        tokens.x + half * width, 2 * width, tap + half * plane, width, width, n);
-    sp_norm_run(nn, &head->norm, tokens.x, n, tokens.x);
-    sp_nn_dump(nn, tokens.x, 2, SP_DIMS(n, 2 * width), "front/dpt/norm%d", k);
+                        tokens.x + half * width, 2 * width, tap + half * plane, width, width, rows);
+    sp_norm_run(nn, &head->norm, tokens.x, rows, tokens.x);
+    sp_nn_dump(nn, tokens.x, 2, SP_DIMS(rows, 2 * width), "front/dpt/norm%d", k);
     convolve(nn, tokens, &head->project[k], projected);
     sp_nn_dump_map(nn, projected, "front/dpt/project%d", k);
     sp_uv_add(nn, head->uv[k], projected);
@@ -113,28 +124,28 @@ static void pyramid(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
 static void fuse(SpNn *nn, const SpDepthHead *head, int k, SpFeatureMap x, SpFeatureMap to)
 {
     SP_NN_SCOPE(nn);
-    const SpFeatureMap mixed = sp_nn_feature_map(nn, x.h, x.w, x.c);
+    const SpFeatureMap mixed = sp_nn_feature_map(nn, x.n, x.h, x.w, x.c);
     sp_residual_unit_run(nn, &head->unit2[k], x);
     convolve(nn, x, &head->out_conv[k], mixed);
     resize(nn, mixed, to);
     sp_nn_dump_map(nn, to, "front/dpt/fuse%d", k + 1);
 }
 
-/* Steps 4 to 7: the fused map [8 gh, 8 gw] to depth and confidence of the image. */
+/* Steps 4 to 7: the fused maps [n, 8 gh, 8 gw] to depth and confidence of the images. */
 static void finish(SpNn *nn, const SpFrontDims *dims, const SpDepthHead *head, SpFeatureMap fused,
                    float *depth, float *confidence)
 {
-    const int64_t pixels = dims->height * dims->width;
+    const int64_t n = fused.n, pixels = n * dims->height * dims->width;
     SP_NN_SCOPE(nn);
     const SpFeatureMap full =
-        sp_nn_feature_map(nn, dims->height, dims->width, head->output1.w.dim[0]);
-    const SpFeatureMap small = sp_nn_feature_map(nn, fused.h, fused.w, full.c);
+        sp_nn_feature_map(nn, n, dims->height, dims->width, head->output1.w.dim[0]);
+    const SpFeatureMap small = sp_nn_feature_map(nn, n, fused.h, fused.w, full.c);
     convolve(nn, fused, &head->output1, small);
     sp_nn_dump_map(nn, small, "front/dpt/conv1");
     resize(nn, small, full);
     sp_uv_add(nn, head->uv_full, full);
-    const SpFeatureMap hidden = sp_nn_feature_map(nn, full.h, full.w, head->output2a.w.dim[0]);
-    const SpFeatureMap out = sp_nn_feature_map(nn, full.h, full.w, 2);
+    const SpFeatureMap hidden = sp_nn_feature_map(nn, n, full.h, full.w, head->output2a.w.dim[0]);
+    const SpFeatureMap out = sp_nn_feature_map(nn, n, full.h, full.w, 2);
     sp_nn_convolve(nn, full, &head->output2a, 1, SP_RELU, NULL, hidden);
     convolve(nn, hidden, &head->output2b, out);
     sp_nn_dump_map(nn, out, "front/dpt/before_activation");
@@ -142,27 +153,37 @@ static void finish(SpNn *nn, const SpFrontDims *dims, const SpDepthHead *head, S
     float *maps[2] = {full.x, full.x + pixels};
     const int64_t *shape = SP_DIMS(dims->height, dims->width);
     sp_nn_run(nn, depth_activation, &(SpDepthActivation){out.x, pixels, maps[0], maps[1]});
-    sp_nn_copy(nn, SP_DOWNLOAD_LATER, depth, maps[0], pixels);
-    sp_nn_copy(nn, SP_DOWNLOAD_LATER, confidence, maps[1], pixels);
+    for (int64_t i = 0, image = pixels / n; i < n; i++) {
+        float *to = nn->dry ? NULL : depth + i * image;
+        sp_nn_copy(nn, SP_DOWNLOAD_LATER, to, maps[0] + i * image, image);
+        to = nn->dry ? NULL : confidence + i * image;
+        sp_nn_copy(nn, SP_DOWNLOAD_LATER, to, maps[1] + i * image, image);
+    }
     sp_nn_dump(nn, maps[0], 2, shape, "front/dpt/depth");
     sp_nn_dump(nn, maps[1], 2, shape, "front/dpt/conf");
 }
 
-void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                         const SpDepthHead *head, const float *const tap[SP_FRONT_TAPS],
-                         float *depth, float *confidence)
+int64_t sp_depth_head_frames(const SpNn *nn, const SpFrontDims *dims)
+{
+    const bool together = nn->plan.taps_on_device && !nn->device->reads_host && !nn->dump;
+    return together ? sp_min(TOGETHER, dims->frames) : 1;
+}
+
+void sp_depth_head_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
+                       const SpDepthHead *head, int64_t n, const float *const tap[SP_FRONT_TAPS],
+                       float *depth, float *confidence)
 {
     const int64_t gh = dims->gh, gw = dims->gw, c = head->layer_rn[0].w.dim[0];
     const int64_t rows[SP_FRONT_TAPS] = {4 * gh, 2 * gh, gh, (gh + 1) / 2};
     const int64_t columns[SP_FRONT_TAPS] = {4 * gw, 2 * gw, gw, (gw + 1) / 2};
     SP_NN_SCOPE(nn);
-    const SpFeatureMap fused = sp_nn_feature_map(nn, 8 * gh, 8 * gw, c);
+    const SpFeatureMap fused = sp_nn_feature_map(nn, n, 8 * gh, 8 * gw, c);
     SpFeatureMap r[SP_FRONT_TAPS], o = {0};
     for (int k = 0; k < SP_FRONT_TAPS; k++) {
-        r[k] = sp_nn_feature_map(nn, rows[k], columns[k], c);
+        r[k] = sp_nn_feature_map(nn, n, rows[k], columns[k], c);
         SP_NN_SCOPE(nn);
         const SpFeatureMap from =
-            sp_nn_feature_map(nn, rows[k], columns[k], head->project[k].w.dim[0]);
+            sp_nn_feature_map(nn, n, rows[k], columns[k], head->project[k].w.dim[0]);
         pyramid(front, nn, dims, head, tap[k], k, from);
         convolve(nn, from, &head->layer_rn[k], r[k]);
         sp_nn_dump_map(nn, r[k], "front/dpt/rn%d", k);
@@ -172,9 +193,9 @@ void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims
         if (k < SP_FRONT_TAPS - 1) {
             sp_residual_unit_run(nn, &head->unit1[k], x);
             sp_nn_run(nn, elementwise,
-                      &(SpElementwise){x.x, x.h * x.w * x.c, 1, o.x, 0, SP_IDENTITY, x.x});
+                      &(SpElementwise){x.x, count_of(x), 1, o.x, 0, SP_IDENTITY, x.x});
         }
-        o = k ? sp_nn_feature_map(nn, r[k - 1].h, r[k - 1].w, c) : fused;
+        o = k ? sp_nn_feature_map(nn, n, r[k - 1].h, r[k - 1].w, c) : fused;
         fuse(nn, head, k, x, o);
     }
     finish(nn, dims, head, fused, depth, confidence);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/minmax.h"
 #include "front/internal.h"
 #include "geometry/camera.h"
 #include "nn/stream.h"
@@ -76,17 +77,21 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     const SpDepthHead head = sp_depth_head_pack(front, nn, dims);
     sp_nn_precision(nn, SP_PRECISION_TF32);
     SpStream rest = sp_stream_load(nn, head.weight_group, 1);
-    /* Every frame needs the same memory: a dry run looks at one. */
-    const int64_t frames = sp_nn_loop_begin(nn, dims->frames);
-    for (int64_t t = 0; t < frames; t++) {
+    /* Every group of frames needs the same memory, or less: a dry run looks at one. */
+    const int64_t together = sp_depth_head_frames(nn, dims);
+    const int64_t groups = (dims->frames + together - 1) / together;
+    const int64_t rounds = sp_nn_loop_begin(nn, groups);
+    for (int64_t round = 0; round < rounds; round++) {
+        const int64_t t = round * together, n = sp_min(together, dims->frames - t);
         const float *tap[SP_FRONT_TAPS];
         for (int k = 0; k < SP_FRONT_TAPS; k++)
             tap[k] = features->tap[k] + t * map;
-        sp_depth_head_frame(front, nn, dims, &head, tap, nn->dry ? NULL : output->depth + t * image,
-                            nn->dry ? NULL : output->confidence + t * image);
-        sp_progress(nn->progress, (double)(t + 1), (double)dims->frames);
+        sp_depth_head_run(front, nn, dims, &head, n, tap,
+                          nn->dry ? NULL : output->depth + t * image,
+                          nn->dry ? NULL : output->confidence + t * image);
+        sp_progress(nn->progress, (double)(t + n), (double)dims->frames);
     }
-    sp_nn_loop_end(nn, dims->frames);
+    sp_nn_loop_end(nn, groups);
     if (!nn->dry) /* the last maps are there then */
         sp_nn_fail(nn, nn->device->status(nn->device));
     sp_nn_precision(nn, SP_PRECISION_F32);

@@ -148,10 +148,13 @@ SpUvTables sp_uv_tables(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
 /* Adds it to x. */
 void sp_uv_add(SpNn *nn, SpUvTables uv, SpFeatureMap x);
 
-/* One frame through the packed depth head: tap[k] is that frame's part of SpFrontFeatures' of
- * `dims`; depth, confidence host [H, W], there once the device's status has been asked for. */
-void sp_depth_head_frame(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                         const SpDepthHead *head, const float *const tap[SP_FRONT_TAPS],
-                         float *depth, float *confidence);
+/* How many frames go through the depth head together. */
+int64_t sp_depth_head_frames(const SpNn *nn, const SpFrontDims *dims);
+
+/* n frames through the packed depth head: tap[k] is the first one's part of SpFrontFeatures' of
+ * `dims`; depth, confidence host [n, H, W], there once the device's status has been asked for. */
+void sp_depth_head_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
+                       const SpDepthHead *head, int64_t n, const float *const tap[SP_FRONT_TAPS],
+                       float *depth, float *confidence);
 
 #endif

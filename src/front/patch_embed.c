@@ -48,14 +48,14 @@ static void embed(const SpFront *front, SpNn *nn, const SpFrontDims *dims, const
     const int64_t width = front->width, first = 1 + e->registers,
                   pixels = dims->height * dims->width;
     SP_NN_SCOPE(nn);
-    const SpFeatureMap image = sp_nn_feature_map(nn, dims->height, dims->width, 3);
+    const SpFeatureMap image = sp_nn_feature_map(nn, 1, dims->height, dims->width, 3);
     const SpConvWeights proj = sp_nn_conv_pack(nn, &e->proj);
     for (int64_t t = 0; t < dims->frames; t++, x += (first + dims->patches) * width) {
         normalise(nn, nn->dry ? NULL : video + t * 3 * pixels, image);
         sp_nn_dump_map(nn, image, "front/patch_embed/normalised");
         sp_nn_copy(nn, SP_ON_DEVICE, x, c->special, first * width);
         sp_nn_convolve(nn, image, &proj, front->patch, SP_IDENTITY, c->position,
-                       (SpFeatureMap){x + first * width, dims->gh, dims->gw, width});
+                       (SpFeatureMap){x + first * width, 1, dims->gh, dims->gw, width});
         sp_nn_dump(nn, x, 2, SP_DIMS(first + dims->patches, width), "front/patch_embed/tokens_in");
     }
 }

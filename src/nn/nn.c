@@ -158,9 +158,9 @@ SpConvWeights sp_nn_conv_pack(SpNn *nn, const SpConvWeights *conv)
     return packed;
 }
 
-SpFeatureMap sp_nn_feature_map(SpNn *nn, int64_t h, int64_t w, int64_t c)
+SpFeatureMap sp_nn_feature_map(SpNn *nn, int64_t n, int64_t h, int64_t w, int64_t c)
 {
-    return (SpFeatureMap){sp_nn_alloc(nn, h * w * c), h, w, c};
+    return (SpFeatureMap){sp_nn_alloc(nn, n * h * w * c), n, h, w, c};
 }
 
 void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, int64_t stride,
@@ -168,12 +168,13 @@ void sp_nn_convolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, int64_t
 {
     const int64_t k = conv->w.dim[2];
     sp_nn_run(nn, conv2d,
-              &(SpConv2d){x.x, 1, x.h, x.w, x.c, x.c, conv->packed, y.c, k, k, stride,
+              &(SpConv2d){x.x, x.n, x.h, x.w, x.c, x.c, conv->packed, y.c, k, k, stride,
                           k > stride ? k / 2 : 0, conv->b, act, residual, y.x, y.c});
 }
 
 void sp_nn_deconvolve(SpNn *nn, SpFeatureMap x, const SpConvWeights *conv, SpFeatureMap y)
 {
-    sp_nn_run(nn, deconv,
-              &(SpDeconv){x.x, 1, x.h, x.w, x.c, conv->packed, y.c, conv->w.dim[2], conv->b, y.x});
+    sp_nn_run(
+        nn, deconv,
+        &(SpDeconv){x.x, x.n, x.h, x.w, x.c, conv->packed, y.c, conv->w.dim[2], conv->b, y.x});
 }

@@ -145,14 +145,14 @@ SpConvWeights sp_nn_conv_pack(SpNn *nn, const SpConvWeights *conv);
 void sp_nn_conv_alloc(SpNn *nn, SpConvWeights *conv);
 void sp_nn_conv_fill(SpNn *nn, const SpConvWeights *conv);
 
-/* A map of features on the device, [h, w, c]. */
+/* Maps of features of n images on the device, [n, h, w, c]. */
 typedef struct SpFeatureMap {
     float *x;
-    int64_t h, w, c;
+    int64_t n, h, w, c;
 } SpFeatureMap;
 
-/* One in arena memory. */
-SpFeatureMap sp_nn_feature_map(SpNn *nn, int64_t h, int64_t w, int64_t c);
+/* In arena memory. */
+SpFeatureMap sp_nn_feature_map(SpNn *nn, int64_t n, int64_t h, int64_t w, int64_t c);
 
 /* y = act(conv(x)) + residual, which has y's shape or is NULL; `conv` is packed. Kernels that
  * overlap are padded by k / 2, patches (k = stride) are not. */

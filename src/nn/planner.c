@@ -150,8 +150,8 @@ static void run_one(SpNn *nn, SpWork kind, float *x, float *w, float *y)
                          (SpAttention){1, ROWS, ROWS, .q = x, .q_row = W, .k = x, .k_row = W,
                                        .v = x, .v_row = W, .y = y});
     else
-        sp_nn_convolve(nn, (SpFeatureMap){x, SIDE, SIDE, CHANNELS}, &conv, 1, SP_IDENTITY, NULL,
-                       (SpFeatureMap){y, SIDE, SIDE, CHANNELS});
+        sp_nn_convolve(nn, (SpFeatureMap){x, 1, SIDE, SIDE, CHANNELS}, &conv, 1, SP_IDENTITY, NULL,
+                       (SpFeatureMap){y, 1, SIDE, SIDE, CHANNELS});
 }
 
 /* Operations a second: the second of two runs, as the first one touches the memory. */

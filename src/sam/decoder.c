@@ -111,10 +111,10 @@ static void upscale(const SpSam *sam, SpNn *nn, const float *z, float *out)
 {
     const SpSamDecoder *d = &sam->decoder;
     const int64_t grid = sam->vision.grid;
-    const SpFeatureMap image = {(float *)(uintptr_t)z, grid, grid, sam->width};
-    const SpFeatureMap upscaled = {out, 4 * grid, 4 * grid, sam->decoder.up2.w.dim[1]};
+    const SpFeatureMap image = {(float *)(uintptr_t)z, 1, grid, grid, sam->width};
+    const SpFeatureMap upscaled = {out, 1, 4 * grid, 4 * grid, sam->decoder.up2.w.dim[1]};
     SP_NN_SCOPE(nn);
-    const SpFeatureMap twice = sp_nn_feature_map(nn, 2 * grid, 2 * grid, d->up1.w.dim[1]);
+    const SpFeatureMap twice = sp_nn_feature_map(nn, 1, 2 * grid, 2 * grid, d->up1.w.dim[1]);
     deconvolve(nn, &d->up1, image, twice);
     sp_norm_run(nn, &d->up_norm, twice.x, twice.h * twice.w, twice.x);
     gelu(nn, twice);

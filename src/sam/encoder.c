@@ -13,12 +13,12 @@ static void embed(const SpSam *sam, SpNn *nn, const float *image, float *x)
 {
     const SpSamVision *v = &sam->vision;
     SP_NN_SCOPE(nn);
-    const SpFeatureMap pixels = sp_nn_feature_map(nn, sam->side, sam->side, 3);
+    const SpFeatureMap pixels = sp_nn_feature_map(nn, 1, sam->side, sam->side, 3);
     const SpConvWeights projection = sp_nn_conv_pack(nn, &v->embed);
     sp_nn_copy(nn, SP_UPLOAD, pixels.x, image, 3 * sam->side * sam->side);
     sp_nn_dump_map(nn, pixels, "sam/vision/pixel_values");
     sp_nn_convolve(nn, pixels, &projection, v->patch, SP_IDENTITY, v->positions,
-                   (SpFeatureMap){x, v->grid, v->grid, v->width});
+                   (SpFeatureMap){x, 1, v->grid, v->grid, v->width});
     sp_nn_dump(nn, x, 3, SP_DIMS(v->grid, v->grid, v->width), "sam/vision/patches_plus_position");
 }
 
@@ -53,8 +53,8 @@ static void neck(const SpSam *sam, SpNn *nn, const float *x, float *embedding)
     const SpSamVision *v = &sam->vision;
     const int64_t pixels = v->grid * v->grid, d = sam->width;
     SP_NN_SCOPE(nn);
-    const SpFeatureMap narrow = sp_nn_feature_map(nn, v->grid, v->grid, d);
-    const SpFeatureMap out = {embedding, v->grid, v->grid, d};
+    const SpFeatureMap narrow = sp_nn_feature_map(nn, 1, v->grid, v->grid, d);
+    const SpFeatureMap out = {embedding, 1, v->grid, v->grid, d};
     const SpConvWeights neck2 = sp_nn_conv_pack(nn, &v->neck2);
     sp_dense_run(nn, &v->neck1, x, pixels, SP_IDENTITY, narrow.x);
     sp_norm_run(nn, &v->neck_norm1, narrow.x, pixels, narrow.x);

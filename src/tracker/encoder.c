@@ -18,7 +18,7 @@ static void normalise(SpNn *nn, SpFeatureMap map, bool relu)
 static SpFeatureMap strided(SpNn *nn, SpFeatureMap in, const SpConvWeights *conv, int64_t stride)
 {
     const int64_t k = conv->w.dim[2], pad = k / 2;
-    const SpFeatureMap out = sp_nn_feature_map(nn, (in.h + 2 * pad - k) / stride + 1,
+    const SpFeatureMap out = sp_nn_feature_map(nn, 1, (in.h + 2 * pad - k) / stride + 1,
                                                (in.w + 2 * pad - k) / stride + 1, conv->w.dim[0]);
     convolve(nn, in, conv, stride, out);
     return out;
@@ -45,16 +45,17 @@ void sp_encoder_run(const SpEncoder *e, SpNn *nn, const float *image, int64_t h,
                     float *features)
 {
     SP_NN_SCOPE(nn);
-    SpFeatureMap x = strided(nn, (SpFeatureMap){(float *)(uintptr_t)image, h, w, 3}, &e->conv1, 2);
+    SpFeatureMap x =
+        strided(nn, (SpFeatureMap){(float *)(uintptr_t)image, 1, h, w, 3}, &e->conv1, 2);
     normalise(nn, x, true);
-    const SpFeatureMap all = sp_nn_feature_map(nn, h / 4, w / 4, e->conv2.w.dim[1]);
+    const SpFeatureMap all = sp_nn_feature_map(nn, 1, h / 4, w / 4, e->conv2.w.dim[1]);
     int64_t column = 0;
     for (int s = 0; s < SP_ENCODER_STAGES; s++) {
         for (int i = 0; i < 2; i++) {
             const SpEncoderBlock *block = &e->block[s][i];
             const SpFeatureMap y =
-                sp_nn_feature_map(nn, (x.h - 1) / block->stride + 1, (x.w - 1) / block->stride + 1,
-                                  block->conv2.w.dim[0]);
+                sp_nn_feature_map(nn, 1, (x.h - 1) / block->stride + 1,
+                                  (x.w - 1) / block->stride + 1, block->conv2.w.dim[0]);
             residual_block(nn, block, x, y);
             x = y;
         }
@@ -64,7 +65,7 @@ void sp_encoder_run(const SpEncoder *e, SpNn *nn, const float *image, int64_t h,
     }
     const SpFeatureMap mixed = strided(nn, all, &e->conv2, 1);
     normalise(nn, mixed, true);
-    const SpFeatureMap out = {features, mixed.h, mixed.w, e->conv3.w.dim[0]};
+    const SpFeatureMap out = {features, 1, mixed.h, mixed.w, e->conv3.w.dim[0]};
     convolve(nn, mixed, &e->conv3, 1, out);
     sp_nn_run(nn, l2_normalize, &(SpL2Normalize){features, out.h * out.w, out.c});
 }

@@ -25,7 +25,7 @@ void sp_dump_features(SpNn *nn, const SpWindow *w)
 {
     for (int l = 0; l < SP_CORRELATION_LEVELS; l++) {
         const SpCorrelationLevel *level = &w->cache.level[l];
-        const SpFeatureMap map = {level->features, level->h, level->w, w->cache.channels};
+        const SpFeatureMap map = {level->features, 1, level->h, level->w, w->cache.channels};
         sp_nn_dump_map(nn, map, "tracker/fnet/%spyramid%d", w->label, l);
     }
 }

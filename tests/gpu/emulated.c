@@ -36,7 +36,7 @@ int main(void)
     if (!goldens || !check_status(front_make(goldens, "front_tiny", SP_F32, &front), "weights") ||
         !check_status(sp_cpu_open(1, &cpu), "cpu"))
         return check_end();
-    Clip exact = clip_of_noise(2, 42, 56), ours = clip_again(&exact), again = clip_again(&exact);
+    Clip exact = clip_of_noise(6, 42, 56), ours = clip_again(&exact), again = clip_again(&exact);
     SpPlan plan = {.weights = SP_IN_PLACE};
     check_status(front_run(&front, cpu, &plan, &exact, &took), "the CPU");
     plan.weights = SP_RESIDENT;
@@ -49,6 +49,13 @@ int main(void)
     check(memcmp(ours.depth, again.depth,
                  (size_t)(ours.frames * ours.height * ours.width) * sizeof *ours.depth) == 0,
           "streamed, threads in the other order: the same bits");
+    plan = (SpPlan){.weights = SP_RESIDENT, .taps_on_device = true};
+    check_status(front_run(&front, gpu, &plan, &again, &took),
+                 "four frames' depth at a time, then two");
+    check(took.planned == took.peak, "as much memory as planned");
+    check(memcmp(ours.depth, again.depth,
+                 (size_t)(ours.frames * ours.height * ours.width) * sizeof *ours.depth) == 0,
+          "four frames' depth at a time: the same bits");
     plan = (SpPlan){.weights = SP_RESIDENT, .precision = SP_PRECISION_BF16};
     check_status(front_run(&front, gpu, &plan, &again, &took), "bf16");
     correlate("bf16", &again, &exact);

@@ -71,15 +71,15 @@ static void map_relu(SpDevice *device, float *y)
     map_case(device, y, 1, -1, SP_RELU);
 }
 
-enum { MAP_H = 6, MAP_W = 5, MAP_C = 14 };
+enum { MAPS = 3, MAP_H = 6, MAP_W = 5, MAP_C = 14 };
 static void axis_add(SpDevice *device, float *y)
 {
     Scope s = {.device = device};
-    float *x = put(&s, y, MAP_H * MAP_W * MAP_C * sizeof *y);
-    device->ops.axis_add(device,
-                         &(SpAxisAdd){x, MAP_H, MAP_W, MAP_C, put_noise(&s, "u", MAP_W * MAP_C / 2),
-                                      put_noise(&s, "v", MAP_H * MAP_C / 2)});
-    get(&s, x, y, MAP_H * MAP_W * MAP_C);
+    float *x = put(&s, y, MAPS * MAP_H * MAP_W * MAP_C * sizeof *y);
+    device->ops.axis_add(device, &(SpAxisAdd){x, MAPS, MAP_H, MAP_W, MAP_C,
+                                              put_noise(&s, "u", MAP_W * MAP_C / 2),
+                                              put_noise(&s, "v", MAP_H * MAP_C / 2)});
+    get(&s, x, y, MAPS * MAP_H * MAP_W * MAP_C);
     end(&s);
 }
 
@@ -343,7 +343,7 @@ const OpCase op_small[] = {
     {"map gelu", map_gelu, MAP, 2e-6, 0, false},
     {"map periodic", map_periodic, MAP, 2e-6, 0, false},
     {"map relu", map_relu, MAP, 0, 0, false},
-    {"axis add", axis_add, MAP_H *MAP_W *MAP_C, 0, 0, false},
+    {"axis add", axis_add, MAPS *MAP_H *MAP_W *MAP_C, 0, 0, false},
     {"modulate", modulate, 7 * 31, 1e-6, 0, false},
     {"resize", resize, 2 * RESIZE_H *RESIZE_W *RESIZE_LD, 5e-6, 0, false},
     {"average pool", average_pool, 2 * 3 * 4 * 5, 1e-6, 0, false},

@@ -272,8 +272,8 @@ static void depth_head(void **state)
         const float *frame[SP_FRONT_TAPS];
         for (int k = 0; k < SP_FRONT_TAPS; k++)
             frame[k] = tap[k] + t * n * width;
-        sp_depth_head_frame(front, &nn, &dims, &head, frame, depth + t * image,
-                            confidence + t * image);
+        sp_depth_head_run(front, &nn, &dims, &head, 1, frame, depth + t * image,
+                          confidence + t * image);
     }
     model_check(&nn);
     golden_compare(g, "depth", depth, UNIT);
@@ -286,7 +286,7 @@ static void depth_head(void **state)
     float *x = sp_nn_alloc(&nn, 30 * 32);
     for (int64_t i = 0; i < 30 * 32; i++)
         x[i % 30 * 32 + i / 30] = input[i];
-    sp_residual_unit_run(&nn, &head.unit1[2], (SpFeatureMap){x, 6, 5, 32});
+    sp_residual_unit_run(&nn, &head.unit1[2], (SpFeatureMap){x, 1, 6, 5, 32});
     float *rcu = golden_channels_first(x, 1, 30, 32);
     golden_compare(g, "rcu.output", rcu, UNIT);
     free(depth), free(confidence), free(rcu);
@@ -311,7 +311,7 @@ static void uv_embedding(void **state)
         const int64_t stride = h * w > 2000 ? 7 : 1;
         const SpFrontDims dims = sp_front_dims(front, 1, cases[i][3], cases[i][4]);
         float *x = golden_zeros(h * w * c), *some = golden_zeros(h * w * c);
-        sp_uv_add(&nn, sp_uv_tables(front, &nn, &dims, h, w, c), (SpFeatureMap){x, h, w, c});
+        sp_uv_add(&nn, sp_uv_tables(front, &nn, &dims, h, w, c), (SpFeatureMap){x, 1, h, w, c});
         float *to = some;
         for (int64_t p = 0; p < h * w; p++)
             if (p / w % stride == 0 && p % w % stride == 0) {

@@ -243,7 +243,8 @@ static SpStatus run_tracker(const Case *c, SpNn *nn)
         }
     const SpTrackerInput in = {c->frames, c->height, c->width, c->video, c->depth, confident, k,
                                c2w,       c->points, c->query, 0,        false,    0};
-    const SpTrackerSettings settings = {.iterations = 1, .support = c->support, .seed = 7, .replace_ratio = 0.2};
+    const SpTrackerSettings settings = {
+        .iterations = 1, .support = c->support, .seed = 7, .replace_ratio = 0.2};
     SpTrackerOutput out;
     float **const part[] = {&out.tracks,     &out.camera_points, &out.visibility,
                             &out.confidence, &out.dynamic,       &out.c2w,
