@@ -63,7 +63,7 @@ static SpBlock *bind_blocks(SpBinder *b, const BlockKind *kind, int64_t *depth)
 
 static int64_t config(SpBinder *b, const char *key, int64_t default_value)
 {
-    return (int64_t)sp_bind_number(b, key, (double)default_value, 1, 1 << 20);
+    return sp_bind_whole(b, key, default_value, 1, 1 << 20);
 }
 
 static float config_eps(SpBinder *b, const char *key, double default_value)
@@ -124,7 +124,7 @@ static void bind_camera(SpBinder *b, SpFront *f)
     const int64_t d = h->width = 2 * f->width;
     const float eps = config_eps(b, "cam_norm_eps", 1e-5);
     h->adaptive_norm = (SpNorm){.width = d, .eps = config_eps(b, "cam_adaln_eps", 1e-6)};
-    h->rounds = (int64_t)sp_bind_number(b, "cam_iterations", 4, 1, MAX_ROUNDS);
+    h->rounds = sp_bind_whole(b, "cam_iterations", 4, 1, MAX_ROUNDS);
     sp_bind_into_group(b, SP_HOST_GROUP);
     h->empty_pose = sp_bind_floats(b, SP_FRONT_ENCODING, CAMERA "empty_pose_tokens");
     h->weight_group = sp_bind_new_group(b);

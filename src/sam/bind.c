@@ -136,8 +136,8 @@ static SpSamHead bind_head(SpBinder *b, int64_t in, int64_t out, const char *pre
 static void bind_decoder(SpBinder *b, SpSam *sam)
 {
     SpSamDecoder *d = &sam->decoder;
-    const double heads = sp_bind_number(b, "decoder_heads", DEFAULT_HEADS, 1, 256);
-    d->heads = (int64_t)sp_bind_number(b, "mask_decoder_config.num_attention_heads", heads, 1, 256);
+    const int64_t heads = sp_bind_whole(b, "decoder_heads", DEFAULT_HEADS, 1, 256);
+    d->heads = sp_bind_whole(b, "mask_decoder_config.num_attention_heads", heads, 1, 256);
     sp_bind_into_group(b, SP_HOST_GROUP);
     d->iou_token = sp_bind_floats(b, sam->width, DECODER "iou_token.weight");
     d->mask_tokens = sp_bind_floats(b, SP_SAM_MASKS * sam->width, DECODER "mask_tokens.weight");
@@ -164,7 +164,7 @@ void sp_sam_bind(SpBinder *b, SpSam *sam)
     if (b->status.code != SP_OK)
         return;
     sam->crop_scale = sp_bind_number(b, "zoom", 0, 0, 16);
-    sam->crops = (int)sp_bind_number(b, "looks", 1, 1, 8);
+    sam->crops = (int)sp_bind_whole(b, "looks", 1, 1, 8);
     sam->threshold = sp_bind_number(b, "mask_threshold", 0, -100, 100);
     sam->decoder.weight_group = sp_bind_new_group(b);
     bind_prompt(b, sam);

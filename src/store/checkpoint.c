@@ -274,6 +274,18 @@ double sp_bind_number(SpBinder *binder, const char *key, double default_value, d
     return item->valuedouble;
 }
 
+int64_t sp_bind_whole(SpBinder *binder, const char *key, int64_t default_value, int64_t min,
+                      int64_t max)
+{
+    const double number =
+        sp_bind_number(binder, key, (double)default_value, (double)min, (double)max);
+    if (number != floor(number)) {
+        sp_bind_fail(binder, "config.json: %s is not a whole number", key);
+        return default_value;
+    }
+    return (int64_t)number;
+}
+
 bool sp_bind_numbers(SpBinder *binder, const char *key, int count, int64_t *out)
 {
     const cJSON *item = config_item(binder, key), *number;
@@ -282,12 +294,13 @@ bool sp_bind_numbers(SpBinder *binder, const char *key, int count, int64_t *out)
     int i = 0;
     cJSON_ArrayForEach(number, item)
     {
-        if (i == count || !cJSON_IsNumber(number) || fabs(number->valuedouble) > 1e9)
+        if (i == count || !cJSON_IsNumber(number) || fabs(number->valuedouble) > 1e9 ||
+            number->valuedouble != floor(number->valuedouble))
             break;
         out[i++] = (int64_t)number->valuedouble;
     }
     if (i != count || cJSON_GetArraySize(item) != count)
-        sp_bind_fail(binder, "config.json: %s is not a list of %d numbers", key, count);
+        sp_bind_fail(binder, "config.json: %s is not a list of %d whole numbers", key, count);
     return true;
 }
 

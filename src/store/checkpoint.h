@@ -59,6 +59,10 @@ void sp_bind_fail(SpBinder *binder, const char *format, ...) __attribute__((form
 double sp_bind_number(SpBinder *binder, const char *key, double default_value, double min,
                       double max);
 
+/* Likewise a whole number: one with a fraction is an error. */
+int64_t sp_bind_whole(SpBinder *binder, const char *key, int64_t default_value, int64_t min,
+                      int64_t max);
+
 /* Whole numbers of the array `key`: fills out[0 .. count) and returns true; false when absent. */
 bool sp_bind_numbers(SpBinder *binder, const char *key, int count, int64_t *out);
 

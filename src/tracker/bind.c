@@ -118,13 +118,6 @@ static void bind_encoder(SpBinder *b, SpTracker *t)
     t->channels = e->conv3.w.dim[0];
 }
 
-/* A whole number of config.json. */
-static int64_t bind_int(SpBinder *b, const char *key, int64_t default_value, int64_t min,
-                        int64_t max)
-{
-    return (int64_t)sp_bind_number(b, key, (double)default_value, (double)min, (double)max);
-}
-
 /* Length of the time table, window and overlap; the rule stands at sp_tracker_open. The table is
  * computed: of the stored one only the length counts. */
 static void bind_windows(SpBinder *b, SpTrackerMode mode, SpTracker *t)
@@ -135,9 +128,9 @@ static void bind_windows(SpBinder *b, SpTrackerMode mode, SpTracker *t)
     const bool stored =
         table && table->rank == 3 && table->dim[1] > 0 && table->dim[1] <= MAX_FRAMES;
     t->time_length =
-        bind_int(b, CONFIG "base.window_len", stored ? table->dim[1] : 60, 1, MAX_FRAMES);
-    t->window = bind_int(b, CONFIG "s_wind", window, 2, MAX_FRAMES);
-    t->overlap = bind_int(b, CONFIG "overlap", overlap, 1, MAX_FRAMES);
+        sp_bind_whole(b, CONFIG "base.window_len", stored ? table->dim[1] : 60, 1, MAX_FRAMES);
+    t->window = sp_bind_whole(b, CONFIG "s_wind", window, 2, MAX_FRAMES);
+    t->overlap = sp_bind_whole(b, CONFIG "overlap", overlap, 1, MAX_FRAMES);
     if (online && t->window > t->time_length) {
         t->window = window;
         t->overlap = overlap;
@@ -150,12 +143,12 @@ static void bind_windows(SpBinder *b, SpTrackerMode mode, SpTracker *t)
 static void bind_constants(SpBinder *b, SpTracker *t)
 {
     int64_t resolution[2] = {384, 512};
-    t->resolution = bind_int(b, "model.resolution", 336, 14, 8192);
-    t->stride = bind_int(b, CONFIG "base.stride", 4, 4, 4);
-    t->patch_side = 2 * bind_int(b, CONFIG "base.corr_radius", 3, 2, 4) + 1;
-    t->knn = bind_int(b, CONFIG "base.neighbours", 16, 1, 24);
-    t->support = bind_int(b, "model.track_num", 756, 0, 30000);
-    t->iterations = bind_int(b, "model.iters_track", 4, 1, 64);
+    t->resolution = sp_bind_whole(b, "model.resolution", 336, 14, 8192);
+    t->stride = sp_bind_whole(b, CONFIG "base.stride", 4, 4, 4);
+    t->patch_side = 2 * sp_bind_whole(b, CONFIG "base.corr_radius", 3, 2, 4) + 1;
+    t->knn = sp_bind_whole(b, CONFIG "base.neighbours", 16, 1, 24);
+    t->support = sp_bind_whole(b, "model.track_num", 756, 0, 30000);
+    t->iterations = sp_bind_whole(b, "model.iters_track", 4, 1, 64);
     sp_bind_numbers(b, CONFIG "base.model_resolution", 2, resolution);
     t->model_height = resolution[0];
     t->model_width = resolution[1];

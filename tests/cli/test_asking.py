@@ -246,7 +246,7 @@ def weights_say_points_and_iterations():
     assert kept(config) == (30, 2)
     del config["model"]["track_num"], config["model"]["iters_track"]
     assert kept(config) == (756, 4)
-    for wrong in (0, 65, "three"):
+    for wrong in (0, 65, 1.5, "three"):
         config["model"]["iters_track"] = wrong
         folder = built_in("counts", "offline", config=json.dumps(config))
         refused(4, "iters_track", BALL, "--plan", "--weights", folder, "--geometry", geometry)

@@ -134,6 +134,8 @@ def bad_cases():
             ("absurd frames", "img_size", 1 << 19, 5, "not enough memory for the clip's frames"),
             ("absurd heads", "agg_num_heads", 1 << 20, 4, "heads do not divide the width"),
             ("negative patches", "img_size", -16, 4, "img_size is not a number from 1"),
+            ("half a head", "agg_num_heads", 1.5, 4, "agg_num_heads is not a whole number"),
+            ("half a layer", "dpt_layers", [0, 0.5, 1, 1], 4, "dpt_layers is not a list of 4 whole numbers"),
             ("endless rounds", "cam_iterations", 1 << 20, 4, "cam_iterations is not a number from 1 to 64")):
         weights = built_in(place("bad-weights-" + name.replace(" ", "-")), "front",
                            config=json.dumps({**own, key: value}))
