@@ -133,7 +133,7 @@ static void fuse(SpNn *nn, const SpDepthHead *head, int k, SpFeatureMap x, SpFea
 
 /* Steps 4 to 7: the fused maps [n, 8 gh, 8 gw] to depth and confidence of the images. */
 static void finish(SpNn *nn, const SpFrontDims *dims, const SpDepthHead *head, SpFeatureMap fused,
-                   float *depth, float *confidence)
+                   const SpDepthFrames *frames)
 {
     const int64_t n = fused.n, pixels = n * dims->height * dims->width;
     SP_NN_SCOPE(nn);
@@ -154,10 +154,10 @@ static void finish(SpNn *nn, const SpFrontDims *dims, const SpDepthHead *head, S
     const int64_t *shape = SP_DIMS(dims->height, dims->width);
     sp_nn_run(nn, depth_activation, &(SpDepthActivation){out.x, pixels, maps[0], maps[1]});
     for (int64_t i = 0, image = pixels / n; i < n; i++) {
-        float *to = nn->dry ? NULL : depth + i * image;
-        sp_nn_copy(nn, SP_DOWNLOAD_LATER, to, maps[0] + i * image, image);
-        to = nn->dry ? NULL : confidence + i * image;
-        sp_nn_copy(nn, SP_DOWNLOAD_LATER, to, maps[1] + i * image, image);
+        float *depth = nn->dry ? NULL : frames->depth + i * image;
+        float *confidence = nn->dry ? NULL : frames->confidence + i * image;
+        sp_nn_copy(nn, SP_DOWNLOAD_LATER, depth, maps[0] + i * image, image);
+        sp_nn_copy(nn, SP_DOWNLOAD_LATER, confidence, maps[1] + i * image, image);
     }
     sp_nn_dump(nn, maps[0], 2, shape, "front/dpt/depth");
     sp_nn_dump(nn, maps[1], 2, shape, "front/dpt/conf");
@@ -165,15 +165,13 @@ static void finish(SpNn *nn, const SpFrontDims *dims, const SpDepthHead *head, S
 
 int64_t sp_depth_head_frames(const SpNn *nn, const SpFrontDims *dims)
 {
-    const bool together = nn->plan.taps_on_device && !nn->device->reads_host && !nn->dump;
-    return together ? sp_min(TOGETHER, dims->frames) : 1;
+    return nn->plan.roomy && !nn->dump ? sp_min(TOGETHER, dims->frames) : 1;
 }
 
 void sp_depth_head_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                       const SpDepthHead *head, int64_t n, const float *const tap[SP_FRONT_TAPS],
-                       float *depth, float *confidence)
+                       const SpDepthHead *head, const SpDepthFrames *frames)
 {
-    const int64_t gh = dims->gh, gw = dims->gw, c = head->layer_rn[0].w.dim[0];
+    const int64_t n = frames->count, gh = dims->gh, gw = dims->gw, c = head->layer_rn[0].w.dim[0];
     const int64_t rows[SP_FRONT_TAPS] = {4 * gh, 2 * gh, gh, (gh + 1) / 2};
     const int64_t columns[SP_FRONT_TAPS] = {4 * gw, 2 * gw, gw, (gw + 1) / 2};
     SP_NN_SCOPE(nn);
@@ -184,7 +182,7 @@ void sp_depth_head_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
         SP_NN_SCOPE(nn);
         const SpFeatureMap from =
             sp_nn_feature_map(nn, n, rows[k], columns[k], head->project[k].w.dim[0]);
-        pyramid(front, nn, dims, head, tap[k], k, from);
+        pyramid(front, nn, dims, head, frames->tap[k], k, from);
         convolve(nn, from, &head->layer_rn[k], r[k]);
         sp_nn_dump_map(nn, r[k], "front/dpt/rn%d", k);
     }
@@ -198,5 +196,5 @@ void sp_depth_head_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
         o = k ? sp_nn_feature_map(nn, n, r[k - 1].h, r[k - 1].w, c) : fused;
         fuse(nn, head, k, x, o);
     }
-    finish(nn, dims, head, fused, depth, confidence);
+    finish(nn, dims, head, fused, frames);
 }

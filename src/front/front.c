@@ -82,14 +82,16 @@ static void depth_maps(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
     const int64_t groups = (dims->frames + together - 1) / together;
     const int64_t rounds = sp_nn_loop_begin(nn, groups);
     for (int64_t round = 0; round < rounds; round++) {
-        const int64_t t = round * together, n = sp_min(together, dims->frames - t);
-        const float *tap[SP_FRONT_TAPS];
+        const int64_t t = round * together;
+        SpDepthFrames frames = {.count = sp_min(together, dims->frames - t)};
         for (int k = 0; k < SP_FRONT_TAPS; k++)
-            tap[k] = features->tap[k] + t * map;
-        sp_depth_head_run(front, nn, dims, &head, n, tap,
-                          nn->dry ? NULL : output->depth + t * image,
-                          nn->dry ? NULL : output->confidence + t * image);
-        sp_progress(nn->progress, (double)(t + n), (double)dims->frames);
+            frames.tap[k] = features->tap[k] + t * map;
+        if (!nn->dry) {
+            frames.depth = output->depth + t * image;
+            frames.confidence = output->confidence + t * image;
+        }
+        sp_depth_head_run(front, nn, dims, &head, &frames);
+        sp_progress(nn->progress, (double)(t + frames.count), (double)dims->frames);
     }
     sp_nn_loop_end(nn, groups);
     if (!nn->dry) /* the last maps are there then */

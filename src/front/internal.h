@@ -151,10 +151,16 @@ void sp_uv_add(SpNn *nn, SpUvTables uv, SpFeatureMap x);
 /* How many frames go through the depth head together. */
 int64_t sp_depth_head_frames(const SpNn *nn, const SpFrontDims *dims);
 
-/* n frames through the packed depth head: tap[k] is the first one's part of SpFrontFeatures' of
- * `dims`; depth, confidence host [n, H, W], there once the device's status has been asked for. */
+/* Frames that go through the depth head together. */
+typedef struct SpDepthFrames {
+    int64_t count;
+    const float *tap[SP_FRONT_TAPS]; /* the first one's part of SpFrontFeatures' */
+    float *depth, *confidence;       /* host [count, H, W]; NULL in a dry run */
+} SpDepthFrames;
+
+/* Frames of `dims` through the packed depth head; their maps are there once the device's status has
+ * been asked for. */
 void sp_depth_head_run(const SpFront *front, SpNn *nn, const SpFrontDims *dims,
-                       const SpDepthHead *head, int64_t n, const float *const tap[SP_FRONT_TAPS],
-                       float *depth, float *confidence);
+                       const SpDepthHead *head, const SpDepthFrames *frames);
 
 #endif

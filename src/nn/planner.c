@@ -10,6 +10,8 @@
  * in parts computing k and v twice, some 2 %; loop weights that are not kept their copies; few rows
  * at a time small products, which leave a third of a large card's multiprocessors idle. */
 enum { WIDE = 32 * SP_ROW_TILE };
+static const SpPlan with_room = {
+    .keep_loop_weights = true, .taps_on_device = true, .rows = WIDE, .roomy = true};
 static const SpPlan candidates[] = {
     {.keep_loop_weights = true, .taps_on_device = true, .rows = WIDE},
     {.keep_loop_weights = true, .rows = WIDE},
@@ -110,7 +112,7 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage,
         return sp_error(SP_USAGE, "%s cannot read weights in place; use another --weight-mode",
                         device->name);
     if (!host) { /* the fastest of all, if there is room for it */
-        SpPlan plan = candidates[0];
+        SpPlan plan = with_room;
         plan.weights = modes[0];
         plan.precision = constraints->precision;
         SP_TRY(sp_plan_footprint(device, stage, &plan, footprint));

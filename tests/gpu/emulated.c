@@ -49,7 +49,7 @@ int main(void)
     check(memcmp(ours.depth, again.depth,
                  (size_t)(ours.frames * ours.height * ours.width) * sizeof *ours.depth) == 0,
           "streamed, threads in the other order: the same bits");
-    plan = (SpPlan){.weights = SP_RESIDENT, .taps_on_device = true};
+    plan = (SpPlan){.weights = SP_RESIDENT, .taps_on_device = true, .roomy = true};
     check_status(front_run(&front, gpu, &plan, &again, &took),
                  "four frames' depth at a time, then two");
     check(took.planned == took.peak, "as much memory as planned");

@@ -269,11 +269,11 @@ static void depth_head(void **state)
     float *depth = golden_zeros(2 * image), *confidence = golden_zeros(2 * image);
     Dumped *dumped = dumped_begin(&nn);
     for (int64_t t = 0; t < 2; t++) {
-        const float *frame[SP_FRONT_TAPS];
+        SpDepthFrames frame = {
+            .count = 1, .depth = depth + t * image, .confidence = confidence + t * image};
         for (int k = 0; k < SP_FRONT_TAPS; k++)
-            frame[k] = tap[k] + t * n * width;
-        sp_depth_head_run(front, &nn, &dims, &head, 1, frame, depth + t * image,
-                          confidence + t * image);
+            frame.tap[k] = tap[k] + t * n * width;
+        sp_depth_head_run(front, &nn, &dims, &head, &frame);
     }
     model_check(&nn);
     golden_compare(g, "depth", depth, UNIT);

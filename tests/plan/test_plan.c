@@ -383,6 +383,7 @@ static void every_plan_gives(Case *c)
                              .keep_loop_weights = i % 4 == 3,
                              .taps_on_device = i / 4 % 2,
                              .features_on_host = i / 4 % 2,
+                             .roomy = i < 8,
                              .rows = rows[i / 8],
                              .queries = queries[(i / 8 + i) % 3]};
         check(sp_plan_footprint(cpu, &dry, &plan, &footprint));
