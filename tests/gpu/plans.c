@@ -123,11 +123,14 @@ static void plan_convolutions(SpCuda *cuda, const Card *card, bool tf32)
 {
     cuda->format = SP_F32;
     cuda->tf32 = tf32;
-    for (size_t i = 0; i < sizeof convolutions / sizeof *convolutions; i++) {
-        const SpConv2d *c = &convolutions[i];
-        check(sp_cuda_dnn_has_conv(cuda, c), "%s: convolution of %dx%dx%d to %d, %s", card->name,
-              (int)c->h, (int)c->w, (int)c->cin, (int)c->cout, tf32 ? "TF32" : "float32");
-    }
+    for (size_t i = 0; i < sizeof convolutions / sizeof *convolutions; i++)
+        for (int64_t images = 1; images <= 4; images += 3) { /* of the depth head, one or four */
+            SpConv2d c = convolutions[i];
+            c.n = images;
+            check(sp_cuda_dnn_has_conv(cuda, &c), "%s: convolution of %d %dx%dx%d to %d, %s",
+                  card->name, (int)c.n, (int)c.h, (int)c.w, (int)c.cin, (int)c.cout,
+                  tf32 ? "TF32" : "float32");
+        }
 }
 
 int main(void)

@@ -198,7 +198,8 @@ static void plans_for_a_card_that_is_described(void **state)
     assert_string_equal(sp_cuda_dnn_open_for(&cuda, "{}").text, "");
     assert_true(
         sp_cuda_dnn_has_attention(&cuda, &(SpFused){2, 70, 90, 64, 1, NULL, NULL, NULL, NULL}));
-    assert_true(sp_cuda_dnn_has_conv(&cuda, &(SpConv2d){.h = 9,
+    assert_true(sp_cuda_dnn_has_conv(&cuda, &(SpConv2d){.n = 1,
+                                                        .h = 9,
                                                         .w = 9,
                                                         .cin = 4,
                                                         .ldx = 4,
