@@ -6,8 +6,8 @@
 #include "nn/dump.h"
 #include "nn/stream.h"
 
-/* Frames that a card with room for the taps takes at a time: the coarsest maps of one fill a tenth
- * of it. */
+/* Frames that a card with memory to spare takes at a time: the coarsest maps of one fill a tenth of
+ * its multiprocessors. */
 enum { TOGETHER = 4 };
 
 static void resize(SpNn *nn, SpFeatureMap x, SpFeatureMap y)

@@ -10,6 +10,7 @@
  * in parts computing k and v twice, some 2 %; loop weights that are not kept their copies; few rows
  * at a time small products, which leave a third of a large card's multiprocessors idle. */
 enum { WIDE = 32 * SP_ROW_TILE };
+/* Of a card with memory to spare (has_room); and where it has none. */
 static const SpPlan with_room = {
     .keep_loop_weights = true, .taps_on_device = true, .rows = WIDE, .roomy = true};
 static const SpPlan candidates[] = {

@@ -6,8 +6,8 @@
 #include "tracker/tokens.h"
 #include "tracker/window_dump.h"
 
-/* Pairs whose tokens are made together: tokens are wide; and on a card with room, whose
- * multiprocessors these do not fill. */
+/* Pairs whose tokens are made together, as tokens are wide; and on a card with memory to spare,
+ * whose multiprocessors fewer do not fill. */
 enum { MAX_PAIRS = 4 * SP_ROW_TILE, WIDE_PAIRS = 16 * SP_ROW_TILE };
 
 /* What the network reads of the state for each pair of track and frame: visibility and confidence,
