@@ -33,7 +33,7 @@ typedef struct SpPlan {
     bool keep_loop_weights; /* streamed: the weights of a loop stay resident while it runs */
     int64_t rows;           /* of an MLP at a time, a multiple of SP_ROW_TILE; 0: SP_NN_ROWS */
     int64_t queries;        /* of a long attention at a time, likewise; 0: all */
-    bool roomy;             /* a card with memory to spare: more frames and pairs at a time */
+    bool roomy;             /* a card with memory to spare: more frames at a time */
     bool taps_on_device;    /* outputs that a later part reads wait on the device, not the host */
     bool features_on_host;  /* feature maps that are read again and again are on the host */
     SpPrecision precision;  /* the coarsest allowed: BF16 in the parts that may be computed so */

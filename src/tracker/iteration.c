@@ -6,9 +6,8 @@
 #include "tracker/tokens.h"
 #include "tracker/window_dump.h"
 
-/* Pairs whose tokens are made together, as tokens are wide; and on a card with memory to spare,
- * whose multiprocessors fewer do not fill. */
-enum { MAX_PAIRS = 4 * SP_ROW_TILE, WIDE_PAIRS = 16 * SP_ROW_TILE };
+/* Of pairs whose tokens are made together: tokens are wide. */
+enum { MAX_PAIRS = 4 * SP_ROW_TILE };
 
 /* What the network reads of the state for each pair of track and frame: visibility and confidence,
  * motions and rigid carry as in SpTokenInputs, the rest as in SpPairs. */
@@ -179,9 +178,7 @@ static void embed_window(const Run *r)
 {
     SpNn *nn = r->nn;
     SpWindow *w = r->window;
-    const int64_t max = nn->plan.roomy  ? WIDE_PAIRS
-                        : nn->plan.rows ? sp_min(nn->plan.rows, MAX_PAIRS)
-                                        : MAX_PAIRS;
+    const int64_t max = nn->plan.rows ? sp_min(nn->plan.rows, MAX_PAIRS) : MAX_PAIRS;
     const int64_t rows = sp_nn_chunk_rows(w->tracks * sp_chunk_frames(w->frames, 0), max);
     const double times = nn->times, pairs = (double)(w->tracks * w->frames);
     SP_NN_SCOPE(nn);

@@ -111,7 +111,7 @@ static void the_tracker_fits(void **state)
     const Published cases[] = {
         {"tracker_offline", SIZE_MAX, SIZE_MAX, (size_t)1300 * MEGA, false, false},
         {"tracker_offline", (size_t)8 * GIBI, SIZE_MAX, (size_t)1000 * MEGA, true, true},
-        {"tracker_offline", (size_t)80 * GIBI, SIZE_MAX, (size_t)1700 * MEGA, true, false},
+        {"tracker_offline", (size_t)80 * GIBI, SIZE_MAX, (size_t)1500 * MEGA, true, false},
         {"tracker_offline", SIZE_MAX, (size_t)600 * MEGA, (size_t)2000 * MEGA, true, false},
         {"tracker_offline", GIBI, SIZE_MAX, GIBI, false, true},
         {"tracker_offline", (size_t)660 * MEBI, SIZE_MAX, (size_t)660 * MEBI, true, true},
