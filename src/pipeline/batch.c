@@ -54,8 +54,7 @@ typedef struct Batch {
     const char *output; /* a view in it, or NULL */
     SpNames folder;     /* the videos that it stands for, */
     int of_folder;      /* of which so many are taken */
-    SpNamedFiles places;
-    int admitted;
+    SpPlaces places;
     Items later;  /* what did not fit beside others, or others were doing */
     Items second; /* of these, what is handed out once all others are done, */
     int of_second;
@@ -196,7 +195,7 @@ static SpStatus admit(Batch *batch, const Item *item, bool *again)
         return sp_ok();
     if (strcmp(video, "-") == 0 || (item->output && strcmp(item->output, "-") == 0))
         return sp_error(SP_USAGE, "standard input and output are not for the videos of a list");
-    SP_TRY(sp_files_admit(&job, batch->admitted++, &batch->places, again));
+    SP_TRY(sp_files_admit(&job, &batch->places, again));
     return item->listed && !*again ? sp_files_apart(&job, &video, 1) : sp_ok();
 }
 
@@ -506,7 +505,7 @@ SpStatus sp_batch_run(const SpJob *job, const char *const *videos, int count, Sp
     sp_list_close(&batch.list);
     sp_names_free(&batch.folder);
     free(batch.entry);
-    sp_named_files_free(&batch.places);
+    sp_places_free(&batch.places);
     free_items(&batch.later);
     while (batch.of_second < batch.second.count)
         free_item(&batch.second.item[batch.of_second++]);

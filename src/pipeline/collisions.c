@@ -8,9 +8,7 @@
 #include "base/folder.h"
 #include "output/atomic.h"
 
-/* The folder of what a path leads to, and the name there; where that folder does not exist, the
- * first one above it that does, and what is missing of the path. False: it leads nowhere. */
-static bool split(const char *path, char folder[PATH_MAX], char name[PATH_MAX])
+bool sp_split_path(const char *path, char folder[PATH_MAX], char name[PATH_MAX])
 {
     char whole[PATH_MAX];
     struct stat info;
@@ -42,7 +40,7 @@ static bool identify(const char *path, SpNamedFile *out, char name[PATH_MAX])
     name[0] = 0;
     if (exists ? S_ISCHR(info.st_mode) || S_ISSOCK(info.st_mode) ||
                      (standard && !S_ISREG(info.st_mode))
-               : !split(real, folder, name) || stat(folder, &info) != 0)
+               : !sp_split_path(real, folder, name) || stat(folder, &info) != 0)
         return false;
     out->device = info.st_dev;
     out->inode = info.st_ino;
@@ -73,28 +71,6 @@ SpStatus sp_named_files_add(SpNamedFiles *files, const SpNamedFile *file)
     return !identify(file->path, &one, name) || add_one(files, &one, name)
                ? sp_ok()
                : sp_no_memory("the list of files");
-}
-
-SpStatus sp_named_files_admit(SpNamedFiles *files, const SpNamedFile *file,
-                              const SpNamedFile **other)
-{
-    char folder[PATH_MAX], name[PATH_MAX];
-    struct stat info;
-    SpNamedFile one = *file;
-    *other = NULL;
-    if (strcmp(file->path, "-") == 0 || !split(file->path, folder, name) ||
-        (stat(file->path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) ||
-        stat(folder, &info) != 0)
-        return sp_ok();
-    one.device = info.st_dev;
-    one.inode = info.st_ino;
-    for (size_t i = 0; i < files->count; i++)
-        if (files->file[i].inode == one.inode && files->file[i].device == one.device &&
-            (files->file[i].written || one.written) && strcmp(files->file[i].name, name) == 0) {
-            *other = &files->file[i];
-            return sp_ok();
-        }
-    return add_one(files, &one, name) ? sp_ok() : sp_no_memory("the list of files");
 }
 
 SpStatus sp_named_files_add_folder(SpNamedFiles *files, const char *folder, bool links,
@@ -204,7 +180,7 @@ bool sp_lies_in(const char *path, const char *folder, int depth)
 {
     char above[PATH_MAX + 64], name[PATH_MAX];
     struct stat wanted, found;
-    if (stat(folder, &wanted) != 0 || !split(path, above, name))
+    if (stat(folder, &wanted) != 0 || !sp_split_path(path, above, name))
         return false;
     for (int i = 0; i <= depth && stat(above, &found) == 0; i++) {
         if (found.st_dev == wanted.st_dev && found.st_ino == wanted.st_ino)

@@ -5,6 +5,7 @@
 #ifndef SP_PIPELINE_COLLISIONS_H
 #define SP_PIPELINE_COLLISIONS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -34,12 +35,6 @@ typedef struct SpNamedFiles {
  * or made. SP_MEMORY. */
 SpStatus sp_named_files_add(SpNamedFiles *files, const SpNamedFile *file);
 
-/* Adds a file or folder by its place, folder and name, whether it exists or not; the path is
- * copied. Where one of the two is written and there is such a place already, *other is that, else
- * NULL. SP_MEMORY. */
-SpStatus sp_named_files_admit(SpNamedFiles *files, const SpNamedFile *file,
-                              const SpNamedFile **other);
-
 /* Adds the files of a folder that `wanted` wants, called what `file` says; `links`: symbolic links
  * alone. A folder that cannot be listed has none. SP_MEMORY. */
 SpStatus sp_named_files_add_folder(SpNamedFiles *files, const char *folder, bool links,
@@ -50,6 +45,10 @@ SpStatus sp_named_files_add_folder(SpNamedFiles *files, const char *folder, bool
 SpStatus sp_named_files_check(SpNamedFiles *files);
 
 void sp_named_files_free(SpNamedFiles *files);
+
+/* The folder of what a path leads to, and the name there; where that folder does not exist, the
+ * first one above it that does, and what is missing of the path. False: it leads nowhere. */
+bool sp_split_path(const char *path, char folder[PATH_MAX], char name[PATH_MAX]);
 
 /* Whether two paths are one file or folder, also where it does not exist yet. */
 bool sp_same_file(const char *one, const char *two);

@@ -9,6 +9,7 @@
 #include "output/formats.h"
 #include "pipeline/collisions.h"
 #include "pipeline/job.h"
+#include "pipeline/places.h"
 
 typedef enum SpFileRole {
     SP_FILE_VIDEO,
@@ -66,9 +67,9 @@ SpStatus sp_files_check_shared(const SpJob *job);
 SpStatus sp_files_make_folders(const SpJob *job, const SpRunFile files[]);
 
 /* Of a video of a list, which is checked as it comes: that none of its files would replace one of
- * a video before it, whose places are in `all`, where they are added; *again: it is the same video,
- * with the same result. As sp_files_apart. */
-SpStatus sp_files_admit(const SpJob *job, int video, SpNamedFiles *all, bool *again);
+ * a video before it, whose places are in `places`, where they are added; *again: it is the same
+ * video, with the same result. As sp_files_apart. */
+SpStatus sp_files_admit(const SpJob *job, SpPlaces *places, bool *again);
 
 /* The file whose lock stands for the run: the result or, without one, the first that is written
  * and replaces another; "": there is none. */

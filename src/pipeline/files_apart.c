@@ -222,42 +222,35 @@ SpStatus sp_files_apart(const SpJob *job, const char *const *videos, int count)
     return status;
 }
 
-/* Whether the video of that number has this path. */
-static bool is_video(const SpNamedFiles *all, int video, const char *path)
-{
-    for (size_t i = 0; i < all->count; i++)
-        if (all->file[i].video == video && strcmp(all->file[i].flag, "VIDEO") == 0 &&
-            strcmp(all->file[i].path, path) == 0)
-            return true;
-    return false;
-}
-
-SpStatus sp_files_admit(const SpJob *job, int video, SpNamedFiles *all, bool *again)
+SpStatus sp_files_admit(const SpJob *job, SpPlaces *places, bool *again)
 {
     SpRunFile files[SP_FILE_ROLES];
+    const uint64_t video = sp_places_video(job->video);
     *again = false;
     SP_TRY(sp_files_name(job, files));
     SP_TRY(sp_files_make_folders(job, files));
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
-        const SpFileEntry *entry = &sp_file_table[role];
-        const SpNamedFile one = {.path = files[role].path,
-                                 .flag = entry->flag,
-                                 .what = entry->what,
-                                 .written = entry->written,
-                                 .video = video};
-        const SpNamedFile *other = NULL;
-        if (*files[role].path && !files[role].appended && (entry->written || role == SP_FILE_VIDEO))
-            SP_TRY(sp_named_files_admit(all, &one, &other));
-        if (!other)
+        const SpFileEntry *entry = &sp_file_table[role], *other;
+        const SpPlaceOwner owner = {.video = video & SP_PLACES_VIDEO, .role = role}, *found;
+        if (!*files[role].path || files[role].appended ||
+            (!entry->written && role != SP_FILE_VIDEO))
             continue;
-        *again = role == SP_FILE_RESULT && is_video(all, other->video, job->video);
+        SP_TRY(sp_places_claim(places, files[role].path, &owner, &found));
+        if (!found || !(entry->written || sp_file_table[found->role].written))
+            continue;
+        *again = role == SP_FILE_RESULT && found->role == role && found->video == video;
         if (*again)
             return sp_ok();
+        other = &sp_file_table[found->role];
+        if (found->video == video && found->role != role)
+            return sp_error(SP_USAGE, "%.300s: %s would replace %s; name another file",
+                            files[role].path, entry->what, other->what);
         if (!other->written || !entry->written)
             return sp_error(SP_USAGE, "%.300s: %s of one video would replace %s of another",
-                            one.path, entry->written ? entry->what : other->what,
+                            files[role].path, entry->written ? entry->what : other->what,
                             entry->written ? other->what : entry->what);
-        return sp_error(SP_USAGE, "%.300s: the results of two videos would go there", one.path);
+        return sp_error(SP_USAGE, "%.300s: the results of two videos would go there",
+                        files[role].path);
     }
     return sp_ok();
 }

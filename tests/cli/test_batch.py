@@ -130,6 +130,7 @@ def no_file_of_a_list_is_lost():
                           (f"{one}\t{one}\n{two}\n", "must end in .npz or .csv"),
                           (f"{one}\n{two}\tlost/own.npz\n", "was not written by spatrack"),
                           (f"{one}\tlost/w.npz\nlost/w.npz\tlost/w2.npz\n", "would replace the video of another"),
+                          (f"{one}\tlost/w.npz\nlost/own.npz\tlost/../lost/own.npz\n", "the result would replace the video; name"),
                           (f"{one}\n-\n", "standard input and output")):
         done = run_list(text, "-q", *FAST)
         assert done.returncode == 1 and message in done.stderr and "1 of 2 videos failed; 1 done" in done.stderr, done

@@ -2,9 +2,10 @@
  * Calls that fail on demand, linked in place of the program's own (ld --wrap): of the kind
  * $SPATRACK_FAIL_KIND the $SPATRACK_FAIL_AT-th call fails as it does in the field. The file
  * $SPATRACK_FAIL_COUNT counts the calls of each kind in all processes of a run, 8 bytes a kind.
- * With $SPATRACK_FAIL_SHOW set, standard error says from where the call came that fails. Calls
- * before main are not counted: they are the CUDA runtime's, where that is built in, or the
- * sanitizers'.
+ * The file $SPATRACK_FAIL_PLACES gets a line a call: its kind, its number, and where it came from
+ * as a number that is another for each chain of callers in the program. With $SPATRACK_FAIL_SHOW
+ * set, standard error says from where the call came that fails. Calls before main are not counted:
+ * they are the CUDA runtime's, where that is built in, or the sanitizers'.
  *
  * | kind    | which calls |
  * |---------|---|
@@ -27,6 +28,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <isa-l/igzip_lib.h>
 #include <png.h>
 #include <pthread.h>
@@ -45,18 +47,20 @@
 
 #include "media/ffmpeg.h"
 
-#define PLACES        12
+#define CALLERS       32
 #define STREAM_FAILED 0x20 /* glibc's _IO_ERR_SEEN */
 
 int __real_main(int argc, char **argv);
 int __wrap_main(int argc, char **argv);
 int __real_open64(const char *path, int flags, ...);
+ssize_t __real_write(int file, const void *from, size_t size);
 
 static const char *const kinds[] = {"alloc",  "open", "read",  "write",  "sync", "close",
                                     "rename", "map",  "start", "ffmpeg", "png",  "deflate"};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 static atomic_long own[KINDS], *calls = own;
+static int places = -1;
 static bool in_main;
 
 void *__real_mmap64(void *at, size_t size, int protection, int flags, int file, off_t offset);
@@ -78,8 +82,29 @@ int __wrap_main(int argc, char **argv)
 {
     if (getenv("SPATRACK_FAIL_COUNT"))
         share_count(getenv("SPATRACK_FAIL_COUNT"));
+    if (getenv("SPATRACK_FAIL_PLACES"))
+        places = __real_open64(getenv("SPATRACK_FAIL_PLACES"),
+                               O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     in_main = true;
     return __real_main(argc, argv);
+}
+
+/* Addresses count from the program's own start: processes of one run may lie elsewhere. */
+static void note_place(const char *kind, long call)
+{
+    extern const char __executable_start, etext;
+    void *callers[CALLERS];
+    uint64_t place = 0xcbf29ce484222325u; /* FNV-1a, a caller at a time */
+    const int count = backtrace(callers, CALLERS);
+    for (int i = 0; i < count; i++) {
+        const uintptr_t at = (uintptr_t)callers[i] - (uintptr_t)&__executable_start;
+        if (at < (uintptr_t)&etext - (uintptr_t)&__executable_start)
+            place = (place ^ at) * 0x100000001b3u;
+    }
+    char line[64];
+    const int length = snprintf(line, sizeof line, "%s %ld %" PRIx64 "\n", kind, call, place);
+    if (__real_write(places, line, (size_t)length) != length)
+        abort();
 }
 
 /* Whether this call of the kind is to fail, with errno then. */
@@ -92,11 +117,13 @@ static bool fails(const char *kind, int number)
     while (strcmp(kinds[number_of], kind) != 0)
         number_of++;
     const long call = atomic_fetch_add(&calls[number_of], 1) + 1;
+    if (places >= 0)
+        note_place(kind, call);
     if (strcmp(wanted ? wanted : "", kind) != 0 || call != (at ? atol(at) : 0))
         return false;
     if (getenv("SPATRACK_FAIL_SHOW")) {
-        void *places[PLACES];
-        backtrace_symbols_fd(places, backtrace(places, PLACES), STDERR_FILENO);
+        void *callers[CALLERS];
+        backtrace_symbols_fd(callers, backtrace(callers, CALLERS), STDERR_FILENO);
     }
     errno = number;
     return true;

@@ -3,8 +3,8 @@
 
     tests/fault/test_faults.py SPATRACK_FAILING SOURCE_ROOT SYNTH ALLOCATIONS OTHERS [part of a case's name [KIND]]
 
-So many calls of each kind (failing.c) are tried a case, evenly spread when there are more; 0: all of them. With no
-more than FEW_OTHERS the kinds other than allocations are tried in the modes of SOME alone, as CI does.
+So many calls of each kind (failing.c) are tried a case, evenly spread when there are more; 0: all of them; "places":
+the first and the last from each place, that is from each chain of callers in the program. With no more than FEW_OTHERS the kinds other than allocations are tried in the modes of SOME alone, as CI does.
 
 Whatever call fails, the program ends with an exit status of the man page and one line (allocations: 5), or
 goes on with a warning or the same bytes. Every output is the old one or whole, and nothing is left behind
@@ -20,7 +20,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 PROGRAM, ROOT, SYNTH = map(os.path.abspath, sys.argv[1:4])
-ALLOCATIONS, OTHERS = (int(count) or 1 << 30 for count in sys.argv[4:6])
+EACH_PLACE = -1
+ALL = 1 << 30
+ALLOCATIONS, OTHERS = (EACH_PLACE if count == "places" else int(count) or ALL for count in sys.argv[4:6])
 CASE, KIND = (sys.argv[6:] + ["", ""])[:2]
 KINDS = ("alloc", "open", "read", "write", "sync", "close", "rename", "map", "start", "ffmpeg", "png", "deflate")  # as in failing.c
 FEW_OTHERS, SOME = 4, ("whole run", "a clip that streams", "folders", "a batch of a list")
@@ -121,11 +123,25 @@ class Case:
         return done, calls, files
 
     def known(self):
-        done, calls, files = self.start("whole")
+        places = os.path.join(self.folder, "places")
+        done, calls, files = self.start("whole", **({"PLACES": places} if EACH_PLACE in (ALLOCATIONS, OTHERS) else {}))
         assert done.returncode == ("--compare" in self.arguments), done.stderr  # of results that differ
+        self.first, self.last = {}, {}  # call of each kind and place
+        if os.path.exists(places):
+            with open(places) as file:
+                for kind, call, place in map(str.split, file):
+                    self.first.setdefault((kind, place), int(call))
+                    self.last[kind, place] = int(call)
         self.whole = files
         self.status, self.said = done.returncode, done.stdout
         return calls
+
+    def tried(self, kind, calls):
+        most = ALLOCATIONS if kind == "alloc" else OTHERS
+        if most == EACH_PLACE:
+            return sorted({call for calls in (self.first, self.last) for (of, _), call in calls.items() if of == kind})
+        most = min(most, calls)
+        return sorted({1 + i * (calls - 1) // max(1, most - 1) for i in range(most)})
 
     def check(self, kind, call):
         old = None if self.batch else b"old"
@@ -171,13 +187,11 @@ def main():
         for name, (arguments, outputs) in cases(root).items():
             if CASE not in name:
                 continue
-            all_kinds = OTHERS > FEW_OTHERS or name.startswith(SOME)
+            all_kinds = OTHERS == EACH_PLACE or OTHERS > FEW_OTHERS or name.startswith(SOME)
             case = Case(os.path.join(root, "case"), arguments, outputs)
             made = case.known()
             for kind in (KIND,) if KIND else KINDS if all_kinds else KINDS[:1]:
-                calls = made[kind]
-                most = min(ALLOCATIONS if kind == "alloc" else OTHERS, calls)
-                tried = sorted({1 + i * (calls - 1) // max(1, most - 1) for i in range(most)})
+                calls, tried = made[kind], case.tried(kind, made[kind])
 
                 def attempt(call):
                     try:
