@@ -188,13 +188,11 @@ static inline void add_point(const SpBundleObservation *o, double gradient[3], d
 static inline void add_pose(const SpBundleObservation *o, SpBundleVector sums[ROWS])
 {
     const double *u = o->jacobian[0], *v = o->jacobian[1];
-    SpBundleVector all_u, all_v;
-    memcpy(&all_u, u, sizeof all_u);
-    memcpy(&all_v, v, sizeof all_v);
-    sums[0] += o->residual[0] * all_u + o->residual[1] * all_v;
+    const SpBundleVector all_u = sp_bundle_load(u), all_v = sp_bundle_load(v);
+    sp_bundle_add(&sums[0], sp_bundle_sum(o->residual[0], all_u, o->residual[1], all_v));
 #pragma GCC unroll 6
     for (int i = 0; i < POSE; i++)
-        sums[1 + i] += u[i] * all_u + v[i] * all_v;
+        sp_bundle_add(&sums[1 + i], sp_bundle_sum(u[i], all_u, v[i], all_v));
 }
 
 /* Linearises the points of a chunk and forms their blocks and gradients, and the chunk's sums. */
@@ -227,11 +225,13 @@ static void linearise_all(SpBundleSolver *s)
         for (int i = 0; i < ROWS; i++) {
             total[t][i] = s->sums[t][i];
             for (int64_t chunk = 1; chunk < CHUNKS; chunk++)
-                total[t][i] += s->sums[chunk * s->frames + t][i];
+                sp_bundle_add(&total[t][i], s->sums[chunk * s->frames + t][i]);
         }
+        double lanes[ROWS][LANES];
+        memcpy(lanes, total[t], sizeof lanes);
         for (int i = 0; i < POSE; i++) {
-            s->gradient[POSE * (t - 1) + i] = total[t][0][i];
-            s->diagonal[POSE * (t - 1) + i] = total[t][1 + i][i];
+            s->gradient[POSE * (t - 1) + i] = lanes[0][i];
+            s->diagonal[POSE * (t - 1) + i] = lanes[1 + i][i];
         }
     }
     for (int64_t p = 0; p < s->points; p++)

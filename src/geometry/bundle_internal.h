@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/isa.h"
 #include "geometry/bundle.h"
@@ -28,8 +29,72 @@ typedef struct SpBundleObservation {
     double along[2]; /* J_pose times the pose's step */
 } SpBundleObservation;
 
-/* A pose's unknowns; what stands in the last two lanes is of no account. */
-typedef double SpBundleVector __attribute__((vector_size(LANES * sizeof(double)), aligned(8)));
+/* A pose's unknowns, in vectors of the instruction set's own width: of wider ones gcc makes detours
+ * through memory. What stands in the last two lanes is of no account. */
+#if defined(__AVX512F__)
+enum { PART = 8 };
+#elif defined(__AVX2__)
+enum { PART = 4 };
+#else
+enum { PART = 2 };
+#endif
+enum { PARTS = LANES / PART };
+typedef double SpBundlePart
+    __attribute__((vector_size(PART * sizeof(double)), aligned(8), may_alias));
+typedef struct SpBundleVector {
+    SpBundlePart part[PARTS];
+} SpBundleVector;
+
+#define SP_BUNDLE_INLINE static inline __attribute__((always_inline))
+
+/* Part by part: what gcc copies with memcpy goes through memory. */
+SP_BUNDLE_INLINE SpBundleVector sp_bundle_load(const double lanes[LANES])
+{
+    SpBundleVector v;
+#pragma GCC unroll 4
+    for (int i = 0; i < PARTS; i++)
+        v.part[i] = *(const SpBundlePart *)(lanes + i * PART);
+    return v;
+}
+
+SP_BUNDLE_INLINE void sp_bundle_store(double lanes[LANES], SpBundleVector v)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < PARTS; i++)
+        *(SpBundlePart *)(lanes + i * PART) = v.part[i];
+}
+
+/* x a + y b. */
+SP_BUNDLE_INLINE SpBundleVector sp_bundle_sum(double x, SpBundleVector a, double y,
+                                              SpBundleVector b)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < PARTS; i++)
+        a.part[i] = x * a.part[i] + y * b.part[i];
+    return a;
+}
+
+SP_BUNDLE_INLINE void sp_bundle_add(SpBundleVector *a, SpBundleVector b)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < PARTS; i++)
+        a->part[i] += b.part[i];
+}
+
+SP_BUNDLE_INLINE void sp_bundle_scale(SpBundleVector *a, double x)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < PARTS; i++)
+        a->part[i] *= x;
+}
+
+/* a -= x b. */
+SP_BUNDLE_INLINE void sp_bundle_subtract(SpBundleVector *a, double x, SpBundleVector b)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < PARTS; i++)
+        a->part[i] -= x * b.part[i];
+}
 
 /* The transposed of a block of 6 x 6 between two poses, or of 6 x 3 between a pose and a point. */
 typedef double SpBundleBlock[POSE][LANES];

@@ -54,16 +54,29 @@ static inline int64_t block_at(int64_t i, int64_t j)
     return i * (i - 1) / 2 + j - 1;
 }
 
-/* s -= b^T a of `depth` rows each: a block less the product of two others. */
-static inline __attribute__((always_inline)) void subtract(Vector s[POSE], double (*a)[LANES],
-                                                           double (*b)[LANES], int depth)
+SP_BUNDLE_INLINE void load_block(Vector s[POSE], double (*block)[LANES])
 {
+#pragma GCC unroll 6
+    for (int c = 0; c < POSE; c++)
+        s[c] = sp_bundle_load(block[c]);
+}
+
+SP_BUNDLE_INLINE void store_block(double (*block)[LANES], const Vector s[POSE])
+{
+#pragma GCC unroll 6
+    for (int c = 0; c < POSE; c++)
+        sp_bundle_store(block[c], s[c]);
+}
+
+/* s -= b^T a of `depth` rows each: a block less the product of two others. */
+SP_BUNDLE_INLINE void subtract(Vector s[POSE], double (*a)[LANES], double (*b)[LANES], int depth)
+{
+#pragma GCC unroll 3
     for (int k = 0; k < depth; k++) {
-        Vector row;
-        memcpy(&row, a[k], sizeof row);
+        const Vector row = sp_bundle_load(a[k]);
 #pragma GCC unroll 6
         for (int c = 0; c < POSE; c++)
-            s[c] -= b[k][c] * row;
+            sp_bundle_subtract(&s[c], b[k][c], row);
     }
 }
 
@@ -96,14 +109,17 @@ static bool factor_point(SpBundleSolver *s, double radius, int64_t first, int64_
         double(*out)[LANES] = s->factor[o->frame * BLOCK_POINTS + at];
         if (!o->frame)
             continue;
-        Vector u, v, w[3];
-        memcpy(&u, o->jacobian[0], sizeof u);
-        memcpy(&v, o->jacobian[1], sizeof v);
+        const Vector u = sp_bundle_load(o->jacobian[0]), v = sp_bundle_load(o->jacobian[1]);
+        Vector w[3], y[3];
         for (int k = 0; k < 3; k++)
-            w[k] = o->jacobian[0][POSE + k] * u + o->jacobian[1][POSE + k] * v;
-        const Vector y[3] = {l[0] * w[0], l[3] * w[0] + l[4] * w[1],
-                             l[6] * w[0] + l[7] * w[1] + l[8] * w[2]};
-        memcpy(out, y, sizeof y);
+            w[k] = sp_bundle_sum(o->jacobian[0][POSE + k], u, o->jacobian[1][POSE + k], v);
+        y[0] = w[0];
+        sp_bundle_scale(&y[0], l[0]);
+        y[1] = sp_bundle_sum(l[3], w[0], l[4], w[1]);
+        y[2] = sp_bundle_sum(l[6], w[0], l[7], w[1]);
+        sp_bundle_subtract(&y[2], -l[8], w[2]);
+        for (int k = 0; k < 3; k++)
+            sp_bundle_store(out[k], y[k]);
         for (int k = 0; k < 3; k++)
             memset(out[k] + POSE, 0, (LANES - POSE) * sizeof out[k][0]);
     }
@@ -118,12 +134,12 @@ static void eliminate_row(SpBundleSolver *s, int64_t i)
     for (int64_t j = 1; j <= i; j++) {
         SpBundleFactor *other = s->factor + j * BLOCK_POINTS;
         Vector sum[POSE];
-        memcpy(sum, s->schur[block_at(i, j)], sizeof sum);
+        load_block(sum, s->schur[block_at(i, j)]);
         for (uint64_t both = s->seen[i] & s->seen[j]; both; both &= both - 1) {
             const int at = __builtin_ctzll(both);
             subtract(sum, mine[at], other[at], 3);
         }
-        memcpy(s->schur[block_at(i, j)], sum, sizeof sum);
+        store_block(s->schur[block_at(i, j)], sum);
     }
     double *step = s->step + POSE * (i - 1);
     for (uint64_t own = s->seen[i]; own; own &= own - 1) {
@@ -179,25 +195,25 @@ static bool factor_cameras(SpBundleSolver *s)
     for (int64_t j = 1; j < s->frames; j++) {
         double(*diagonal)[LANES] = l[block_at(j, j)];
         Vector own[POSE];
-        memcpy(own, diagonal, sizeof own);
+        load_block(own, diagonal);
         for (int64_t k = 1; k < j; k++)
             subtract(own, l[block_at(j, k)], l[block_at(j, k)], POSE);
-        memcpy(diagonal, own, sizeof own);
+        store_block(diagonal, own);
         if (!factor_diagonal(diagonal))
             return false;
         const int threads = s->frames - j < WORTH_THREADS ? 1 : s->threads;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
         for (int64_t i = j + 1; i < s->frames; i++) {
             Vector sum[POSE];
-            memcpy(sum, l[block_at(i, j)], sizeof sum);
+            load_block(sum, l[block_at(i, j)]);
             for (int64_t k = 1; k < j; k++)
                 subtract(sum, l[block_at(i, k)], l[block_at(j, k)], POSE);
             for (int k = 0; k < POSE; k++) {
                 for (int m = 0; m < k; m++)
-                    sum[k] -= diagonal[m][k] * sum[m];
-                sum[k] *= diagonal[k][k];
+                    sp_bundle_subtract(&sum[k], diagonal[m][k], sum[m]);
+                sp_bundle_scale(&sum[k], diagonal[k][k]);
             }
-            memcpy(l[block_at(i, j)], sum, sizeof sum);
+            store_block(l[block_at(i, j)], sum);
         }
     }
     return true;
