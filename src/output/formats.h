@@ -98,6 +98,9 @@ typedef struct SpFormat {
     SpStatus (*write)(const SpAtomicFile *file, const SpOutput *output);
     /* NULL: it needs the whole result at once. */
     const SpFrameFormat *frames;
+    /* The pictures before all else, where its file begins with them: `add` looks at nothing but a
+     * frame's picture, and `end` writes all the rest, of a whole result. NULL: it does not. */
+    const SpFrameFormat *pictures;
     /* In place of `write`, of a format that is a folder of files: writes them into `folder`, which
      * stays the caller's to commit or abandon. Errors: as of `write`. */
     SpStatus (*write_all)(const SpAtomicFolder *folder, const char *const *names,

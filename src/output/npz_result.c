@@ -198,21 +198,32 @@ static size_t extents_of(const Writing *w, Rows which, int64_t dims[4])
     return bytes;
 }
 
+static SpStatus begin_rows(const Writing *w, Rows which)
+{
+    int64_t dims[4];
+    extents_of(w, which, dims);
+    return sp_npz_begin(w->npz, rows[which].name, SP_F32, 1 + rows[which].rank, dims);
+}
+
+static SpStatus write_row(const Writing *w, Rows which, const SpResult *frame)
+{
+    int64_t dims[4];
+    SP_TRY(rows[which].row(w, frame, w->work));
+    return sp_npz_write(w->npz, w->work, extents_of(w, which, dims));
+}
+
 /* The array takes its place in the archive: all its frames, or what has grown of it. */
 static SpStatus write_rows(const Writing *w, Rows which)
 {
-    int64_t dims[4];
-    const size_t bytes = extents_of(w, which, dims);
     if (w->growing[which])
         return sp_npz_growing_add(w->npz, w->growing[which]);
     if (!is_there(w, which))
         return sp_ok();
-    SP_TRY(sp_npz_begin(w->npz, rows[which].name, SP_F32, 1 + rows[which].rank, dims));
+    SP_TRY(begin_rows(w, which));
     for (int64_t t = 0; t < w->frames; t++) {
         SpResultFrame frame;
         sp_result_frame(&w->result, t, &frame);
-        SP_TRY(rows[which].row(w, &frame.result, w->work));
-        SP_TRY(sp_npz_write(w->npz, w->work, bytes));
+        SP_TRY(write_row(w, which, &frame.result));
     }
     return sp_ok();
 }
@@ -266,13 +277,14 @@ static SpStatus write_tracks(const Writing *w)
     return r->object ? write_objects(w) : sp_ok();
 }
 
-static SpStatus write_arrays(const Writing *w)
+/* All but the pictures. */
+static SpStatus write_rest(const Writing *w)
 {
     const SpResult *r = &w->result;
     const SpClip *clip = r->clip;
     if (r->tracks)
         SP_TRY(write_tracks(w));
-    for (Rows which = EXTRINSICS; which <= VIDEO; which++)
+    for (Rows which = EXTRINSICS; which < VIDEO; which++)
         SP_TRY(write_rows(w, which));
     SP_TRY(sp_npz_array(w->npz, "frame_index", SP_I64, 1, &w->frames, clip->index));
     SP_TRY(sp_npz_array(w->npz, "timestamps", SP_F64, 1, &w->frames, clip->timestamps));
@@ -281,6 +293,12 @@ static SpStatus write_arrays(const Writing *w)
         SP_TRY(write_chunks(w));
     SP_TRY(sp_npz_text(w->npz, "version", r->version));
     return sp_npz_finish(w->npz);
+}
+
+static SpStatus write_arrays(const Writing *w)
+{
+    SP_TRY(write_rows(w, VIDEO));
+    return write_rest(w);
 }
 
 /* For rows of so many tracks. */
@@ -372,6 +390,30 @@ static SpStatus end_frames(void *stream, const SpResult *whole)
     return write_arrays(w);
 }
 
+static SpStatus begin_pictures(const SpAtomicFile *file, const SpOutput *output, void **stream)
+{
+    Writing *w = malloc(sizeof *w);
+    if (!w)
+        return sp_no_memory("the result");
+    *stream = w;
+    SP_TRY(open_archive(file, output, w));
+    return is_there(w, VIDEO) ? begin_rows(w, VIDEO) : sp_ok();
+}
+
+static SpStatus add_picture(void *stream, int64_t t, const SpResult *frame, uint8_t *rgb)
+{
+    const Writing *w = stream;
+    (void)t, (void)rgb;
+    return is_there(w, VIDEO) ? write_row(w, VIDEO, frame) : sp_ok();
+}
+
+static SpStatus end_pictures(void *stream, const SpResult *whole)
+{
+    Writing *w = stream;
+    w->result = *whole;
+    return write_rest(w);
+}
+
 static void discard_frames(void *stream)
 {
     close_archive(stream);
@@ -379,6 +421,8 @@ static void discard_frames(void *stream)
 }
 
 static const SpFrameFormat frame_by_frame = {begin_frames, add_frame, end_frames, discard_frames};
+static const SpFrameFormat pictures_first = {begin_pictures, add_picture, end_pictures,
+                                             discard_frames};
 
 /* By the first key of the `version` that src/pipeline/video.c makes. */
 static bool is_own(const char *path)
@@ -398,4 +442,5 @@ const SpFormat sp_format_npz = {.product = SP_PRODUCT_RESULT,
                                 .optional = SP_PART_ALL,
                                 .write = write_npz,
                                 .frames = &frame_by_frame,
+                                .pictures = &pictures_first,
                                 .is_own = is_own};

@@ -304,6 +304,37 @@ size_t sp_files_bytes(const SpRunFile files[], const SpFramePlan *plan, int64_t 
     return most;
 }
 
+static SpStatus open_written(SpRunFile *file, SpFileRole role)
+{
+    file->awaited = false;
+    return file->written.stream
+               ? sp_ok()
+               : sp_atomic_open(file->path, sp_file_table[role].flag, &file->written);
+}
+
+static SpStatus begin_stream(SpRunFile *file, SpFileRole role, const SpFrameFormat *by_frame,
+                             const SpOutput *output)
+{
+    SP_TRY(open_written(file, role));
+    file->by_frame = by_frame;
+    return by_frame->begin(&file->written, output, &file->stream);
+}
+
+/* Nothing more is written. */
+static void close_stream(SpRunFile *file)
+{
+    if (file->stream)
+        file->by_frame->discard(file->stream);
+    file->stream = NULL;
+}
+
+static SpStatus end_stream(SpRunFile *file, const SpResult *whole)
+{
+    SP_TRY(file->by_frame->end(file->stream, whole));
+    close_stream(file);
+    return sp_atomic_settle(&file->written);
+}
+
 SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output)
 {
     SpRunFile *file = &files[role];
@@ -311,11 +342,29 @@ SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *outp
         return sp_ok();
     if (sp_run_folder_is(file))
         return sp_run_folder_write(file, sp_file_table[role].flag, output);
-    file->awaited = false;
-    if (!file->written.stream)
-        SP_TRY(sp_atomic_open(file->path, sp_file_table[role].flag, &file->written));
+    if (file->stream)
+        return end_stream(file, output->result);
+    SP_TRY(open_written(file, role));
     SP_TRY(file->format->write(&file->written, output));
     return sp_atomic_settle(&file->written);
+}
+
+bool sp_files_have_pictures(const SpRunFile files[])
+{
+    const SpRunFile *file = &files[SP_FILE_RESULT];
+    return file->path[0] && file->format && file->format->pictures;
+}
+
+SpStatus sp_files_begin_pictures(SpRunFile files[], const SpOutput *output)
+{
+    SpRunFile *file = &files[SP_FILE_RESULT];
+    return begin_stream(file, SP_FILE_RESULT, file->format->pictures, output);
+}
+
+SpStatus sp_files_add_picture(SpRunFile files[], int64_t t, const SpResult *frame)
+{
+    SpRunFile *file = &files[SP_FILE_RESULT];
+    return file->by_frame->add(file->stream, t, frame, NULL);
 }
 
 /* Written frame by frame where the run streams: not what is made of something else. */
@@ -336,12 +385,8 @@ SpStatus sp_files_begin(SpRunFile files[], const SpOutput *output)
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         SpRunFile *file = &files[role];
-        if (!has_frames(files, role))
-            continue;
-        file->awaited = false;
-        if (!file->written.stream)
-            SP_TRY(sp_atomic_open(file->path, sp_file_table[role].flag, &file->written));
-        SP_TRY(file->format->frames->begin(&file->written, output, &file->stream));
+        if (has_frames(files, role))
+            SP_TRY(begin_stream(file, role, file->format->frames, output));
     }
     return sp_ok();
 }
@@ -350,27 +395,16 @@ SpStatus sp_files_add(SpRunFile files[], int64_t t, const SpResult *frame, uint8
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++)
         if (files[role].stream)
-            SP_TRY(files[role].format->frames->add(files[role].stream, t, frame, rgb));
+            SP_TRY(files[role].by_frame->add(files[role].stream, t, frame, rgb));
     return sp_ok();
-}
-
-/* Nothing more is written. */
-static void close_stream(SpRunFile *file)
-{
-    if (file->stream)
-        file->format->frames->discard(file->stream);
-    file->stream = NULL;
 }
 
 SpStatus sp_files_end(SpRunFile files[], const SpResult *whole)
 {
     for (SpFileRole role = 0; role < SP_FILE_ROLES; role++) {
         SpRunFile *file = &files[role];
-        if (!file->stream)
-            continue;
-        SP_TRY(file->format->frames->end(file->stream, whole));
-        close_stream(file);
-        SP_TRY(sp_atomic_settle(&file->written));
+        if (file->stream)
+            SP_TRY(end_stream(file, whole));
     }
     return sp_ok();
 }

@@ -38,11 +38,12 @@ typedef struct SpRunFile {
     char path[SP_PATH_CAPACITY]; /* "": not part of the run */
     const SpFormat *
         format; /* of what is written; NULL: a folder, which who writes it opens, or what is read */
-    SpAtomicFile written;  /* beside its place until sp_files_commit */
-    SpAtomicFolder folder; /* likewise, of a format that is a folder of files */
-    void *stream;          /* what is written frame by frame, see SpFrameFormat; NULL: not begun */
-    bool awaited;          /* a pipe whose reader may come and wait for its end */
-    bool appended;         /* the report of several videos: a line for each, see report.h */
+    SpAtomicFile written;          /* beside its place until sp_files_commit */
+    SpAtomicFolder folder;         /* likewise, of a format that is a folder of files */
+    void *stream;                  /* what is written frame by frame; NULL: not begun */
+    const SpFrameFormat *by_frame; /* how */
+    bool awaited;                  /* a pipe whose reader may come and wait for its end */
+    bool appended;                 /* the report of several videos: a line for each, see report.h */
 } SpRunFile;
 
 /* Below, `files` are a job's [SP_FILE_ROLES]. */
@@ -91,6 +92,13 @@ size_t sp_files_bytes(const SpRunFile files[], const SpFramePlan *plan, int64_t 
 /* Writes one of them that has a format, whole but not yet in its place. SP_OUTPUT; SP_MEMORY;
  * SP_INPUT. */
 SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output);
+
+/* The result's pictures, before the rest of it is known: whether its format begins with them; then
+ * sp_files_begin_pictures, each frame, and sp_files_write for all else. As SpFormat's `pictures`
+ * has it; errors as above. */
+bool sp_files_have_pictures(const SpRunFile files[]);
+SpStatus sp_files_begin_pictures(SpRunFile files[], const SpOutput *output);
+SpStatus sp_files_add_picture(SpRunFile files[], int64_t t, const SpResult *frame);
 
 /* Whether all that is written can be while frames come and go. */
 bool sp_files_stream(const SpRunFile files[]);

@@ -4,6 +4,8 @@
 #ifndef SP_PIPELINE_RUN_H
 #define SP_PIPELINE_RUN_H
 
+#include <pthread.h>
+
 #include "input/geometry_file.h"
 #include "input/queries.h"
 #include "media/clip.h"
@@ -15,6 +17,16 @@
 #include "pipeline/files.h"
 #include "pipeline/models.h"
 #include "refine/refine.h"
+
+/* A thread that writes the result's pictures (pipeline/ahead.h). */
+typedef struct SpAhead {
+    pthread_t thread;
+    bool runs; /* it has been started and not been waited for */
+    SpOutput output;
+    SpResult result;
+    float *picture; /* [3, H, W] working pixels */
+    SpStatus status;
+} SpAhead;
 
 /* Everything a run holds; video.c frees it. */
 typedef struct SpRun {
@@ -56,6 +68,7 @@ typedef struct SpRun {
     SpLock lock;
     char *settings;         /* of a finished result, JSON; NULL: it has none */
     SpTensorFolder *dumped; /* NULL: no --dump */
+    SpAhead ahead;
     SpReport report;
 } SpRun;
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/ahead.h"
 #include "pipeline/arrays.h"
 #include "pipeline/chunks.h"
 #include "pipeline/front_chunks.h"
@@ -75,7 +76,7 @@ static size_t kept_bytes(const SpRun *run, int64_t frames, int64_t queries)
     const int64_t held = sp_stream_frames(run, frames);
     return sp_arrays_bytes(run, held, queries) + sp_stream_bytes(run, frames, queries) +
            sp_refinement_bytes(run, held, queries) + sp_front_chunks_bytes(run, frames) +
-           sp_files_bytes(run->file, &run->clip.plan, held, queries);
+           sp_ahead_bytes(run) + sp_files_bytes(run->file, &run->clip.plan, held, queries);
 }
 
 SpStatus sp_stages_acquire(SpRun *run, SpStage stage)
@@ -264,20 +265,28 @@ static SpStatus make_geometry(SpRun *run, double *unit)
     return sp_ok();
 }
 
+/* The tracker and what follows it, while the pictures are written. */
+static SpStatus make_tracks(SpRun *run)
+{
+    SP_TRY(sp_ahead_begin(run));
+    SP_TRY(run_tracker(run));
+    /* Bundle adjustment has only one focal. */
+    sp_world_fix_intrinsics(run, run->tracks.intrinsics);
+    return refine(run);
+}
+
 SpStatus sp_stages_run(SpRun *run)
 {
-    const bool tracks = run->has[SP_STAGE_TRACKER];
     double unit;
     SP_TRY(sp_arrays_alloc(run, run->clip.frames));
     SP_TRY(make_geometry(run, &unit));
     SP_TRY(sp_world_choose_scale(run)); /* what has none is known before the tracker runs */
     /* Open when it was planned, it may have been put to sleep since. */
     SP_TRY(sp_stages_acquire(run, SP_STAGE_TRACKER));
-    if (tracks) {
-        SP_TRY(run_tracker(run));
-        /* Bundle adjustment has only one focal. */
-        sp_world_fix_intrinsics(run, run->tracks.intrinsics);
-        SP_TRY(refine(run));
+    if (run->has[SP_STAGE_TRACKER]) {
+        const SpStatus tracked = make_tracks(run), written = sp_ahead_end(run);
+        SP_TRY(tracked);
+        SP_TRY(written);
     }
     sp_world_scale(run, 1 / unit);
     SP_TRY(sp_world_choose_scale(run));
