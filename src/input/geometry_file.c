@@ -187,12 +187,13 @@ static SpStatus read_matrices(const File *file, const char *name, const char *ot
     squeeze(&array, 3);
     if (array.rank == 2)
         add_axis(&array);
-    const int64_t rows = array.dim[1], found = array.dim[2], size = rows * found;
+    const int64_t rows = array.dim[1], found = array.dim[2];
     if (array.rank != 3 || rows < 3 || rows > 4 || found < columns || found > 4 || found < rows)
         return bad_shape(file, &array, columns == 3 ? "T,3,3" : "T,4,4 or T,3,4");
     if (array.dim[0] != 1)
         SP_TRY(check_frames(file, &array));
     SP_TRY(read_values(file, &array));
+    const int64_t size = rows * found;
     SpStatus status = sp_ok();
     for (int64_t t = 0; t < file->frames && status.code == SP_OK; t++) {
         const float *from = array.value + (array.dim[0] == 1 ? 0 : t * size);

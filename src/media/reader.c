@@ -33,6 +33,16 @@ static void look_at_image(SpReader *r)
         r->exif = sp_exif_orientation(packet->data, size);
 }
 
+/* Tells the decoder that no more comes. Where it does not take that, the frames it holds are lost:
+ * of how many nobody knows, so one counts. */
+static SpStatus drain(SpReader *r)
+{
+    const int code = r->ff->avcodec_send_packet(r->codec, NULL);
+    r->drained = true;
+    r->refused += code < 0 && code != AVERROR_EOF;
+    return code == AVERROR(ENOMEM) ? sp_no_memory("decoding") : sp_ok();
+}
+
 /* Hands the decoder one more packet of the video, or the end. */
 static SpStatus feed(SpReader *r)
 {
@@ -50,9 +60,7 @@ static SpStatus feed(SpReader *r)
         if (ours)
             return sp_ok();
     }
-    r->ff->avcodec_send_packet(r->codec, NULL);
-    r->drained = true;
-    return sp_ok();
+    return drain(r);
 }
 
 /* The next frame of the open container into r->frame, or *end. */
@@ -377,8 +385,7 @@ SpStatus sp_reader_left_out(SpReader *r, int64_t *count)
         rest = r->images.count - r->next_image;
     } else if (!r->drained) {
         rest += packets_left(r);
-        r->ff->avcodec_send_packet(r->codec, NULL);
-        r->drained = true;
+        SP_TRY(drain(r));
     }
     for (; !end; rest += !end) /* frames the decoder still holds */
         SP_TRY(decode(r, &end));

@@ -352,7 +352,7 @@ SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *outp
 bool sp_files_have_pictures(const SpRunFile files[])
 {
     const SpRunFile *file = &files[SP_FILE_RESULT];
-    return file->path[0] && file->format && file->format->pictures;
+    return file->path[0] && file->format && file->format->pictures && sp_atomic_seeks(file->path);
 }
 
 SpStatus sp_files_begin_pictures(SpRunFile files[], const SpOutput *output)

@@ -93,9 +93,9 @@ size_t sp_files_bytes(const SpRunFile files[], const SpFramePlan *plan, int64_t 
  * SP_INPUT. */
 SpStatus sp_files_write(SpRunFile files[], SpFileRole role, const SpOutput *output);
 
-/* The result's pictures, before the rest of it is known: whether its format begins with them; then
- * sp_files_begin_pictures, each frame, and sp_files_write for all else. As SpFormat's `pictures`
- * has it; errors as above. */
+/* The result's pictures, before the rest of it is known: whether its format begins with them (into
+ * a pipe all goes at the end: its reader may come late); then sp_files_begin_pictures, each frame,
+ * and sp_files_write for all else. As SpFormat's `pictures` has it; errors as above. */
 bool sp_files_have_pictures(const SpRunFile files[]);
 SpStatus sp_files_begin_pictures(SpRunFile files[], const SpOutput *output);
 SpStatus sp_files_add_picture(SpRunFile files[], int64_t t, const SpResult *frame);

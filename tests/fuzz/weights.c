@@ -1,6 +1,7 @@
 /* Checkpoints: a file of tensors, an index of shards, a configuration. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "front/front.h"
@@ -94,21 +95,35 @@ static SpStatus bind_model(SpCheckpoint *checkpoint, int model)
     return status;
 }
 
+/* A folder with a built-in model's weights: "0", say. */
+static const char *weights_of(int model)
+{
+    static const SpLiteWeights built_in[] = {SP_LITE_FRONT, SP_LITE_SAM, SP_LITE_TRACKER};
+    static bool made[4];
+    static char name[64];
+    snprintf(name, sizeof name, "%d", model);
+    if (made[model])
+        return name;
+    size_t bytes;
+    const void *weights = sp_embedded(built_in[model < 2 ? model : 2], &bytes);
+    if (mkdir(fuzz_path(name), 0777) != 0)
+        _exit(99);
+    snprintf(name, sizeof name, "%d/model.safetensors", model);
+    fuzz_write(name, weights, bytes);
+    made[model] = true;
+    return weights_of(model);
+}
+
 /* The first byte chooses which built-in model the configuration is given to. */
 void fuzz_config(const uint8_t *data, size_t size)
 {
-    static const SpLiteWeights built_in[] = {SP_LITE_FRONT, SP_LITE_SAM, SP_LITE_TRACKER};
-    static int written = -1;
     const int model = fuzz_take(&data, &size) % 4;
+    const char *folder = weights_of(model);
+    char config[80];
     SpCheckpoint *checkpoint;
-    if (written != model) {
-        size_t bytes;
-        const void *weights = sp_embedded(built_in[model < 2 ? model : 2], &bytes);
-        fuzz_write("model.safetensors", weights, bytes);
-        written = model;
-    }
-    fuzz_write("config.json", data, size);
-    if (!fuzz_expect(sp_checkpoint_open(fuzz_folder(), &checkpoint), SP_CHECKPOINT))
+    snprintf(config, sizeof config, "%s/config.json", folder);
+    fuzz_write(config, data, size);
+    if (!fuzz_expect(sp_checkpoint_open(fuzz_path(folder), &checkpoint), SP_CHECKPOINT))
         return;
     fuzz_expect(bind_model(checkpoint, model), SP_CHECKPOINT);
     sp_checkpoint_close(checkpoint);
