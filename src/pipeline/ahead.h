@@ -8,8 +8,9 @@
 #include "pipeline/run.h"
 
 /* Begins with the pictures of all frames, in the result's format, where it can and the user lets
- * the run have more than one thread; else, and where no thread can be had, nothing is done. Until
- * sp_ahead_end the file is the thread's, and the pictures must not change. SP_OUTPUT; SP_MEMORY. */
+ * the run have more than one thread; else nothing is done. Where no thread can be had, all is done
+ * at once. Until sp_ahead_end the file is the thread's, and the pictures must not change.
+ * SP_OUTPUT; SP_MEMORY. */
 SpStatus sp_ahead_begin(SpRun *run);
 
 /* Waits for them; as sp_ahead_begin. Where nothing has begun it does nothing. */

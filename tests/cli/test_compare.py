@@ -221,7 +221,7 @@ def real_results_are_compared():
     status, facts, rows = compared(one, two, "--tolerance-px", 0, "--tolerance-rel", 0)
     assert status == 0 and facts["notes"] == [] and len(rows) == 8 and facts["frames"] == 3
     status, facts, _ = compared(one, other, "--tolerance-px", 0)
-    assert status == 1 and facts["notes"][-1] == "only in the expected result: confs, video"
+    assert status == 1 and facts["notes"][-1] == "only in the expected result: video, confs"
 
 
 # Exit statuses -----------------------------------------------------------------------------------
