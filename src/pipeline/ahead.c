@@ -1,7 +1,6 @@
 #include "pipeline/ahead.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "pipeline/results.h"
 
@@ -10,7 +9,7 @@ static size_t values(const SpFramePlan *plan)
     return (size_t)(3 * plan->height * plan->width);
 }
 
-/* Each picture as sp_run_settle leaves it: the tracker still needs it as it is. */
+/* Each picture settled, in a copy: the tracker still needs it as it is. */
 static void *write_pictures(void *of)
 {
     SpRun *run = of;
@@ -18,9 +17,8 @@ static void *write_pictures(void *of)
     const size_t size = values(&run->clip.plan);
     SpResultFrame frame;
     for (int64_t t = 0; t < run->clip.frames && ahead->status.code == SP_OK; t++) {
-        for (size_t i = 0; i < size; i++)
-            ahead->picture[i] =
-                sp_result_unshade(sp_result_shade(run->clip.video[(size_t)t * size + i]));
+        sp_run_settle_pictures(&run->clip.plan, 1, run->clip.video + (size_t)t * size,
+                               ahead->picture);
         sp_result_frame(&ahead->result, t, &frame);
         frame.clip.video = ahead->picture;
         ahead->status = sp_files_add_picture(run->file, t, &frame.result);

@@ -72,18 +72,22 @@ void sp_run_settle_chunks(SpRun *run)
         run->chunk[i / 3].similarity[4 * (i % 3) + 3] *= run->scale;
 }
 
+void sp_run_settle_pictures(const SpFramePlan *plan, int64_t frames, const float *from, float *to)
+{
+    for (int64_t i = 0; i < 3 * frames * plan->height * plan->width; i++)
+        to[i] = sp_result_unshade(sp_result_shade(from[i]));
+}
+
 void sp_run_settle(SpRun *run)
 {
     const bool tracked = run->has[SP_STAGE_TRACKER];
-    const int64_t values = 3 * run->clip.frames * run->clip.plan.height * run->clip.plan.width;
     float *c2w = tracked ? run->tracks.c2w : run->geometry.c2w;
     for (int64_t t = 0; t < run->clip.frames; t++) {
         sp_pose_invert(c2w + 16 * t, run->w2c + 16 * t);
         sp_pose_invert(run->w2c + 16 * t, c2w + 16 * t);
     }
     sp_run_settle_chunks(run);
-    for (int64_t i = 0; i < values; i++)
-        run->clip.video[i] = sp_result_unshade(sp_result_shade(run->clip.video[i]));
+    sp_run_settle_pictures(&run->clip.plan, run->clip.frames, run->clip.video, run->clip.video);
     if (!tracked)
         return;
     SpResult result = sp_run_result(run);

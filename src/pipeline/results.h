@@ -16,6 +16,10 @@ SpOutput sp_run_output(const SpRun *run, const SpResult *result);
  * finished result. */
 void sp_run_settle(SpRun *run);
 
+/* The part of that which is about pictures, [frames, 3, H, W] of the plan's working size: `to` may
+ * be `from`. */
+void sp_run_settle_pictures(const SpFramePlan *plan, int64_t frames, const float *from, float *to);
+
 /* The part of that which is about the chunks: their translations are in the result's unit. */
 void sp_run_settle_chunks(SpRun *run);
 
