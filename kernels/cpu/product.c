@@ -6,18 +6,16 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 enum { SQUARE = 4 };
-typedef float Quad __attribute__((vector_size(SQUARE * 4)));
+typedef float Quad __attribute__((vector_size(SQUARE * 4), aligned(4), may_alias));
 
 static inline Quad load_quad(const float *p)
 {
-    Quad q;
-    memcpy(&q, p, sizeof q);
-    return q;
+    return *(const Quad *)p;
 }
 
 static inline void store_quad(float *p, Quad q)
 {
-    memcpy(p, &q, sizeof q);
+    *(Quad *)p = q;
 }
 
 /* SQUARE x SQUARE elements, transposed. */
@@ -77,30 +75,32 @@ ALWAYS_INLINE void multiply_tile(const SpMultiply *m, const float *a, int64_t ld
                                  float *c, int rows, int vectors)
 {
     vf sum[SP_TILE_ROWS][2];
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
+    SP_UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        SP_UNROLL(2)
         for (int v = 0; v < vectors; v++)
             sum[r][v] = m->add ? v_load(c + r * m->ldc + v * SP_VL) : (vf){0};
+    }
     const int64_t ldb = m->ldb ? m->ldb : SP_PANEL;
     for (int64_t i = 0; i < m->depth; i++, a++, b += ldb) {
         vf x[2];
-#pragma GCC unroll 2
+        SP_UNROLL(2)
         for (int v = 0; v < vectors; v++)
             x[v] = v_load(b + v * SP_VL);
-#pragma GCC unroll 16
+        SP_UNROLL(16)
         for (int r = 0; r < rows; r++) {
             const vf y = v_set(a[r * lda]);
-#pragma GCC unroll 2
+            SP_UNROLL(2)
             for (int v = 0; v < vectors; v++)
                 sum[r][v] += y * x[v];
         }
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
+    SP_UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        SP_UNROLL(2)
         for (int v = 0; v < vectors; v++)
             v_store(c + r * m->ldc + v * SP_VL, sum[r][v]);
+    }
 }
 
 /* Rows of a lie SP_LEAD apart, or as said. */
@@ -190,29 +190,31 @@ ALWAYS_INLINE void multiply_pairs(const SpMultiply *m, const float *a, const flo
                                   int rows, int vectors)
 {
     __m512 sum[SP_TILE_ROWS][2];
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
+    SP_UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        SP_UNROLL(2)
         for (int v = 0; v < vectors; v++)
             sum[r][v] = m->add ? (__m512)v_load(c + r * m->ldc + v * SP_VL) : _mm512_setzero_ps();
+    }
     for (int64_t i = 0; i < m->depth; i += 2, a++, b += SP_PANEL) {
         __m512bh x[2];
-#pragma GCC unroll 2
+        SP_UNROLL(2)
         for (int v = 0; v < vectors; v++)
             x[v] = (__m512bh)v_load(b + v * SP_VL);
-#pragma GCC unroll 16
+        SP_UNROLL(16)
         for (int r = 0; r < rows; r++) {
             const __m512bh y = (__m512bh)_mm512_set1_ps(a[r * SP_LEAD]);
-#pragma GCC unroll 2
+            SP_UNROLL(2)
             for (int v = 0; v < vectors; v++)
                 sum[r][v] = _mm512_dpbf16_ps(sum[r][v], y, x[v]);
         }
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
+    SP_UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        SP_UNROLL(2)
         for (int v = 0; v < vectors; v++)
             v_store(c + r * m->ldc + v * SP_VL, (vf)sum[r][v]);
+    }
 }
 
 #define PAIRS(rows)                                                                                \

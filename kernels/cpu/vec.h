@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/unroll.h"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -24,16 +26,17 @@ enum { SP_VL = 4 };
 typedef float vf __attribute__((vector_size(SP_VL * 4)));
 typedef int32_t vi __attribute__((vector_size(SP_VL * 4)));
 
+/* The same anywhere in memory. (A memcpy would do, but the sanitizers make a call of each.) */
+typedef float vf_anywhere __attribute__((vector_size(SP_VL * 4), aligned(4), may_alias));
+
 static inline vf v_load(const float *p)
 {
-    vf v;
-    memcpy(&v, p, sizeof v);
-    return v;
+    return *(const vf_anywhere *)p;
 }
 
 static inline void v_store(float *p, vf v)
 {
-    memcpy(p, &v, sizeof v);
+    *(vf_anywhere *)p = v;
 }
 
 /* Which elements are among the first n. */
@@ -153,11 +156,12 @@ static inline float v_sum(vf v)
 {
     v_quad q[SP_VL / 4];
     memcpy(q, &v, sizeof v);
-#pragma GCC unroll 2
-    for (int n = SP_VL / 8; n; n /= 2)
-#pragma GCC unroll 2
+    SP_UNROLL(2)
+    for (int n = SP_VL / 8; n; n /= 2) {
+        SP_UNROLL(2)
         for (int i = 0; i < n; i++)
             q[i] += q[i + n];
+    }
     return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
 }
 
@@ -196,11 +200,12 @@ static inline float v_largest(vf v)
 #else
     float x[SP_VL];
     v_store(x, v);
-#pragma GCC unroll 2
-    for (int n = SP_VL / 2; n; n /= 2)
-#pragma GCC unroll 4
+    SP_UNROLL(2)
+    for (int n = SP_VL / 2; n; n /= 2) {
+        SP_UNROLL(4)
         for (int i = 0; i < n; i++)
             x[i] = x[i] > x[i + n] ? x[i] : x[i + n];
+    }
     return x[0];
 #endif
 }

@@ -190,7 +190,7 @@ static inline void add_pose(const SpBundleObservation *o, SpBundleVector sums[RO
     const double *u = o->jacobian[0], *v = o->jacobian[1];
     const SpBundleVector all_u = sp_bundle_load(u), all_v = sp_bundle_load(v);
     sp_bundle_add(&sums[0], sp_bundle_sum(o->residual[0], all_u, o->residual[1], all_v));
-#pragma GCC unroll 6
+    SP_UNROLL(6)
     for (int i = 0; i < POSE; i++)
         sp_bundle_add(&sums[1 + i], sp_bundle_sum(u[i], all_u, v[i], all_v));
 }

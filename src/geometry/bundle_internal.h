@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/isa.h"
+#include "base/unroll.h"
 #include "geometry/bundle.h"
 
 enum {
@@ -51,7 +52,7 @@ typedef struct SpBundleVector {
 SP_BUNDLE_INLINE SpBundleVector sp_bundle_load(const double lanes[LANES])
 {
     SpBundleVector v;
-#pragma GCC unroll 4
+    SP_UNROLL(4)
     for (int i = 0; i < PARTS; i++)
         v.part[i] = *(const SpBundlePart *)(lanes + i * PART);
     return v;
@@ -59,7 +60,7 @@ SP_BUNDLE_INLINE SpBundleVector sp_bundle_load(const double lanes[LANES])
 
 SP_BUNDLE_INLINE void sp_bundle_store(double lanes[LANES], SpBundleVector v)
 {
-#pragma GCC unroll 4
+    SP_UNROLL(4)
     for (int i = 0; i < PARTS; i++)
         *(SpBundlePart *)(lanes + i * PART) = v.part[i];
 }
@@ -68,7 +69,7 @@ SP_BUNDLE_INLINE void sp_bundle_store(double lanes[LANES], SpBundleVector v)
 SP_BUNDLE_INLINE SpBundleVector sp_bundle_sum(double x, SpBundleVector a, double y,
                                               SpBundleVector b)
 {
-#pragma GCC unroll 4
+    SP_UNROLL(4)
     for (int i = 0; i < PARTS; i++)
         a.part[i] = x * a.part[i] + y * b.part[i];
     return a;
@@ -76,14 +77,14 @@ SP_BUNDLE_INLINE SpBundleVector sp_bundle_sum(double x, SpBundleVector a, double
 
 SP_BUNDLE_INLINE void sp_bundle_add(SpBundleVector *a, SpBundleVector b)
 {
-#pragma GCC unroll 4
+    SP_UNROLL(4)
     for (int i = 0; i < PARTS; i++)
         a->part[i] += b.part[i];
 }
 
 SP_BUNDLE_INLINE void sp_bundle_scale(SpBundleVector *a, double x)
 {
-#pragma GCC unroll 4
+    SP_UNROLL(4)
     for (int i = 0; i < PARTS; i++)
         a->part[i] *= x;
 }
@@ -91,7 +92,7 @@ SP_BUNDLE_INLINE void sp_bundle_scale(SpBundleVector *a, double x)
 /* a -= x b. */
 SP_BUNDLE_INLINE void sp_bundle_subtract(SpBundleVector *a, double x, SpBundleVector b)
 {
-#pragma GCC unroll 4
+    SP_UNROLL(4)
     for (int i = 0; i < PARTS; i++)
         a->part[i] -= x * b.part[i];
 }

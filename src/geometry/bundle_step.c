@@ -56,14 +56,14 @@ static inline int64_t block_at(int64_t i, int64_t j)
 
 SP_BUNDLE_INLINE void load_block(Vector s[POSE], double (*block)[LANES])
 {
-#pragma GCC unroll 6
+    SP_UNROLL(6)
     for (int c = 0; c < POSE; c++)
         s[c] = sp_bundle_load(block[c]);
 }
 
 SP_BUNDLE_INLINE void store_block(double (*block)[LANES], const Vector s[POSE])
 {
-#pragma GCC unroll 6
+    SP_UNROLL(6)
     for (int c = 0; c < POSE; c++)
         sp_bundle_store(block[c], s[c]);
 }
@@ -71,10 +71,10 @@ SP_BUNDLE_INLINE void store_block(double (*block)[LANES], const Vector s[POSE])
 /* s -= b^T a of `depth` rows each: a block less the product of two others. */
 SP_BUNDLE_INLINE void subtract(Vector s[POSE], double (*a)[LANES], double (*b)[LANES], int depth)
 {
-#pragma GCC unroll 3
+    SP_UNROLL(3)
     for (int k = 0; k < depth; k++) {
         const Vector row = sp_bundle_load(a[k]);
-#pragma GCC unroll 6
+        SP_UNROLL(6)
         for (int c = 0; c < POSE; c++)
             sp_bundle_subtract(&s[c], b[k][c], row);
     }
