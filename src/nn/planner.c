@@ -138,12 +138,14 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage,
     return sp_ok();
 }
 
-/* The sizes of a published front's layers: rows of `W` values. */
-enum { ROWS = 4 * SP_ROW_TILE, W = 1024, HEADS = 16, SIDE = 64, CHANNELS = 256 };
+/* The sizes of a published front's layers: rows of `W` values, maps of SIDE x SIDE; a part of a map
+ * keeps a CPU as busy as the whole. */
+enum { ROWS = 4 * SP_ROW_TILE, W = 1024, HEADS = 16, SIDE = 64, CPU_SIDE = 24, CHANNELS = 256 };
 
 /* Runs one op of a kind on nn, whose arena lies over memory of the device. */
 static void run_one(SpNn *nn, SpWork kind, float *x, float *w, float *y)
 {
+    const int64_t side = nn->device->reads_host ? CPU_SIDE : SIDE;
     const SpDense dense = {.w = {w, SP_F32, 2, {W, W}}};
     const SpConvWeights conv = {.w = {w, SP_F32, 4, {CHANNELS, CHANNELS, 3, 3}}, .packed = w};
     if (kind == SP_WORK_PRODUCT)
@@ -153,8 +155,8 @@ static void run_one(SpNn *nn, SpWork kind, float *x, float *w, float *y)
                          (SpAttention){1, ROWS, ROWS, .q = x, .q_row = W, .k = x, .k_row = W,
                                        .v = x, .v_row = W, .y = y});
     else
-        sp_nn_convolve(nn, (SpFeatureMap){x, 1, SIDE, SIDE, CHANNELS}, &conv, 1, SP_IDENTITY, NULL,
-                       (SpFeatureMap){y, 1, SIDE, SIDE, CHANNELS});
+        sp_nn_convolve(nn, (SpFeatureMap){x, 1, side, side, CHANNELS}, &conv, 1, SP_IDENTITY, NULL,
+                       (SpFeatureMap){y, 1, side, side, CHANNELS});
 }
 
 /* Operations a second: the second of two runs, as the first one touches the memory. */

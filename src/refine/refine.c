@@ -45,9 +45,11 @@ static const float MIN_SHARE = 0.6f;
 /* A point is surely found where the way back leads so near its last place, or its query's patch is
  * found so exactly and with that correlation, or where the network has at least that confidence.
  * Then it gets FOUND_VISIBILITY at least; else, where the network has less than MIN_CONFIDENCE,
- * LOST_VISIBILITY at most. Visible is above 0.5. */
-static const float SURE_RETURN = 0.12f, SURE_SIGMA = 0.5f, SURE_CORRELATION = 0.85f,
+ * LOST_VISIBILITY at most. So does one that is found, but only roughly, and whose network has less
+ * than ROUGH_CONFIDENCE. Visible is above 0.5. */
+static const float SURE_RETURN = 0.25f, SURE_SIGMA = 0.5f, SURE_CORRELATION = 0.85f,
                    SURE_CONFIDENCE = 0.1f;
+static const float ROUGH_SIGMA = 1.5f, ROUGH_CONFIDENCE = 0.4f;
 static const float MIN_CONFIDENCE = 0.3f;
 static const float FOUND_VISIBILITY = 0.6f, LOST_VISIBILITY = 0.4f;
 
@@ -449,15 +451,18 @@ static bool is_sure(const SpRefiner *r, int64_t t, int64_t n, const Place *place
              r->tracks.confidence[index_of(r, t, n)] >= SURE_CONFIDENCE));
 }
 
-/* Sets the visibility of point n, which has a picture, at frame t: where it is not surely there and
- * the network is not sure of its place either, it is called hidden. */
-static void judge(const SpRefiner *r, int64_t t, int64_t n, bool sure)
+/* Sets the visibility of point n, which has a picture, at frame t, where its place is known to
+ * `sigma`: where it is not surely there and the network is not sure of its place either, it is
+ * called hidden. */
+static void judge(const SpRefiner *r, int64_t t, int64_t n, bool sure, float sigma)
 {
     const int64_t at = index_of(r, t, n);
+    const float confidence = r->tracks.confidence[at];
+    const bool rough = sigma > ROUGH_SIGMA * r->unit && confidence < ROUGH_CONFIDENCE;
     float *visibility = r->tracks.visibility + at;
-    if (sure)
+    if (sure && !rough)
         *visibility = fmaxf(*visibility, FOUND_VISIBILITY);
-    else if (r->track[n].textured && r->tracks.confidence[at] < MIN_CONFIDENCE)
+    else if (r->track[n].textured && (rough || confidence < MIN_CONFIDENCE))
         *visibility = fminf(*visibility, LOST_VISIBILITY);
 }
 
@@ -471,7 +476,7 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
         track->step[0] = track->step[1] = 0;
         track->sigma = 0;
         keep(r, t, n);
-        judge(r, t, n, true);
+        judge(r, t, n, true, 0);
         return;
     }
     bool found = find_by_network(r, t, n, &place);
@@ -487,9 +492,11 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
     const bool follows = track->found && track->frame == t - 1;
     if (found && follows && place.found[RECENT] && !is_sure(r, t, n, &place))
         place.missed = way_back(r, n, &place.match[RECENT]);
-    judge(r, t, n, found && is_sure(r, t, n, &place));
-    if (!found)
+    if (!found) {
+        judge(r, t, n, false, 0);
         return;
+    }
+    const bool sure = is_sure(r, t, n, &place);
     const float last[2] = {track->warp.x, track->warp.y};
     if (place.found[QUERY]) {
         track->warp = place.match[QUERY].warp;
@@ -503,6 +510,7 @@ static void refine_point(SpRefiner *r, int64_t t, int64_t n)
     }
     track->step[0] = follows ? track->warp.x - last[0] : 0;
     track->step[1] = follows ? track->warp.y - last[1] : 0;
+    judge(r, t, n, sure, track->sigma);
     keep(r, t, n);
 }
 
