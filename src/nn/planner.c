@@ -138,8 +138,8 @@ SpStatus sp_plan_choose(SpDevice *device, const SpDryRun *stage,
     return sp_ok();
 }
 
-/* The sizes of a published front's layers: rows of `W` values, maps of SIDE x SIDE; a part of a map
- * keeps a CPU as busy as the whole. */
+/* The sizes of a published front's layers: rows of `W` values, maps of SIDE x SIDE. A CPU's
+ * rate is the same on a part of a map, and known sooner. */
 enum { ROWS = 4 * SP_ROW_TILE, W = 1024, HEADS = 16, SIDE = 64, CPU_SIDE = 24, CHANNELS = 256 };
 
 /* Runs one op of a kind on nn, whose arena lies over memory of the device. */

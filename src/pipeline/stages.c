@@ -105,12 +105,12 @@ static SpStatus plan_both(SpRun *run, int64_t frames, int64_t queries, const SpM
     return sp_ok();
 }
 
-/* A count that fits is near enough where one that is larger by this part of it does not. */
-enum { PART = 1024 };
+/* The largest count that fits is searched for to 1 / FINENESS of it. */
+enum { FINENESS = 1024 };
 
-/* Searches from *out, which fits or is 0, to the largest count below `end` that fits, or near it,
- * given that whatever is smaller than one that fits does. `frames` 0: counts frames; else points on
- * so many. */
+/* Searches from *out, which fits or is 0, to the largest count below `end` that fits, given that
+ * whatever is smaller than one that fits does. `frames` 0: counts frames; else points on so many.
+ */
 static SpStatus search_max(SpRun *run, int64_t frames, int64_t queries, int64_t end, int64_t *out)
 {
     SpFootprint footprint[SP_STAGES];
@@ -118,7 +118,7 @@ static SpStatus search_max(SpRun *run, int64_t frames, int64_t queries, int64_t 
     SpMemoryLimits limits;
     bool bounded = false; /* `end` is known not to fit */
     SP_TRY(sp_models_memory_limits(run->models, &limits));
-    while (*out + (bounded ? *out / PART : 0) + 1 < end) {
+    while (*out + (bounded ? *out / FINENESS : 0) + 1 < end) {
         const int64_t twice = *out ? 2 * *out : 1, middle = *out + (end - *out) / 2;
         const int64_t count = !bounded && twice < end ? twice : middle;
         SP_TRY(plan_both(run, frames ? frames : count, frames ? count : queries, &limits, footprint,

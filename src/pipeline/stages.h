@@ -13,7 +13,7 @@
 SpStatus sp_stages_plan(SpRun *run, int64_t queries);
 
 /* The longest clip with `queries` points, and the most points on this one (0: no tracker), that
- * fit, up to these; 0: not even one. Only after sp_stages_plan. */
+ * fit, up to these, to a thousandth; 0: not even one. Only after sp_stages_plan. */
 enum { SP_MAX_FRAMES = 10000, SP_MAX_POINTS = 1000000 };
 SpStatus sp_stages_max(SpRun *run, int64_t queries, int64_t *frames, int64_t *points);
 

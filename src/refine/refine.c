@@ -45,8 +45,8 @@ static const float MIN_SHARE = 0.6f;
 /* A point is surely found where the way back leads so near its last place, or its query's patch is
  * found so exactly and with that correlation, or where the network has at least that confidence.
  * Then it gets FOUND_VISIBILITY at least; else, where the network has less than MIN_CONFIDENCE,
- * LOST_VISIBILITY at most. So does one that is found, but only roughly, and whose network has less
- * than ROUGH_CONFIDENCE. Visible is above 0.5. */
+ * LOST_VISIBILITY at most. So does one that is found, but to no better than ROUGH_SIGMA, where the
+ * network has less than ROUGH_CONFIDENCE. Visible is above 0.5. */
 static const float SURE_RETURN = 0.25f, SURE_SIGMA = 0.5f, SURE_CORRELATION = 0.85f,
                    SURE_CONFIDENCE = 0.1f;
 static const float ROUGH_SIGMA = 1.5f, ROUGH_CONFIDENCE = 0.4f;
@@ -452,8 +452,8 @@ static bool is_sure(const SpRefiner *r, int64_t t, int64_t n, const Place *place
 }
 
 /* Sets the visibility of point n, which has a picture, at frame t, where its place is known to
- * `sigma`: where it is not surely there and the network is not sure of its place either, it is
- * called hidden. */
+ * `sigma`: where it is not surely there, or only roughly, and the network is not sure of its place
+ * either, it is called hidden. */
 static void judge(const SpRefiner *r, int64_t t, int64_t n, bool sure, float sigma)
 {
     const int64_t at = index_of(r, t, n);

@@ -17,7 +17,8 @@ typedef struct SpRefineTracks {
     const float *queries;    /* [N, 3] frame, x, y */
     float *xy;               /* [T, N, 2], improved in place; NaN: there is none, and it stays so */
     float *visibility;       /* [T, N], visible where > 0.5; raised where a hidden point is
-                                surely found, lowered where one of low confidence is not */
+                                surely found, lowered where one of low confidence is not,
+                                or only roughly */
     const float *confidence; /* [T, N] how likely xy is right, 0..1 */
     float *sigma;  /* [T, N] out: standard deviation of x and of y; NaN: not found again */
     int threads;   /* to compute in; 0: one per processor */
