@@ -2,6 +2,7 @@
 
 #include "base/half.h"
 #include "base/minmax.h"
+#include "base/reach.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -69,6 +70,9 @@ void sp_pack_rows(const float *w, int64_t ldw, int64_t columns, int64_t depth, f
         }
     }
 }
+
+/* Tiles are not watched one by one: where they go is looked at before, a block at a time. */
+SP_UNWATCHED_BEGIN
 
 /* `rows` x `vectors` sums in registers, of rows lda apart. */
 ALWAYS_INLINE void multiply_tile(const SpMultiply *m, const float *a, int64_t lda, const float *b,
@@ -139,10 +143,22 @@ EACH_TILE(TILE)
 static Tile *const tiles[SP_TILE_ROWS][2] = {EACH_TILE(ENTRY)};
 static TileOf *const tiles_of[SP_TILE_ROWS][2] = {EACH_TILE(ENTRY_OF)};
 
+SP_UNWATCHED_END
+
+/* As far as a tile writes. */
+static inline int64_t in_vectors(int64_t columns)
+{
+    return (columns + SP_VL - 1) / SP_VL * SP_VL;
+}
+
 static void multiply(const SpMultiply *m, Tile *const table[SP_TILE_ROWS][2])
 {
     const float *b = m->b;
     const int64_t step = m->ldb ? SP_PANEL : m->depth * SP_PANEL;
+    sp_reach_rows(m->a, SP_LEAD, m->rows, m->depth);
+    sp_reach_rows(m->b, m->ldb, m->ldb ? m->depth : 0, m->columns);
+    sp_reach(m->b, m->ldb ? 0 : m->depth * sp_padded(m->columns));
+    sp_reach_rows(m->c, m->ldc, m->rows, in_vectors(m->columns));
     for (int64_t first = 0; first < m->columns; first += SP_PANEL, b += step) {
         const bool wide = m->columns - first > SP_VL;
         for (int64_t row = 0; row < m->rows; row += SP_TILE_ROWS)
@@ -185,6 +201,8 @@ static void round_panels(float *b, int64_t columns, int64_t depth)
                         (vf)_mm512_or_si512(l, _mm512_slli_epi32(h, 16)));
             }
 }
+
+SP_UNWATCHED_BEGIN
 
 ALWAYS_INLINE void multiply_pairs(const SpMultiply *m, const float *a, const float *b, float *c,
                                   int rows, int vectors)
@@ -229,6 +247,8 @@ ALWAYS_INLINE void multiply_pairs(const SpMultiply *m, const float *a, const flo
 #define PAIRS_ENTRY(rows) {narrow_pairs_##rows, wide_pairs_##rows},
 EACH_TILE(PAIRS)
 static Tile *const tiles_rounded[SP_TILE_ROWS][2] = {EACH_TILE(PAIRS_ENTRY)};
+
+SP_UNWATCHED_END
 
 #else
 
@@ -328,16 +348,28 @@ static inline void multiply_where(const SpMultiply *m, const SpRows *where, int6
     }
 }
 
+/* What the tiles read of so many rows. */
+static inline void reach_where(const SpRows *where, int64_t rows, int64_t depth)
+{
+    sp_reach_rows(where->a, SP_LEAD, where->lda ? 0 : rows, depth);
+    for (int64_t i = 0; i < where->runs; i++)
+        sp_reach_rows(where->a + i * where->apart, where->lda, rows, where->run);
+}
+
 /* A unit whose rows need not all be loaded; all inputs are one block. */
 static void compute_lying(const SpProduct *p, const Unit *u, const Work *work)
 {
     SpRows where[GROUP_TILES];
     const SpMultiply m = {.depth = p->w.dim[1], .columns = u->outs, .ldc = UNIT_LEAD};
     pack_weights(p, u, 0, m.depth, work);
+    sp_reach(work->b, m.depth * sp_padded(u->outs));
     for (int64_t row = 0; row < u->rows; row += SP_GROUP_ROWS) {
         const int64_t rows = sp_min(SP_GROUP_ROWS, u->rows - row);
         const float *b = work->b;
         take_rows(p, u->row + row, rows, work, where);
+        for (int64_t at = 0; at < rows; at += SP_TILE_ROWS)
+            reach_where(where + at / SP_TILE_ROWS, sp_min(SP_TILE_ROWS, rows - at), m.depth);
+        sp_reach_rows(work->sums, UNIT_LEAD, rows, in_vectors(u->outs));
         for (int64_t first = 0; first < u->outs; first += SP_PANEL, b += m.depth * SP_PANEL)
             for (int64_t at = 0; at < rows; at += SP_TILE_ROWS)
                 multiply_where(&m, where + at / SP_TILE_ROWS, sp_min(SP_TILE_ROWS, rows - at),

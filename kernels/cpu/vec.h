@@ -26,15 +26,17 @@ enum { SP_VL = 4 };
 typedef float vf __attribute__((vector_size(SP_VL * 4)));
 typedef int32_t vi __attribute__((vector_size(SP_VL * 4)));
 
+#define V_INLINE static inline __attribute__((always_inline))
+
 /* The same anywhere in memory. (A memcpy would do, but the sanitizers make a call of each.) */
 typedef float vf_anywhere __attribute__((vector_size(SP_VL * 4), aligned(4), may_alias));
 
-static inline vf v_load(const float *p)
+V_INLINE vf v_load(const float *p)
 {
     return *(const vf_anywhere *)p;
 }
 
-static inline void v_store(float *p, vf v)
+V_INLINE void v_store(float *p, vf v)
 {
     *(vf_anywhere *)p = v;
 }
@@ -116,7 +118,7 @@ static inline void v_zero(float *to, int64_t n)
         v_store_n(to + i, (vf){0}, n - i);
 }
 
-static inline vf v_set(float x)
+V_INLINE vf v_set(float x)
 {
     return x - (vf){0};
 }

@@ -130,21 +130,21 @@ static SpStatus add_shards(SpCheckpoint *checkpoint, const char *folder, const c
     return status;
 }
 
+/* The configuration comes first: where it is damaged, nothing need be known of the tensors. */
 static SpStatus open_folder(SpCheckpoint *checkpoint, const char *folder)
 {
     char path[PATH_CAPACITY + 64];
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    if (access(path, F_OK) == 0) {
-        SP_TRY(add_file(checkpoint, path, NULL, 0));
-    } else {
-        snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
-        if (access(path, F_OK) != 0)
-            return sp_error(SP_CHECKPOINT, "%s: no model.safetensors here; fetch it with %s",
-                            folder, sp_weights_make());
-        SP_TRY(add_shards(checkpoint, folder, path));
-    }
     snprintf(path, sizeof path, "%s/config.json", folder);
-    return access(path, F_OK) == 0 ? read_json(path, &checkpoint->config) : sp_ok();
+    if (access(path, F_OK) == 0)
+        SP_TRY(read_json(path, &checkpoint->config));
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    if (access(path, F_OK) == 0)
+        return add_file(checkpoint, path, NULL, 0);
+    snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
+    if (access(path, F_OK) != 0)
+        return sp_error(SP_CHECKPOINT, "%s: no model.safetensors here; fetch it with %s", folder,
+                        sp_weights_make());
+    return add_shards(checkpoint, folder, path);
 }
 
 static SpStatus open_memory(SpCheckpoint *checkpoint, const void *data, size_t size)
