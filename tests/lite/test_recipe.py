@@ -249,7 +249,7 @@ class Recipe(unittest.TestCase):
         torch.manual_seed(0)
         torch.save(teacher.Features().state_dict(), weights)
         clips = ("--train", self.clips / "train", "--held", self.clips / "held")
-        log = python("front.teacher", taught, *clips, "--weights", weights, "--steps", 24)
+        log = python("front.teacher", taught, *clips, "--weights", weights, "--steps", 12)
         self.check_fall(log)
         log = python("front.train", self.root / "pupil", *clips, "--toy", "--start", LITE / "front.safetensors",
                      "--rate", 1e-3, "--teacher", taught / "teacher.pt", "--photos", photos)
@@ -257,8 +257,11 @@ class Recipe(unittest.TestCase):
         self.assertLess(said[-1], said[0])
 
     def test_sam(self):
-        state, out = self.root / "sam-state", self.root / "sam.safetensors"
-        common = ("--clips", self.clips, "--state", state, "--held", 1)
+        state, out, clips = self.root / "sam-state", self.root / "sam.safetensors", self.root / "sam-clips"
+        (clips / "held").mkdir(parents=True)
+        for name in ("train", "held/900000.npz"):  # one clip to validate on
+            (clips / name).symlink_to(self.clips / name)
+        common = ("--clips", clips, "--state", state, "--images", 4)
         log = python("sam.train", *common, "--steps", 12)
         self.check_fall(log)
         log = python("sam.train", *common, "--steps", 13)
@@ -269,7 +272,7 @@ class Recipe(unittest.TestCase):
     def test_sam_goes_on_from_an_export(self):
         """Two processes that share their gradients begin with what the built-in weights can do."""
         log = python("sam.train", "--clips", self.clips, "--state", self.root / "sam-pair", "--held", 1,
-                     "--start", LITE / "sam.safetensors", "--rate", 1e-6, "--steps", 2, "--processes", 2)
+                     "--start", LITE / "sam.safetensors", "--rate", 1e-6, "--steps", 2, "--images", 4, "--processes", 2)
         found = re.findall(r"step 2 .* 'box': ([0-9.]+)", log)
         self.assertEqual(len(found), 1, log)
         self.assertGreater(float(found[0]), 0.5)

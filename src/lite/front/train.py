@@ -36,7 +36,7 @@ from front.init import grown, initialise
 from front.losses import agreement_losses, log_loss, relative_errors, relative_loss, slope_loss
 from front.model import Front
 
-SIZE = (192, 256)         # training frames, multiples of the patch size
+SIZE, TOY = (192, 256), (96, 128)  # training frames, multiples of the patch size
 BATCHES = ((4, 2), (8, 1), (2, 4), (4, 2), (8, 1), (2, 4), (4, 2), (2, 4))  # clips, frames; in turn
 PICTURED = (1, 4)         # the turns that have photographs where there is a teacher
 DENSE = 4                 # frames a step that go through the depth head
@@ -110,8 +110,8 @@ def losses(trainee: Trainee, batch: tuple[Tensor, ...], clips: int,
 class Lessons:
     """Photographs and what the teacher says about them."""
 
-    def __init__(self, path: Path, photos: Path):
-        self.teacher, self.pictures = teacher.read(path), data.Pictures(photos, SIZE)
+    def __init__(self, path: Path, photos: Path, size: tuple[int, int]):
+        self.teacher, self.pictures = teacher.read(path), data.Pictures(photos, size)
 
     def losses(self, trainee: Trainee, seed: int, step: int, count: int) -> dict[str, Tensor]:
         clean, seen = data.pictured(self.pictures, seed, step, count)
@@ -222,10 +222,11 @@ class Run:
 
 def train(run: Run, args) -> list[float]:
     """Returns the mean loss of each `log_every` steps."""
-    clips, held = data.Clips(args.train, SIZE), data.Clips(args.held, SIZE)
+    size = TOY if args.toy else SIZE
+    clips, held = data.Clips(args.train, size), data.Clips(args.held, size)
     run.begin(clips, args.start)
     if args.teacher:
-        run.lessons = Lessons(args.teacher, args.photos)
+        run.lessons = Lessons(args.teacher, args.photos, size)
     start, saved, seen, stop, means = time.time(), time.time(), {}, [], []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     while run.step < args.steps and time.time() - start < 60 * args.minutes and not stop:

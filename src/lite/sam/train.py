@@ -32,7 +32,7 @@ from sam.crop import box_of, segment
 from sam.model import Sam
 
 SIDE, CELLS = SAM["image_size"], 4 * SAM["grid"]  # of the image, of a mask
-IMAGES, PROMPTS = 8, 2          # of a step, prompts an image
+PROMPTS = 2                     # an image
 TOKENS, SHARES = (2, 3, 4), (0.8, 0.15, 0.05)
 BLIND = 100                     # first steps, in which the decoder gets no picture
 FAR = 0.5                       # weight of what is far from the object
@@ -104,10 +104,10 @@ def losses(trainee: Trainee, batch: dict[str, Tensor], blind: bool,
     return parts, found[:, 1].mean().item()
 
 
-def batch_of(source: data.Source, seed: int, step: int, rank: int) -> dict[str, Tensor]:
-    """The step's images of the process `rank`."""
+def batch_of(source: data.Source, seed: int, step: int, rank: int, count: int) -> dict[str, Tensor]:
+    """The step's `count` images of the process `rank`."""
     tokens = int(np.random.default_rng([seed, step]).choice(TOKENS, p=SHARES))
-    images = range(rank * IMAGES, (rank + 1) * IMAGES)
+    images = range(rank * count, (rank + 1) * count)
     samples = [data.sample(source, [seed, step, i], SIDE, CELLS, tokens) for i in images]
     batch = {name: torch.from_numpy(np.stack([s[name] for s in samples])) for name in samples[0]}
     return {name: part.flatten(0, 1) if name in ("places", "kinds", "masks") else part
@@ -182,7 +182,7 @@ class Run:
 
     def step(self, step: int, rank: int) -> tuple[dict[str, Tensor], float]:
         args, blind = self.args, 0 if self.args.start else min(BLIND, self.args.steps // 8)
-        batch = batch_of(self.source, args.seed, step, rank)
+        batch = batch_of(self.source, args.seed, step, rank, args.images)
         parts, found = losses(self.trainee, batch, step < blind, args.bf16)
         self.optimiser.zero_grad()
         sum(parts.values()).backward()
@@ -241,7 +241,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=7e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, metavar="SAM.safetensors", help="exported weights to go on from")
-    parser.add_argument("--processes", type=int, default=1, help="each takes a core and IMAGES images a step")
+    parser.add_argument("--processes", type=int, default=1, help="each takes a core and --images of a step")
+    parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--bf16", action="store_true", help="faster on CPUs with AVX512-BF16")
     parser.add_argument("--export", type=Path)
     args = parser.parse_args()
