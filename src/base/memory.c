@@ -23,6 +23,13 @@ static size_t number_in(const char *path, const char *key, size_t unit)
     return found;
 }
 
+/* What the system says of this process, in bytes; 0 when it does not. */
+static size_t number_or_0(const char *key)
+{
+    const size_t found = number_in("/proc/self/status", key, 1024);
+    return found == SIZE_MAX ? 0 : found;
+}
+
 /* The smaller of `left` and limit - used, where both are known. */
 static size_t min_left(size_t left, size_t limit, size_t used)
 {
@@ -47,16 +54,15 @@ size_t sp_memory_available(void)
     return left;
 }
 
+/* Not getrusage(2)'s, which begins with the peak of the process that called exec(3). */
 size_t sp_memory_peak(void)
 {
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
+    return number_or_0("VmHWM:");
 }
 
 size_t sp_memory_resident(void)
 {
-    const size_t resident = number_in("/proc/self/status", "VmRSS:", 1024);
-    return resident == SIZE_MAX ? 0 : resident;
+    return number_or_0("VmRSS:");
 }
 
 void sp_memory_trim(void)

@@ -10,7 +10,7 @@ import time
 
 from arrays import read_npz
 from program import (BALL, ENVIRONMENT, FAST, ROOT, SPATRACK, TEMPORARY, built_in, finish, good, limited, place,
-                     read, refused, run, write)
+                     read, refused, report_of, run, write)
 from tap import Skip, is_sanitized
 
 
@@ -41,6 +41,14 @@ def quiet_and_verbose_differ():
     assert done.stderr == "", done.stderr
     done = good(BALL, "-v", "-o", os.path.join(folder, "t.npz"), *FAST)
     assert "tracker: " in done.stderr and "\033" not in done.stderr and "\r" not in done.stderr
+
+
+def the_reported_peak_is_the_runs_own():
+    """Not that of the larger process that started it."""
+    report, ballast = os.path.join(place("peak"), "r.json"), b"x" * (1 << 29)
+    good(BALL, "-q", "-o", os.path.join(TEMPORARY, "peak/t.npz"), *FAST, "--report", report)
+    peak = report_of(report)["peak_rss_bytes"]
+    assert 0 < peak < len(ballast), peak
 
 
 def weights_are_found_where_they_are():
@@ -163,7 +171,7 @@ def too_little_memory_is_told_first():
     refused(5, "use fewer with --threads", BALL, *out, "--threads", 256, **enough)
 
 
-finish([help_and_man_page_agree, version_is_told, quiet_and_verbose_differ,
+finish([help_and_man_page_agree, version_is_told, quiet_and_verbose_differ, the_reported_peak_is_the_runs_own,
         weights_are_found_where_they_are, an_old_result_is_replaced_whole, no_clobber_refuses_first,
         results_of_two_runs_at_once_are_whole, signals_stop_and_leave_nothing,
         a_killed_run_keeps_the_old_result, a_full_disk_keeps_the_old_result,

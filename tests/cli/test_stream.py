@@ -111,11 +111,11 @@ def all_frames_are_used():
 def memory_does_not_grow_with_the_clip():
     skip_when_sanitized(SPATRACK)
     video, peaks = test_clip("grow.mp4", "128x96", 240), []
-    for frames in (40, 80, 240):
+    for frames in (80, 200):
         good(video, "--max-frames", frames, *CHUNKS, *GRID, "--mode", "online", "-o", path("grow.npz"), "--report", path("grow.json"),
              "--omit", "video,depths")
         peaks.append(report_of("grow.json")["peak_rss_bytes"])
-    assert peaks[2] < 1.03 * peaks[1] < 1.06 * peaks[0], peaks
+    assert peaks[1] < 1.02 * peaks[0], peaks
 
 
 def the_plan_is_that_of_a_short_clip():
