@@ -88,8 +88,10 @@ static const SpOps *find_ops(const char **isa)
         const SpOps *ops;
         bool has;
     } isas[] = {
+#ifndef SP_WITHOUT_AVX512
         {"avx512_bf16", &sp_cpu_ops_avx512_bf16, sp_has_avx512_bf16()},
         {"avx512", &sp_cpu_ops_avx512, sp_has_avx512()},
+#endif
         {"avx2", &sp_cpu_ops_avx2, sp_has_avx2()},
         {"baseline", &sp_cpu_ops_baseline, true},
     };

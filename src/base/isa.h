@@ -17,6 +17,13 @@ static inline bool sp_has_avx2(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
+#ifdef SP_WITHOUT_AVX512 /* they are not built: -Davx512=false */
+
+#define sp_has_avx512()      false
+#define sp_has_avx512_bf16() false
+
+#else
+
 static inline bool sp_has_avx512(void)
 {
     return sp_has_avx2() && __builtin_cpu_supports("avx512f") &&
@@ -28,5 +35,7 @@ static inline bool sp_has_avx512_bf16(void)
 {
     return sp_has_avx512() && __builtin_cpu_supports("avx512bf16");
 }
+
+#endif
 
 #endif

@@ -39,16 +39,97 @@ static size_t min_left(size_t left, size_t limit, size_t used)
     return rest < left ? rest : left;
 }
 
+/* How a version of control groups names the memory of one, in the group's folder. */
+typedef struct Groups {
+    const char *controllers; /* in /proc/self/cgroup */
+    const char *mount, *limit, *soft_limit, *used, *cache[2];
+} Groups;
+
+/* https://docs.kernel.org/admin-guide/cgroup-v2.html, .../cgroup-v1/memory.html */
+static const Groups versions[] = {
+    {"",
+     "/sys/fs/cgroup",
+     "memory.max",
+     "memory.high",
+     "memory.current",
+     {"inactive_file ", "active_file "}},
+    {"memory",
+     "/sys/fs/cgroup/memory",
+     "memory.limit_in_bytes",
+     NULL,
+     "memory.usage_in_bytes",
+     {"total_inactive_file ", "total_active_file "}},
+};
+
+typedef char Path[PATH_MAX + 128];
+
+/* The number in a file of the folder; SIZE_MAX when there is none, or no limit. */
+static size_t in_group(const Path folder, const char *file, const char *key)
+{
+    Path path;
+    snprintf(path, sizeof path, "%.*s/%s", PATH_MAX + 64, folder, file);
+    return number_in(path, key, 1);
+}
+
+/* What a group leaves of `left`. The files that it has cached give way. */
+static size_t min_left_in(const Groups *groups, const Path folder, size_t left)
+{
+    size_t used = in_group(folder, groups->used, "");
+    for (int i = 0; i < 2 && used != SIZE_MAX; i++) {
+        const size_t cache = in_group(folder, "memory.stat", groups->cache[i]);
+        used -= cache > used ? 0 : cache;
+    }
+    if (groups->soft_limit)
+        left = min_left(left, in_group(folder, groups->soft_limit, ""), used);
+    return min_left(left, in_group(folder, groups->limit, ""), used);
+}
+
+/* The group that this process is in, "/a/b"; "" where it is in none, or that is not known. */
+static void own_group(const char *root, const Groups *groups, char group[PATH_MAX])
+{
+    Path line;
+    snprintf(line, sizeof line, "%s/proc/self/cgroup", root);
+    FILE *file = fopen(line, "re");
+    *group = '\0';
+    while (file && !*group && fgets(line, sizeof line, file)) {
+        char *controllers = strchr(line, ':'),
+             *path = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!path)
+            continue;
+        *path++ = '\0';
+        path[strcspn(path, "\n")] = '\0';
+        if (strcmp(controllers + 1, groups->controllers) == 0)
+            snprintf(group, PATH_MAX, "%.*s", PATH_MAX - 1, strcmp(path, "/") == 0 ? "" : path);
+    }
+    if (file)
+        fclose(file);
+}
+
+size_t sp_memory_of_groups(const char *root)
+{
+    size_t left = SIZE_MAX;
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+        char group[PATH_MAX], *end;
+        own_group(root, &versions[i], group);
+        do { /* the group, those that it is in, and the one that is the root here */
+            Path folder;
+            snprintf(folder, sizeof folder, "%s%s%s", root, versions[i].mount, group);
+            left = min_left_in(&versions[i], folder, left);
+            end = strrchr(group, '/');
+            if (end)
+                *end = '\0';
+        } while (end);
+    }
+    return left;
+}
+
 size_t sp_memory_available(void)
 {
-    static const char *const cgroup[][2] = {
-        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
-        {"/sys/fs/cgroup/memory/memory.limit_in_bytes",
-         "/sys/fs/cgroup/memory/memory.usage_in_bytes"}};
     struct rlimit limit;
     size_t left = number_in("/proc/meminfo", "MemAvailable:", 1024);
-    for (int i = 0; i < 2; i++)
-        left = min_left(left, number_in(cgroup[i][0], "", 1), number_in(cgroup[i][1], "", 1));
+    const size_t of_groups = sp_memory_of_groups("");
+    if (of_groups < left)
+        left = of_groups;
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         left = min_left(left, limit.rlim_cur, number_in("/proc/self/status", "VmSize:", 1024));
     return left;

@@ -171,8 +171,45 @@ def too_little_memory_is_told_first():
     refused(5, "use fewer with --threads", BALL, *out, "--threads", 256, **enough)
 
 
+def a_control_group(name):
+    """A group of this process's own for children, as batch systems and containers make; files of its memory."""
+    with open("/proc/self/cgroup") as file:
+        own = {controllers: at for _, controllers, at in (line.rstrip("\n").split(":", 2) for line in file)}
+    for controllers, mount, limit in (("memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+                                      ("", "/sys/fs/cgroup", "memory.max")):
+        group = os.path.join(mount + own.get(controllers, "/nowhere"), f"{name}-{os.getpid()}")
+        try:
+            os.mkdir(group)
+        except OSError:
+            continue
+        if os.path.exists(os.path.join(group, limit)):
+            return group, limit
+        os.rmdir(group)
+    raise Skip("no control group with a limit can be made here")
+
+
+def the_limit_of_a_control_group_counts():
+    if is_sanitized(SPATRACK):
+        raise Skip("AddressSanitizer takes more")
+    group, limit = a_control_group("spatrack-test")
+    try:
+        with open(os.path.join(group, limit), "w") as file:
+            file.write(str(250 << 20))
+
+        def enter():
+            with open(os.path.join(group, "cgroup.procs"), "w") as file:
+                file.write(str(os.getpid()))
+        out = os.path.join(place("group"), "t.npz")
+        how = {"preexec_fn": enter, "env": ENVIRONMENT | {"MALLOC_PERTURB_": "0"}}  # meson's fills what is only reserved
+        refused(5, "MB are available", BALL, "-o", out, "--vo-points", 20000, "--threads", 1, **how)
+        good(BALL, "-q", "-o", out, *FAST, **how)
+    finally:
+        os.rmdir(group)
+
+
 finish([help_and_man_page_agree, version_is_told, quiet_and_verbose_differ, the_reported_peak_is_the_runs_own,
         weights_are_found_where_they_are, an_old_result_is_replaced_whole, no_clobber_refuses_first,
         results_of_two_runs_at_once_are_whole, signals_stop_and_leave_nothing,
         a_killed_run_keeps_the_old_result, a_full_disk_keeps_the_old_result,
-        a_folder_without_permission_is_named, too_little_memory_is_told_first])
+        a_folder_without_permission_is_named, too_little_memory_is_told_first,
+        the_limit_of_a_control_group_counts])
