@@ -1,26 +1,50 @@
 #include "base/memory.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
+
+enum { TEXT = 8192 };
+
+/* The start of a file of /proc or /sys, as text. Nothing is allocated: there may be no memory left.
+ */
+static void read_text(const char *path, char text[TEXT])
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t some = 1;
+    size_t length = 0;
+    while (fd >= 0 && some > 0 && length < TEXT - 1) {
+        some = read(fd, text + length, TEXT - 1 - length);
+        length += some > 0 ? (size_t)some : 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    text[length] = '\0';
+}
+
+/* The line behind this one, or NULL. */
+static char *next_line(char *line)
+{
+    char *end = strchr(line, '\n');
+    return end ? end + 1 : NULL;
+}
 
 /* The number behind `key` at the start of a line of the file, times `unit`; else SIZE_MAX. */
 static size_t number_in(const char *path, const char *key, size_t unit)
 {
-    char line[256];
-    size_t found = SIZE_MAX;
-    FILE *file = fopen(path, "re");
-    while (file && found == SIZE_MAX && fgets(line, sizeof line, file)) {
+    char text[TEXT];
+    read_text(path, text);
+    for (char *line = text; line; line = next_line(line)) {
         unsigned long long value;
         if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), "%llu", &value) == 1)
-            found = (size_t)value * unit;
+            return (size_t)value * unit;
     }
-    if (file)
-        fclose(file);
-    return found;
+    return SIZE_MAX;
 }
 
 /* What the system says of this process, in bytes; 0 when it does not. */
@@ -87,22 +111,23 @@ static size_t min_left_in(const Groups *groups, const Path folder, size_t left)
 /* The group that this process is in, "/a/b"; "" where it is in none, or that is not known. */
 static void own_group(const char *root, const Groups *groups, char group[PATH_MAX])
 {
-    Path line;
-    snprintf(line, sizeof line, "%s/proc/self/cgroup", root);
-    FILE *file = fopen(line, "re");
+    char text[TEXT];
+    Path path;
+    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    read_text(path, text);
     *group = '\0';
-    while (file && !*group && fgets(line, sizeof line, file)) {
+    for (char *line = text, *next; line; line = next) { /* "4:memory:/a/b" */
+        next = next_line(line);
+        if (next)
+            next[-1] = '\0';
         char *controllers = strchr(line, ':'),
-             *path = controllers ? strchr(controllers + 1, ':') : NULL;
-        if (!path)
+             *at = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!at)
             continue;
-        *path++ = '\0';
-        path[strcspn(path, "\n")] = '\0';
+        *at++ = '\0';
         if (strcmp(controllers + 1, groups->controllers) == 0)
-            snprintf(group, PATH_MAX, "%.*s", PATH_MAX - 1, strcmp(path, "/") == 0 ? "" : path);
+            snprintf(group, PATH_MAX, "%s", strcmp(at, "/") == 0 ? "" : at);
     }
-    if (file)
-        fclose(file);
 }
 
 size_t sp_memory_of_groups(const char *root)
