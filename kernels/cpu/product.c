@@ -1,10 +1,8 @@
 #include "kernels/cpu/product.h"
 
+#include "base/asan.h"
 #include "base/half.h"
 #include "base/minmax.h"
-#include "base/reach.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 enum { SQUARE = 4 };
 typedef float Quad __attribute__((vector_size(SQUARE * 4), aligned(4), may_alias));
@@ -20,7 +18,7 @@ static inline void store_quad(float *p, Quad q)
 }
 
 /* SQUARE x SQUARE elements, transposed. */
-ALWAYS_INLINE void transpose_square(const float *w, int64_t ldw, float *packed)
+V_INLINE void transpose_square(const float *w, int64_t ldw, float *packed)
 {
     const Quad a = load_quad(w), b = load_quad(w + ldw), c = load_quad(w + 2 * ldw),
                d = load_quad(w + 3 * ldw);
@@ -71,12 +69,12 @@ void sp_pack_rows(const float *w, int64_t ldw, int64_t columns, int64_t depth, f
     }
 }
 
-/* Tiles are not watched one by one: where they go is looked at before, a block at a time. */
-SP_UNWATCHED_BEGIN
+/* What tiles read and write is checked before, a block at a time. */
+SP_NO_ASAN_BEGIN
 
 /* `rows` x `vectors` sums in registers, of rows lda apart. */
-ALWAYS_INLINE void multiply_tile(const SpMultiply *m, const float *a, int64_t lda, const float *b,
-                                 float *c, int rows, int vectors)
+V_INLINE void multiply_tile(const SpMultiply *m, const float *a, int64_t lda, const float *b,
+                            float *c, int rows, int vectors)
 {
     vf sum[SP_TILE_ROWS][2];
     SP_UNROLL(16)
@@ -143,7 +141,7 @@ EACH_TILE(TILE)
 static Tile *const tiles[SP_TILE_ROWS][2] = {EACH_TILE(ENTRY)};
 static TileOf *const tiles_of[SP_TILE_ROWS][2] = {EACH_TILE(ENTRY_OF)};
 
-SP_UNWATCHED_END
+SP_NO_ASAN_END
 
 /* As far as a tile writes. */
 static inline int64_t in_vectors(int64_t columns)
@@ -155,10 +153,10 @@ static void multiply(const SpMultiply *m, Tile *const table[SP_TILE_ROWS][2])
 {
     const float *b = m->b;
     const int64_t step = m->ldb ? SP_PANEL : m->depth * SP_PANEL;
-    sp_reach_rows(m->a, SP_LEAD, m->rows, m->depth);
-    sp_reach_rows(m->b, m->ldb, m->ldb ? m->depth : 0, m->columns);
-    sp_reach(m->b, m->ldb ? 0 : m->depth * sp_padded(m->columns));
-    sp_reach_rows(m->c, m->ldc, m->rows, in_vectors(m->columns));
+    sp_asan_check_rows(m->a, SP_LEAD, m->rows, m->depth);
+    sp_asan_check_rows(m->b, m->ldb, m->ldb ? m->depth : 0, m->columns);
+    sp_asan_check(m->b, m->ldb ? 0 : m->depth * sp_padded(m->columns));
+    sp_asan_check_rows(m->c, m->ldc, m->rows, in_vectors(m->columns));
     for (int64_t first = 0; first < m->columns; first += SP_PANEL, b += step) {
         const bool wide = m->columns - first > SP_VL;
         for (int64_t row = 0; row < m->rows; row += SP_TILE_ROWS)
@@ -202,10 +200,10 @@ static void round_panels(float *b, int64_t columns, int64_t depth)
             }
 }
 
-SP_UNWATCHED_BEGIN
+SP_NO_ASAN_BEGIN
 
-ALWAYS_INLINE void multiply_pairs(const SpMultiply *m, const float *a, const float *b, float *c,
-                                  int rows, int vectors)
+V_INLINE void multiply_pairs(const SpMultiply *m, const float *a, const float *b, float *c,
+                             int rows, int vectors)
 {
     __m512 sum[SP_TILE_ROWS][2];
     SP_UNROLL(16)
@@ -248,7 +246,7 @@ ALWAYS_INLINE void multiply_pairs(const SpMultiply *m, const float *a, const flo
 EACH_TILE(PAIRS)
 static Tile *const tiles_rounded[SP_TILE_ROWS][2] = {EACH_TILE(PAIRS_ENTRY)};
 
-SP_UNWATCHED_END
+SP_NO_ASAN_END
 
 #else
 
@@ -349,11 +347,11 @@ static inline void multiply_where(const SpMultiply *m, const SpRows *where, int6
 }
 
 /* What the tiles read of so many rows. */
-static inline void reach_where(const SpRows *where, int64_t rows, int64_t depth)
+static inline void check_where(const SpRows *where, int64_t rows, int64_t depth)
 {
-    sp_reach_rows(where->a, SP_LEAD, where->lda ? 0 : rows, depth);
+    sp_asan_check_rows(where->a, SP_LEAD, where->lda ? 0 : rows, depth);
     for (int64_t i = 0; i < where->runs; i++)
-        sp_reach_rows(where->a + i * where->apart, where->lda, rows, where->run);
+        sp_asan_check_rows(where->a + i * where->apart, where->lda, rows, where->run);
 }
 
 /* A unit whose rows need not all be loaded; all inputs are one block. */
@@ -362,14 +360,14 @@ static void compute_lying(const SpProduct *p, const Unit *u, const Work *work)
     SpRows where[GROUP_TILES];
     const SpMultiply m = {.depth = p->w.dim[1], .columns = u->outs, .ldc = UNIT_LEAD};
     pack_weights(p, u, 0, m.depth, work);
-    sp_reach(work->b, m.depth * sp_padded(u->outs));
+    sp_asan_check(work->b, m.depth * sp_padded(u->outs));
     for (int64_t row = 0; row < u->rows; row += SP_GROUP_ROWS) {
         const int64_t rows = sp_min(SP_GROUP_ROWS, u->rows - row);
         const float *b = work->b;
         take_rows(p, u->row + row, rows, work, where);
         for (int64_t at = 0; at < rows; at += SP_TILE_ROWS)
-            reach_where(where + at / SP_TILE_ROWS, sp_min(SP_TILE_ROWS, rows - at), m.depth);
-        sp_reach_rows(work->sums, UNIT_LEAD, rows, in_vectors(u->outs));
+            check_where(where + at / SP_TILE_ROWS, sp_min(SP_TILE_ROWS, rows - at), m.depth);
+        sp_asan_check_rows(work->sums, UNIT_LEAD, rows, in_vectors(u->outs));
         for (int64_t first = 0; first < u->outs; first += SP_PANEL, b += m.depth * SP_PANEL)
             for (int64_t at = 0; at < rows; at += SP_TILE_ROWS)
                 multiply_where(&m, where + at / SP_TILE_ROWS, sp_min(SP_TILE_ROWS, rows - at),

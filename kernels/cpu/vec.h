@@ -26,7 +26,7 @@ enum { SP_VL = 4 };
 typedef float vf __attribute__((vector_size(SP_VL * 4)));
 typedef int32_t vi __attribute__((vector_size(SP_VL * 4)));
 
-/* Part of its caller in every build, and so watched as that is (base/reach.h). */
+/* Inlined in every build, and so instrumented, or not, as the caller is (base/asan.h). */
 #define V_INLINE static inline __attribute__((always_inline))
 
 /* The same anywhere in memory. (A memcpy would do, but the sanitizers make a call of each.) */

@@ -172,7 +172,7 @@ def too_little_memory_is_told_first():
 
 
 def a_control_group(name):
-    """A group of this process's own for children, as batch systems and containers make; files of its memory."""
+    """A group of this process's own for children, as batch systems and containers make: its folder, the name of its limit."""
     with open("/proc/self/cgroup") as file:
         own = {controllers: at for _, controllers, at in (line.rstrip("\n").split(":", 2) for line in file)}
     for controllers, mount, limit in (("memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
