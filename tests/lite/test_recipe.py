@@ -10,8 +10,10 @@ Where PyTorch or OpenCV are missing it goes on under the system's interpreter; w
 exit status 77 (skipped).
 """
 import json
+import multiprocessing
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 try:
     import cv2
     import numpy as np
@@ -42,18 +45,33 @@ from sam.train import middle  # noqa: E402
 from tracker import check  # noqa: E402
 from world import cast, clips, degrade, photos, render, scene  # noqa: E402
 
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONPATH=str(LITE))
 torch.set_num_threads(1)
+cv2.setNumThreads(1)
 FRAMES, TRAIN, HELD = 8, 3, 2  # frames enough for a second window of the online mode
 
 
+def run_here(name: str, args: tuple, output: int) -> None:
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    sys.argv = [name, *map(str, args)]
+    if name.endswith(".py"):
+        runpy.run_path(name, run_name="__main__")
+    else:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
 def python(name: str, *args) -> str:
-    """Runs a program of src/lite and returns what it printed."""
-    done = subprocess.run([sys.executable, "-m", name, *map(str, args)], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if done.returncode:
-        raise AssertionError(f"{name} failed with status {done.returncode}:\n{done.stdout[-3000:]}")
-    return done.stdout
+    """Runs a module of src/lite or a file as a program, in a copy of this process, which has imported PyTorch
+    already. Returns what it printed."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = multiprocessing.get_context("fork").Process(target=run_here, args=(name, args, output.fileno()))
+        process.start()
+        process.join()
+        output.seek(0)
+        printed = output.read()
+    if process.exitcode:
+        raise AssertionError(f"{name} failed with status {process.exitcode}:\n{printed[-3000:]}")
+    return printed
 
 
 class Recipe(unittest.TestCase):
@@ -164,11 +182,10 @@ class Recipe(unittest.TestCase):
             self.assertIn(key, meta)
         (folder / "config.json").write_text(meta["config"])
         shutil.copy(exported, folder / "model.safetensors")
-        commands = ([BUILD / "tests" / "bench", stage, folder, clip, "1", *more],
-                    [sys.executable, SOURCE / "tests" / "bench" / "twin.py", stage, folder, clip,
-                     *more])
-        ours, twin = (json.loads(subprocess.run(c, check=True, stdout=subprocess.PIPE).stdout)
-                      for c in commands)
+        printed = (subprocess.run([BUILD / "tests" / "bench", stage, folder, clip, "1", *more], check=True,
+                                  stdout=subprocess.PIPE, text=True).stdout,
+                   python(str(SOURCE / "tests" / "bench" / "twin.py"), stage, folder, clip, *more))
+        ours, twin = (json.loads(text.splitlines()[-1]) for text in printed)
         np.testing.assert_allclose(ours["means"], twin["means"], rtol=2e-3, atol=2e-3)
         return ours["means"]
 
