@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -20,10 +21,15 @@ from tap import Skip, complaints, run_cases
 
 SPATRACK, ROOT, SYNTH = map(os.path.abspath, sys.argv[1:4])
 BALL = os.path.join(ROOT, "tests/data/ball.mp4")
+SMALL = os.path.join(ROOT, "tests/data/small.mp4")  # as many frames, quick, where it does not matter what is seen
 FAST = ["--max-frames", "3", "--vo-points", "20", "--grid", "2", "--iters", "1"]
 TEMPORARY = tempfile.mkdtemp(prefix="spatrack-cli-")
 ENVIRONMENT = {**{k: v for k, v in os.environ.items()
                   if k not in ("SPATRACK_WEIGHTS", "XDG_DATA_HOME")}, "HOME": TEMPORARY}
+
+for number in (signal.SIGINT, signal.SIGQUIT):  # which a shell's background job hands on as ignored
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def path(*names):

@@ -10,8 +10,8 @@ import subprocess
 
 from arrays import read_npz
 from tap import complaints, is_sanitized, skip_when_sanitized
-from program import (BALL, ENVIRONMENT, FAST, SPATRACK, TEMPORARY, built_in, ffmpeg, files, finish, good, limited,
-                     path, place, read, refused, run, write)
+from program import (BALL, ENVIRONMENT, FAST, SMALL, SPATRACK, TEMPORARY, built_in, ffmpeg, files, finish, good,
+                     limited, path, place, read, refused, run, write)
 
 ARRAYS = ["coords", "tracks2d", "visibs", "confs", "dynamic", "queries", "extrinsics", "intrinsics", "depths",
           "confs_depth", "video", "frame_index", "timestamps"]
@@ -27,16 +27,16 @@ def bad_cases():
                     "s3://bucket/v.mp4", "ftp://host/%04d.png"):
         for more in ([], ["-o", at("none", "t.npz")], ["--plan"]):
             yield f"{address} {more}", [address, *more], 3, f"cannot open {address}: spatrack never uses a network"
-    yield "a file's address", ["file://" + BALL, "-o", at("t.npz")], 3, "without file://"
+    yield "a file's address", ["file://" + SMALL, "-o", at("t.npz")], 3, "without file://"
     for flag in ("--queries", "--mask", "--geometry"):
         for name, message in (("https://host/x", "never uses a network"), (at("none", "x"), "No such file"),
                               (folder, "a folder")):
-            yield f"{flag} {name}", [BALL, flag, name, "-o", at("none", "t.npz")], 3, message
+            yield f"{flag} {name}", [SMALL, flag, name, "-o", at("none", "t.npz")], 3, message
     for name in (at("none", "v.mp4"), at("none") + "/", at("none", "%04d.png"), at("none.mp4"), ""):
         for more in ([], ["-o", at("absent", "t.npz")], ["--report", at("absent", "r.json")]):
             yield f"missing '{name}' {more}", [name, *more], 3, "No such file"
     yield "an empty folder", [folder, "-o", at("none", "t.npz")], 3, f"{folder}: a folder without images"
-    yield "below a file", [os.path.join(BALL, "v.mp4")], 3, "Not a directory"
+    yield "below a file", [os.path.join(SMALL, "v.mp4")], 3, "Not a directory"
     yield "no name", ["/"], 2, "the folder / has no name: say where the result goes with -o FILE"
     yield "no name in a folder", ["///", "-o", at("x") + "/"], 2, "has no name"
     yield "no images in /", ["/", "-o", at("t.npz")], 3, "/: a folder without images"
@@ -47,26 +47,26 @@ def bad_cases():
                         ("0.5M", "0.5 MB are allowed (--vram-budget 512K)"),
                         ("22M", "22.0 MB are allowed (--vram-budget 22M)"),
                         ("23M", "23.0 MB are allowed (--vram-budget 23M)")):
-        yield f"--vram-budget {size}", [BALL, "--vram-budget", size, *out], 5, words
+        yield f"--vram-budget {size}", [SMALL, "--vram-budget", size, *out], 5, words
     # Misspelt flags.
     for wrong, flag in (("--max-frame", "max-frames"), ("--max_frames", "max-frames"), ("--Grid", "grid"),
                         ("--mdoe", "mode"), ("--quite", "quiet"), ("--out", "output"), ("--outptu=x", "output"),
                         ("--vram", "vram-budget"), ("-grid", "grid"), ("--reprot", "report"),
                         ("--no-clober", "no-clobber"), ("--fixed-cam", "fixed-camera"), ("--qeuries", "queries")):
-        yield wrong, [BALL, wrong, "3", *out], 2, f"there is no flag {wrong}; did you mean --{flag}?"
+        yield wrong, [SMALL, wrong, "3", *out], 2, f"there is no flag {wrong}; did you mean --{flag}?"
     for wrong in ("--frobnicate", "-z", "--xyzzy", "-9"):
-        yield wrong, [BALL, wrong, *out], 2, f"there is no flag {wrong}; spatrack --help"
+        yield wrong, [SMALL, wrong, *out], 2, f"there is no flag {wrong}; spatrack --help"
     # What does not go together.
     for names in ("vide", "video,depth", "version", "", "video,", ",", "video, depths", "Video"):
-        yield f"--omit '{names}'", [BALL, *out, "--omit", names], 2, "--omit takes"
-    yield "--omit and csv", [BALL, "-o", at("t.csv"), "--omit", "video"], 2, "--omit"
-    yield "--format and a name", [BALL, *out, "--format", "csv"], 2, "--format is for -o -"
-    yield "--format and no name", [BALL, "--format", "npz"], 2, "--format is for -o -"
-    yield "a bad --format", [BALL, "-o", "-", "--format", "json"], 2, "--format takes auto|npz|csv"
-    yield "--json alone", [BALL, *out, "--json"], 2, "--json goes with --plan, --info or --compare"
-    yield "several and -o -", [BALL, BALL, "-o", "-"], 2, "several videos: -o takes a folder"
-    yield "no tracks for csv", [BALL, "-o", "-", "--format", "csv", "--stop-after", "front"], 2, "no tracks"
-    yield "standard output twice", [BALL, "-o", "-", "--report", "/dev/stdout"], 2, "/dev/stdout"
+        yield f"--omit '{names}'", [SMALL, *out, "--omit", names], 2, "--omit takes"
+    yield "--omit and csv", [SMALL, "-o", at("t.csv"), "--omit", "video"], 2, "--omit"
+    yield "--format and a name", [SMALL, *out, "--format", "csv"], 2, "--format is for -o -"
+    yield "--format and no name", [SMALL, "--format", "npz"], 2, "--format is for -o -"
+    yield "a bad --format", [SMALL, "-o", "-", "--format", "json"], 2, "--format takes auto|npz|csv"
+    yield "--json alone", [SMALL, *out, "--json"], 2, "--json goes with --plan, --info or --compare"
+    yield "several and -o -", [SMALL, SMALL, "-o", "-"], 2, "several videos: -o takes a folder"
+    yield "no tracks for csv", [SMALL, "-o", "-", "--format", "csv", "--stop-after", "front"], 2, "no tracks"
+    yield "standard output twice", [SMALL, "-o", "-", "--report", "/dev/stdout"], 2, "/dev/stdout"
 
 
 # Folders by their real names ---------------------------------------------------------------------
@@ -74,7 +74,7 @@ def bad_cases():
 def folders_give_their_real_names():
     frames = place("walk/frames")
     os.makedirs(os.path.join(frames, "deep"))
-    ffmpeg("-i", BALL, "-frames:v", "3", "walk/frames/%d.png")
+    ffmpeg("-i", SMALL, "-frames:v", "3", "walk/frames/%d.png")
     for cwd, video, result in (("walk/frames", ".", "walk/frames.npz"), ("walk/frames", "./", "walk/frames.npz"),
                                ("walk", "frames/.", "walk/frames.npz"), ("walk", "frames/", "walk/frames.npz"),
                                ("walk/frames/deep", "..", "walk/frames.npz"),
@@ -94,7 +94,7 @@ def folders_give_their_real_names():
 # Standard output ---------------------------------------------------------------------------------
 
 def piped(*arguments, **more):
-    done = subprocess.run([SPATRACK, BALL, *FAST, *arguments], capture_output=True, env=ENVIRONMENT,
+    done = subprocess.run([SPATRACK, SMALL, *FAST, *arguments], capture_output=True, env=ENVIRONMENT,
                           cwd=TEMPORARY, timeout=600, **{"stdin": subprocess.DEVNULL, **more})
     assert done.returncode == 0, done.stderr[-600:]
     return done
@@ -106,7 +106,7 @@ def the_result_goes_to_standard_output():
     for name, more in (("t.npz", []), ("t.csv", ["--format", "csv"]), ("t.npz", ["--format", "npz", "-n"]),
                        ("t.npz", ["--no-compress"])):
         out = os.path.join(folder, name)
-        good(BALL, *FAST, "-o", out, *[word for word in more if word == "--no-compress"])
+        good(SMALL, *FAST, "-o", out, *[word for word in more if word == "--no-compress"])
         done = piped("-o", "-", "-v", *more)
         assert done.stdout == read(out), (name, more)
         assert b"tracker: " in done.stderr
@@ -120,7 +120,7 @@ def standard_output_is_appended_to_never_replaced():
     inode = os.stat(name).st_ino
     with open(name, "ab") as file:
         for _ in range(2):
-            subprocess.run([SPATRACK, BALL, "-q", *FAST, "-o", "-", "--format", "csv"], stdout=file, check=True,
+            subprocess.run([SPATRACK, SMALL, "-q", *FAST, "-o", "-", "--format", "csv"], stdout=file, check=True,
                            env=ENVIRONMENT)
     text = read(name)
     assert text.startswith(b"before\ntrack,frame") and text.count(b"track,frame") == 2
@@ -129,7 +129,7 @@ def standard_output_is_appended_to_never_replaced():
 
 def from_pipe_to_pipe():
     skip_when_sanitized(SPATRACK)
-    with open(BALL, "rb") as video:
+    with open(SMALL, "rb") as video:
         done = subprocess.run([SPATRACK, "-", "-q", *FAST, "-o", "-"], stdin=video, capture_output=True,
                               env=ENVIRONMENT, check=True)
     assert "coords" in read_npz(io.BytesIO(done.stdout))
@@ -137,18 +137,18 @@ def from_pipe_to_pipe():
 
 def a_pipe_that_is_closed_is_told():
     script = '"$0" "$@" | head -c 10 >/dev/null; echo "${PIPESTATUS[0]}"'
-    done = subprocess.run(["bash", "-c", script, SPATRACK, BALL, "-q", *FAST, "-o", "-"], capture_output=True,
+    done = subprocess.run(["bash", "-c", script, SPATRACK, SMALL, "-q", *FAST, "-o", "-"], capture_output=True,
                           encoding="utf-8", env=ENVIRONMENT)
     assert done.stdout == "7\n" and len(complaints(done.stderr)) == 1 and "cannot write" in done.stderr, done
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([SPATRACK, BALL, "-q", *FAST, "-o", "-"], stdout=full, env=ENVIRONMENT,
+        done = subprocess.run([SPATRACK, SMALL, "-q", *FAST, "-o", "-"], stdout=full, env=ENVIRONMENT,
                               stderr=subprocess.PIPE, encoding="utf-8")
     assert done.returncode == 7 and "No space left" in done.stderr, done
 
 
 def a_terminal_gets_no_archive():
     master, slave = os.openpty()
-    done = subprocess.run([SPATRACK, BALL, "-q", *FAST, "-o", "-"], stdout=slave, stderr=subprocess.PIPE,
+    done = subprocess.run([SPATRACK, SMALL, "-q", *FAST, "-o", "-"], stdout=slave, stderr=subprocess.PIPE,
                           env=ENVIRONMENT, encoding="utf-8")
     os.close(slave)
     os.close(master)
@@ -160,19 +160,19 @@ def a_terminal_gets_no_archive():
 def arrays_are_left_out():
     folder = place("omit")
     whole = os.path.join(folder, "whole.npz")
-    good(BALL, *FAST, "-o", whole)
+    good(SMALL, *FAST, "-o", whole)
     all_arrays = read_npz(whole)
     rest = [name for name in all_arrays if name != "version"]
     assert set(ARRAYS) <= set(rest)
     for names in (["video", "depths"], ["coords"], ["depths", "confs_depth", "video", "extrinsics"], rest):
         out = os.path.join(folder, "part.npz")
-        good(BALL, *FAST, "-o", out, "--omit", ",".join(names))
+        good(SMALL, *FAST, "-o", out, "--omit", ",".join(names))
         part = read_npz(out)
         assert set(part) == set(all_arrays) - set(names)
         assert all(part[name] == all_arrays[name] for name in part if name != "version")
-    good(BALL, *FAST, "-o", out, "--omit", "video,depths")
+    good(SMALL, *FAST, "-o", out, "--omit", "video,depths")
     assert os.path.getsize(out) < os.path.getsize(whole) / 2
-    good(BALL, *FAST, "-o", out, "--omit", "object,object_names")
+    good(SMALL, *FAST, "-o", out, "--omit", "object,object_names")
     assert list(read_npz(out)) == list(all_arrays)
     stdout = piped("-q", "-o", "-", "--omit", "video").stdout
     assert set(read_npz(io.BytesIO(stdout))) == set(all_arrays) - {"video"}
@@ -229,14 +229,14 @@ def plan_is_json_too():
 
 def weights_say_points_and_iterations():
     def facts(*more):
-        return json.loads(good(BALL, "-q", "--plan", "--json", "--max-frames", 3, *more).stdout)
+        return json.loads(good(SMALL, "-q", "--plan", "--json", "--max-frames", 3, *more).stdout)
 
     def kept(config):
         folder = built_in("counts", "offline", config=json.dumps(config))
         found = facts("--weights", folder, "--geometry", geometry)
         return found["support_points"], found["iterations"]
 
-    geometry = good(BALL, *FAST, "-q", "--stop-after", "front", "-o", path("front.npz")) and path("front.npz")
+    geometry = good(SMALL, *FAST, "-q", "--stop-after", "front", "-o", path("front.npz")) and path("front.npz")
     assert facts()["iterations"] == 3
     assert facts("--iters", 7)["iterations"] == 7
     with open(os.path.join(built_in("as-it-is", "offline"), "offline", "config.json"), encoding="utf-8") as file:
@@ -249,7 +249,7 @@ def weights_say_points_and_iterations():
     for wrong in (0, 65, 1.5, "three"):
         config["model"]["iters_track"] = wrong
         folder = built_in("counts", "offline", config=json.dumps(config))
-        refused(4, "iters_track", BALL, "--plan", "--weights", folder, "--geometry", geometry)
+        refused(4, "iters_track", SMALL, "--plan", "--weights", folder, "--geometry", geometry)
 
 
 # Notes -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import math
 import re
 
 from arrays import read_npz
-from program import (BALL, FAST, SPATRACK, finish, good, path, place, read, refused, report_of, run, synthetic,
+from program import (FAST, SMALL, SPATRACK, finish, good, path, place, read, refused, report_of, run, synthetic,
                      test_clip, write)
 from tap import skip_when_sanitized
 
@@ -35,7 +35,7 @@ def matrices(array, side):
 
 def a_chunked_front_says_so():
     place("said")
-    done = good(BALL, *FRONT, *TEN, "-o", "said/t.npz", "--report", "said/r.json")
+    done = good(SMALL, *FRONT, *TEN, "-o", "said/t.npz", "--report", "said/r.json")
     assert "front: 4 chunks of 10 frames, 4 of them shared" in done.stderr, done.stderr
     found = read_npz(path("said/t.npz"))
     assert found["chunks"].dtype == "<i8" and found["chunks"].values == (0, 6, 12, 18)
@@ -55,7 +55,7 @@ def a_chunked_front_says_so():
 
 def short_clips_are_taken_at_once():
     place("short")
-    done = good(BALL, *FRONT, "-o", "short/t.npz", "--report", "short/r.json")
+    done = good(SMALL, *FRONT, "-o", "short/t.npz", "--report", "short/r.json")
     assert "chunk" not in done.stderr, done.stderr
     assert report_of("short/r.json")["front_chunks"] is None
     found = read_npz(path("short/t.npz"))
@@ -63,7 +63,7 @@ def short_clips_are_taken_at_once():
     assert not [name for name in settings_of(found) if name.startswith("front-")]  # as without these flags
     for flags in (["--front-chunk", 0], ["--front-chunk", 24], ["--front-chunk", 100, "--front-overlap", 99],
                   ["--front-overlap", 7]):
-        good(BALL, *FRONT, *flags, "-o", "short/same.npz")
+        good(SMALL, *FRONT, *flags, "-o", "short/same.npz")
         same = read_npz(path("short/same.npz"))
         assert all(same[name] == found[name] for name in found if name != "version"), flags
         assert same.keys() == found.keys(), flags
@@ -88,7 +88,7 @@ def threads_change_no_byte():
     skip_when_sanitized(SPATRACK)
     place("threads")
     for threads in (1, 2, 3):
-        good(BALL, *FRONT, *TEN, "--threads", threads, "-o", f"threads/{threads}.npz")
+        good(SMALL, *FRONT, *TEN, "--threads", threads, "-o", f"threads/{threads}.npz")
     assert len({read(f"threads/{threads}.npz") for threads in (1, 2, 3)}) == 1
 
 
@@ -96,7 +96,7 @@ def budgets_change_no_byte():
     skip_when_sanitized(SPATRACK)
     place("budget")
     for name, flags in (("easy", []), ("lean", ["--weight-mode", "streamed"])):
-        good(BALL, *FRONT, *TEN, *flags, "-o", f"budget/{name}.npz")
+        good(SMALL, *FRONT, *TEN, *flags, "-o", f"budget/{name}.npz")
     assert read("budget/easy.npz") == read("budget/lean.npz")
 
 
@@ -104,7 +104,7 @@ def tracks_follow_in_both_modes():
     skip_when_sanitized(SPATRACK)
     place("tracks")
     for mode in ("offline", "online"):
-        good(BALL, *TEN, *FAST[2:], "--mode", mode, "-o", f"tracks/{mode}.npz")
+        good(SMALL, *TEN, *FAST[2:], "--mode", mode, "-o", f"tracks/{mode}.npz")
         found = read_npz(path(f"tracks/{mode}.npz"))
         assert found["coords"].shape == (24, 4, 3) and len(found["chunks"].values) == 4
         assert finite(found) and all(map(math.isfinite, found["coords"].values))
@@ -113,7 +113,7 @@ def tracks_follow_in_both_modes():
 def still_cameras_stay_still():
     """As the built-in front's are: chunks differ by a scale alone."""
     place("still")
-    good(BALL, *FRONT, *TEN, "-o", "still/t.npz")
+    good(SMALL, *FRONT, *TEN, "-o", "still/t.npz")
     found = read_npz(path("still/t.npz"))
     identity = (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1)
     assert found["extrinsics"].values == 24 * identity
@@ -131,7 +131,7 @@ def moving_cameras_stay_rigid():
     config = json.loads(read("moving/weights/front/config.json"))
     write("moving/weights/front/config.json", json.dumps({**config, "img_size": 56}))
     for name, flags in (("one", []), ("ten", ["--scale-by", 10])):
-        good(BALL, *FRONT, *TEN, *flags, "--weights", weights, "-o", f"moving/{name}.npz")
+        good(SMALL, *FRONT, *TEN, *flags, "--weights", weights, "-o", f"moving/{name}.npz")
         results.append(read_npz(path(f"moving/{name}.npz")))
     one, ten = results
     assert finite(one) and len(set(one["extrinsics"].values)) > 100
@@ -150,16 +150,16 @@ def the_plan_is_that_of_one_chunk():
     place("plan")
 
     def planned(*flags):
-        return json.loads(good(BALL, *FRONT, *flags, "--plan", "--json").stdout)
+        return json.loads(good(SMALL, *FRONT, *flags, "--plan", "--json").stdout)
 
     chunked, whole, ten = planned(*TEN), planned("--front-chunk", 0), planned("--max-frames", 10)
     assert (chunked["front_chunks"], chunked["front_chunk_frames"], chunked["front_chunk_overlap"]) == (4, 10, 4)
     assert "front_chunks" not in whole and "front_chunks" not in ten
     memory = [plan["stages"][0]["activation_bytes"] for plan in (ten, chunked, whole)]
     assert memory[0] == memory[1] < memory[2], memory
-    table = good(BALL, *FRONT, *TEN, "--plan").stdout
+    table = good(SMALL, *FRONT, *TEN, "--plan").stdout
     assert "front: 4 chunks of 10 frames, 4 of them shared" in table, table
-    good(BALL, *FRONT, *TEN, "-o", "plan/t.npz", "--report", "plan/r.json")
+    good(SMALL, *FRONT, *TEN, "-o", "plan/t.npz", "--report", "plan/r.json")
     (stage,) = [s for s in report_of("plan/r.json")["stages"] if s["name"] == "front"]
     assert stage["planned_device_bytes"] == stage["peak_device_bytes"] == chunked["stages"][0]["peak_device_bytes"]
 
@@ -180,7 +180,7 @@ def a_clip_that_fits_in_chunks_counts_as_one_that_fits():
 
 
 def dumps_are_of_each_chunk():
-    good(BALL, *FRONT, *TEN, "--dump", "dump", "-o", "dump.npz")
+    good(SMALL, *FRONT, *TEN, "--dump", "dump", "-o", "dump.npz")
     names = read("dump/order.txt").decode().split()
     for k in range(4):
         assert f"chunk{k}/front/camera/delta" in names, names[:5]
@@ -188,23 +188,23 @@ def dumps_are_of_each_chunk():
 
 
 def chunks_can_be_left_out():
-    good(BALL, *FRONT, *TEN, "--omit", "chunks,chunks_similarity,video", "-o", "omitted.npz")
+    good(SMALL, *FRONT, *TEN, "--omit", "chunks,chunks_similarity,video", "-o", "omitted.npz")
     assert not [name for name in read_npz(path("omitted.npz")) if name.startswith("chunk")]
 
 
 def bad_cases():
     place("bad")
     out = ["-o", path("bad/t.npz")]
-    yield "overlap as long as a chunk", [BALL, "--front-chunk", 10, "--front-overlap", 10, *out], 2, \
+    yield "overlap as long as a chunk", [SMALL, "--front-chunk", 10, "--front-overlap", 10, *out], 2, \
         "--front-overlap 10: chunks of 10 frames share at most 9"
-    yield "overlap longer than the usual chunk", [BALL, "--front-overlap", 60, *out], 2, \
+    yield "overlap longer than the usual chunk", [SMALL, "--front-overlap", 60, *out], 2, \
         "--front-overlap 60: chunks of 60 frames share at most 59"
-    yield "a chunk of one frame", [BALL, "--front-chunk", 1, *out], 2, "--front-chunk takes 2 frames or more"
-    yield "no overlap", [BALL, "--front-overlap", 0, *out], 2, "--front-overlap takes"
-    yield "all at once with an overlap", [BALL, "--front-chunk", 0, "--front-overlap", 5, *out], 2, \
+    yield "a chunk of one frame", [SMALL, "--front-chunk", 1, *out], 2, "--front-chunk takes 2 frames or more"
+    yield "no overlap", [SMALL, "--front-overlap", 0, *out], 2, "--front-overlap takes"
+    yield "all at once with an overlap", [SMALL, "--front-chunk", 0, "--front-overlap", 5, *out], 2, \
         "leave out --front-overlap"
     for flag in ("chunk", "overlap"):
-        yield f"{flag} and geometry", [BALL, f"--front-{flag}", 5, "--geometry", "g.npz", *out], 2, \
+        yield f"{flag} and geometry", [SMALL, f"--front-{flag}", 5, "--geometry", "g.npz", *out], 2, \
             f"leave out --front-{flag}"
 
 

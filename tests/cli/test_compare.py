@@ -9,7 +9,7 @@ import subprocess
 
 from arrays import write_npz
 from tap import complaints, skip_when_sanitized
-from program import (BALL, ENVIRONMENT, FAST, ROOT, SPATRACK, TEMPORARY, finish, good, path, place, read, run,
+from program import (BALL, ENVIRONMENT, FAST, ROOT, SMALL, SPATRACK, TEMPORARY, finish, good, path, place, read, run,
                      write)
 
 T, N, H, W, DEPTH = 4, 5, 3, 6, 2.0
@@ -278,7 +278,7 @@ def example_folders():
     """(what must be the exit status, a folder with a clip and what is expected of it)."""
     for status, seed in ((0, []), (1, ["--grid", 3])):
         folder = place(f"example-{len(os.listdir(TEMPORARY))}")
-        shutil.copy(BALL, os.path.join(folder, "clip.mp4"))
+        shutil.copy(SMALL, os.path.join(folder, "clip.mp4"))
         good("clip.mp4", *seed, "-o", "expected.npz", cwd=folder)
         yield status, folder
     for name in os.listdir(folder):

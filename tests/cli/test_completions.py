@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from tap import Skip
-from program import BALL, ENVIRONMENT, FAST, SPATRACK, finish, good, path, place, run, write
+from program import ENVIRONMENT, FAST, SMALL, SPATRACK, finish, good, path, place, run, write
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -141,7 +141,7 @@ def events(*arguments, status=0):
 
 
 def stages_begin_and_end_in_json():
-    found = events(BALL, "-o", path("p.npz"), "--progress", "json", "--overlay", path("p.png"))
+    found = events(SMALL, "-o", path("p.npz"), "--progress", "json", "--overlay", path("p.png"))
     begun = [event["stage"] for event in found if event["event"] == "begin"]
     assert begun == ["frames", "front", "tracker", "refine", "result", "overlay"]
     stage, count = None, 0
@@ -163,11 +163,11 @@ def stages_begin_and_end_in_json():
 
 
 def quiet_and_verbose_hold_for_json():
-    (only,) = events(BALL, *FAST, "-o", path("q.npz"), "--progress=json", "-q")
+    (only,) = events(SMALL, *FAST, "-o", path("q.npz"), "--progress=json", "-q")
     assert only["event"] == "warning" and "left out" in only["text"]
-    found = events(BALL, *FAST, "-o", path("q.npz"), "--progress=json", "-v")
+    found = events(SMALL, *FAST, "-o", path("q.npz"), "--progress=json", "-v")
     assert any(event["event"] == "detail" and event["text"].startswith("tracker: ") for event in found)
-    plain = good(BALL, *FAST, "-o", path("q.npz"), "--progress", "bar")
+    plain = good(SMALL, *FAST, "-o", path("q.npz"), "--progress", "bar")
     assert all(line.startswith("spatrack: ") for line in plain.stderr.splitlines() if "left" not in line)
 
 
@@ -177,7 +177,7 @@ def warnings_and_errors_are_json():
         assert events("--progress", "json", missing, *more, status=3) == [
             {"event": "error", "text": f"cannot open {missing}: No such file or directory", "status": 3}]
         assert events("--progress", "json", "--grid", "x", *more, status=2)[0]["status"] == 2
-    video = shutil.copy(BALL, path("good.mp4"))
+    video = shutil.copy(SMALL, path("good.mp4"))
     found = events("--progress", "json", "-q", path("none.mp4"), video, *FAST, status=1)
     assert [each["event"] for each in found].count("warning") == len(found) - 1 and found[-1]["status"] == 1
     assert [each["video"] for each in found if "cannot open" in each["text"]] == [path("none.mp4")], found

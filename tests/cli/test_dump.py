@@ -7,9 +7,9 @@ import struct
 import subprocess
 import sys
 
-from program import BALL, FAST, ROOT, finish, good, path, place, read, run, write
+from program import FAST, ROOT, SMALL, finish, good, path, place, read, run, write
 
-RUN = [BALL, *FAST, "--iters", 2]
+RUN = [SMALL, *FAST, "--iters", 2]
 
 
 def header(name):
@@ -97,7 +97,7 @@ def bad_cases():
     file = write(os.path.join(folder, "file"), "a file")
     yield "a file", [*RUN, *out, "--dump", file], 7, "cannot write"
     yield "below a file", [*RUN, *out, "--dump", os.path.join(file, "folder")], 7, "Not a directory"
-    yield "several videos", [BALL, BALL, "-o", folder + "/", "--dump", "d"], 2, "--dump works with a single video only"
+    yield "several videos", [SMALL, SMALL, "-o", folder + "/", "--dump", "d"], 2, "--dump works with a single video only"
 
 
 finish([a_dump_changes_no_result, tensors_are_named_as_the_goldens_are, the_same_run_agrees,

@@ -10,7 +10,7 @@ import struct
 import subprocess
 
 from arrays import near, read_npz, rows
-from program import (BALL, ENVIRONMENT, FAST, SPATRACK, TEMPORARY, files, finish, good, path, place, read, refused,
+from program import (ENVIRONMENT, FAST, SMALL, SPATRACK, TEMPORARY, files, finish, good, path, place, read, refused,
                      write)
 
 EXPORTS = ("--usd", "s.usda", "--cameras", "s.json", "--ply", "s.ply", "--viewer", "s.html")
@@ -20,8 +20,8 @@ FLIP = (1, -1, -1)
 def exports():
     """A result, and what was written beside it."""
     if not os.path.exists(path("s.npz")):
-        good(BALL, "-q", *FAST, "-o", "s.npz", *EXPORTS, "--usd-cloud")
-        good(BALL, "-q", *FAST, "-o", "s.npz", "--cameras", "s.chan")
+        good(SMALL, "-q", *FAST, "-o", "s.npz", *EXPORTS, "--usd-cloud")
+        good(SMALL, "-q", *FAST, "-o", "s.npz", "--cameras", "s.chan")
     return read_npz(path("s.npz"))
 
 
@@ -122,12 +122,12 @@ def the_scene_holds_the_first_frame_when_asked():
     red = [c[0] for c in rows(constant(cloud, "primvars:displayColor"), 3)]
     near([1.055 * c ** (1 / 2.4) - 0.055 if c > 0.0031308 else 12.92 * c for c in red],
          [a["video"].values[i] for i in trusted], 0.004)
-    good(BALL, "-q", *FAST, "-o", "t.npz", "--usd", "t.usda")
+    good(SMALL, "-q", *FAST, "-o", "t.npz", "--usd", "t.usda")
     assert b"Cloud" not in read("t.usda") and b"Tracks" in read("t.usda")
 
 
 def a_stride_slows_the_scene():
-    good(BALL, "-q", *FAST, "--stride", 3, "-o", "t.npz", "--usd", "t.usda", "--cameras", "t.json")
+    good(SMALL, "-q", *FAST, "--stride", 3, "-o", "t.npz", "--usd", "t.usda", "--cameras", "t.json")
     assert b"    timeCodesPerSecond = 4\n" in read("t.usda")
     assert json.loads(read("t.json"))["rate"] == 4 and json.loads(read("t.json"))["frames"][1]["index"] == 3
 
@@ -197,7 +197,7 @@ def the_cloud_has_the_results_tracks():
 
 def the_cloud_lies_on_the_depths():
     """Every vertex, in some frame, at that frame's depth and of its colour; frames that are far apart."""
-    good(BALL, "-q", *FAST, "--stride", 10, "-o", "c.npz", "--ply", "c.ply")
+    good(SMALL, "-q", *FAST, "--stride", 10, "-o", "c.npz", "--ply", "c.ply")
     a, (ply, _) = read_npz(path("c.npz")), read_ply("c.ply")
     h, w = a["depths"].shape[1:]
     poses, ks, off = rows(a["extrinsics"].values, 16), rows(a["intrinsics"].values, 9), []
@@ -221,7 +221,7 @@ def the_cloud_lies_on_the_depths():
 # Together ----------------------------------------------------------------------------------------
 
 def the_front_alone_gives_cameras_and_a_cloud():
-    good(BALL, "-q", "--max-frames", 3, "-o", "f.npz", "--stop-after", "front", "--usd", "f.usda", "--usd-cloud",
+    good(SMALL, "-q", "--max-frames", 3, "-o", "f.npz", "--stop-after", "front", "--usd", "f.usda", "--usd-cloud",
          "--cameras", "f.json", "--ply", "f.ply", "--viewer", "f.html")
     ply, _ = read_ply("f.ply")
     assert "track" not in ply and len(ply["vertex"]) > 1000
@@ -232,7 +232,7 @@ def the_front_alone_gives_cameras_and_a_cloud():
 def names_in_a_folder_are_the_videos():
     place("many/out")
     for name in ("one.mp4", "two.mp4"):
-        shutil.copy(BALL, path("many", name))
+        shutil.copy(SMALL, path("many", name))
     folders = ["-o", "out/", "--usd", "out/", "--cameras", "out/", "--ply", "out/", "--viewer", "out/"]
     good("one.mp4", "two.mp4", "-q", *FAST, *folders, cwd=path("many"))
     assert sorted(os.listdir(path("many/out"))) == sorted(f"{name}.{end}" for name in ("one", "two")
@@ -248,24 +248,24 @@ def what_exists_is_kept_with_n():
     exports()
     for flag, name in (("--usd", "s.usda"), ("--cameras", "s.json"), ("--cameras", "s.chan"), ("--ply", "s.ply"),
                        ("--viewer", "s.html")):
-        refused(7, f"{name} exists", BALL, "-n", "-o", "fresh.npz", flag, name)
+        refused(7, f"{name} exists", SMALL, "-n", "-o", "fresh.npz", flag, name)
 
 
 def no_input_is_replaced():
     place("inputs")
     for ending, flag in (("usda", "--usd"), ("json", "--cameras"), ("chan", "--cameras"), ("ply", "--ply"), ("html", "--viewer")):
         name = f"inputs/video.{ending}"
-        shutil.copy(BALL, path(name))
+        shutil.copy(SMALL, path(name))
         line = refused(2, "replace the video", name, "-o", "fresh.npz", flag, "inputs/../" + name)
         assert flag in line, line
-        line = refused(2, "", BALL, "-o", "fresh.npz", flag, f"x.{ending}", "--report", f"./x.{ending}")
+        line = refused(2, "", SMALL, "-o", "fresh.npz", flag, f"x.{ending}", "--report", f"./x.{ending}")
         assert flag in line and "--report" in line, line
 
 
 def an_interrupted_run_leaves_nothing():
     before = files()
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 130)):
-        process = subprocess.Popen([SPATRACK, BALL, "-v", "-o", "i.npz", "--usd", "i.usda", "--cameras", "i.json", "--ply",
+        process = subprocess.Popen([SPATRACK, SMALL, "-v", "-o", "i.npz", "--usd", "i.usda", "--cameras", "i.json", "--ply",
                                     "i.ply", "--viewer", "i.html", "--iters", "64", "--vo-points", "3000"], cwd=TEMPORARY, env=ENVIRONMENT,
                                    stderr=subprocess.PIPE)
         for line in process.stderr:
@@ -281,7 +281,7 @@ def an_interrupted_run_leaves_nothing():
 def a_full_device_is_an_error():
     for ending, flag in (("usda", "--usd"), ("json", "--cameras"), ("chan", "--cameras"), ("ply", "--ply"), ("html", "--viewer")):
         os.symlink("/dev/full", path(f"full.{ending}"))
-        refused(7, "No space left", BALL, *FAST, "-o", "fresh.npz", flag, f"full.{ending}")
+        refused(7, "No space left", SMALL, *FAST, "-o", "fresh.npz", flag, f"full.{ending}")
 
 
 def exports_stream_into_a_fifo():
@@ -289,13 +289,13 @@ def exports_stream_into_a_fifo():
     for flag, name in (("--usd", "p.usda"), ("--cameras", "p.json"), ("--ply", "p.ply"), ("--viewer", "p.html")):
         os.mkfifo(path(name))
         with open(path("got"), "wb") as got, subprocess.Popen(["cat", path(name)], stdout=got) as reader:
-            good(BALL, "-q", *FAST, "-o", "t.npz", flag, name, *(["--usd-cloud"] if flag == "--usd" else []))
+            good(SMALL, "-q", *FAST, "-o", "t.npz", flag, name, *(["--usd-cloud"] if flag == "--usd" else []))
             reader.wait(timeout=10)
         assert read("got") == read("s" + name[1:]), name
 
 
 def bad_cases():
-    out = [BALL, "-o", "fresh.npz"]
+    out = [SMALL, "-o", "fresh.npz"]
     yield "scene: bad end", [*out, "--usd", "s.usd"], 2, "must end in .usda"
     yield "cameras: bad end", [*out, "--cameras", "s.txt"], 2, "must end in .json or .chan"
     yield "cloud: bad end", [*out, "--ply", "s.obj"], 2, "must end in .ply"
@@ -306,7 +306,7 @@ def bad_cases():
     yield "two reports of one name", [*out, "--cameras", "./", "--report", "./"], 2, "--report"
     for flag, name in (("--usd", "s.usda"), ("--cameras", "s.json"), ("--ply", "s.ply"), ("--viewer", "s.html")):
         yield f"{flag}: no folder", [*out, flag, "none/" + name], 7, "none"
-        yield f"{flag}: sam alone", [BALL, "--point", "240,180", "--stop-after", "sam", "--mask-out", "m.png", flag,
+        yield f"{flag}: sam alone", [SMALL, "--point", "240,180", "--stop-after", "sam", "--mask-out", "m.png", flag,
                                      name], 2, f"leave out {flag}"
 
 

@@ -8,8 +8,8 @@ import subprocess
 import time
 
 from arrays import read_npz, write_npz, write_png
-from program import (BALL, ENVIRONMENT, FAST, SPATRACK, TEMPORARY, built_in, files, finish, geometry, good, path, place,
-                     read, report_of, run, write)
+from program import (ENVIRONMENT, FAST, SMALL, SPATRACK, TEMPORARY, built_in, files, finish, geometry, good, path,
+                     place, read, report_of, run, write)
 from tap import complaints, skip_when_sanitized
 
 POINT = ["--point", "240,180"]
@@ -22,8 +22,8 @@ def at(*names):
 def make_inputs():
     """Of every kind, in one folder."""
     place("names")
-    shutil.copy(BALL, at("clip.mp4"))
-    shutil.copy(BALL, at("other.mp4"))
+    shutil.copy(SMALL, at("clip.mp4"))
+    shutil.copy(SMALL, at("other.mp4"))
     shutil.copy(at("clip.mp4"), at("clip.npz"))  # a video of a result's name
     write(at("q.csv"), "t,x,y\n0,240,180\n")
     write_png(at("m.png"), 480, [b"\xff" * 480] * 360)
@@ -140,7 +140,7 @@ def what_only_looks_alike_is_written():
 
 def only_our_default_name_is_replaced():
     folder = place("default")
-    shutil.copy(BALL, path("default/clip.mp4"))
+    shutil.copy(SMALL, path("default/clip.mp4"))
     result = path("default/clip.npz")
     good("clip.mp4", "-q", *FAST, cwd=folder)
     first = read(result)
@@ -166,7 +166,7 @@ def only_our_default_name_is_replaced():
 def names_in_a_folder_are_no_choice_either():
     folder = place("into")
     for name in ("a.mp4", "b.mp4"):
-        shutil.copy(BALL, path("into", name))
+        shutil.copy(SMALL, path("into", name))
     os.makedirs(path("into/out"))
     for _ in range(2):
         good("a.mp4", "b.mp4", "-q", *FAST, "-o", "out/", "--report", "out/", cwd=folder)
@@ -185,7 +185,7 @@ def through_pipe(name, *arguments, code=0, opened=True):
     """What a reader of a new FIFO gets from a run that names it; `opened`: and so ends it."""
     os.mkfifo(path(name))
     with open(path("got"), "wb") as got, subprocess.Popen(["cat", path(name)], stdout=got) as reader:
-        done = run(BALL, "-q", *FAST, *arguments)
+        done = run(SMALL, "-q", *FAST, *arguments)
         assert done.returncode == code, (done.returncode, done.stderr)
         if not opened:
             reader.kill()
@@ -197,7 +197,7 @@ def through_pipe(name, *arguments, code=0, opened=True):
 def in_a_file(name):
     """The bytes of that result of the clip in a usual file."""
     if not os.path.exists(path(name)):
-        good(BALL, "-q", *FAST, "-o", name)
+        good(SMALL, "-q", *FAST, "-o", name)
     return read(name)
 
 
@@ -218,13 +218,13 @@ def a_video_into_a_fifo_is_refused_at_once():
     began = time.monotonic()
     assert through_pipe("p.mp4", "-o", "t.npz", "--overlay", "p.mp4", code=7, opened=False) == b""
     assert time.monotonic() - began < 10
-    done = run(BALL, "-o", "t2.npz", "--overlay", "p.mp4")  # which nobody reads
+    done = run(SMALL, "-o", "t2.npz", "--overlay", "p.mp4")  # which nobody reads
     assert done.returncode == 7 and "--overlay" in done.stderr and not os.path.exists(path("t2.npz"))
 
 
 def a_reader_may_come_later():
     os.mkfifo(path("late.csv"))
-    with subprocess.Popen([SPATRACK, BALL, "-q", *FAST, "-o", "late.csv"], cwd=TEMPORARY, env=ENVIRONMENT) as process:
+    with subprocess.Popen([SPATRACK, SMALL, "-q", *FAST, "-o", "late.csv"], cwd=TEMPORARY, env=ENVIRONMENT) as process:
         time.sleep(1.5)
         got = read("late.csv")
         assert process.wait(timeout=60) == 0
@@ -234,23 +234,23 @@ def a_reader_may_come_later():
 def a_reader_that_leaves_is_an_error():
     os.mkfifo(path("gone.csv"))
     with subprocess.Popen(["head", "-c", "10", path("gone.csv")], stdout=subprocess.DEVNULL):
-        done = run(BALL, "-q", "--max-frames", 24, "--grid", 40, "--iters", 1, "-o", "gone.csv")
+        done = run(SMALL, "-q", "--max-frames", 4, "--grid", 25, "--iters", 1, "-o", "gone.csv")  # more than a pipe holds
     assert done.returncode == 7 and "gone.csv: Broken pipe" in done.stderr, done.stderr
 
 
 def standard_output_is_written_where_it_is():
-    done = good(BALL, "-q", *FAST, "-o", "t.npz", "--report", "/dev/stdout")
+    done = good(SMALL, "-q", *FAST, "-o", "t.npz", "--report", "/dev/stdout")
     assert '"program"' in done.stdout
     os.symlink("/dev/stdout", path("out.csv"))
-    assert good(BALL, "-q", *FAST, "-o", "out.csv").stdout.encode() == in_a_file("plain.csv")
+    assert good(SMALL, "-q", *FAST, "-o", "out.csv").stdout.encode() == in_a_file("plain.csv")
     script = 'echo one; "$0" "$1" -q -o t.npz --max-frames 3 --iters 1 --report /dev/stdout; echo two'
     with open(write("all.txt", "zero\n"), "a") as file:
-        subprocess.run(["sh", "-c", script, SPATRACK, BALL], cwd=TEMPORARY, env=ENVIRONMENT, stdout=file, check=True)
+        subprocess.run(["sh", "-c", script, SPATRACK, SMALL], cwd=TEMPORARY, env=ENVIRONMENT, stdout=file, check=True)
     text = read("all.txt").decode()
     assert text.startswith("zero\none\n{") and text.endswith("}\ntwo\n"), text
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        subprocess.run([SPATRACK, BALL, "-q", *FAST, "-o", "t.npz", "--report", "/dev/fd/1"], cwd=TEMPORARY,
+        subprocess.run([SPATRACK, SMALL, "-q", *FAST, "-o", "t.npz", "--report", "/dev/fd/1"], cwd=TEMPORARY,
                        env=ENVIRONMENT, stdout=theirs, check=True)
         assert ours.recv(100).startswith(b"{")
 
@@ -258,10 +258,10 @@ def standard_output_is_written_where_it_is():
 def sockets_and_devices_are_answered():
     with socket.socket(socket.AF_UNIX) as one:
         one.bind(path("s.csv"))
-        done = run(BALL, "-q", "-o", "s.csv")
+        done = run(SMALL, "-q", "-o", "s.csv")
     assert done.returncode == 7 and "s.csv" in done.stderr, done.stderr
     os.symlink("/dev/null", path("null.csv"))
-    good(BALL, "-q", *FAST, "-o", "null.csv", "--report", "/dev/null")
+    good(SMALL, "-q", *FAST, "-o", "null.csv", "--report", "/dev/null")
 
 
 # Traces ------------------------------------------------------------------------------------------
@@ -275,22 +275,22 @@ def a_replaced_file_keeps_its_mode():
     for mode in (0o600, 0o640, 0o444, 0o666):
         for name in ("k.npz", "k.json", "k.png", "k.mp4"):
             os.chmod(write(name, "old"), mode)
-        good(BALL, "-q", *FAST, "-o", "k.npz", "--report", "k.json", "--overlay", "k.mp4", preexec_fn=lambda: os.umask(0o22))
-        good(BALL, "-q", *FAST, "-o", "k2.csv", "--overlay", "k.png")
+        good(SMALL, "-q", *FAST, "-o", "k.npz", "--report", "k.json", "--overlay", "k.mp4", preexec_fn=lambda: os.umask(0o22))
+        good(SMALL, "-q", *FAST, "-o", "k2.csv", "--overlay", "k.png")
         assert [mode_of(name) for name in ("k.npz", "k.json", "k.png", "k.mp4")] == [mode] * 4
         assert "coords" in read_npz(path("k.npz"))
-    good(BALL, "-q", *FAST, "-o", "fresh.npz", preexec_fn=lambda: os.umask(0o27))
+    good(SMALL, "-q", *FAST, "-o", "fresh.npz", preexec_fn=lambda: os.umask(0o27))
     assert mode_of("fresh.npz") == 0o640
     os.chmod(write("behind.npz", "old"), 0o600)
     os.symlink("behind.npz", path("before.npz"))
-    good(BALL, "-q", *FAST, "-o", "before.npz")
+    good(SMALL, "-q", *FAST, "-o", "before.npz")
     assert os.path.islink(path("before.npz")) and mode_of("behind.npz") == 0o600
 
 
 def a_replaced_file_keeps_its_owner():
     if os.geteuid() == 0:
         os.chown(write("theirs.npz", "old"), 1234, 2345)
-        good(BALL, "-q", *FAST, "-o", "theirs.npz")
+        good(SMALL, "-q", *FAST, "-o", "theirs.npz")
         status = os.stat(path("theirs.npz"))
         assert (status.st_uid, status.st_gid) == (1234, 2345) and "coords" in read_npz(path("theirs.npz"))
 
@@ -315,7 +315,7 @@ def the_process_is_called_spatrack():
     place("bin")
     os.symlink(SPATRACK, path("bin/spatrack"))
     for program in (SPATRACK, path("tool"), "bin/spatrack"):
-        process = subprocess.Popen([program, BALL, "-v", "-o", "ps.npz", "--iters", "64", "--vo-points", "3000"],
+        process = subprocess.Popen([program, SMALL, "-v", "-o", "ps.npz", "--iters", "64", "--vo-points", "3000"],
                                    cwd=TEMPORARY, env=ENVIRONMENT, stderr=subprocess.PIPE)
         assert names_of(process) == {b"spatrack"}, program
 

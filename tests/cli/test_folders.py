@@ -13,8 +13,8 @@ import subprocess
 import time
 
 from arrays import near, png_chunks, read_npz, read_png, rows
-from program import (BALL, ENVIRONMENT, FAST, ROOT, SPATRACK, TEMPORARY, clip, ffmpeg, files, finish, geometry, good,
-                     limited, path, place, read, refused, run, test_clip, write)
+from program import (BALL, ENVIRONMENT, FAST, ROOT, SMALL, SPATRACK, TEMPORARY, clip, ffmpeg, files, finish, geometry,
+                     good, limited, path, place, read, refused, run, test_clip, write)
 
 MORE = ["--max-frames", "8", "--vo-points", "20", "--grid", "6", "--iters", "2"]
 FOLDERS = ("--colmap", "model", "--depth", "exr", "--ply", "ply/c%03d.ply")
@@ -237,9 +237,9 @@ def a_pattern_gives_each_frames_pixels():
 
 def percent_signs_of_a_folder_stand_for_themselves():
     place("50%d")
-    good(BALL, "-q", *FAST, "-o", "t.npz", "--ply", "50%d/new/100%%_%d.ply", "--depth", "50%d/%")
+    good(SMALL, "-q", *FAST, "-o", "t.npz", "--ply", "50%d/new/100%%_%d.ply", "--depth", "50%d/%")
     assert tree("50%d") == [*(f"%/depth_{t:06d}.exr" for t in range(3)), *(f"new/100%_{t}.ply" for t in range(3))]
-    refused(7, "100%_0.ply exists", BALL, "-n", "-o", "fresh.npz", "--ply", "50%d/new/100%%_%d.ply")
+    refused(7, "100%_0.ply exists", SMALL, "-n", "-o", "fresh.npz", "--ply", "50%d/new/100%%_%d.ply")
 
 
 # Together ----------------------------------------------------------------------------------------
@@ -260,18 +260,18 @@ def what_exists_is_kept_with_n():
     exports()
     for flag, name, first in (("--colmap", "model", "cameras.txt"), ("--depth", "exr", "depth_000000.exr"),
                               ("--ply", "ply/c%03d.ply", "c000.ply")):
-        refused(7, first + " exists", BALL, "-n", "-o", "fresh.npz", flag, name)
+        refused(7, first + " exists", SMALL, "-n", "-o", "fresh.npz", flag, name)
     place("some")
     write("some/depth_000009.png", "")
-    refused(7, "depth_000009.png exists", BALL, "-n", "-o", "fresh.npz", "--depth", "some", "--depth-format", "png")
-    good(BALL, "-n", "-q", *FAST, "-o", "n.npz", "--depth", "some")
+    refused(7, "depth_000009.png exists", SMALL, "-n", "-o", "fresh.npz", "--depth", "some", "--depth-format", "png")
+    good(SMALL, "-n", "-q", *FAST, "-o", "n.npz", "--depth", "some")
     assert len(tree("some")) == 4
 
 
 def videos_have_folders_of_their_own():
     place("many/out")
     for name in ("one.mp4", "two.mp4"):
-        shutil.copy(BALL, path("many", name))
+        shutil.copy(SMALL, path("many", name))
     good("one.mp4", "two.mp4", "-q", *FAST, "-o", "out/", "--colmap", "out/", "--depth", "out/", cwd=path("many"))
     assert sorted(os.listdir(path("many/out"))) == sorted(f"{name}{end}" for name in ("one", "two")
                                                           for end in (".npz", "_colmap", "_depth"))
@@ -282,9 +282,9 @@ def videos_have_folders_of_their_own():
 
 def no_input_is_replaced():
     place("inputs/images")
-    shutil.copy(BALL, path("inputs/video.mp4"))
+    shutil.copy(SMALL, path("inputs/video.mp4"))
     for t in range(2):
-        clip(f"inputs/images/frame_{t:06d}.png", "-i", BALL, "-frames:v", "1")
+        clip(f"inputs/images/frame_{t:06d}.png", "-i", SMALL, "-frames:v", "1")
         shutil.copy(path(f"inputs/images/frame_{t:06d}.png"), path(f"inputs/depth_{t:06d}.png"))
     out = ["-o", "fresh.npz"]
     png = ["--depth-format", "png", "--depth"]
@@ -293,18 +293,18 @@ def no_input_is_replaced():
     refused(2, "become one of the video's images", "inputs/depth_%06d.png", *out, *png, "inputs")
     refused(2, "--depth would replace the video", "inputs", *out, "--depth", "inputs")
     refused(2, "would replace the video", "inputs/depth_000001.png", *out, *png, "inputs")
-    refused(2, "would replace the mask", BALL, *out, *png, "inputs", "--mask", "inputs/depth_000001.png")
+    refused(2, "would replace the mask", SMALL, *out, *png, "inputs", "--mask", "inputs/depth_000001.png")
     os.makedirs(path("linked"))
     os.symlink("../inputs/depth_000001.png", path("linked/1.png"))
     refused(2, "would replace the video", "linked/1.png", *out, *png, "inputs")
     refused(2, "an image of the video", "linked", *out, *png, "inputs")
     write("inputs/q1.ply", "0,9,9\n")
-    refused(2, "would replace the queries", BALL, *out, "--ply", "inputs/q%d.ply", "--queries", "inputs/q1.ply")
+    refused(2, "would replace the queries", SMALL, *out, "--ply", "inputs/q%d.ply", "--queries", "inputs/q1.ply")
 
 
 def no_output_is_replaced_by_another():
     exports()
-    out = [BALL, "-o", "fresh.npz"]
+    out = [SMALL, "-o", "fresh.npz"]
     refused(2, "--depth would replace", *out, "--colmap", "new", "--depth", "./new")
     refused(2, "--colmap would replace the report", *out, "--colmap", "model", "--report", "model/transforms.json")
     refused(2, "--colmap would replace the cameras", *out, "--colmap", "exr", "--cameras", "exr/transforms.json")
@@ -318,11 +318,11 @@ def what_is_in_the_way_is_an_error_before_any_work():
     write("file", "")
     place("way/images")
     write("way/sparse", "")
-    refused(7, "way/sparse: Not a directory", BALL, "-o", "fresh.npz", "--colmap", "way")
+    refused(7, "way/sparse: Not a directory", SMALL, "-o", "fresh.npz", "--colmap", "way")
     for flag, name in (("--colmap", "file"), ("--depth", "file")):
-        refused(7, "file: not a folder", BALL, "-o", "fresh.npz", flag, name)
+        refused(7, "file: not a folder", SMALL, "-o", "fresh.npz", flag, name)
     for flag, name in (("--colmap", "none/m"), ("--depth", "none/d"), ("--ply", "none/p/%d.ply")):
-        assert flag in refused(7, "No such file", BALL, "-o", "fresh.npz", flag, name)
+        assert flag in refused(7, "No such file", SMALL, "-o", "fresh.npz", flag, name)
 
 
 def a_disk_that_is_full_leaves_nothing():
@@ -333,7 +333,7 @@ def a_disk_that_is_full_leaves_nothing():
     for flags in (["--colmap", "full"], ["--depth", "full"], ["--depth", "tight", "--depth-format", "png"],
                   ["--ply", "tight/%d.ply"]):
         before = folders()
-        refused(7, "File too large", BALL, *FAST, "-o", "fresh.csv", *flags,
+        refused(7, "File too large", SMALL, *FAST, "-o", "fresh.csv", *flags,
                 preexec_fn=limited(resource.RLIMIT_FSIZE, 4096))
         assert folders() == before
     assert read("tight/depth_000000.png") == b"old"
@@ -358,7 +358,7 @@ def an_interrupted_run_leaves_nothing():
                 return any(".cut." in name or ".spatrack." in name
                            for folder in (path(at), *folders(path(at)) - names) for name in [folder]
                            if folder not in names)
-            found += stop_while(writing, number, BALL, "-q", "--grid", "2", "--vo-points", "20", "--iters", "1", "-o",
+            found += stop_while(writing, number, SMALL, "-q", "--grid", "2", "--vo-points", "20", "--iters", "1", "-o",
                                 "i.csv", *flags)
             for name in ("i.csv", *(f"half/{t}.ply" for t in range(24))):
                 if os.path.exists(path(name)):  # it was done before the signal came
@@ -387,7 +387,7 @@ def a_plan_counts_the_cloud():
 
 
 def bad_cases():
-    out = [BALL, "-o", "fresh.npz"]
+    out = [SMALL, "-o", "fresh.npz"]
     for name in ("c%s.ply", "c%d_%d.ply", "c%%.ply", "c%.ply", "c%n.ply", "c%1000d.ply", "50%_%d.ply"):
         yield f"pattern {name}", [*out, "--ply", name], 2, "has one number"
     yield "pattern of another ending", [*out, "--ply", "c%d.obj"], 2, "must end in .ply or _%04d.ply"
@@ -395,7 +395,7 @@ def bad_cases():
     yield "no such format", [*out, "--depth", "d", "--depth-format", "tiff"], 2, "exr|png"
     yield "format without images", [*out, "--depth-format", "png"], 2, "--depth"
     for flag, name in (("--colmap", "m"), ("--depth", "d"), ("--ply", "c%d.ply")):
-        yield f"{flag}: sam alone", [BALL, "--point", "240,180", "--stop-after", "sam", "--mask-out", "m.png", flag,
+        yield f"{flag}: sam alone", [SMALL, "--point", "240,180", "--stop-after", "sam", "--mask-out", "m.png", flag,
                                      name], 2, f"leave out {flag}"
 
 

@@ -6,7 +6,7 @@ import re
 import struct
 
 from arrays import read_npz
-from program import BALL, clip, ffmpeg, finish, good, path, place, read, run, test_clip, write
+from program import BALL, SMALL, clip, ffmpeg, finish, good, path, place, read, run, test_clip, write
 
 
 SAMPLES = {"fast.mp4": ["-c", "copy", "-movflags", "+faststart"],
@@ -108,11 +108,11 @@ def a_jpeg_without_its_end():
 
 def whole_files_are_silent():
     for name, *arguments in (
-            ("edit.mp4", "-ss", "0.9", "-i", BALL, "-c", "copy"), ("t.mp4", "-i", BALL, "-t", "1.2", "-c", "copy"),
-            ("c.gif", "-i", BALL), ("c.mpg", "-i", BALL, "-r", "25"),
-            ("c.wmv", "-i", BALL), ("again.avi", "-i", BALL, "-r", "30", "-c:v", "mpeg4", "-bf", "2"),
-            ("inter.mkv", "-i", BALL, "-c:v", "libx264", "-flags", "+ildct+ilme", "-x264opts", "tff=1"),
-            ("raw.h264", "-i", BALL, "-c", "copy", "-bsf:v", "h264_mp4toannexb"), ("still.png", "-i", BALL,
+            ("edit.mp4", "-ss", "0.9", "-i", SMALL, "-c", "copy"), ("t.mp4", "-i", SMALL, "-t", "1.2", "-c", "copy"),
+            ("c.gif", "-i", SMALL), ("c.mpg", "-i", SMALL, "-r", "25"),
+            ("c.wmv", "-i", SMALL), ("again.avi", "-i", SMALL, "-r", "30", "-c:v", "mpeg4", "-bf", "2"),
+            ("inter.mkv", "-i", SMALL, "-c:v", "libx264", "-flags", "+ildct+ilme", "-x264opts", "tff=1"),
+            ("raw.h264", "-i", SMALL, "-c", "copy", "-bsf:v", "h264_mp4toannexb"), ("still.png", "-i", SMALL,
                                                                                   "-frames:v", "1")):
         assert lines_of(clip(name, *arguments)) == [], (name, lines_of(path(name)))
     for name in SAMPLES:

@@ -6,8 +6,8 @@ import re
 import shutil
 
 from arrays import read_npz
-from program import (BALL, FAST as FEW, ROOT, SPATRACK, TEMPORARY, finish, good, place, read, refused, report_of, run,
-                     synthetic)
+from program import (BALL, FAST as FEW, ROOT, SMALL, SPATRACK, TEMPORARY, finish, good, place, read, refused,
+                     report_of, run, synthetic)
 from tap import Skip, complaints, is_sanitized, skip_when_sanitized
 
 FAST = [*FEW, "--threads", "1"]
@@ -28,7 +28,7 @@ def stages(name):
 def the_plan_is_what_is_measured():
     folder = place("plan")
     for mode in ("in-place", "resident", "streamed"):
-        how = [BALL, *FAST, "--weight-mode", mode]
+        how = [SMALL, *FAST, "--weight-mode", mode]
         out, report = (os.path.join(folder, mode + end) for end in (".npz", ".json"))
         plan = rows(good(*how, "--plan").stdout)
         good(*how, "-o", out, "--report", report)
@@ -51,14 +51,14 @@ def the_plan_is_what_is_measured():
 
 def a_plan_runs_nothing():
     folder = place("nothing")
-    done = good(BALL, "--plan", "--grid", 3, "-o", os.path.join(folder, "t.npz"), "--report",
+    done = good(SMALL, "--plan", "--grid", 3, "-o", os.path.join(folder, "t.npz"), "--report",
                 os.path.join(folder, "r.json"), "--overlay", os.path.join(folder, "o.mp4"))
     assert os.listdir(folder) == [] and "24 frames" in done.stdout and "9 points" in done.stdout
     assert re.search(r"longest clip that fits: \d+", done.stdout)
 
 
 def clip_of(frames, *more):
-    return [BALL, "--max-frames", frames, *FAST[2:], *more]
+    return [SMALL, "--max-frames", frames, *FAST[2:], *more]
 
 
 def a_budget_is_kept():
@@ -124,7 +124,7 @@ def sleeping_changes_no_bit():
     folder = place("sleep")
     videos = [os.path.join(folder, name) for name in ("a.mp4", "b.mp4")]
     for video in videos:
-        shutil.copy(BALL, video)
+        shutil.copy(SMALL, video)
     results = set()
     for after in ("stage", "video", "never", "0"):
         for level in (1, 2):
@@ -162,7 +162,7 @@ def a_model_leaves_where_another_needs_the_room():
     folder = place("room")
     names = [os.path.join(folder, name) for name in ("a.mp4", "b.mp4")]
     for name in names:
-        os.symlink(BALL, name)
+        os.symlink(SMALL, name)
     how = [*names, *FAST, "-o", folder + "/", "--report", folder + "/", "--weight-mode", "resident"]
     good(*how, "--sleep-after", "never")
     both = read(os.path.join(folder, "b.npz"))
@@ -182,7 +182,7 @@ def nothing_grows_over_many_videos():
     folder = place("many")
     names = [os.path.join(folder, f"{i}.mp4") for i in range(10)]
     for name in names:
-        os.symlink(BALL, name)
+        os.symlink(SMALL, name)
     for level in (1, 2):
         good(*names, *FAST, "--max-frames", 2, "-o", folder + "/", "--report", folder + "/", "--sleep-level", level,
              "--weight-mode", "streamed")
@@ -193,8 +193,8 @@ def nothing_grows_over_many_videos():
 def a_failure_does_not_stop_the_next():
     folder = place("failure")
     names = [os.path.join(folder, name) for name in ("good.mp4", "bad.mp4", "good2.mp4")]
-    shutil.copy(BALL, names[0])
-    shutil.copy(BALL, names[2])
+    shutil.copy(SMALL, names[0])
+    shutil.copy(SMALL, names[2])
     with open(names[1], "wb") as file:
         file.write(b"no video")
     done = run("-q", *names, *FAST)
@@ -207,8 +207,8 @@ def a_failure_does_not_stop_the_next():
 
 def a_folder_takes_the_videos_name():
     folder = place("named")
-    good(BALL, *FAST, "-o", folder + "/", "--report", folder + "/")
-    assert sorted(os.listdir(folder)) == ["ball.json", "ball.npz"]
+    good(SMALL, *FAST, "-o", folder + "/", "--report", folder + "/")
+    assert sorted(os.listdir(folder)) == ["small.json", "small.npz"]
 
 
 def info_tells_what_there_is():
@@ -243,7 +243,7 @@ def sam_keeps_the_budget_too():
 def prepare_makes_a_copy_once():
     folder = place("prepare")
     front = synthetic("front_tiny", "prepare/front")
-    how = [BALL, *FAST, "--max-frames", 1, "--stop-after", "front", "--weights", folder]
+    how = [SMALL, *FAST, "--max-frames", 1, "--stop-after", "front", "--weights", folder]
     good(*how, "-o", os.path.join(folder, "before.npz"))
     assert "MB" in good("--prepare", "--weights", folder).stderr
     assert sorted(os.listdir(front)) == ["config.json", "model.compact.safetensors", "model.safetensors"]
@@ -274,7 +274,7 @@ def bf16_is_close_to_f32_with_any_threads():
     for name, *flags in (("f32",), ("one", "--precision", "bf16", "--threads", 1),
                          ("three", "--precision", "bf16", "--threads", 3)):
         file = os.path.join(folder, name + ".npz")
-        good(BALL, "--max-frames", 2, "--stop-after", "front", "--device", "cpu", *flags, "-o", file)
+        good(SMALL, "--max-frames", 2, "--stop-after", "front", "--device", "cpu", *flags, "-o", file)
         out[name] = read_npz(file)
     for array in ("depths", "confs_depth"):
         f32, one, three = (out[name][array] for name in ("f32", "one", "three"))
@@ -285,18 +285,18 @@ def bf16_is_close_to_f32_with_any_threads():
 
 def bad_requests_are_refused():
     out = ["-o", os.path.join(place("bad"), "t.npz")]
-    both = [BALL, os.path.join(ROOT, "tests", "data", "..", "data", "ball.mp4")]
+    both = [SMALL, os.path.join(ROOT, "tests", "data", "..", "data", "small.mp4")]
     refused(2, "the results of two videos would go there", *both, "-o", TEMPORARY + "/")
-    refused(2, "-o takes a folder", BALL, "other.mp4", *out)
-    refused(2, "--overlay works with a single video only", BALL, "other.mp4", "--overlay", "o.mp4")
-    refused(2, "standard input", BALL, "-", "-o", TEMPORARY + "/")
+    refused(2, "-o takes a folder", SMALL, "other.mp4", *out)
+    refused(2, "--overlay works with a single video only", SMALL, "other.mp4", "--overlay", "o.mp4")
+    refused(2, "standard input", SMALL, "-", "-o", TEMPORARY + "/")
     for size in ("", "4X", "0", "-1", "1G2", "G", "nan"):
-        refused(2, "--vram-budget takes", BALL, "--vram-budget=" + size, *out)
+        refused(2, "--vram-budget takes", SMALL, "--vram-budget=" + size, *out)
     for when in ("later", "-1", "1s"):
-        refused(2, "--sleep-after takes", BALL, "--sleep-after=" + when, *out)
-    refused(2, "--sleep-level takes", BALL, "--sleep-level", "3", *out)
+        refused(2, "--sleep-after takes", SMALL, "--sleep-after=" + when, *out)
+    refused(2, "--sleep-level takes", SMALL, "--sleep-level", "3", *out)
     if "cuda: not built in" in good("--info").stdout:
-        refused(6, "without CUDA", BALL, "--device", "cuda", *out)
+        refused(6, "without CUDA", SMALL, "--device", "cuda", *out)
 
 
 finish([the_plan_is_what_is_measured, a_plan_runs_nothing, a_budget_is_kept,

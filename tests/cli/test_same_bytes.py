@@ -72,7 +72,7 @@ def any_plan_of_the_memory_gives_them():
 def online_windows_and_chunks_do_too():
     """As a clip in memory and as one that streams, which some formats cannot."""
     how = ["--mode", "online", "--front-chunk", 12, "--front-overlap", 4]
-    clip = {"video": "long.mp4", "shape": ("64x48", 30)}
+    clip = {"video": "long.mp4", "shape": ("96x32", 30)}
     whole = made("online", *how, **clip)
     for threads in (1, 4):
         assert not differ(made(f"online{threads}", *how, "--threads", threads, **clip), whole), threads

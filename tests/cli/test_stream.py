@@ -52,8 +52,8 @@ def prompts_may_lie_in_a_later_frame():
 def new_points_start_where_none_is_seen():
     """A clip that pans: every 14 frames points come in from one side. The tracks of the first grid are as without, until
     the first of them is given up; those that come later begin with their frame; every row has its query."""
-    pan = clip("pan.mp4", "-f", "lavfi", "-i", "mandelbrot=s=512x128:r=10:start_scale=0.6:end_scale=0.59", "-frames:v", "45",
-               "-vf", "crop=192:128:'4*n':0", "-c:v", "libx264", "-pix_fmt", "yuv420p")
+    pan = clip("pan.mp4", "-f", "lavfi", "-i", "mandelbrot=s=512x64:r=10:start_scale=0.6:end_scale=0.59", "-frames:v", "45",
+               "-vf", "crop=192:64:'4*n':0", "-c:v", "libx264", "-pix_fmt", "yuv420p")
     skip_when_sanitized(SPATRACK)  # it has the fault suite's new grids
     place("grids")
     common = [pan, *CHUNKS[:4], "--vo-points", 40, "--iters", 2, "--grid", 4, "--mode", "online", "-q"]
@@ -100,7 +100,7 @@ def lines_come_in_the_order_of_time():
 
 def all_frames_are_used():
     skip_when_sanitized(SPATRACK)
-    long = test_clip("all.mp4", "64x48", 90)
+    long = test_clip("all.mp4", "96x32", 90)
     done = good(long, "--max-frames", 0, *CHUNKS, *GRID, "-o", path("all.npz"))
     assert "left out" not in done.stderr, done.stderr
     found = read_npz(path("all.npz"))
@@ -110,7 +110,7 @@ def all_frames_are_used():
 
 def memory_does_not_grow_with_the_clip():
     skip_when_sanitized(SPATRACK)
-    video, peaks = test_clip("grow.mp4", "128x96", 240), []
+    video, peaks = test_clip("grow.mp4", "128x40", 240), []
     for frames in (80, 200):
         good(video, "--max-frames", frames, *CHUNKS, *GRID, "--mode", "online", "-o", path("grow.npz"), "--report", path("grow.json"),
              "--omit", "video,depths")
@@ -119,7 +119,7 @@ def memory_does_not_grow_with_the_clip():
 
 
 def the_plan_is_that_of_a_short_clip():
-    video, plans = test_clip("grow.mp4", "128x96", 240), []
+    video, plans = test_clip("grow.mp4", "128x40", 240), []
     for flags in (["--max-frames", 100], ["--max-frames", 0]):
         text = good(video, *CHUNKS, *GRID, "--mode", "online", "--plan", *flags).stdout
         plans.append(re.sub(r"about$|[\d.:]+ (s|min|h)$|\d+ (frames of|chunks)", "", text, flags=re.M))
@@ -139,7 +139,7 @@ def a_pipe_streams_as_far_as_it_is_read_once():
 def what_the_container_says_is_not_trusted():
     """Of a clip that is cut off: a warning, and queries that are behind its end keep their rows."""
     place("cut")
-    whole = read(test_clip("fast.mp4", "96x72", 60, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags",
+    whole = read(test_clip("fast.mp4", "96x32", 60, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags",
                            "+faststart"))
     damaged = write("cut/cut.mp4", whole[:int(len(whole) * 0.6)])
     queries = write("cut/q.csv", "0,20,20\n58,30,30\n")
@@ -156,7 +156,7 @@ def failures_leave_nothing():
     skip_when_sanitized(SPATRACK)
     place("failed")
     old = write("failed/t.npz", "an old result")
-    video = test_clip("grow.mp4", "128x96", 240)
+    video = test_clip("grow.mp4", "128x40", 240)
     flags = [video, *CHUNKS, *GRID, "--mode", "online", "--max-frames", 0, "-o", old]
     done = run(*flags, preexec_fn=limited(resource.RLIMIT_FSIZE, 200000))
     assert done.returncode == 7 and done.stderr.splitlines()[-1].endswith("File too large"), done

@@ -9,6 +9,7 @@ Writes ball.mp4 (12 frames a second, H.264 through the ffmpeg program) and ball.
     depth [T,h/4,w/4] f16  z of pixel (4j + 1.5, 4i + 1.5)
     queries [N,3]          frame, x, y; tracks [T,N,2] pixels; xyz_world [T,N,3]; visible [T,N];
     dynamic [N]            the track lies on the ball
+and small.mp4: the middle of ball.mp4, 96x32, for tests to which it does not matter what is seen.
 Needs numpy and ffmpeg; the same numpy gives the same frames.
 """
 import argparse
@@ -175,6 +176,10 @@ def main():
     pipe.stdin.close()
     if pipe.wait():
         raise SystemExit("make_clip.py: ffmpeg failed")
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-y", "-i", f"{a.out}/ball.mp4", "-vf", "crop=iw:iw/3,scale=96:32:flags=area", "-c:v",
+         "libx264", "-crf", "20", "-pix_fmt", "yuv420p", "-map_metadata", "-1", "-flags:v", "+bitexact", "-fflags",
+         "+bitexact", f"{a.out}/small.mp4"], stdin=subprocess.DEVNULL, check=True)
     np.savez_compressed(f"{a.out}/ball.npz", **ground_truth(a.frames, w, h, K))
 
 
