@@ -27,16 +27,16 @@ def bad_cases():
                     "s3://bucket/v.mp4", "ftp://host/%04d.png"):
         for more in ([], ["-o", at("none", "t.npz")], ["--plan"]):
             yield f"{address} {more}", [address, *more], 3, f"cannot open {address}: spatrack never uses a network"
-    yield "a file's address", ["file://" + SMALL, "-o", at("t.npz")], 3, "without file://"
+    yield "a file's address", ["file://" + BALL, "-o", at("t.npz")], 3, "without file://"
     for flag in ("--queries", "--mask", "--geometry"):
         for name, message in (("https://host/x", "never uses a network"), (at("none", "x"), "No such file"),
                               (folder, "a folder")):
-            yield f"{flag} {name}", [SMALL, flag, name, "-o", at("none", "t.npz")], 3, message
+            yield f"{flag} {name}", [BALL, flag, name, "-o", at("none", "t.npz")], 3, message
     for name in (at("none", "v.mp4"), at("none") + "/", at("none", "%04d.png"), at("none.mp4"), ""):
         for more in ([], ["-o", at("absent", "t.npz")], ["--report", at("absent", "r.json")]):
             yield f"missing '{name}' {more}", [name, *more], 3, "No such file"
     yield "an empty folder", [folder, "-o", at("none", "t.npz")], 3, f"{folder}: a folder without images"
-    yield "below a file", [os.path.join(SMALL, "v.mp4")], 3, "Not a directory"
+    yield "below a file", [os.path.join(BALL, "v.mp4")], 3, "Not a directory"
     yield "no name", ["/"], 2, "the folder / has no name: say where the result goes with -o FILE"
     yield "no name in a folder", ["///", "-o", at("x") + "/"], 2, "has no name"
     yield "no images in /", ["/", "-o", at("t.npz")], 3, "/: a folder without images"
@@ -47,26 +47,26 @@ def bad_cases():
                         ("0.5M", "0.5 MB are allowed (--vram-budget 512K)"),
                         ("22M", "22.0 MB are allowed (--vram-budget 22M)"),
                         ("23M", "23.0 MB are allowed (--vram-budget 23M)")):
-        yield f"--vram-budget {size}", [SMALL, "--vram-budget", size, *out], 5, words
+        yield f"--vram-budget {size}", [BALL, "--vram-budget", size, *out], 5, words
     # Misspelt flags.
     for wrong, flag in (("--max-frame", "max-frames"), ("--max_frames", "max-frames"), ("--Grid", "grid"),
                         ("--mdoe", "mode"), ("--quite", "quiet"), ("--out", "output"), ("--outptu=x", "output"),
                         ("--vram", "vram-budget"), ("-grid", "grid"), ("--reprot", "report"),
                         ("--no-clober", "no-clobber"), ("--fixed-cam", "fixed-camera"), ("--qeuries", "queries")):
-        yield wrong, [SMALL, wrong, "3", *out], 2, f"there is no flag {wrong}; did you mean --{flag}?"
+        yield wrong, [BALL, wrong, "3", *out], 2, f"there is no flag {wrong}; did you mean --{flag}?"
     for wrong in ("--frobnicate", "-z", "--xyzzy", "-9"):
-        yield wrong, [SMALL, wrong, *out], 2, f"there is no flag {wrong}; spatrack --help"
+        yield wrong, [BALL, wrong, *out], 2, f"there is no flag {wrong}; spatrack --help"
     # What does not go together.
     for names in ("vide", "video,depth", "version", "", "video,", ",", "video, depths", "Video"):
-        yield f"--omit '{names}'", [SMALL, *out, "--omit", names], 2, "--omit takes"
-    yield "--omit and csv", [SMALL, "-o", at("t.csv"), "--omit", "video"], 2, "--omit"
-    yield "--format and a name", [SMALL, *out, "--format", "csv"], 2, "--format is for -o -"
-    yield "--format and no name", [SMALL, "--format", "npz"], 2, "--format is for -o -"
-    yield "a bad --format", [SMALL, "-o", "-", "--format", "json"], 2, "--format takes auto|npz|csv"
-    yield "--json alone", [SMALL, *out, "--json"], 2, "--json goes with --plan, --info or --compare"
-    yield "several and -o -", [SMALL, SMALL, "-o", "-"], 2, "several videos: -o takes a folder"
-    yield "no tracks for csv", [SMALL, "-o", "-", "--format", "csv", "--stop-after", "front"], 2, "no tracks"
-    yield "standard output twice", [SMALL, "-o", "-", "--report", "/dev/stdout"], 2, "/dev/stdout"
+        yield f"--omit '{names}'", [BALL, *out, "--omit", names], 2, "--omit takes"
+    yield "--omit and csv", [BALL, "-o", at("t.csv"), "--omit", "video"], 2, "--omit"
+    yield "--format and a name", [BALL, *out, "--format", "csv"], 2, "--format is for -o -"
+    yield "--format and no name", [BALL, "--format", "npz"], 2, "--format is for -o -"
+    yield "a bad --format", [BALL, "-o", "-", "--format", "json"], 2, "--format takes auto|npz|csv"
+    yield "--json alone", [BALL, *out, "--json"], 2, "--json goes with --plan, --info or --compare"
+    yield "several and -o -", [BALL, BALL, "-o", "-"], 2, "several videos: -o takes a folder"
+    yield "no tracks for csv", [BALL, "-o", "-", "--format", "csv", "--stop-after", "front"], 2, "no tracks"
+    yield "standard output twice", [BALL, "-o", "-", "--report", "/dev/stdout"], 2, "/dev/stdout"
 
 
 # Folders by their real names ---------------------------------------------------------------------

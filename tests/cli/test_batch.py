@@ -11,8 +11,8 @@ import subprocess
 import time
 
 from arrays import read_npz
-from program import (ENVIRONMENT, FAST, ROOT, SMALL, SPATRACK, TEMPORARY, clip, files, finish, good, path, place,
-                     read, refused, run, test_clip, write)
+from program import (BALL, ENVIRONMENT, FAST, ROOT, SPATRACK, TEMPORARY, clip, files, finish, good, path, place, read,
+                     refused, run, test_clip, write)
 from tap import Skip, complaints, skip_when_sanitized
 
 
@@ -21,7 +21,7 @@ def videos(folder, count, frames=4):
     place(folder)
     names = [f"{folder}/v{i}.mp4" for i in range(count)]
     for i, name in enumerate(names):
-        shutil.copy(test_clip(f"made{i % 3}.mp4", "96x32", frames + i % 3), path(name))
+        shutil.copy(test_clip(f"made{i % 3}.mp4", "96x72", frames + i % 3), path(name))
     return names
 
 
@@ -175,7 +175,7 @@ def finished_results_are_left_alone():
     assert done() == 1
     os.utime(path(names[0]))
     assert done() == 1 and done() == 0
-    shutil.copy(test_clip("made2.mp4", "96x32", 6), path(names[1]))
+    shutil.copy(test_clip("made2.mp4", "96x72", 6), path(names[1]))
     os.utime(path(names[1]), (0, 0))  # another video, and an old one
     assert done() == 1 and done() == 0
     good(names[0], *FAST[:4], *FAST[6:], "--queries", "skip/q.csv", "-o", "skip/q.npz", "--skip-done")
@@ -269,7 +269,7 @@ def workers(pid):
 
 
 def an_interrupted_batch_leaves_nothing():
-    names = [shutil.copy(SMALL, os.path.join(place(f"stop{i}"), "v.mp4")) for i in range(2)]
+    names = [shutil.copy(BALL, os.path.join(place(f"stop{i}"), "v.mp4")) for i in range(2)]
     process = subprocess.Popen([SPATRACK, *names, "--jobs", "2", "--iters", "64"], stderr=subprocess.DEVNULL, cwd=TEMPORARY,
                                env=ENVIRONMENT)
     for _ in range(1000):
@@ -286,7 +286,7 @@ def an_interrupted_batch_leaves_nothing():
 
 def a_worker_that_dies_costs_its_video_alone():
     names = videos("die", 3)
-    shutil.copy(SMALL, path(names[0]))
+    shutil.copy(BALL, path(names[0]))
     process = subprocess.Popen([SPATRACK, *names, "--jobs", "1", "--vo-points", "300", "-o", "die/out/"],
                                stderr=subprocess.PIPE, cwd=TEMPORARY, env=ENVIRONMENT)
     for _ in range(1000):
@@ -430,14 +430,14 @@ def the_script_for_slurm_goes_on_where_it_was():
 
 def bad_requests_are_refused():
     for shard in ("0/2", "3/2", "1", "1/0", "a/b", "1/2x"):
-        refused(2, "--shard takes I/N", SMALL, "--shard", shard)
-    refused(2, "-0 says how", SMALL, "-0")
+        refused(2, "--shard takes I/N", BALL, "--shard", shard)
+    refused(2, "-0 says how", BALL, "-0")
     refused(3, "none.txt", "--list", "none.txt")
     refused(2, "--overlay works with a single video", "--list", "-", "--overlay", "x.mp4")
     refused(2, "-o takes a folder", "--list", "-", "-o", "x.npz")
     refused(2, "only a single video can come from standard input", "-", "--list", "-", "-o", "x/")
-    refused(2, "--plan", SMALL, "--plan", "--skip-done")
-    refused(2, "--jobs takes", SMALL, "--jobs", 0)
+    refused(2, "--plan", BALL, "--plan", "--skip-done")
+    refused(2, "--jobs takes", BALL, "--jobs", 0)
     assert "0 videos: 0 done" in summary(good("--list", "-"))
 
 

@@ -10,8 +10,8 @@ import struct
 import subprocess
 
 from arrays import near, read_npz, rows
-from program import (ENVIRONMENT, FAST, SMALL, SPATRACK, TEMPORARY, files, finish, good, path, place, read, refused,
-                     write)
+from program import (BALL, ENVIRONMENT, FAST, SMALL, SPATRACK, TEMPORARY, files, finish, good, path, place, read,
+                     refused, write)
 
 EXPORTS = ("--usd", "s.usda", "--cameras", "s.json", "--ply", "s.ply", "--viewer", "s.html")
 FLIP = (1, -1, -1)
@@ -265,7 +265,7 @@ def no_input_is_replaced():
 def an_interrupted_run_leaves_nothing():
     before = files()
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 130)):
-        process = subprocess.Popen([SPATRACK, SMALL, "-v", "-o", "i.npz", "--usd", "i.usda", "--cameras", "i.json", "--ply",
+        process = subprocess.Popen([SPATRACK, BALL, "-v", "-o", "i.npz", "--usd", "i.usda", "--cameras", "i.json", "--ply",
                                     "i.ply", "--viewer", "i.html", "--iters", "64", "--vo-points", "3000"], cwd=TEMPORARY, env=ENVIRONMENT,
                                    stderr=subprocess.PIPE)
         for line in process.stderr:

@@ -8,8 +8,8 @@ import subprocess
 import time
 
 from arrays import read_npz, write_npz, write_png
-from program import (ENVIRONMENT, FAST, SMALL, SPATRACK, TEMPORARY, built_in, files, finish, geometry, good, path,
-                     place, read, report_of, run, write)
+from program import (BALL, ENVIRONMENT, FAST, SMALL, SPATRACK, TEMPORARY, built_in, files, finish, geometry, good,
+                     path, place, read, report_of, run, write)
 from tap import complaints, skip_when_sanitized
 
 POINT = ["--point", "240,180"]
@@ -22,8 +22,8 @@ def at(*names):
 def make_inputs():
     """Of every kind, in one folder."""
     place("names")
-    shutil.copy(SMALL, at("clip.mp4"))
-    shutil.copy(SMALL, at("other.mp4"))
+    shutil.copy(BALL, at("clip.mp4"))
+    shutil.copy(BALL, at("other.mp4"))
     shutil.copy(at("clip.mp4"), at("clip.npz"))  # a video of a result's name
     write(at("q.csv"), "t,x,y\n0,240,180\n")
     write_png(at("m.png"), 480, [b"\xff" * 480] * 360)
@@ -315,7 +315,7 @@ def the_process_is_called_spatrack():
     place("bin")
     os.symlink(SPATRACK, path("bin/spatrack"))
     for program in (SPATRACK, path("tool"), "bin/spatrack"):
-        process = subprocess.Popen([program, SMALL, "-v", "-o", "ps.npz", "--iters", "64", "--vo-points", "3000"],
+        process = subprocess.Popen([program, BALL, "-v", "-o", "ps.npz", "--iters", "64", "--vo-points", "3000"],
                                    cwd=TEMPORARY, env=ENVIRONMENT, stderr=subprocess.PIPE)
         assert names_of(process) == {b"spatrack"}, program
 

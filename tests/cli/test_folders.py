@@ -358,7 +358,7 @@ def an_interrupted_run_leaves_nothing():
                 return any(".cut." in name or ".spatrack." in name
                            for folder in (path(at), *folders(path(at)) - names) for name in [folder]
                            if folder not in names)
-            found += stop_while(writing, number, SMALL, "-q", "--grid", "2", "--vo-points", "20", "--iters", "1", "-o",
+            found += stop_while(writing, number, BALL, "-q", "--grid", "2", "--vo-points", "20", "--iters", "1", "-o",
                                 "i.csv", *flags)
             for name in ("i.csv", *(f"half/{t}.ply" for t in range(24))):
                 if os.path.exists(path(name)):  # it was done before the signal came

@@ -182,7 +182,7 @@ def nothing_grows_over_many_videos():
     folder = place("many")
     names = [os.path.join(folder, f"{i}.mp4") for i in range(10)]
     for name in names:
-        os.symlink(SMALL, name)
+        os.symlink(BALL, name)
     for level in (1, 2):
         good(*names, *FAST, "--max-frames", 2, "-o", folder + "/", "--report", folder + "/", "--sleep-level", level,
              "--weight-mode", "streamed")

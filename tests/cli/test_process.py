@@ -8,7 +8,8 @@ import subprocess
 import time
 
 from arrays import read_npz
-from program import BALL, ENVIRONMENT, FAST, SMALL, SPATRACK, finish, limited, place, read, refused, run, tool, write
+from program import (BALL, ENVIRONMENT, FAST, SPATRACK, finish, limited, place, read, refused, run, tool,
+                     write)
 from tap import Skip, is_sanitized
 
 MEGABYTE = 1 << 20
@@ -29,7 +30,7 @@ def no_output_takes_the_place_of_a_closed_stream():
     for descriptors in ((0,), (1,), (2,), (1, 2), (0, 1, 2)):
         folder = place("closed" + "".join(map(str, descriptors)))
         out, report, overlay = (os.path.join(folder, name) for name in ("t.npz", "r.json", "o.mp4"))
-        done = run_closed(descriptors, SMALL, "-v", "-o", out, "--report", report, "--overlay", overlay, *FAST)
+        done = run_closed(descriptors, BALL, "-v", "-o", out, "--report", report, "--overlay", overlay, *FAST)
         assert done.returncode == 0, (descriptors, done)
         assert "coords" in read_npz(out) and read(report).startswith(b"{")
         assert b"spatrack:" not in read(overlay) and b"tracker: " not in read(overlay)
@@ -38,7 +39,7 @@ def no_output_takes_the_place_of_a_closed_stream():
 
 
 def a_closed_standard_output_is_a_failure():
-    for arguments in (["--help"], ["--version"], ["--info"], ["--info", "--json"], [SMALL, "-o", "-", *FAST]):
+    for arguments in (["--help"], ["--version"], ["--info"], ["--info", "--json"], [BALL, "-o", "-", *FAST]):
         done = run_closed((1,), *arguments)
         assert done.returncode == 7 and len(done.stderr.splitlines()) < 4, (arguments, done)
         assert "standard output" in done.stderr or "/dev/stdout" in done.stderr, done
@@ -83,7 +84,7 @@ def too_little_address_space_is_one_line():
     out = os.path.join(place("limited"), "t.npz")
     for threads, limits in ((1, (120, 200, 260, 330)), (2, (120, 250, 350, 430)), (8, (250, 900, 1290, 1340))):
         for megabytes in limits:
-            done = run("-q", SMALL, "-o", out, *FAST, "--stride", 8, "--threads", threads,  # which leaves no frame out
+            done = run("-q", BALL, "-o", out, *FAST, "--stride", 8, "--threads", threads,  # which leaves no frame out
                        preexec_fn=limited(resource.RLIMIT_AS, megabytes * MEGABYTE))
             lines = done.stderr.splitlines()
             assert done.returncode in (0, 5), (threads, megabytes, done)
@@ -97,7 +98,7 @@ def data_limits_count_too():
     skip_sanitized()
     folder = place("data-limit")
     for megabytes in (60, 150):
-        refused(5, "not enough memory", SMALL, "-o", os.path.join(folder, "t.npz"), *FAST, "--threads", 2,
+        refused(5, "not enough memory", BALL, "-o", os.path.join(folder, "t.npz"), *FAST, "--threads", 2,
                 preexec_fn=limited(resource.RLIMIT_DATA, megabytes * MEGABYTE))
 
 
@@ -111,7 +112,7 @@ def a_library_that_is_missing_is_named_by_the_loader():
     write(os.path.join(folder, name), "no library")
     for text, message in (("no library", "file too short"), ("x" * 4096, "invalid ELF header")):
         write(os.path.join(folder, name), text)
-        line = refused(3, "cannot load FFmpeg", SMALL, "-o", os.path.join(folder, "t.npz"),
+        line = refused(3, "cannot load FFmpeg", BALL, "-o", os.path.join(folder, "t.npz"),
                        env=ENVIRONMENT | {"LD_LIBRARY_PATH": folder})
         assert message in line and name in line, line
 
@@ -154,7 +155,7 @@ def ignored_signals_stay_ignored():
 
 def under_nohup_it_outlives_its_terminal():
     folder = place("nohup")
-    process = subprocess.Popen(["nohup", SPATRACK, SMALL, "-q", "-o", "t.npz", *FAST], env=ENVIRONMENT,
+    process = subprocess.Popen(["nohup", SPATRACK, BALL, "-q", "-o", "t.npz", *FAST], env=ENVIRONMENT,
                                cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
     time.sleep(0.3)
@@ -164,7 +165,7 @@ def under_nohup_it_outlives_its_terminal():
 
 def a_limit_of_processor_time_ends_cleanly():
     folder = place("xcpu")
-    done = run(SMALL, "-q", "-o", os.path.join(folder, "t.npz"), "--iters", 64, "--vo-points", 3000,
+    done = run(BALL, "-q", "-o", os.path.join(folder, "t.npz"), "--iters", 64, "--vo-points", 3000,
                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (1, 60)))
     assert done.returncode == 130 and os.listdir(folder) == [], done
 

@@ -360,7 +360,7 @@ def frames_that_changed_in_between_are_an_error():
     for number, other in enumerate((short, small)):
         video, out = path(folder, f"{number}.mkv"), write(path(folder, f"{number}.npz"), "old")
         write(video, full)
-        process = subprocess.Popen([SPATRACK, video, "-v", "-o", out, "--iters", "1", "--vo-points", "50"],
+        process = subprocess.Popen([SPATRACK, video, "-v", "-o", out, "--iters", "4", "--vo-points", "200"],
                                    env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
         lines = []
         for line in process.stderr:

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from arrays import read_npz
-from program import (ENVIRONMENT, FAST, ROOT, SMALL, SPATRACK, TEMPORARY, built_in, finish, good, limited, place,
+from program import (BALL, ENVIRONMENT, FAST, ROOT, SPATRACK, TEMPORARY, built_in, finish, good, limited, place,
                      read, refused, report_of, run, write)
 from tap import Skip, is_sanitized
 
@@ -34,19 +34,19 @@ def version_is_told():
 
 def quiet_and_verbose_differ():
     folder = place("quiet")
-    done = good(SMALL, "-q", "-o", os.path.join(folder, "t.npz"), *FAST)
+    done = good(BALL, "-q", "-o", os.path.join(folder, "t.npz"), *FAST)
     lines = done.stderr.splitlines()
     assert len(lines) == 1 and "21 frames left out" in lines[0], lines  # a warning
-    done = good(SMALL, "-q", "-o", os.path.join(folder, "t.npz"), *FAST, "--max-frames", 24, "--stride", 8)
+    done = good(BALL, "-q", "-o", os.path.join(folder, "t.npz"), *FAST, "--max-frames", 24, "--stride", 8)
     assert done.stderr == "", done.stderr
-    done = good(SMALL, "-v", "-o", os.path.join(folder, "t.npz"), *FAST)
+    done = good(BALL, "-v", "-o", os.path.join(folder, "t.npz"), *FAST)
     assert "tracker: " in done.stderr and "\033" not in done.stderr and "\r" not in done.stderr
 
 
 def the_reported_peak_is_the_runs_own():
     """Not that of the larger process that started it."""
     report, ballast = os.path.join(place("peak"), "r.json"), b"x" * (1 << 29)
-    good(SMALL, "-q", "-o", os.path.join(TEMPORARY, "peak/t.npz"), *FAST, "--report", report)
+    good(BALL, "-q", "-o", os.path.join(TEMPORARY, "peak/t.npz"), *FAST, "--report", report)
     peak = report_of(report)["peak_rss_bytes"]
     assert 0 < peak < len(ballast), peak
 
@@ -55,20 +55,20 @@ def weights_are_found_where_they_are():
     folder, out = place("weights"), os.path.join(TEMPORARY, "weights.npz")
     for model in ("front", "offline"):
         built_in(folder, model)
-    done = good(SMALL, "-v", "-o", out, "--weights", folder, *FAST)
+    done = good(BALL, "-v", "-o", out, "--weights", folder, *FAST)
     assert "lite weights" not in done.stderr and "(--weights)" in done.stderr
-    done = good(SMALL, "-v", "-o", out, *FAST, env={**ENVIRONMENT, "SPATRACK_WEIGHTS": folder})
+    done = good(BALL, "-v", "-o", out, *FAST, env={**ENVIRONMENT, "SPATRACK_WEIGHTS": folder})
     assert "($SPATRACK_WEIGHTS)" in done.stderr
     home = place("data/spatrack")
     os.symlink(folder, os.path.join(home, "weights"))
-    done = good(SMALL, "-v", "-o", out, *FAST,
+    done = good(BALL, "-v", "-o", out, *FAST,
                 env={**ENVIRONMENT, "XDG_DATA_HOME": os.path.dirname(home)})
     assert "($XDG_DATA_HOME)" in done.stderr
 
 
 def an_old_result_is_replaced_whole():
     out = write(os.path.join(place("replace"), "t.npz"), "old")
-    good(SMALL, "-o", out, *FAST)
+    good(BALL, "-o", out, *FAST)
     assert "coords" in read_npz(out)
     assert os.listdir(os.path.dirname(out)) == ["t.npz"]
 
@@ -81,7 +81,7 @@ def no_clobber_refuses_first():
 
 def results_of_two_runs_at_once_are_whole():
     out = os.path.join(place("two"), "t.npz")
-    runs = [subprocess.Popen([SPATRACK, SMALL, "-o", out, *FAST, "--seed", str(seed)],
+    runs = [subprocess.Popen([SPATRACK, BALL, "-o", out, *FAST, "--seed", str(seed)],
                              env=ENVIRONMENT, stderr=subprocess.DEVNULL) for seed in range(2)]
     assert [r.wait() for r in runs] == [0, 0]
     assert "coords" in read_npz(out) and os.listdir(os.path.dirname(out)) == ["t.npz"]
@@ -89,7 +89,7 @@ def results_of_two_runs_at_once_are_whole():
 
 def start_long_run(folder):
     """A run that is in the middle of its tracker."""
-    process = subprocess.Popen([SPATRACK, SMALL, "-o", os.path.join(folder, "t.npz"), "-v",
+    process = subprocess.Popen([SPATRACK, BALL, "-o", os.path.join(folder, "t.npz"), "-v",
                                 "--iters", "64", "--vo-points", "3000"], env=ENVIRONMENT,
                                stderr=subprocess.PIPE)
     for line in process.stderr:
@@ -125,7 +125,7 @@ def a_killed_run_keeps_the_old_result():
 
 def a_full_disk_keeps_the_old_result():
     old = write(os.path.join(place("full"), "t.npz"), "old")
-    refused(7, "t.npz", SMALL, *FAST, "-o", old, preexec_fn=limited(resource.RLIMIT_FSIZE, 100000))
+    refused(7, "t.npz", BALL, *FAST, "-o", old, preexec_fn=limited(resource.RLIMIT_FSIZE, 100000))
 
 
 def a_folder_without_permission_is_named():
@@ -137,7 +137,7 @@ def a_folder_without_permission_is_named():
         if os.geteuid() == 0:
             os.setuid(65534)
     # The tree may lie where nobody else gets to.
-    program, video = (shutil.copy(path, TEMPORARY) for path in (SPATRACK, SMALL))
+    program, video = (shutil.copy(path, TEMPORARY) for path in (SPATRACK, BALL))
     done = run(video, *FAST, "-o", os.path.join(folder, "t.npz"), executable=program, preexec_fn=nobody)
     os.remove(program)
     os.remove(video)
@@ -156,15 +156,15 @@ def too_little_memory_is_told_first():
                 "env": ENVIRONMENT | {"MALLOC_ARENA_MAX": "1"}}
 
     def lacking(megabytes, frames):
-        line = refused(5, "are available", SMALL, *out, *points, "--max-frames", frames, **with_space(megabytes))
+        line = refused(5, "are available", BALL, *out, *points, "--max-frames", frames, **with_space(megabytes))
         needed, available = map(float, re.search(r"need ([\d.]+) MB, ([\d.]+) MB are", line).groups())
         return needed - available
 
     # What the libraries take differs, so it is measured: more than 12 frames need, and less than all 24.
     enough = with_space(600 + (lacking(600, 12) + lacking(600, 24)) / 2)
-    line = refused(5, "use --max-frames", SMALL, *out, *points, **enough)
+    line = refused(5, "use --max-frames", BALL, *out, *points, **enough)
     assert 12 <= int(re.search(r"--max-frames (\d+)", line).group(1)) < 24, line
-    refused(5, "use fewer with --threads", SMALL, *out, "--threads", 256, **enough)
+    refused(5, "use fewer with --threads", BALL, *out, "--threads", 256, **enough)
 
 
 def a_control_group(name):
@@ -197,8 +197,8 @@ def the_limit_of_a_control_group_counts():
                 file.write(str(os.getpid()))
         out = os.path.join(place("group"), "t.npz")
         how = {"preexec_fn": enter, "env": ENVIRONMENT | {"MALLOC_PERTURB_": "0"}}  # meson's fills what is only reserved
-        refused(5, "MB are available", SMALL, "-o", out, "--vo-points", 20000, "--threads", 1, **how)
-        good(SMALL, "-q", "-o", out, *FAST, **how)
+        refused(5, "MB are available", BALL, "-o", out, "--vo-points", 20000, "--threads", 1, **how)
+        good(BALL, "-q", "-o", out, *FAST, **how)
     finally:
         os.rmdir(group)
 

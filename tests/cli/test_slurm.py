@@ -104,7 +104,7 @@ def an_array_with_a_killed_task_gives_the_results_of_single_runs():
     how = [*FAST[:-1], "12"]
     place("clips")
     for i in range(20):
-        shutil.copy(test_clip(f"made{i % 3}.mp4", "96x32", 4 + i % 3), path(f"clips/v{i}.mp4"))
+        shutil.copy(test_clip(f"made{i % 3}.mp4", "96x72", 4 + i % 3), path(f"clips/v{i}.mp4"))
     write("videos.txt", "".join(f"clips/v{i}.mp4\n" for i in range(20)))
     place("bin")
     write("bin/spatrack", f"#!/bin/sh\nexec {SPATRACK} {' '.join(how)} \"$@\"\n")

@@ -110,7 +110,7 @@ def all_frames_are_used():
 
 def memory_does_not_grow_with_the_clip():
     skip_when_sanitized(SPATRACK)
-    video, peaks = test_clip("grow.mp4", "128x40", 240), []
+    video, peaks = test_clip("grow.mp4", "128x96", 240), []
     for frames in (80, 200):
         good(video, "--max-frames", frames, *CHUNKS, *GRID, "--mode", "online", "-o", path("grow.npz"), "--report", path("grow.json"),
              "--omit", "video,depths")
@@ -119,7 +119,7 @@ def memory_does_not_grow_with_the_clip():
 
 
 def the_plan_is_that_of_a_short_clip():
-    video, plans = test_clip("grow.mp4", "128x40", 240), []
+    video, plans = test_clip("grow.mp4", "128x96", 240), []
     for flags in (["--max-frames", 100], ["--max-frames", 0]):
         text = good(video, *CHUNKS, *GRID, "--mode", "online", "--plan", *flags).stdout
         plans.append(re.sub(r"about$|[\d.:]+ (s|min|h)$|\d+ (frames of|chunks)", "", text, flags=re.M))
@@ -156,7 +156,7 @@ def failures_leave_nothing():
     skip_when_sanitized(SPATRACK)
     place("failed")
     old = write("failed/t.npz", "an old result")
-    video = test_clip("grow.mp4", "128x40", 240)
+    video = test_clip("grow.mp4", "128x96", 240)
     flags = [video, *CHUNKS, *GRID, "--mode", "online", "--max-frames", 0, "-o", old]
     done = run(*flags, preexec_fn=limited(resource.RLIMIT_FSIZE, 200000))
     assert done.returncode == 7 and done.stderr.splitlines()[-1].endswith("File too large"), done
