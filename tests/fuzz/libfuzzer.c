@@ -24,5 +24,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     target(data, size);
+    if (fuzz_blocks_left())
+        abort();
     return 0;
 }

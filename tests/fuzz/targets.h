@@ -6,6 +6,7 @@
 #ifndef SP_TESTS_FUZZ_TARGETS_H
 #define SP_TESTS_FUZZ_TARGETS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,9 @@ void fuzz_write(const char *name, const void *data, size_t size);
 /* Aborts unless the status is a success, `kind`, or short memory, in a line of its own. Returns
  * whether it is a success. */
 int fuzz_expect(SpStatus status, SpCode kind);
+
+/* Whether a block of FFmpeg's is in use (reuse.c, which only libFuzzer's program has). */
+bool fuzz_blocks_left(void);
 
 /* The first bytes of an input choose, the rest is read: takes one off, 0 when there is none. */
 static inline uint8_t fuzz_take(const uint8_t **data, size_t *size)
