@@ -16,7 +16,6 @@ typedef struct SpReaderSettings {
     int64_t stride;     /* every stride-th frame from there is used */
     int64_t max_frames; /* at most so many are used */
     int64_t stream;     /* number of the stream in the file, from 0; below 0: the largest video */
-    bool ahead;         /* decode several frames at a time: faster, but damage may go unnoticed */
 } SpReaderSettings;
 
 typedef struct SpFrameInfo {

@@ -9,8 +9,7 @@
 enum {
     MAX_SIDE = 16384,
     MAX_PIXELS = 100000000,
-    MAX_CODED_PIXELS = MAX_PIXELS + 2 * 64 * MAX_SIDE, /* of whole blocks */
-    DECODER_THREADS = 2
+    MAX_CODED_PIXELS = MAX_PIXELS + 2 * 64 * MAX_SIDE /* of whole blocks */
 };
 
 const char *sp_reader_current(const SpReader *r)
@@ -134,14 +133,12 @@ static SpStatus open_decoder(SpReader *r, const AVCodec *codec)
         return sp_no_memory("the decoder");
     int code = r->ff->avcodec_parameters_to_context(r->codec, r->stream->codecpar);
     r->codec->pkt_timebase = r->stream->time_base;
-    r->codec->thread_count = DECODER_THREADS;
+    /* Threads that share a frame wait for each other, and where one of them gives a damaged row up,
+     * some decoders (VP8's) let the other wait for ever. */
+    r->codec->thread_count = 1;
     r->codec->max_pixels = MAX_CODED_PIXELS; /* before memory is taken for a frame */
-    /* With a thread a frame, what is damaged may be noted after the frame was handed over. */
-    r->codec->thread_type = FF_THREAD_SLICE | (r->settings.ahead ? FF_THREAD_FRAME : 0);
     if (code >= 0)
         code = r->ff->avcodec_open2(r->codec, codec, NULL);
-    if (code == AVERROR(EAGAIN))
-        return sp_no_memory("the decoder's threads");
     return code < 0 ? unreadable(r, code) : sp_ok();
 }
 

@@ -208,15 +208,11 @@ static SpStatus read_frames(const Again *again)
 
 static SpStatus open_again(const SpReread *what, Again *again)
 {
-    const SpLosses *losses = &what->clip->losses;
     const SpFramePlan *plan = &what->clip->plan;
-    SpReaderSettings settings = what->settings;
     *again = (Again){.what = what};
     if (strcmp(what->video, "-") == 0)
         SP_TRY(sp_spool_rewind());
-    /* What is damaged is decoded in the same way again, so that it looks the same. */
-    settings.ahead = what->clip->ended && losses->damaged == 0 && losses->declared == losses->read;
-    SP_TRY(sp_reader_open(what->video, &settings, &again->reader));
+    SP_TRY(sp_reader_open(what->video, &what->settings, &again->reader));
     const SpVideoInfo now = sp_reader_video(again->reader);
     if (now.height == plan->input_height && now.width == plan->input_width)
         return sp_ok();

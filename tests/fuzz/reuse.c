@@ -13,7 +13,7 @@
 
 #include "fuzz/targets.h"
 
-enum { PAGE = 4096, SMALLEST = 1 << 12, LARGEST = 1 << 21, BLOCKS = 128 };
+enum { PAGE = 4096, SMALLEST = 1 << 12, LARGEST = 1 << 23, BLOCKS = 128 };
 
 typedef struct Block {
     uint8_t *at;
@@ -46,23 +46,32 @@ static Block *block_of(const void *at)
     return NULL;
 }
 
-/* A block that waits and is not much too large, or a new one; NULL when there is neither. */
+/* A block that waits and is not much too large, or else a new one, for which another that waits
+ * makes place; NULL when all are in use. */
 static Block *block_for(size_t size)
 {
+    static int next;
+    Block *place = NULL;
     for (int i = 0; i < BLOCKS; i++) {
-        Block *block = &blocks[i];
-        if (!block->at) {
-            const size_t room = (size + PAGE - 1) / PAGE * PAGE;
-            void *at;
-            if (__interceptor_posix_memalign(&at, PAGE, room) != 0)
-                return NULL;
-            *block = (Block){.at = at, .room = room};
-            __asan_poison_memory_region(at, room);
-        }
+        Block *block = &blocks[(next + i) % BLOCKS];
         if (!block->size && block->room >= size && block->room <= 2 * size)
             return block;
+        if (!block->size && (!place || (place->at && !block->at)))
+            place = block;
     }
-    return NULL;
+    if (!place)
+        return NULL;
+    __asan_unpoison_memory_region(place->at, place->room);
+    __interceptor_free(place->at);
+    *place = (Block){0};
+    const size_t room = (size + PAGE - 1) / PAGE * PAGE;
+    void *at;
+    if (__interceptor_posix_memalign(&at, PAGE, room) != 0)
+        return NULL;
+    __asan_poison_memory_region(at, room);
+    *place = (Block){.at = at, .room = room};
+    next = (int)(place - blocks + 1) % BLOCKS;
+    return place;
 }
 
 int posix_memalign(void **out, size_t alignment, size_t size)

@@ -198,8 +198,7 @@ void fuzz_video(const uint8_t *data, size_t size)
     SpReaderSettings settings = {.start = how & 4 ? 0.05 : 0,
                                  .stride = how & 8 ? 2 : 1,
                                  .max_frames = how & 16 ? 2 : MOST_FRAMES,
-                                 .stream = -1,
-                                 .ahead = how & 2};
+                                 .stream = -1};
     SpReader *reader;
     interpose();
     memset(&video, 0, sizeof video);
