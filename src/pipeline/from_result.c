@@ -67,7 +67,7 @@ static SpStatus look_at_video(SpRun *run)
 {
     const SpJob *job = run->job;
     const SpClip *clip = &run->from->clip;
-    const SpReaderSettings settings = {0, 1, LLONG_MAX, job->stream, false};
+    const SpReaderSettings settings = {0, 1, LLONG_MAX, job->stream};
     SpReader *reader;
     SP_TRY(sp_reader_open(job->original, &settings, &reader));
     const SpVideoInfo video = sp_reader_video(reader);
@@ -86,7 +86,7 @@ static SpStatus look_at_video(SpRun *run)
 SpReaderSettings sp_from_result_reader(const SpRun *run)
 {
     const SpClip *clip = &run->from->clip;
-    return (SpReaderSettings){0, 1, clip->index[clip->frames - 1] + 1, run->job->stream, false};
+    return (SpReaderSettings){0, 1, clip->index[clip->frames - 1] + 1, run->job->stream};
 }
 
 /* The settings that a result was made with, of its version; and one for a result without. */

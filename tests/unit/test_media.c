@@ -35,7 +35,7 @@ static void ffmpeg(const char *arguments)
     assert_int_equal(system(command), 0);
 }
 
-static const SpReaderSettings all = {0, 1, 1000, -1, false};
+static const SpReaderSettings all = {0, 1, 1000, -1};
 
 /* What reading a whole clip gave. */
 typedef struct Seen {
@@ -107,8 +107,8 @@ static void b_frames_come_in_order(void **state)
 static void start_stride_and_max_frames_choose(void **state)
 {
     (void)state;
-    const SpReaderSettings some = {0.45, 3, 4, -1, false}, last = {1.9, 1, 80, -1, false},
-                           beyond = {2.5, 1, 80, -1, false};
+    const SpReaderSettings some = {0.45, 3, 4, -1}, last = {1.9, 1, 80, -1},
+                           beyond = {2.5, 1, 80, -1};
     Seen seen = see(scratch_path("b.mp4"), &some);
     expect(&seen, 4, 48, 64); /* 5, 8, 11, 14; left out: 17 */
     for (int i = 0; i < 4; i++)
@@ -119,7 +119,7 @@ static void start_stride_and_max_frames_choose(void **state)
     assert_int_equal(seen.left_out, 0);
     seen = see(scratch_path("b.mp4"), &beyond);
     expect_error(&seen, "ends before --start 2.5");
-    const SpReaderSettings few = {0, 1, 7, -1, false};
+    const SpReaderSettings few = {0, 1, 7, -1};
     seen = see(scratch_path("b.mp4"), &few);
     assert_int_equal(seen.left_out, 13);
 }
@@ -375,7 +375,7 @@ static void images_are_read(void **state)
     assert_true(fabs(seen.info[3].timestamp - 0.1) < 1e-9);
     for (int i = 1; i < 10; i++)
         assert_true(seen.mean[i][0] > seen.mean[i - 1][0] + 4);
-    const SpReaderSettings some = {0, 4, 2, -1, false};
+    const SpReaderSettings some = {0, 4, 2, -1};
     seen = see(scratch_path("images/f%03d.png"), &some);
     expect(&seen, 2, 30, 40);
     assert_int_equal(seen.info[1].index, 4);

@@ -93,7 +93,7 @@ static void single(Truth *truth, int n, float from, Single *out)
     out->drawing.result.visibility = out->visible;
     out->drawing.result.queries = out->query;
     out->drawing.output.video = truth->video;
-    out->drawing.output.reader = (SpReaderSettings){0, 1, 80, -1, false};
+    out->drawing.output.reader = (SpReaderSettings){0, 1, 80, -1};
     out->drawing.output.background = SP_BACKGROUND_GRAY;
 }
 
@@ -305,7 +305,7 @@ static void a_clips_own_frames_take_the_videos_place(void **state)
     SpReader *reader;
     SpFrameInfo info;
     bool end;
-    const SpReaderSettings settings = {0, 1, FRAMES, -1, false};
+    const SpReaderSettings settings = {0, 1, FRAMES, -1};
     float *video = allocate(FRAMES * 3 * H * W * sizeof *video);
     uint8_t *rgb = allocate(3 * H * W);
     for (int i = 0; i < FRAMES * 3 * H * W; i++)

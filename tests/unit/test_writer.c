@@ -51,7 +51,7 @@ static SpStatus write_clip(const char *path, const SpWriterSettings *settings, c
 static void expect_clip(const char *path, int64_t height, int64_t width, const double *times,
                         double rate)
 {
-    static const SpReaderSettings all = {0, 1, 1000, -1, false};
+    static const SpReaderSettings all = {0, 1, 1000, -1};
     SpReader *reader;
     SpFrameInfo info;
     bool end;
