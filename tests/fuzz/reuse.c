@@ -47,7 +47,7 @@ static Block *block_of(const void *at)
 }
 
 /* A block that waits and is not much too large, or else a new one, for which another that waits
- * makes place; NULL when all are in use. */
+ * makes place; NULL when all are in use, or memory is short. */
 static Block *block_for(size_t size)
 {
     static int next;
