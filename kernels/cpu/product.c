@@ -94,7 +94,7 @@ V_INLINE void multiply_tile(const SpMultiply *m, const float *a, int64_t lda, co
             const vf y = v_set(a[r * lda]);
             SP_UNROLL(2)
             for (int v = 0; v < vectors; v++)
-                sum[r][v] += y * x[v];
+                sum[r][v] = v_fma(y, x[v], sum[r][v]);
         }
     }
     SP_UNROLL(16)

@@ -213,6 +213,20 @@ static inline float v_largest(vf v)
 #endif
 }
 
+/* x y + z, rounded once where the instruction set can. A sum that several copies of a function form
+ * is written so: left to the compiler, a x + b may be rounded once in one copy and twice in
+ * another. */
+static inline vf v_fma(vf x, vf y, vf z)
+{
+#if defined(__AVX512F__)
+    return (vf)_mm512_fmadd_ps((__m512)x, (__m512)y, (__m512)z);
+#elif defined(__AVX2__)
+    return (vf)_mm256_fmadd_ps((__m256)x, (__m256)y, (__m256)z);
+#else
+    return x * y + z;
+#endif
+}
+
 /* Nearest whole number, for |x| < 2^22, by adding and subtracting 1.5 * 2^23. */
 static inline vf v_round(vf x, vi *whole)
 {
