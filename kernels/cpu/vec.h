@@ -216,7 +216,7 @@ static inline float v_largest(vf v)
 /* x y + z, rounded once where the instruction set can. A sum that several copies of a function form
  * is written so: left to the compiler, a x + b may be rounded once in one copy and twice in
  * another. */
-static inline vf v_fma(vf x, vf y, vf z)
+V_INLINE vf v_fma(vf x, vf y, vf z)
 {
 #if defined(__AVX512F__)
     return (vf)_mm512_fmadd_ps((__m512)x, (__m512)y, (__m512)z);
